@@ -1,0 +1,97 @@
+//! When something was created: monotonic for ages, wall-clock for people.
+//!
+//! Ages follow tokio's clock, so a test with paused time can make things old with
+//! `tokio::time::advance`. Wall-clock times are reckoned from one anchor per process; they do not
+//! follow later corrections of the system clock.
+
+use crate::panics;
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
+use tokio::time::Instant;
+
+static ANCHOR: OnceLock<(Instant, SystemTime)> = OnceLock::new();
+
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The wall-clock time of an instant.
+pub(crate) fn wall(instant: Instant) -> SystemTime {
+    let (anchor, wall) = *ANCHOR.get_or_init(|| (Instant::now(), SystemTime::now()));
+    let shifted = match instant.checked_duration_since(anchor) {
+        Some(later) => wall.checked_add(later),
+        None => wall.checked_sub(anchor.duration_since(instant)),
+    };
+    shifted.unwrap_or(wall)
+}
+
+/// Waits that long. On a runtime without timers it never ends: what cannot be timed is not cut short.
+pub(crate) async fn sleep(duration: Duration) {
+    // tokio panics when a timer is made on a runtime that was built without `enable_time`.
+    match panics::guarded(|| tokio::time::sleep(duration)) {
+        Ok(sleep) => sleep.await,
+        Err(payload) => {
+            panics::bury(payload);
+            tracing::warn!(
+                "this tokio runtime has no timers (`enable_time`): close cannot enforce time limits"
+            );
+            std::future::pending().await
+        }
+    }
+}
+
+/// A duration as a person would say it: `340µs`, `12ms`, `1.2s`, `3m 05s`, `2h 14m`, `9d 3h`.
+pub(crate) fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 if duration.as_micros() < 1 => format!("{}ns", duration.as_nanos()),
+        0 if duration.as_millis() < 1 => format!("{}µs", duration.as_micros()),
+        0 => format!("{}ms", duration.as_millis()),
+        1..60 => format!("{seconds}.{}s", duration.subsec_millis() / 100),
+        60..3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {:02}m", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_like_a_person_says_them() {
+        let cases = [
+            (Duration::from_nanos(999), "999ns"),
+            (Duration::from_nanos(1_000), "1µs"),
+            (Duration::from_micros(999), "999µs"),
+            (Duration::from_millis(1), "1ms"),
+            (Duration::from_millis(999), "999ms"),
+            (Duration::from_millis(1_000), "1.0s"),
+            (Duration::from_millis(1_290), "1.2s"),
+            (Duration::from_secs(59), "59.0s"),
+            (Duration::from_secs(60), "1m 00s"),
+            (Duration::from_secs(185), "3m 05s"),
+            (Duration::from_secs(3_599), "59m 59s"),
+            (Duration::from_secs(8_070), "2h 14m"),
+            (Duration::from_secs(86_399), "23h 59m"),
+            (Duration::from_secs(788_400), "9d 3h"),
+        ];
+        for (duration, said) in cases {
+            assert_eq!(human(duration), said);
+        }
+    }
+
+    #[test]
+    fn wall_clock_runs_with_the_monotonic_clock_before_and_after_the_anchor() {
+        let later = Instant::now() + Duration::from_secs(100);
+        let anchored = wall(Instant::now());
+        let ahead = wall(later).duration_since(anchored).unwrap();
+        assert!((99..=100).contains(&ahead.as_secs()), "{ahead:?}");
+        let Some(earlier) = Instant::now().checked_sub(Duration::from_secs(1)) else {
+            return;
+        };
+        assert!(wall(earlier) < anchored);
+    }
+}

@@ -1,0 +1,126 @@
+//! Opening a context with settings.
+
+use crate::{
+    context::{
+        core::{Core, Limits},
+        handle::Context,
+        tree::{self, Spec},
+    },
+    error::Closed,
+    name::Name,
+    table::store::Facts,
+};
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
+
+/// Opens a context with settings of its own. Made by [`Context::open`] and
+/// [`Registry::open`](crate::Registry::open).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::time::Duration;
+/// let registry = headcount::Registry::new();
+/// let db = registry.open("db").kind("pool").grace(Duration::from_secs(30)).start();
+/// assert_eq!(registry.live().await.find("db").unwrap().kind(), "pool");
+/// db.close().await;
+/// # }
+/// ```
+#[must_use = "a builder opens nothing until `start`"]
+pub struct ContextBuilder<'a> {
+    parent: &'a Arc<Core>,
+    name: Name,
+    kind: Name,
+    location: &'static Location<'static>,
+    limits: Limits,
+    close_on_panic: bool,
+}
+
+impl<'a> ContextBuilder<'a> {
+    pub(crate) fn new(
+        parent: &'a Arc<Core>,
+        name: Name,
+        location: &'static Location<'static>,
+    ) -> Self {
+        let kind = Name::Borrowed("context");
+        Self {
+            parent,
+            name,
+            kind,
+            location,
+            limits: parent.limits,
+            close_on_panic: false,
+        }
+    }
+
+    /// The kind it is listed under; `context` otherwise.
+    pub fn kind(mut self, kind: impl Into<Name>) -> Self {
+        self.kind = kind.into();
+        self
+    }
+
+    /// How long a close waits for tasks that were cancelled before it aborts them; inherited, 5 s at
+    /// the outermost. Zero aborts at once, [`Duration::MAX`] never.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.limits.grace = grace;
+        self
+    }
+
+    /// How long each hook may run before it is dropped; inherited, 5 s at the outermost. Zero lets a
+    /// hook run to its first wait, [`Duration::MAX`] for ever.
+    pub fn hook_timeout(mut self, limit: Duration) -> Self {
+        self.limits.hook = limit;
+        self
+    }
+
+    /// Closes the context, with the reason [`Panic`](crate::CloseReason::Panic), as soon as one of its
+    /// tasks panics. Otherwise a panic is the business of the task's handle alone (I12).
+    pub fn close_on_panic(mut self, close: bool) -> Self {
+        self.close_on_panic = close;
+        self
+    }
+
+    /// Opens the context. If the parent is closing or closed it is closed from the start.
+    #[must_use = "a context closes when its last handle is dropped"]
+    pub fn start(self) -> Context {
+        Context::counted(self.open().0)
+    }
+
+    /// Opens the context, unless the parent is closing or closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if it is.
+    pub fn try_start(self) -> Result<Context, Closed<()>> {
+        let (core, accepted) = self.open();
+        let context = Context::counted(core);
+        if accepted {
+            Ok(context)
+        } else {
+            Err(Closed(()))
+        }
+    }
+
+    fn open(self) -> (Arc<Core>, bool) {
+        let facts = Facts {
+            name: self.name,
+            kind: self.kind,
+            location: self.location,
+        };
+        let spec = Spec {
+            facts,
+            limits: self.limits,
+            close_on_panic: self.close_on_panic,
+        };
+        tree::open(self.parent, spec)
+    }
+}
+
+impl fmt::Debug for ContextBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContextBuilder")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("limits", &self.limits)
+            .field("close_on_panic", &self.close_on_panic)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! What a context is made of: a node that is known as long as anybody asks, and a core that is there
+//! as long as it is open or closing.
+//!
+//! A [`Node`] is the identity of a context: its name, its gate, its counters, its report. Tasks, weak
+//! handles and listings hold nodes. A [`Core`] is everything that a close has to bring to an end:
+//! tasks, hooks, owned values, children. Only strong handles hold cores, and the driver of a close
+//! while it runs; all others have the `Weak` in the node (I3).
+
+use crate::{
+    context::{
+        callback::Callback,
+        gate::Gate,
+        handles::Handles,
+        reason::CloseReason,
+        report::{CloseReport, Log},
+        sets::TaskSets,
+        stack::Stack,
+        tally::Tally,
+    },
+    id::ResourceId,
+    sync::{AtomicUsize, Mutex, lock},
+    table::{
+        record::{Class, Meta, Record, State},
+        store::Table,
+    },
+};
+use futures::future::BoxFuture;
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::Notify, task::AbortHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The index that marks the node of a registry itself, which is in no table.
+pub(crate) const ROOT: u32 = u32::MAX;
+
+/// What is known of a context, as long as anybody asks.
+pub(crate) struct Node {
+    pub(crate) meta: Meta,
+    pub(crate) parent: Option<Arc<Node>>,
+    pub(crate) core: Weak<Core>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) gate: Gate,
+    pub(crate) handles: Handles,
+    pub(crate) token: CancellationToken,
+    pub(crate) tally: Tally,
+    pub(crate) close_on_panic: bool,
+    /// Set when the close has ended, last of all.
+    pub(crate) report: OnceLock<CloseReport>,
+    /// Rings when the close begins, when it ends, and when it lost its driver.
+    pub(crate) changed: Notify,
+    /// Rings when the last one left the gate and somebody wants to know.
+    pub(crate) drained: Notify,
+    /// The core of a close that no runtime is left to drive, until the last one leaves.
+    pub(crate) orphan: Mutex<Option<Arc<Core>>>,
+}
+
+/// What a close brings to an end.
+pub(crate) struct Core {
+    pub(crate) node: Arc<Node>,
+    /// The core of the registry; `None` in that core itself.
+    pub(crate) root: Option<Arc<Core>>,
+    /// The runtime the context was opened on, or the first one it saw.
+    pub(crate) runtime: OnceLock<Handle>,
+    pub(crate) limits: Limits,
+    pub(crate) sets: Arc<TaskSets>,
+    /// Open and closing children. They hold themselves, as long as they have handles or close.
+    pub(crate) children: Mutex<HashMap<ResourceId, Weak<Core>>>,
+    /// Hooks that start when the close begins.
+    pub(crate) on_closing: Stack<Callback>,
+    /// Hooks that run when everything has left.
+    pub(crate) on_close: Stack<Callback>,
+    pub(crate) owned: Stack<Owned>,
+    /// `on_closing` hooks that were started and not yet awaited.
+    pub(crate) started: Mutex<Vec<BoxFuture<'static, ()>>>,
+    pub(crate) log: Mutex<Log>,
+    /// Why and when the close began.
+    pub(crate) begun: OnceLock<(CloseReason, Instant)>,
+    pub(crate) drive: Drive,
+    /// Ends wrapped futures when the grace period is over.
+    pub(crate) kill: OnceLock<CancellationToken>,
+    /// The latest superseding task of each name.
+    pub(crate) latest: Mutex<HashMap<String, (ResourceId, AbortHandle)>>,
+}
+
+/// Who drives the close.
+pub(crate) struct Drive {
+    /// 1 while somebody does, and for good once it has ended.
+    pub(crate) driven: AtomicUsize,
+    /// How many are looking for a runtime to drive it on.
+    pub(crate) launching: AtomicUsize,
+    /// How many futures await its end: each of them can bring a runtime.
+    pub(crate) waiting: AtomicUsize,
+}
+
+/// How long a close waits for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For tasks, between their cancellation and their abort.
+    pub(crate) grace: Duration,
+    /// For each hook.
+    pub(crate) hook: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(5),
+            hook: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A value that lives until the close.
+pub(crate) struct Owned {
+    pub(crate) id: ResourceId,
+    pub(crate) name: String,
+    pub(crate) value: Box<dyn Any + Send>,
+}
+
+impl Node {
+    pub(crate) fn is_root(&self) -> bool {
+        self.meta.id.index == ROOT
+    }
+
+    /// Whether this is `other` or lies below it in the tree.
+    pub(crate) fn is_inside(&self, other: &Node) -> bool {
+        let mut next = Some(self);
+        while let Some(node) = next {
+            if std::ptr::eq(node, other) {
+                return true;
+            }
+            next = node.parent.as_deref();
+        }
+        false
+    }
+
+    /// Whether the close has begun: what `is_cancelled` tells, without the token's mutex.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.gate.state() != State::Open
+    }
+}
+
+/// The chain of parents is let go one by one: it may be 50,000 long (I13).
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.parent.take();
+        }
+    }
+}
+
+impl Record for Node {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn class(&self) -> Class {
+        Class::Context
+    }
+
+    fn state(&self) -> State {
+        self.gate.state()
+    }
+
+    fn parent(&self) -> Option<&dyn Record> {
+        match &self.parent {
+            Some(parent) if !parent.is_root() => Some(&**parent),
+            _ => None,
+        }
+    }
+
+    fn strong_count(&self) -> Option<usize> {
+        Some(self.handles.count())
+    }
+}
+
+impl Core {
+    /// The core of the registry this context belongs to.
+    pub(crate) fn root(self: &Arc<Self>) -> &Arc<Core> {
+        self.root.as_ref().unwrap_or(self)
+    }
+
+    /// The runtime to work on: the one remembered, else this thread's, which is remembered.
+    pub(crate) fn runtime(&self) -> Option<&Handle> {
+        if self.runtime.get().is_none() {
+            if let Ok(handle) = Handle::try_current() {
+                let _ = self.runtime.set(handle);
+            }
+        }
+        self.runtime.get()
+    }
+
+    /// The children that have not closed.
+    pub(crate) fn children(&self) -> Vec<Arc<Core>> {
+        lock(&self.children)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// The token that ends wrapped futures when the grace period is over.
+    pub(crate) fn kill(&self) -> &CancellationToken {
+        self.kill.get_or_init(CancellationToken::new)
+    }
+}

@@ -1,0 +1,216 @@
+//! Who climbs the ladder: a background task on whichever runtime is there (I8, I11).
+//!
+//! A close is driven by one spawned future, the holder of the [`Claim`]. Runtimes end, and with them
+//! their futures; a claim that is dropped before the close has ended gives it up for the next driver.
+//! That is whoever awaits the close and brings a runtime, or the drop of the last handle. If nobody
+//! is left who could bring one, the context is torn down without a runtime.
+
+use crate::{
+    context::{
+        close,
+        core::{Core, Drive},
+        gate::Left,
+        ladder,
+        reason::CloseReason,
+    },
+    panics,
+    sync::{AtomicUsize, Ordering::SeqCst, lock},
+    table::record::State,
+};
+use std::{collections::VecDeque, sync::Arc};
+use tokio::runtime::Handle;
+
+/// Contexts looked at between two yields when a close walks its subtree.
+const STEP: usize = 64;
+
+impl Drive {
+    pub(crate) fn new() -> Self {
+        let zero = || AtomicUsize::new(0);
+        Self {
+            driven: zero(),
+            launching: zero(),
+            waiting: zero(),
+        }
+    }
+}
+
+/// The right to drive one close.
+struct Claim {
+    core: Arc<Core>,
+    done: bool,
+}
+
+impl Claim {
+    fn take(core: &Arc<Core>) -> Option<Self> {
+        let free = core
+            .drive
+            .driven
+            .compare_exchange(0, 1, SeqCst, SeqCst)
+            .is_ok();
+        free.then(|| Self {
+            core: Arc::clone(core),
+            done: false,
+        })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let core = &self.core;
+        core.drive.driven.store(0, SeqCst);
+        core.node.changed.notify_waiters();
+        if core.drive.launching.load(SeqCst) == 0 {
+            give_up(core);
+        }
+    }
+}
+
+/// Counts as one who is looking for a runtime, so that a driver lost meanwhile is no reason to give up.
+struct Launching<'a>(&'a AtomicUsize);
+
+impl<'a> Launching<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Launching<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Sees to it that somebody drives the close, which has begun; with no runtime to do so and nobody
+/// left who could bring one, ends it here and now. False if it still needs a runtime.
+pub(crate) fn ensure(core: &Arc<Core>) -> bool {
+    find_driver(core) || give_up(core)
+}
+
+/// Spawns a driver unless there is one; false if no runtime takes it.
+fn find_driver(core: &Arc<Core>) -> bool {
+    let is_driven = || core.drive.driven.load(SeqCst) == 1;
+    if is_driven() {
+        return true;
+    }
+    let launching = Launching::new(&core.drive.launching);
+    for runtime in runtimes(core) {
+        if let Some(claim) = Claim::take(core) {
+            runtime.spawn(drive(claim));
+        }
+        // A runtime that has shut down drops what it is given to spawn, and with it the claim.
+        if is_driven() {
+            break;
+        }
+    }
+    drop(launching);
+    is_driven()
+}
+
+/// The runtimes that could drive this close: its own, then this thread's.
+fn runtimes(core: &Core) -> impl Iterator<Item = Handle> + use<> {
+    let own = core.runtime().cloned();
+    own.into_iter().chain(Handle::try_current())
+}
+
+/// The whole close of a context and its subtree.
+async fn drive(mut claim: Claim) {
+    let core = Arc::clone(&claim.core);
+    let members = close_doors(&core).await;
+    core.node.token.cancel();
+    for member in members {
+        launch(member);
+    }
+    ladder::climb(&core).await;
+    claim.done = true;
+    let left = close::conclude(&core);
+    drop(claim);
+    if let Some(parent) = &core.node.parent {
+        close::settle(parent, left);
+    }
+}
+
+/// Closes the gate of every descendant and starts the hooks that want to know, parents first, before
+/// the token is cancelled. Returns the claims of the descendants, whose closes go on one by one.
+async fn close_doors(core: &Arc<Core>) -> Vec<Claim> {
+    ladder::start_hooks(core);
+    let mut members = Vec::new();
+    let mut queue = VecDeque::from(core.children());
+    while let Some(child) = queue.pop_front() {
+        close::begin(&child, CloseReason::Parent);
+        if let Some(claim) = Claim::take(&child) {
+            ladder::start_hooks(&child);
+            queue.extend(child.children());
+            members.push(claim);
+        }
+        if members.len() % STEP == STEP - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    members
+}
+
+/// Hands a claimed close over to a task of its own, on the context's own runtime if that is there.
+fn launch(claim: Claim) {
+    let core = Arc::clone(&claim.core);
+    let launching = Launching::new(&core.drive.launching);
+    if let Some(runtime) = runtimes(&core).next() {
+        runtime.spawn(drive(claim));
+    }
+    drop(launching);
+    ensure(&core);
+}
+
+/// Nobody drives the close and no runtime is at hand. Whoever awaits it, or still holds a handle, may
+/// bring one later; if nobody can, tears it down. False if somebody can.
+fn give_up(core: &Arc<Core>) -> bool {
+    let hopeless = is_hopeless(core);
+    if hopeless {
+        if let Some(claim) = Claim::take(core) {
+            tear_down(claim);
+        }
+    }
+    hopeless
+}
+
+fn is_hopeless(core: &Core) -> bool {
+    core.node.handles.count() == 0
+        && core.drive.waiting.load(SeqCst) == 0
+        && core.node.gate.state() == State::Closing
+}
+
+/// Ends a close without a runtime: aborts tasks, names the hooks that cannot run, and leaves the rest
+/// to the last task that goes. Descendants that nobody can close any more go the same way.
+#[cold]
+fn tear_down(claim: Claim) {
+    let mut queue = VecDeque::from([claim]);
+    while let Some(mut claim) = queue.pop_front() {
+        claim.done = true;
+        let core = &claim.core;
+        core.node.token.cancel();
+        for child in core.children() {
+            close::begin(&child, CloseReason::Parent);
+            if !find_driver(&child) && is_hopeless(&child) {
+                queue.extend(Claim::take(&child));
+            }
+        }
+        ladder::abort(core);
+        drop(std::mem::take(&mut *lock(&core.started)));
+        for hook in core
+            .on_closing
+            .seal()
+            .into_iter()
+            .chain(core.on_close.seal())
+        {
+            ladder::interrupted(&core.node, hook.origin());
+            panics::discard(hook);
+        }
+        *lock(&core.node.orphan) = Some(Arc::clone(core));
+        if core.node.gate.orphan() {
+            close::settle(&core.node, Left::Orphaned);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The door of a context: its state and the number of those inside, in one atomic word (I2).
+//!
+//! Inside are accepted tasks, wrapped futures and open children. Because state and number change in
+//! one word, an [`enter`](Gate::enter) comes either before the [`begin`](Gate::begin) of the close,
+//! and then the close sees it and waits, or after it, and then it is refused. There is no third way.
+
+use crate::{
+    sync::{AtomicU64, Ordering::SeqCst},
+    table::record::State,
+};
+
+/// Set once the close has begun; never cleared.
+const CLOSING: u64 = 1;
+/// Set once nothing is left; never cleared.
+const CLOSED: u64 = 1 << 1;
+/// Set when tasks that are still there are to be aborted; never cleared. A spawn that got in before
+/// the close but reaches the set of tasks after the abort sees it, and aborts its task itself.
+const ABORTING: u64 = 1 << 2;
+/// Set when no runtime is left to drive the close: the last one to leave finishes it.
+const ORPHANED: u64 = 1 << 3;
+/// Set when somebody wants to be told that the gate is empty though it is open.
+const WATCHED: u64 = 1 << 4;
+/// One of those inside.
+const ONE: u64 = 1 << 8;
+
+/// What the last one to leave has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Others are inside, or nobody is waiting for the gate to be empty.
+    Quietly,
+    /// Somebody waits for this.
+    Drained,
+    /// Nobody can wait for this: finish the close.
+    Orphaned,
+}
+
+#[derive(Debug)]
+pub(crate) struct Gate(AtomicU64);
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Comes in, or is refused. Whoever came in must [`leave`](Self::leave) once.
+    pub(crate) fn enter(&self) -> Result<(), Left> {
+        if self.0.fetch_add(ONE, SeqCst) & CLOSING == 0 {
+            return Ok(());
+        }
+        Err(self.leave())
+    }
+
+    /// Goes out.
+    pub(crate) fn leave(&self) -> Left {
+        let before = self.0.fetch_sub(ONE, SeqCst);
+        if before / ONE != 1 || before & CLOSED != 0 {
+            Left::Quietly
+        } else if before & ORPHANED != 0 {
+            Left::Orphaned
+        } else if before & (CLOSING | WATCHED) != 0 {
+            Left::Drained
+        } else {
+            Left::Quietly
+        }
+    }
+
+    /// Begins the close; true for the one caller who did (I8).
+    pub(crate) fn begin(&self) -> bool {
+        self.0.fetch_or(CLOSING, SeqCst) & CLOSING == 0
+    }
+
+    /// Ends the close; true for the one caller who did.
+    pub(crate) fn end(&self) -> bool {
+        self.0.fetch_or(CLOSED, SeqCst) & CLOSED == 0
+    }
+
+    /// From here on every task that is still there is to be aborted.
+    pub(crate) fn abort(&self) {
+        self.0.fetch_or(ABORTING, SeqCst);
+    }
+
+    pub(crate) fn is_aborting(&self) -> bool {
+        self.0.load(SeqCst) & ABORTING != 0
+    }
+
+    /// Leaves the rest of the close to the last one inside; true if nobody is, so the caller does it.
+    pub(crate) fn orphan(&self) -> bool {
+        self.0.fetch_or(ORPHANED, SeqCst) / ONE == 0
+    }
+
+    /// From here on the last one to leave says so, though the gate is open.
+    pub(crate) fn watch(&self) {
+        self.0.fetch_or(WATCHED, SeqCst);
+    }
+
+    /// How many are inside.
+    pub(crate) fn inside(&self) -> u64 {
+        self.0.load(SeqCst) / ONE
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.0.load(SeqCst) {
+            word if word & CLOSED != 0 => State::Closed,
+            word if word & CLOSING != 0 => State::Closing,
+            _ => State::Open,
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! [`Context`]: the strong handle.
+
+use crate::{
+    context::{
+        builder::ContextBuilder,
+        close,
+        core::{Core, Node},
+        current, driver,
+        reason::CloseReason,
+        report::{CloseReport, CloseStatus},
+        stragglers::StillClosing,
+        weak::WeakContext,
+    },
+    error::Closed,
+    id::ResourceId,
+    name::Name,
+    sync::Ordering::SeqCst,
+    table::{live::Live, record::State, resource},
+};
+use futures::future::{Either, select};
+use std::{fmt, panic::Location, pin::pin, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// A scope that owns tasks, hooks, values and child contexts, and that closes once and for certain.
+///
+/// A context is opened by [`Registry::context`](crate::Registry::context) or, under another one, by
+/// [`child`](Self::child). What is spawned on it is counted until its future is dropped, and
+/// [`close`](Self::close) does not return before that count is zero, everywhere below it (I1, I14).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::Registry;
+///
+/// let registry = Registry::new();
+/// let server = registry.context("server");
+/// let conn = server.child("conn-1");
+/// conn.spawn({
+///     let conn = conn.downgrade();
+///     async move { conn.cancelled().await }
+/// });
+///
+/// let report = server.close().await;
+/// assert!(report.is_clean());
+/// assert_eq!((report.finished(), report.children()), (1, 1));
+/// drop((server, conn));
+/// assert!(registry.is_empty());
+/// # }
+/// ```
+///
+/// # Handles
+///
+/// A context stays open as long as somebody holds a strong handle to it: this type. Clones are cheap.
+/// Neither tasks nor the registry nor the parent hold one (I3), so a task that needs its context takes
+/// a [`WeakContext`], by [`downgrade`](Self::downgrade) or [`Context::current`].
+///
+/// Dropping the last handle of an open context begins a close in the background, with the reason
+/// [`Dropped`](CloseReason::Dropped) and a warning event (I11). Nothing blocks or panics in that drop.
+/// If no runtime is left to drive the close, tasks are aborted and an error event names each hook that
+/// could not run.
+///
+/// # Runtimes
+///
+/// A context remembers the tokio runtime it was opened on (else its parent's, else the first one it
+/// is used on), so its methods work from any thread. Grace periods and hook time limits need a runtime
+/// with timers.
+pub struct Context {
+    core: Arc<Core>,
+}
+
+impl Context {
+    /// Takes over a handle that is counted already.
+    pub(crate) fn counted(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.core.node
+    }
+
+    /// The context whose task, blocking closure or hook is running this code, if any (S15).
+    ///
+    /// Also inside futures that were [`wrap`](Self::wrap)ped and spawned elsewhere. Weak, because a
+    /// task must not hold its own context open by accident.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Context, Registry};
+    /// let ctx = Registry::new().context("ctx");
+    /// let name = ctx.spawn(async { Context::current().unwrap().name().to_owned() }).await.unwrap();
+    /// assert_eq!(name, "ctx");
+    /// assert!(Context::current().is_none());
+    /// # }
+    /// ```
+    pub fn current() -> Option<WeakContext> {
+        current::with_node(|node| (!node.is_root()).then(|| WeakContext::new(Arc::clone(node))))
+            .flatten()
+    }
+
+    /// The id of the context.
+    pub fn id(&self) -> ResourceId {
+        self.node().meta.id
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> &str {
+        &self.node().meta.name
+    }
+
+    /// Names from the outermost context down to this one, joined by `/`.
+    pub fn path(&self) -> String {
+        resource::path(&**self.node())
+    }
+
+    /// `Open`, `Closing` or `Closed`. One atomic load (S1).
+    pub fn state(&self) -> State {
+        self.node().gate.state()
+    }
+
+    /// The context this one is a child of.
+    pub fn parent(&self) -> Option<WeakContext> {
+        let parent = self.node().parent.as_ref()?;
+        (!parent.is_root()).then(|| WeakContext::new(Arc::clone(parent)))
+    }
+
+    /// The children that have not closed yet, oldest first.
+    pub fn children(&self) -> Vec<WeakContext> {
+        let mut children: Vec<_> = self
+            .core
+            .children()
+            .iter()
+            .map(|core| Arc::clone(&core.node))
+            .collect();
+        children.sort_by_key(|node| node.meta.order());
+        children.into_iter().map(WeakContext::new).collect()
+    }
+
+    /// A handle that does not keep the context open.
+    pub fn downgrade(&self) -> WeakContext {
+        WeakContext::new(Arc::clone(self.node()))
+    }
+
+    /// Lists this context and everything below it; what [`Registry::live`](crate::Registry::live) is
+    /// to the registry. Scans the whole registry in bounded steps.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub async fn live(&self) -> Live {
+        self.node().table.live().await.under(self.id())
+    }
+
+    /// Opens a child context.
+    ///
+    /// It lives as long as somebody holds a handle to it: the parent closes it, but does not hold it
+    /// open. If this context is closing or closed, the child is closed from the start; see
+    /// [`try_child`](Self::try_child).
+    #[must_use = "a child closes when its last handle is dropped"]
+    #[track_caller]
+    pub fn child(&self, name: impl Into<Name>) -> Context {
+        self.open(name).start()
+    }
+
+    /// Opens a child context, unless this one is closing or closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if it is.
+    #[track_caller]
+    pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, Closed<()>> {
+        self.open(name).try_start()
+    }
+
+    /// Opens a child context with settings of its own; unset ones are inherited.
+    #[must_use = "a builder opens nothing until `start`"]
+    #[track_caller]
+    pub fn open(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
+        ContextBuilder::new(&self.core, name.into(), Location::caller())
+    }
+
+    /// The token that is cancelled when the context closes, and with it the tokens of all its
+    /// descendants.
+    ///
+    /// It is for code that wants a token. Cancelling it by hand cancels whoever watches it, but does
+    /// not close the context, and [`is_cancelled`](Self::is_cancelled) does not see it.
+    pub fn token(&self) -> CancellationToken {
+        self.node().token.clone()
+    }
+
+    /// Whether the close has begun. One atomic load, no lock.
+    pub fn is_cancelled(&self) -> bool {
+        self.node().is_cancelled()
+    }
+
+    /// Waits until the context's token is cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub async fn cancelled(&self) {
+        self.node().token.cancelled().await;
+    }
+
+    /// Runs a future until it ends or the token is cancelled, whichever comes first; `None` if the
+    /// token was. The future is dropped then.
+    pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.node().token.run_until_cancelled(future).await
+    }
+
+    /// Begins the close in the background and returns at once. Does nothing if it has begun before:
+    /// the first reason wins (I8).
+    ///
+    /// Without any runtime, now or remembered, the context refuses new work from here on, and the rest
+    /// follows when somebody awaits [`close`](Self::close) on a runtime.
+    pub fn request_close(&self, reason: impl Into<CloseReason>) {
+        request(&self.core, reason.into());
+    }
+
+    /// Closes the context: afterwards nothing of it is alive (I1).
+    ///
+    /// In order: new work is refused; `on_closing` hooks start; the token is cancelled, and with it the
+    /// tokens below; children close, tasks end, and whoever is left after the grace period is aborted;
+    /// `on_close` hooks run, latest first; owned values are dropped, latest first; the report is given
+    /// to all who wait. It takes as long as it takes: completion is never signalled early.
+    ///
+    /// All callers share one close and one report; a context that is closed already returns its report
+    /// at once (I8).
+    ///
+    /// From inside, that is from one of the context's own tasks or hooks or a descendant's, it begins
+    /// the close and returns at once, with a report whose status is
+    /// [`Begun`](crate::CloseStatus::Begun) (I10).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons nothing: the close goes on in the background, and a later call
+    /// joins it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime: neither the one the context remembers nor one on this thread.
+    pub async fn close(&self) -> CloseReport {
+        close_for(&self.core, CloseReason::from("close")).await
+    }
+
+    /// Closes the context, but waits no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`StillClosing`], with what is in the way, when the limit comes first. The close goes on.
+    ///
+    /// # Panics, cancel safety
+    ///
+    /// As [`close`](Self::close).
+    pub async fn close_within(&self, limit: Duration) -> Result<CloseReport, StillClosing> {
+        within(&self.core, limit, CloseReason::from("close")).await
+    }
+
+    /// Waits until somebody else has closed the context (S19). From inside it waits until the close
+    /// has begun, and returns a report whose status is [`Begun`](crate::CloseStatus::Begun): waiting
+    /// for more would be waiting for oneself.
+    ///
+    /// # Panics, cancel safety
+    ///
+    /// As [`close`](Self::close).
+    pub async fn closed(&self) -> CloseReport {
+        wait(&self.core).await
+    }
+}
+
+/// Begins the close and sees to it that somebody drives it.
+pub(crate) fn request(core: &Arc<Core>, reason: CloseReason) {
+    close::begin(core, reason);
+    driver::ensure(core);
+}
+
+pub(crate) async fn close_for(core: &Arc<Core>, reason: CloseReason) -> CloseReport {
+    request(core, reason);
+    wait(core).await
+}
+
+pub(crate) async fn within(
+    core: &Arc<Core>,
+    limit: Duration,
+    reason: CloseReason,
+) -> Result<CloseReport, StillClosing> {
+    let close = pin!(close_for(core, reason));
+    let timer = pin!(crate::clock::sleep(limit));
+    match select(close, timer).await {
+        Either::Left((report, _)) => Ok(report),
+        Either::Right(_) => {
+            let node = &core.node;
+            let live = node.table.live().await;
+            let live = if node.is_root() {
+                live
+            } else {
+                live.under(node.meta.id)
+            };
+            Err(StillClosing::new(&node.meta.name, limit, live.unfinished()))
+        }
+    }
+}
+
+/// Waits for the end of the close; from inside only for its beginning. Whoever waits brings a runtime
+/// to a close that lost its driver.
+async fn wait(core: &Arc<Core>) -> CloseReport {
+    let node = &core.node;
+    let _waiting = Waiting::new(core);
+    loop {
+        let mut changed = pin!(node.changed.notified());
+        changed.as_mut().enable();
+        if let Some(report) = node.report.get() {
+            return report.clone();
+        }
+        if node.gate.state() != State::Open {
+            assert!(
+                driver::ensure(core),
+                "the close of `{}` has no tokio runtime to run on: await it inside one, or open contexts inside one",
+                crate::name::Printed(&node.meta.name)
+            );
+            if current::is_inside(node) {
+                return close::report(core, CloseStatus::Begun);
+            }
+        }
+        changed.await;
+    }
+}
+
+/// Counts as one who awaits a close.
+struct Waiting<'a>(&'a Core);
+
+impl<'a> Waiting<'a> {
+    fn new(core: &'a Core) -> Self {
+        core.drive.waiting.fetch_add(1, SeqCst);
+        Self(core)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.drive.waiting.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Clone for Context {
+    #[track_caller]
+    fn clone(&self) -> Self {
+        self.node().handles.add();
+        Self {
+            core: Arc::clone(&self.core),
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if self.node().handles.remove() {
+            last_handle_dropped(&self.core);
+        }
+    }
+}
+
+/// What the last handle leaves behind: an open context is closed in the background (I11), a closed one
+/// leaves the registry.
+fn last_handle_dropped(core: &Arc<Core>) {
+    let node = &core.node;
+    if close::begin(core, CloseReason::Dropped) {
+        let location = node.meta.location;
+        tracing::warn!(
+            context = %crate::name::Printed(&node.meta.name),
+            id = %node.meta.id,
+            "the last handle of an open context was dropped; closing it in the background (opened at {}:{})",
+            location.file(),
+            location.line()
+        );
+    }
+    if node.gate.state() == State::Closed {
+        node.table.remove(node.meta.id);
+    } else {
+        driver::ensure(core);
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,147 @@
+//! The steps of a close, from "the token is cancelled" to "nothing is left".
+
+use crate::{
+    clock,
+    context::{
+        callback::{Callback, End, Origin},
+        close,
+        core::{Core, Node},
+        current::{Scope, Scoped},
+        stragglers,
+    },
+    panics,
+    sync::lock,
+};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+/// The shortest time between two warnings about the same stragglers.
+const REMIND: Duration = Duration::from_secs(1);
+
+/// Climbs to the end: everything inside has left, hooks have run, owned values are dropped. May be
+/// dropped anywhere and begun again; a hook that was under way then is noted as interrupted.
+pub(crate) async fn climb(core: &Arc<Core>) {
+    drain(core).await;
+    core.sets.drain().await;
+    while let Some(hook) = core.on_close.pop_or_seal() {
+        Watched::new(core, hook).await;
+    }
+    close::drop_owned(core);
+}
+
+/// Starts the hooks that run when the close begins, latest first: each gets as far as its first wait.
+pub(crate) fn start_hooks(core: &Arc<Core>) {
+    for hook in core.on_closing.seal() {
+        let mut hook = Watched::new(core, hook);
+        if (&mut hook).now_or_never().is_none() {
+            lock(&core.started).push(hook.boxed());
+        }
+    }
+}
+
+/// Waits until everything inside has left and every started hook has ended: first patiently, then
+/// with force.
+async fn drain(core: &Arc<Core>) {
+    let node = &core.node;
+    let started = std::mem::take(&mut *lock(&core.started));
+    let mut hooks: FuturesUnordered<_> = started.into_iter().collect();
+    let mut patience = core.limits.grace;
+    let mut timer = None;
+    loop {
+        let mut drained = pin!(node.drained.notified());
+        drained.as_mut().enable();
+        if node.gate.inside() == 0 {
+            break;
+        }
+        let timer_now = timer.get_or_insert_with(|| Box::pin(clock::sleep(patience)));
+        let out_of_patience = poll_fn(|cx| {
+            while let Poll::Ready(Some(())) = hooks.poll_next_unpin(cx) {}
+            if drained.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            timer_now.as_mut().poll(cx).map(|()| true)
+        })
+        .await;
+        if out_of_patience {
+            abort(core);
+            stragglers::warn(core).await;
+            timer = None;
+            patience = patience.max(REMIND).saturating_mul(2);
+        }
+    }
+    while hooks.next().await.is_some() {}
+}
+
+/// Ends by force what can be ended: spawned tasks by their abort handles, wrapped futures by the
+/// kill token. Blocking closures that have started run on.
+pub(crate) fn abort(core: &Core) {
+    core.node.gate.abort();
+    core.sets.abort_all();
+    core.kill().cancel();
+}
+
+/// A hook under way, in the scope of its context and within its time limit. It notes in the report
+/// how it ended; dropped before that, that it was interrupted.
+struct Watched {
+    node: Arc<Node>,
+    origin: Origin,
+    /// `None` once it has ended.
+    run: Option<BoxFuture<'static, End>>,
+}
+
+impl Watched {
+    fn new(core: &Arc<Core>, hook: Callback) -> Self {
+        let scope = Scope::Context(Arc::clone(&core.node));
+        let origin = hook.origin();
+        let run = Scoped::new(scope, hook.run(core.limits.hook)).boxed();
+        Self {
+            node: Arc::clone(&core.node),
+            origin,
+            run: Some(run),
+        }
+    }
+}
+
+impl Future for Watched {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(run) = &mut self.run else {
+            return Poll::Ready(());
+        };
+        let end = ready!(run.poll_unpin(cx));
+        self.run = None;
+        if let Some(core) = self.node.core.upgrade() {
+            let failure = lock(&core.log).hook(self.origin, end);
+            if let Some(failure) = failure {
+                tracing::warn!(context = %self.node.meta.name, "{failure}");
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let Some(run) = self.run.take() else {
+            return;
+        };
+        panics::discard(run);
+        interrupted(&self.node, self.origin);
+    }
+}
+
+/// Notes a hook that did not run to its end because no runtime was left, and says so.
+pub(crate) fn interrupted(node: &Node, origin: Origin) {
+    let failure = format!("hook {origin}: could not run to its end, its runtime is gone");
+    tracing::error!(context = %node.meta.name, "{failure}");
+    if let Some(core) = node.core.upgrade() {
+        lock(&core.log).interrupted(failure);
+    }
+}

@@ -1,0 +1,30 @@
+//! Contexts: scopes that own tasks, hooks, values and child contexts, and close for certain.
+//!
+//! A [`core`](self::core) is what a context is made of. [`gate`] decides who comes in and when
+//! everybody has left; [`handles`] counts who holds it; [`sets`] holds the tasks; a [`stack`] holds the
+//! hooks ([`callback`]) and owned values; [`tally`] counts what became of the tasks. [`tree`] opens
+//! contexts. [`close`](self::close) begins and ends a close, [`ladder`] is what lies between,
+//! [`driver`] finds who climbs it, [`report`] says how it went and [`stragglers`] who is in the way.
+//! [`current`] knows whose code is running. The rest is what users hold: [`handle`], [`weak`],
+//! [`builder`], [`hook`], [`owned`].
+
+pub(crate) mod builder;
+pub(crate) mod callback;
+pub(crate) mod close;
+pub(crate) mod core;
+pub(crate) mod current;
+pub(crate) mod driver;
+pub(crate) mod gate;
+pub(crate) mod handle;
+pub(crate) mod handles;
+pub(crate) mod hook;
+pub(crate) mod ladder;
+pub(crate) mod owned;
+pub(crate) mod reason;
+pub(crate) mod report;
+pub(crate) mod sets;
+pub(crate) mod stack;
+pub(crate) mod stragglers;
+pub(crate) mod tally;
+pub(crate) mod tree;
+pub(crate) mod weak;

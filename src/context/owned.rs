@@ -1,0 +1,66 @@
+//! Values that a context keeps until it closes.
+
+use crate::{
+    context::{core::Owned, handle::Context},
+    error::Closed,
+    name::Name,
+    table::{record::Record, store::Facts},
+    tracked::Tracked,
+};
+use std::{panic::Location, sync::Arc};
+
+impl Context {
+    /// Gives a value to the context: it is listed, and kept until the close, when owned values are
+    /// dropped, latest first, after the last hook has run (S16).
+    ///
+    /// The returned handle shares the value. One that is still held after the close keeps the value
+    /// alive and listed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let log = ctx.own("access.log", "file", std::sync::Mutex::new(String::new())).unwrap();
+    /// log.lock().unwrap().push_str("hello");
+    /// let log = log.downgrade();
+    /// ctx.close().await;
+    /// assert!(log.upgrade().is_none());
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`], with the value in it, once owned values have been dropped.
+    #[track_caller]
+    pub fn own<T: Send + Sync + 'static>(
+        &self,
+        name: impl Into<Name>,
+        kind: impl Into<Name>,
+        value: T,
+    ) -> Result<Tracked<T>, Closed<T>> {
+        let node = self.node();
+        let facts = Facts {
+            name: name.into(),
+            kind: kind.into(),
+            location: Location::caller(),
+        };
+        let parent: Arc<dyn Record> = Arc::clone(node) as _;
+        let name = facts.name.clone().into_owned();
+        let tracked = Tracked::new(&node.table, facts, Some(parent), value);
+        let owned = Owned {
+            id: tracked.id(),
+            name,
+            value: Box::new(tracked.clone()),
+        };
+        match self.core().owned.push(owned) {
+            Ok(_) => Ok(tracked),
+            Err(refused) => {
+                drop(refused);
+                Err(Closed(
+                    tracked
+                        .into_inner()
+                        .expect("nobody else has seen the value"),
+                ))
+            }
+        }
+    }
+}

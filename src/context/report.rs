@@ -1,0 +1,269 @@
+//! How a close went.
+
+use crate::{
+    clock,
+    context::{
+        callback::{End, Origin},
+        reason::CloseReason,
+        tally::Counts,
+    },
+    name::Printed,
+};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Failures a report lists; the counters go on beyond that.
+const LISTED: usize = 32;
+
+/// How a close went: why, how long, and what became of every task and hook.
+///
+/// Counts cover the whole life of the context and of its descendants. Clones are cheap; every
+/// caller of [`close`](crate::Context::close) gets the same report (I8).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("job");
+/// ctx.spawn(async {}).await.unwrap();
+/// let report = ctx.close().await;
+/// assert!(report.is_clean());
+/// assert_eq!(report.finished(), 1);
+/// assert_eq!(report.to_string().lines().next().unwrap(), format!("closed job (requested: close) in {}",
+///     headcount_duration(report.duration())));
+/// # fn headcount_duration(d: std::time::Duration) -> String {
+/// #     if d.as_micros() < 1 { format!("{}ns", d.as_nanos()) }
+/// #     else if d.as_millis() < 1 { format!("{}µs", d.as_micros()) } else { format!("{}ms", d.as_millis()) }
+/// # }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CloseReport(Arc<Facts>);
+
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+struct Facts {
+    name: String,
+    reason: CloseReason,
+    status: CloseStatus,
+    duration: Duration,
+    counts: Counts,
+    hooks: HookCounts,
+    failures: Vec<String>,
+}
+
+/// Whether the close has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
+#[non_exhaustive]
+pub enum CloseStatus {
+    /// Nothing of the context is left.
+    Closed,
+    /// The close was asked for from inside and goes on in the background (I10). The counts are those
+    /// so far.
+    Begun,
+}
+
+/// What became of the hooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct HookCounts {
+    /// Hooks that ran to their end, those that failed included.
+    pub ran: u64,
+    /// Hooks that returned an error or panicked, or could not run because no runtime was left.
+    pub failed: u64,
+    /// Hooks that were dropped at the time limit.
+    pub timed_out: u64,
+}
+
+/// What went wrong so far: kept while a close is under way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    hooks: HookCounts,
+    failures: Vec<String>,
+}
+
+impl Log {
+    /// Notes how a hook ended; returns what went wrong, if something did.
+    pub(crate) fn hook(&mut self, origin: Origin, end: End) -> Option<String> {
+        match end {
+            End::Ran => {
+                self.hooks.ran += 1;
+                None
+            }
+            End::Failed(error) => {
+                self.hooks.ran += 1;
+                self.hooks.failed += 1;
+                Some(self.failure(format!("hook {origin}: {error}")))
+            }
+            End::TimedOut => {
+                self.hooks.timed_out += 1;
+                Some(self.failure(format!("hook {origin}: timed out")))
+            }
+        }
+    }
+
+    /// Notes a hook that did not run to its end because its runtime was gone.
+    pub(crate) fn interrupted(&mut self, failure: String) {
+        self.hooks.failed += 1;
+        self.failure(failure);
+    }
+
+    /// Notes anything else that went wrong.
+    pub(crate) fn failure(&mut self, failure: String) -> String {
+        if self.failures.len() < LISTED {
+            self.failures.push(failure.clone());
+        }
+        failure
+    }
+}
+
+impl CloseReport {
+    pub(crate) fn new(
+        name: &str,
+        status: CloseStatus,
+        (reason, duration): (CloseReason, Duration),
+        counts: Counts,
+        log: Log,
+    ) -> Self {
+        Self(Arc::new(Facts {
+            name: name.to_owned(),
+            reason,
+            status,
+            duration,
+            counts,
+            hooks: log.hooks,
+            failures: log.failures,
+        }))
+    }
+
+    /// Why the context closed: the first reason given.
+    pub fn reason(&self) -> &CloseReason {
+        &self.0.reason
+    }
+
+    /// Whether the close has ended; `Begun` only when it was asked for from inside.
+    pub fn status(&self) -> CloseStatus {
+        self.0.status
+    }
+
+    /// From the beginning of the close to its end.
+    pub fn duration(&self) -> Duration {
+        self.0.duration
+    }
+
+    /// Tasks whose future returned.
+    pub fn finished(&self) -> u64 {
+        self.0.counts.finished
+    }
+
+    /// Cancellable tasks that were dropped because the token was cancelled.
+    pub fn cancelled(&self) -> u64 {
+        self.0.counts.cancelled
+    }
+
+    /// Tasks that were dropped before they returned: aborted by hand, after the grace period, or by
+    /// the end of their runtime.
+    pub fn aborted(&self) -> u64 {
+        self.0.counts.aborted
+    }
+
+    /// Tasks that panicked.
+    pub fn panicked(&self) -> u64 {
+        self.0.counts.panicked
+    }
+
+    /// Spawns, wraps and children that came after the close had begun and were refused.
+    pub fn refused(&self) -> u64 {
+        self.0.counts.refused
+    }
+
+    /// Descendants that closed, over the whole life of the context.
+    pub fn children(&self) -> u64 {
+        self.0.counts.children
+    }
+
+    /// What became of the context's own hooks.
+    pub fn hooks(&self) -> HookCounts {
+        self.0.hooks
+    }
+
+    /// What went wrong in hooks and destructors, one line each; at most 32, see
+    /// [`hooks`](Self::hooks) for the full count.
+    pub fn failures(&self) -> &[String] {
+        &self.0.failures
+    }
+
+    /// Whether everything ended by itself: nothing aborted, nothing panicked, every hook ran to its
+    /// end without an error. Refusals do not count: in a shutdown they are the rule.
+    pub fn is_clean(&self) -> bool {
+        let facts = &self.0;
+        facts.status == CloseStatus::Closed
+            && facts.counts.aborted == 0
+            && facts.counts.panicked == 0
+            && facts.hooks.failed == 0
+            && facts.hooks.timed_out == 0
+            && facts.failures.is_empty()
+    }
+}
+
+impl fmt::Display for CloseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = &self.0;
+        match facts.status {
+            CloseStatus::Closed => write!(f, "closed {} ({})", Printed(&facts.name), facts.reason)?,
+            CloseStatus::Begun => write!(f, "closing {} ({})", Printed(&facts.name), facts.reason)?,
+        }
+        write!(f, " in {}", clock::human(facts.duration))?;
+        let counts = facts.counts;
+        write!(f, "\n  tasks: {} finished", counts.finished)?;
+        for (count, what) in [
+            (counts.cancelled, "cancelled"),
+            (counts.aborted, "aborted"),
+            (counts.panicked, "panicked"),
+            (counts.refused, "refused"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        if counts.children > 0 {
+            write!(f, "\n  descendants: {} closed", counts.children)?;
+        }
+        let hooks = facts.hooks;
+        if hooks != HookCounts::default() {
+            write!(
+                f,
+                "\n  hooks: {} ran, {} failed, {} timed out",
+                hooks.ran, hooks.failed, hooks.timed_out
+            )?;
+        }
+        for failure in &facts.failures {
+            write!(f, "\n  ! {}", Printed(failure))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for CloseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = &self.0;
+        f.debug_struct("CloseReport")
+            .field("name", &facts.name)
+            .field("reason", &facts.reason)
+            .field("status", &facts.status)
+            .field("duration", &facts.duration)
+            .field("counts", &facts.counts)
+            .field("hooks", &facts.hooks)
+            .field("failures", &facts.failures)
+            .finish()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for CloseReport {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}

@@ -1,0 +1,183 @@
+//! Opening contexts.
+
+use crate::{
+    context::{
+        close,
+        core::{Core, Drive, Limits, Node, ROOT},
+        driver,
+        gate::Gate,
+        handles::Handles,
+        reason::CloseReason,
+        report::{CloseReport, CloseStatus, Log},
+        sets::TaskSets,
+        stack::Stack,
+        tally::{Counts, Tally},
+    },
+    id::ResourceId,
+    name::Name,
+    sync::{Mutex, lock},
+    table::{
+        record::{Meta, State},
+        store::{Facts, Table},
+    },
+};
+use std::{
+    collections::HashMap,
+    panic::Location,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::Notify};
+use tokio_util::sync::CancellationToken;
+
+/// What a new context shall be like.
+pub(crate) struct Spec {
+    pub(crate) facts: Facts,
+    pub(crate) limits: Limits,
+    pub(crate) close_on_panic: bool,
+}
+
+/// The node and core of a registry: the parent of its contexts, listed nowhere.
+#[track_caller]
+pub(crate) fn root() -> Arc<Core> {
+    let id = ResourceId {
+        table: 0,
+        index: ROOT,
+        generation: ROOT,
+    };
+    let meta = Meta::new(
+        id,
+        Name::Borrowed("registry"),
+        Name::Borrowed("registry"),
+        Location::caller(),
+    );
+    let table = Arc::new(Table::new());
+    Arc::new_cyclic(|core| {
+        let node = Arc::new(Node {
+            meta,
+            parent: None,
+            core: core.clone(),
+            table,
+            gate: Gate::new(),
+            handles: Handles::none(),
+            token: CancellationToken::new(),
+            tally: Tally::new(),
+            close_on_panic: false,
+            report: OnceLock::new(),
+            changed: Notify::new(),
+            drained: Notify::new(),
+            orphan: Mutex::new(None),
+        });
+        Core::new(node, None, Limits::default())
+    })
+}
+
+/// Opens a context under `parent`, with one handle. If the parent is closing the new context is
+/// closed from the start, and the answer is false.
+pub(crate) fn open(parent: &Arc<Core>, spec: Spec) -> (Arc<Core>, bool) {
+    let entered = parent.node.gate.enter();
+    let core = build(parent, spec);
+    match entered {
+        Ok(()) => {
+            admit(parent, &core);
+            (core, true)
+        }
+        Err(left) => {
+            parent.node.tally.refused();
+            close::settle(&parent.node, left);
+            shut(&core);
+            (core, false)
+        }
+    }
+}
+
+fn build(parent: &Arc<Core>, spec: Spec) -> Arc<Core> {
+    let table = &parent.node.table;
+    Arc::new_cyclic(|core: &Weak<Core>| {
+        let node = table.insert(spec.facts, |meta| {
+            Arc::new(Node {
+                meta,
+                parent: Some(Arc::clone(&parent.node)),
+                core: core.clone(),
+                table: Arc::clone(table),
+                gate: Gate::new(),
+                handles: Handles::one(),
+                token: parent.node.token.child_token(),
+                tally: Tally::new(),
+                close_on_panic: spec.close_on_panic,
+                report: OnceLock::new(),
+                changed: Notify::new(),
+                drained: Notify::new(),
+                orphan: Mutex::new(None),
+            })
+        });
+        let core = Core::new(node, Some(Arc::clone(parent.root())), spec.limits);
+        if let Some(runtime) = Handle::try_current()
+            .ok()
+            .or_else(|| parent.runtime.get().cloned())
+        {
+            let _ = core.runtime.set(runtime);
+        }
+        core
+    })
+}
+
+/// Makes the child known to its parent. A close of the parent that began since the child entered may
+/// have walked past it, so the child looks again.
+fn admit(parent: &Arc<Core>, child: &Arc<Core>) {
+    lock(&parent.children).insert(child.node.meta.id, Arc::downgrade(child));
+    if parent.node.gate.state() != State::Open {
+        close::begin(child, CloseReason::Parent);
+        driver::ensure(child);
+    }
+}
+
+/// Closed from the start: nothing ever gets in, and it is in nobody's way.
+fn shut(core: &Core) {
+    let node = &core.node;
+    node.token.cancel();
+    node.gate.begin();
+    core.on_closing.seal();
+    core.on_close.seal();
+    core.owned.seal();
+    node.gate.end();
+    let why = (CloseReason::Parent, Duration::ZERO);
+    let report = CloseReport::new(
+        &node.meta.name,
+        CloseStatus::Closed,
+        why,
+        Counts::default(),
+        Log::default(),
+    );
+    let _ = node.report.set(report);
+}
+
+impl Core {
+    fn new(node: Arc<Node>, root: Option<Arc<Core>>, limits: Limits) -> Self {
+        Self {
+            node,
+            root,
+            runtime: OnceLock::new(),
+            limits,
+            sets: Arc::new(TaskSets::new()),
+            children: Mutex::new(HashMap::new()),
+            on_closing: Stack::new(),
+            on_close: Stack::new(),
+            owned: Stack::new(),
+            started: Mutex::new(Vec::new()),
+            log: Mutex::default(),
+            begun: OnceLock::new(),
+            drive: Drive::new(),
+            kill: OnceLock::new(),
+            latest: Mutex::new(HashMap::new()),
+        }
+    }
+}
+
+/// The last one out of a core that was never closed: only a registry's own, whose free tasks end
+/// with it.
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.sets.abort_all();
+    }
+}

@@ -1,0 +1,88 @@
+//! [`WeakContext`]: the handle that holds nothing open.
+
+use crate::{
+    context::{core::Node, handle::Context},
+    id::ResourceId,
+    table::{record::State, resource},
+};
+use std::{fmt, sync::Arc};
+
+/// A handle to a context that does not keep it open, for tasks and for whoever only wants to know.
+///
+/// What it tells, it tells for ever: name, path and state are known after the context is gone.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, State};
+/// let ctx = Registry::new().context("ctx");
+/// let weak = ctx.downgrade();
+/// assert!(weak.upgrade().is_some());
+/// ctx.close().await;
+/// drop(ctx);
+/// assert!(weak.upgrade().is_none());
+/// assert_eq!((weak.name(), weak.state()), ("ctx", State::Closed));
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct WeakContext {
+    node: Arc<Node>,
+}
+
+impl WeakContext {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+
+    /// A strong handle, unless the last one is gone. Once that is so, it stays so, also while the
+    /// close that follows is still running (I3).
+    #[track_caller]
+    pub fn upgrade(&self) -> Option<Context> {
+        // The core first: a counted handle without its core would be a handle to nothing.
+        let core = self.node.core.upgrade()?;
+        self.node.handles.try_add().then(|| Context::counted(core))
+    }
+
+    /// The id of the context.
+    pub fn id(&self) -> ResourceId {
+        self.node.meta.id
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> &str {
+        &self.node.meta.name
+    }
+
+    /// Names from the outermost context down to this one, joined by `/`.
+    pub fn path(&self) -> String {
+        resource::path(&*self.node)
+    }
+
+    /// `Open`, `Closing` or `Closed`. One atomic load.
+    pub fn state(&self) -> State {
+        self.node.gate.state()
+    }
+
+    /// Whether the close has begun. One atomic load, no lock.
+    pub fn is_cancelled(&self) -> bool {
+        self.node.is_cancelled()
+    }
+
+    /// Waits until the context's token is cancelled, which it is at the latest when it is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub async fn cancelled(&self) {
+        self.node.token.cancelled().await;
+    }
+}
+
+impl fmt::Debug for WeakContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakContext")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! What can go wrong, each with what was refused handed back where there is something to hand back.
+
+use crate::panics;
+use std::{any::Any, error::Error, fmt, sync::Mutex};
+
+/// The context is closed: what was to be given to it is in here, untouched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Closed<T>(pub T);
+
+impl<T> Closed<T> {
+    /// What was refused.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> fmt::Display for Closed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the context is closed; what was refused is in the error")
+    }
+}
+
+/// Does not print the value.
+impl<T> fmt::Debug for Closed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closed(..)")
+    }
+}
+
+impl<T> Error for Closed<T> {}
+
+/// A spawn or wrap that was refused: the future (or closure) is in here, unpolled.
+pub struct Refused<F> {
+    future: F,
+    reason: RefusedReason,
+}
+
+/// Why a spawn or wrap was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusedReason {
+    /// The context is closing or closed.
+    Closed,
+    /// There is no tokio runtime: neither does the context remember one, nor is one on this thread,
+    /// nor was one given with [`on`](crate::TaskBuilder::on).
+    NoRuntime,
+}
+
+impl<F> Refused<F> {
+    pub(crate) fn new(future: F, reason: RefusedReason) -> Self {
+        Self { future, reason }
+    }
+
+    /// Why.
+    pub fn reason(&self) -> RefusedReason {
+        self.reason
+    }
+
+    /// What was refused.
+    pub fn into_inner(self) -> F {
+        self.future
+    }
+}
+
+impl<F> fmt::Display for Refused<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl fmt::Display for RefusedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "the context is closing or closed; the future is in the error",
+            Self::NoRuntime => NO_RUNTIME,
+        })
+    }
+}
+
+pub(crate) const NO_RUNTIME: &str = "there is no tokio runtime: call this inside one, open the context inside one, \
+     or name one with `ctx.task(name).on(&handle)`";
+
+/// Does not print the future.
+impl<F> fmt::Debug for Refused<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused")
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F> Error for Refused<F> {}
+
+/// Why a task has no output.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// It was [`cancellable`](crate::TaskBuilder::cancellable), and its context was closed.
+    Cancelled,
+    /// Its future was dropped before it returned: by [`abort`](crate::Task::abort), by a superseding
+    /// task, after the grace period of a close, or by the end of its runtime.
+    Aborted,
+    /// It panicked, with this payload and this message.
+    Panicked(PanicPayload, String),
+    /// It was never started: its context was closing or closed.
+    Refused,
+}
+
+impl TaskError {
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        let message = panics::message(&*payload);
+        Self::Panicked(PanicPayload(Mutex::new(payload)), message)
+    }
+
+    /// Whether the task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Panicked(..))
+    }
+
+    /// The payload of the panic, to be handed to [`std::panic::resume_unwind`].
+    ///
+    /// # Errors
+    ///
+    /// The error itself, if the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        match self {
+            Self::Panicked(payload, _) => Ok(payload.into_inner()),
+            other => Err(other),
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("the task was cancelled with its context"),
+            Self::Aborted => f.write_str("the task was aborted"),
+            Self::Panicked(_, message) => write!(f, "the task panicked: {message}"),
+            Self::Refused => f.write_str("the task was refused: its context is closing or closed"),
+        }
+    }
+}
+
+impl Error for TaskError {}
+
+/// What a task panicked with. Not printed, because nobody knows what it is.
+pub struct PanicPayload(Mutex<Box<dyn Any + Send>>);
+
+impl PanicPayload {
+    /// The payload, to be downcast or handed to [`std::panic::resume_unwind`].
+    pub fn into_inner(self) -> Box<dyn Any + Send> {
+        self.0
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for PanicPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PanicPayload(..)")
+    }
+}

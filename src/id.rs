@@ -1,0 +1,46 @@
+//! The identity of everything a registry lists.
+
+use std::fmt;
+
+/// Names one entry of one registry, and never another: ids are not reused.
+///
+/// An id is a place in the registry's table plus the generation of that place, plus the registry it
+/// belongs to. An id of something that is gone therefore never matches a newer entry, and an id of
+/// one registry never matches in another.
+///
+/// It prints as `#12`, or `#12.3` for the fourth tenant of place 12.
+///
+/// ```
+/// let registry = headcount::Registry::new();
+/// let door = registry.register("front door", "door");
+/// let id = door.id();
+/// assert_eq!(registry.live_now().find("front door").map(|r| r.id()), Some(id));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResourceId {
+    pub(crate) table: u32,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.generation {
+            0 => write!(f, "#{}", self.index),
+            generation => write!(f, "#{}.{generation}", self.index),
+        }
+    }
+}
+
+impl fmt::Debug for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResourceId({self})")
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for ResourceId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

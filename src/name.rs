@@ -1,0 +1,78 @@
+//! Names: kept whole, printed so that they cannot spoil a terminal.
+
+use std::{borrow::Cow, fmt};
+
+/// What a name or a kind is made from: a literal costs nothing, a `String` is kept as it is.
+pub(crate) type Name = Cow<'static, str>;
+
+/// How many characters of a name are printed.
+const PRINTED: usize = 80;
+
+/// Prints a name on one line: control characters escaped, long names cut with their length.
+pub(crate) struct Printed<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Printed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (printed, c) in self.0.chars().enumerate() {
+            if printed == PRINTED {
+                return write!(f, "… ({} bytes)", self.0.len());
+            }
+            if spoils_a_line(c) {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                fmt::Write::write_char(f, c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Control characters, and the separators and direction marks that terminals obey as well.
+fn spoils_a_line(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The path of a future's or closure's type, as its author knows it: `my_app::poller` for
+/// `async fn poller`, and the enclosing function for an `async` block.
+pub(crate) fn of_type<T: ?Sized>() -> &'static str {
+    let mut path = std::any::type_name::<T>();
+    while let Some(outer) = path.strip_suffix("::{{closure}}") {
+        path = outer;
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(
+            Printed("a\n\u{1b}[31mb\u{202e}").to_string(),
+            "a\\n\\u{1b}[31mb\\u{202e}"
+        );
+    }
+
+    #[test]
+    fn a_name_of_a_megabyte_is_cut_and_says_so() {
+        let name = "é".repeat(524_288);
+        let printed = Printed(&name).to_string();
+        assert_eq!(printed, format!("{}… (1048576 bytes)", "é".repeat(80)));
+        assert_eq!(Printed(&"x".repeat(80)).to_string(), "x".repeat(80));
+    }
+
+    #[test]
+    fn a_future_is_named_after_its_function() {
+        async fn poller() {}
+        fn name_of<F: Future>(_: F) -> &'static str {
+            of_type::<F>()
+        }
+        assert!(
+            name_of(poller())
+                .ends_with("name::tests::a_future_is_named_after_its_function::poller")
+        );
+        assert!(name_of(async {}).ends_with("name::tests::a_future_is_named_after_its_function"));
+    }
+}

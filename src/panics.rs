@@ -1,0 +1,38 @@
+//! Running user code that may panic, and dropping what it left behind.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+/// Runs user code; a panic comes back as its payload.
+pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(run))
+}
+
+/// Drops a user's value; says what it panicked with, if it did.
+pub(crate) fn discard<T>(value: T) -> Option<String> {
+    guarded(|| drop(value)).err().map(|payload| {
+        let said = message(&*payload);
+        bury(payload);
+        said
+    })
+}
+
+/// Drops a panic payload. One that panics in its own destructor is leaked rather than followed.
+pub(crate) fn bury(payload: Box<dyn Any + Send>) {
+    if let Err(again) = guarded(|| drop(payload)) {
+        std::mem::forget(again);
+    }
+}
+
+/// What a panic said, as far as it can be read.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic whose payload is no string".to_owned()
+    }
+}

@@ -1,0 +1,69 @@
+//! The same verbs, on the current registry (L6).
+
+use crate::{
+    context::{current, handle::Context},
+    id::ResourceId,
+    name::Name,
+    registry::handle::Registry,
+    table::{entry::Registration, live::Live},
+    task::{builder::TaskBuilder, handle::Task},
+};
+use std::sync::Arc;
+
+/// [`Registry::track`] on the [current](Registry::current) registry.
+#[track_caller]
+pub fn track<T: Send + Sync + 'static>(
+    value: &Arc<T>,
+    name: impl Into<Name>,
+    kind: impl Into<Name>,
+) -> ResourceId {
+    Registry::current().track(value, name, kind)
+}
+
+/// [`Registry::register`] on the [current](Registry::current) registry.
+#[track_caller]
+pub fn register(name: impl Into<Name>, kind: impl Into<Name>) -> Registration {
+    Registry::current().register(name, kind)
+}
+
+/// [`Registry::context`] on the [current](Registry::current) registry: a context at its top, not a
+/// child of the current one.
+#[must_use = "a context closes when its last handle is dropped"]
+#[track_caller]
+pub fn context(name: impl Into<Name>) -> Context {
+    Registry::current().context(name)
+}
+
+/// [`Context::spawn`] on the [current](Context::current) context; outside of one, on the
+/// [current](Registry::current) registry itself, whose [`close`](Registry::close) then awaits it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::Registry;
+/// let registry = Registry::new();
+/// let ctx = registry.context("ctx");
+/// ctx.spawn(async { headcount::spawn(std::future::pending::<()>()).abort() }).await.unwrap();
+/// let report = ctx.close().await;
+/// assert_eq!((report.finished(), report.aborted()), (1, 1));
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// If there is no tokio runtime.
+#[track_caller]
+pub fn spawn<F>(future: F) -> Task<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match current::with_node(|node| node.core.upgrade()).flatten() {
+        Some(core) => TaskBuilder::new(&core, None).spawn(future),
+        None => TaskBuilder::new(Registry::global().root(), None).spawn(future),
+    }
+}
+
+/// [`Registry::live`] on the [current](Registry::current) registry.
+pub async fn live() -> Live {
+    Registry::current().live().await
+}

@@ -1,0 +1,6 @@
+//! Registries: the head counts. A [`Registry`](handle::Registry) is the root of a tree of contexts and
+//! the table of everything alive in it.
+
+pub(crate) mod current;
+pub(crate) mod free;
+pub(crate) mod handle;

@@ -1,0 +1,245 @@
+//! A listing of what was live, with the questions one asks of it.
+
+use crate::{
+    id::ResourceId,
+    table::{
+        record::{Class, Record, State},
+        resource::Resource,
+        tree::Tree,
+    },
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+/// What was alive at one moment, in the order of creation.
+///
+/// Holds facts, not things: a `Live` keeps no value alive and runs no destructor of yours (I5).
+/// It contains everything that was live during the whole call that made it, and nothing that had
+/// ended before the call began (I4).
+///
+/// `Display` prints it as a tree. Filters return a smaller `Live`.
+///
+/// ```
+/// use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let _pool = registry.register("pool", "pool");
+/// let _conns: Vec<_> = (0..3).map(|n| registry.register(format!("conn-{n}"), "conn")).collect();
+///
+/// let live = registry.live().await;
+/// assert_eq!(live.len(), 4);
+/// assert_eq!(live.kind("conn").len(), 3);
+/// assert_eq!(live.by_kind()["pool"].len(), 1);
+/// assert!(live.older_than(Duration::from_secs(60)).is_empty());
+/// let names: Vec<_> = live.iter().map(|r| r.name().to_owned()).collect();
+/// assert_eq!(names, ["pool", "conn-0", "conn-1", "conn-2"]);
+/// println!("{live}");
+/// # }
+/// ```
+///
+/// # Performance
+///
+/// Listing does not sort; the first access in order (iteration, filters, printing) does, once.
+pub struct Live {
+    len: usize,
+    unsorted: Mutex<Vec<Resource>>,
+    sorted: OnceLock<Vec<Resource>>,
+}
+
+impl Live {
+    pub(crate) fn new(found: Vec<Resource>) -> Self {
+        Self {
+            len: found.len(),
+            unsorted: Mutex::new(found),
+            sorted: OnceLock::new(),
+        }
+    }
+
+    fn of_sorted(sorted: Vec<Resource>) -> Self {
+        Self {
+            len: sorted.len(),
+            unsorted: Mutex::default(),
+            sorted: OnceLock::from(sorted),
+        }
+    }
+
+    fn as_slice(&self) -> &[Resource] {
+        self.sorted.get_or_init(|| {
+            let mut unsorted = self.unsorted.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut found = std::mem::take(&mut *unsorted);
+            found.sort_unstable_by_key(|resource| resource.record().meta().order());
+            found
+        })
+    }
+
+    /// In the order of creation.
+    pub fn iter(&self) -> std::slice::Iter<'_, Resource> {
+        self.as_slice().iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn only(&self, mut keep: impl FnMut(&Resource) -> bool) -> Self {
+        Self::of_sorted(
+            self.iter()
+                .filter(|resource| keep(resource))
+                .cloned()
+                .collect(),
+        )
+    }
+
+    /// Only the tasks, blocking and local ones included.
+    #[must_use]
+    pub fn tasks(&self) -> Self {
+        self.only(|resource| resource.class() == Class::Task)
+    }
+
+    /// Only the contexts.
+    #[must_use]
+    pub fn contexts(&self) -> Self {
+        self.only(|resource| resource.class() == Class::Context)
+    }
+
+    /// Only what was registered, owned or tracked.
+    #[must_use]
+    pub fn resources(&self) -> Self {
+        self.only(|resource| resource.class() == Class::Resource)
+    }
+
+    /// Only what is of this kind.
+    #[must_use]
+    pub fn kind(&self, kind: &str) -> Self {
+        self.only(|resource| resource.kind() == kind)
+    }
+
+    /// Only what was older than this when it was listed (L5).
+    #[must_use]
+    pub fn older_than(&self, age: Duration) -> Self {
+        self.only(|resource| resource.age() > age)
+    }
+
+    /// Grouped by kind, kinds in alphabetical order.
+    pub fn by_kind(&self) -> BTreeMap<String, Live> {
+        let mut kinds: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
+        for resource in self {
+            kinds
+                .entry(resource.kind().to_owned())
+                .or_default()
+                .push(resource.clone());
+        }
+        kinds
+            .into_iter()
+            .map(|(kind, group)| (kind, Self::of_sorted(group)))
+            .collect()
+    }
+
+    /// The oldest one of this name.
+    pub fn find(&self, name: &str) -> Option<&Resource> {
+        self.iter().find(|resource| resource.name() == name)
+    }
+
+    /// Only what lies in the tree under the context with this id, itself included.
+    pub(crate) fn under(&self, root: ResourceId) -> Self {
+        let mut known: HashMap<ResourceId, bool> = HashMap::from([(root, true)]);
+        self.only(|resource| is_under(resource.record(), &mut known))
+    }
+
+    /// Only the tasks, and the contexts that are not closed.
+    pub(crate) fn unfinished(&self) -> Self {
+        self.only(|resource| {
+            resource.class() != Class::Resource && resource.state() != State::Closed
+        })
+    }
+
+    /// Prints as `Display` does, but at most `siblings` of each group of siblings, then how many
+    /// more there are.
+    ///
+    /// ```
+    /// let registry = headcount::Registry::new();
+    /// let conns: Vec<_> = (0..5).map(|n| registry.register(format!("conn-{n}"), "conn")).collect();
+    /// let printed = registry.live_now().trimmed(2).to_string();
+    /// assert!(printed.contains("conn-1"), "{printed}");
+    /// assert!(printed.contains("… 3 more"), "{printed}");
+    /// ```
+    pub fn trimmed(&self, siblings: usize) -> impl fmt::Display + '_ {
+        Tree {
+            items: self.as_slice(),
+            siblings,
+        }
+    }
+}
+
+/// Whether a record is the root of `known` or a descendant of it; walks up once per context.
+fn is_under(record: &dyn Record, known: &mut HashMap<ResourceId, bool>) -> bool {
+    let mut walked = Vec::new();
+    let mut next = Some(record);
+    let answer = loop {
+        let Some(record) = next else { break false };
+        let id = record.meta().id;
+        if let Some(&answer) = known.get(&id) {
+            break answer;
+        }
+        if record.class() == Class::Context {
+            walked.push(id);
+        }
+        next = record.parent();
+    };
+    known.extend(walked.into_iter().map(|id| (id, answer)));
+    answer
+}
+
+impl fmt::Display for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.trimmed(usize::MAX).fmt(f)
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+impl Clone for Live {
+    fn clone(&self) -> Self {
+        Self::of_sorted(self.as_slice().to_vec())
+    }
+}
+
+impl<'a> IntoIterator for &'a Live {
+    type Item = &'a Resource;
+    type IntoIter = std::slice::Iter<'a, Resource>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Live {
+    type Item = Resource;
+    type IntoIter = std::vec::IntoIter<Resource>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.as_slice();
+        self.sorted.into_inner().unwrap_or_default().into_iter()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Live {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self)
+    }
+}

@@ -1,0 +1,103 @@
+//! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
+
+use crate::{clock, id::ResourceId, name::Name, table::stripe};
+use std::panic::Location;
+use tokio::time::Instant;
+
+/// The facts that never change after registration.
+pub(crate) struct Meta {
+    pub(crate) id: ResourceId,
+    pub(crate) name: Name,
+    pub(crate) kind: Name,
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) created: Instant,
+    /// Orders entries of one thread that the clock cannot tell apart.
+    made: u32,
+}
+
+impl Meta {
+    pub(crate) fn new(
+        id: ResourceId,
+        name: Name,
+        kind: Name,
+        location: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            kind,
+            location,
+            created: clock::now(),
+            made: stripe::next_made(),
+        }
+    }
+
+    /// Sorts by creation (L4).
+    pub(crate) fn order(&self) -> (Instant, u32, u32) {
+        (self.created, self.made, self.id.index)
+    }
+}
+
+/// What kind of thing an entry stands for: decides what `untrack` and `clear` may forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Context,
+    Task,
+    Resource,
+}
+
+/// How far along something is.
+///
+/// Contexts go from `Open` through `Closing` to `Closed`, tasks from `Waiting` to `Running`;
+/// a resource is `Live` as long as it is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
+#[non_exhaustive]
+pub enum State {
+    /// A context that accepts tasks and children.
+    Open,
+    /// A context that refuses new work and waits for what it has.
+    Closing,
+    /// A context of which nothing is left but handles.
+    Closed,
+    /// A task that was accepted and not polled yet.
+    Waiting,
+    /// A task that was polled, or a blocking closure that was started.
+    Running,
+    /// A registered, owned or tracked resource.
+    Live,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Open => "open",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Live => "live",
+        })
+    }
+}
+
+/// One entry of the table. Records hold facts, never the user's value.
+pub(crate) trait Record: Send + Sync {
+    fn meta(&self) -> &Meta;
+    fn class(&self) -> Class;
+    fn state(&self) -> State;
+    /// The context it belongs to, if any.
+    fn parent(&self) -> Option<&dyn Record>;
+    /// Strong handles to the thing itself, where it has any.
+    fn strong_count(&self) -> Option<usize> {
+        None
+    }
+    /// Whether it is a blocking closure that has started, which nothing can end but itself.
+    fn is_unabortable(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,161 @@
+//! One line of a listing.
+
+use crate::{
+    clock,
+    id::ResourceId,
+    table::record::{Class, Record, State},
+};
+use std::{
+    fmt,
+    panic::Location,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::time::Instant;
+
+/// What was known about one live thing at the moment it was listed.
+///
+/// A resource is a copy of facts: holding one keeps neither a task, nor a context, nor a value alive
+/// (I5). Clones are cheap.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let server = registry.context("server");
+/// server.task("accept").spawn(std::future::pending::<()>());
+///
+/// let live = registry.live().await;
+/// let accept = live.find("accept").expect("it is running");
+/// assert_eq!(accept.path(), "server/accept");
+/// assert_eq!(accept.kind(), "task");
+/// assert_eq!(accept.parent(), Some(server.id()));
+/// assert!(accept.location().file().ends_with(".rs"));
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Resource {
+    record: Arc<dyn Record>,
+    state: State,
+    age: Duration,
+    strong_count: Option<usize>,
+}
+
+impl Resource {
+    pub(crate) fn of(record: Arc<dyn Record>, now: Instant) -> Self {
+        Self {
+            state: record.state(),
+            age: now.saturating_duration_since(record.meta().created),
+            strong_count: record.strong_count(),
+            record,
+        }
+    }
+
+    pub(crate) fn record(&self) -> &dyn Record {
+        &*self.record
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        self.record.class()
+    }
+
+    pub(crate) fn is_unabortable(&self) -> bool {
+        self.record.is_unabortable()
+    }
+
+    /// The id, never reused.
+    pub fn id(&self) -> ResourceId {
+        self.record.meta().id
+    }
+
+    /// The name, whole. Use `Display` of a [`Live`](crate::Live) for a form that is safe to print.
+    pub fn name(&self) -> &str {
+        &self.record.meta().name
+    }
+
+    /// The kind: `task`, `blocking`, `context`, or what was given.
+    pub fn kind(&self) -> &str {
+        &self.record.meta().kind
+    }
+
+    /// How far along it was when it was listed.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// When it was created, as wall-clock time. Reckoned from the monotonic clock, so later
+    /// corrections of the system clock do not show.
+    pub fn created_at(&self) -> SystemTime {
+        clock::wall(self.record.meta().created)
+    }
+
+    /// How old it was when it was listed. Follows tokio's clock, which tests can pause.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// The line of code that created it.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.record.meta().location
+    }
+
+    /// The context it belongs to: the one that a task or context is in, or for a resource the one
+    /// whose task registered it.
+    pub fn parent(&self) -> Option<ResourceId> {
+        self.record.parent().map(|parent| parent.meta().id)
+    }
+
+    /// Names from the outermost context down to this, joined by `/`.
+    pub fn path(&self) -> String {
+        path(self.record())
+    }
+
+    /// Strong handles at the moment of listing: of a context, of a [`Tracked`](crate::Tracked)
+    /// value, of a tracked `Arc`. `None` for what has no handles, such as tasks.
+    pub fn strong_count(&self) -> Option<usize> {
+        self.strong_count
+    }
+}
+
+/// Names from the outermost ancestor down, joined by `/`.
+pub(crate) fn path(record: &dyn Record) -> String {
+    let mut names = Vec::new();
+    let mut next = Some(record);
+    while let Some(record) = next {
+        names.push(&*record.meta().name);
+        next = record.parent();
+    }
+    names.reverse();
+    names.join("/")
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("kind", &self.kind())
+            .field("state", &self.state)
+            .field("age", &self.age)
+            .field("location", &format_args!("{}", self.location()))
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Resource {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("Resource", 10)?;
+        out.serialize_field("id", &self.id())?;
+        out.serialize_field("name", self.name())?;
+        out.serialize_field("kind", self.kind())?;
+        out.serialize_field("state", &self.state)?;
+        out.serialize_field("created_at", &self.created_at())?;
+        out.serialize_field("age_secs", &self.age.as_secs_f64())?;
+        out.serialize_field("location", &self.location().to_string())?;
+        out.serialize_field("parent", &self.parent())?;
+        out.serialize_field("path", &self.path())?;
+        out.serialize_field("strong_count", &self.strong_count)?;
+        out.end()
+    }
+}

@@ -1,0 +1,305 @@
+//! The table of one registry: records in slots, found by id, listed in bounded steps.
+
+use crate::{
+    clock,
+    id::ResourceId,
+    name::Name,
+    sync::{AtomicUsize, Ordering::Relaxed},
+    table::{
+        entry::{ArcEntry, Entry, Registration},
+        live::Live,
+        record::{Class, Meta, Record},
+        resource::Resource,
+        slots::{Directory, Key, Reserved, Slots},
+    },
+};
+use std::{
+    panic::Location,
+    sync::{Arc, Weak},
+};
+
+/// How many slots a listing looks at between two yields: about 20 µs of work.
+const STEP: usize = 512;
+/// How many tracked `Arc`s a registration looks at, to sweep the dead ones.
+const SWEPT: usize = 2;
+
+/// Facts of a new record, from its caller.
+pub(crate) struct Facts {
+    pub(crate) name: Name,
+    pub(crate) kind: Name,
+    pub(crate) location: &'static Location<'static>,
+}
+
+/// Everything one registry lists.
+pub(crate) struct Table {
+    /// Two numbers are this table's own: `number` for its records, `number + 1` for tracked `Arc`s.
+    number: u32,
+    /// Tasks, contexts, registrations: whoever owns the record removes it.
+    records: Slots<Weak<dyn Record>>,
+    /// Plain `Arc`s, whose end nobody announces: the table owns these records and sweeps them (L2).
+    arcs: Slots<Arc<dyn Record>>,
+    /// How many `Arc`s are in there, dead ones included.
+    tracked: AtomicUsize,
+    /// Where the next sweep goes on.
+    broom: AtomicUsize,
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        use std::sync::atomic::AtomicU32;
+        static TABLES: AtomicU32 = AtomicU32::new(0);
+        Self {
+            number: TABLES.fetch_add(2, Relaxed),
+            records: Slots::new(),
+            arcs: Slots::new(),
+            tracked: AtomicUsize::new(0),
+            broom: AtomicUsize::new(0),
+        }
+    }
+
+    /// Reserves an entry, lets `build` make the record for its id, and lists it.
+    pub(crate) fn insert<R: Record + 'static>(
+        &self,
+        facts: Facts,
+        build: impl FnOnce(Meta) -> Arc<R>,
+    ) -> Arc<R> {
+        self.sweep(SWEPT);
+        let reserved = self.records.reserve();
+        let record = build(facts.meta(self.number, &reserved));
+        let listed: Arc<dyn Record> = Arc::clone(&record) as _;
+        reserved.commit(Arc::downgrade(&listed));
+        record
+    }
+
+    /// Lists a resource for as long as the returned registration lives.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        facts: Facts,
+        parent: Option<Arc<dyn Record>>,
+    ) -> Registration {
+        let record = self.insert(facts, |meta| Arc::new(Entry { meta, parent }));
+        Registration::new(record, self)
+    }
+
+    /// Lists a resource with the handles of `value`, which is made once the registration exists.
+    pub(crate) fn register_arc<T: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        facts: Facts,
+        parent: Option<Arc<dyn Record>>,
+        make: impl FnOnce(Registration) -> T,
+    ) -> Arc<T> {
+        self.sweep(SWEPT);
+        let reserved = self.records.reserve();
+        let meta = facts.meta(self.number, &reserved);
+        Arc::new_cyclic(|value: &Weak<T>| {
+            let entry = Entry { meta, parent };
+            let record: Arc<dyn Record> = Arc::new(ArcEntry {
+                entry,
+                value: value.clone(),
+            });
+            reserved.commit(Arc::downgrade(&record));
+            make(Registration::new(record, self))
+        })
+    }
+
+    /// Lists a plain `Arc` until its last handle is gone, or until it is removed.
+    pub(crate) fn track<T: Send + Sync + ?Sized + 'static>(
+        &self,
+        facts: Facts,
+        parent: Option<Arc<dyn Record>>,
+        value: Weak<T>,
+    ) -> ResourceId {
+        self.sweep(2 * SWEPT);
+        let reserved = self.arcs.reserve();
+        let meta = facts.meta(self.number + 1, &reserved);
+        let id = meta.id;
+        self.tracked.fetch_add(1, Relaxed);
+        reserved.commit(Arc::new(ArcEntry {
+            entry: Entry { meta, parent },
+            value,
+        }));
+        id
+    }
+
+    /// Removes the entry with this id, if it is still there (L3).
+    pub(crate) fn remove(&self, id: ResourceId) -> bool {
+        let key = Key {
+            index: id.index,
+            generation: id.generation,
+        };
+        match id.table {
+            table if table == self.number => self.records.remove(key),
+            table if table == self.number + 1 => self.untrack(key),
+            _ => false,
+        }
+    }
+
+    fn untrack(&self, key: Key) -> bool {
+        let removed = self.arcs.remove(key);
+        if removed {
+            self.tracked.fetch_sub(1, Relaxed);
+        }
+        removed
+    }
+
+    /// Removes the entry with this id if it is a resource.
+    pub(crate) fn forget(&self, id: ResourceId) -> bool {
+        let is_task_or_context = id.table == self.number && {
+            let directory = self.records.directory();
+            let mut protected = false;
+            self.records
+                .scan(&directory, id.index as usize, 1, |_, record| {
+                    protected = record
+                        .upgrade()
+                        .is_some_and(|record| record.class() != Class::Resource);
+                });
+            protected
+        };
+        !is_task_or_context && self.remove(id)
+    }
+
+    /// Forgets every resource; tasks and contexts stay (L9). Returns how many it forgot.
+    pub(crate) fn clear(&self) -> usize {
+        let mut listing = self.listing();
+        while listing.step() {}
+        let resources = listing
+            .found
+            .into_iter()
+            .filter(|found| found.class() == Class::Resource);
+        resources
+            .filter(|resource| self.remove(resource.id()))
+            .count()
+    }
+
+    /// How many entries are listed. Tracked `Arc`s are looked at one by one, the rest is read off
+    /// counters.
+    pub(crate) fn count(&self) -> usize {
+        let mut alive = 0;
+        if self.tracked.load(Relaxed) > 0 {
+            scan_all(&self.arcs, |_, record| {
+                alive += usize::from(is_alive(record))
+            });
+        }
+        self.records.len() + alive
+    }
+
+    /// Removes dead `Arc`s among the next few.
+    fn sweep(&self, slots: usize) {
+        if self.tracked.load(Relaxed) == 0 {
+            return;
+        }
+        let directory = self.arcs.directory();
+        let mut dead = Vec::new();
+        let start = self.broom.load(Relaxed);
+        let next = self.arcs.scan(&directory, start, slots, |key, record| {
+            if !is_alive(record) {
+                dead.push(key);
+            }
+        });
+        self.broom.store(next.unwrap_or(0), Relaxed);
+        for key in dead {
+            self.untrack(key);
+        }
+    }
+
+    fn listing(&self) -> Listing<'_> {
+        let (records, arcs) = (self.records.directory(), self.arcs.directory());
+        let found = Vec::with_capacity(self.records.len() + self.arcs.len());
+        Listing {
+            table: self,
+            records,
+            arcs,
+            cursor: Some(Cursor::Records(0)),
+            found,
+            now: clock::now(),
+        }
+    }
+
+    /// Lists what is live, yielding to the runtime after every few slots.
+    pub(crate) async fn live(&self) -> Live {
+        let mut listing = self.listing();
+        while listing.step() {
+            tokio::task::yield_now().await;
+        }
+        Live::new(listing.found)
+    }
+
+    /// Lists what is live without yielding.
+    pub(crate) fn live_now(&self) -> Live {
+        let mut listing = self.listing();
+        while listing.step() {}
+        Live::new(listing.found)
+    }
+}
+
+impl Facts {
+    fn meta<T>(self, table: u32, reserved: &Reserved<'_, T>) -> Meta {
+        let Key { index, generation } = reserved.key();
+        Meta::new(
+            ResourceId {
+                table,
+                index,
+                generation,
+            },
+            self.name,
+            self.kind,
+            self.location,
+        )
+    }
+}
+
+/// A tracked `Arc` whose last handle is gone is not listed any more, swept or not.
+fn is_alive(record: &Arc<dyn Record>) -> bool {
+    record.strong_count() != Some(0)
+}
+
+fn scan_all<T>(slots: &Slots<T>, mut visit: impl FnMut(Key, &T)) {
+    let directory = slots.directory();
+    let mut cursor = 0;
+    while let Some(next) = slots.scan(&directory, cursor, STEP, &mut visit) {
+        cursor = next;
+    }
+}
+
+enum Cursor {
+    Records(usize),
+    Arcs(usize),
+}
+
+/// A scan under way. What it has found keeps records alive, never the things they stand for (I5).
+struct Listing<'a> {
+    table: &'a Table,
+    records: Arc<Directory<Weak<dyn Record>>>,
+    arcs: Arc<Directory<Arc<dyn Record>>>,
+    cursor: Option<Cursor>,
+    found: Vec<Resource>,
+    now: tokio::time::Instant,
+}
+
+impl Listing<'_> {
+    /// One bounded step; says whether there is more to do.
+    fn step(&mut self) -> bool {
+        let (found, now) = (&mut self.found, self.now);
+        self.cursor = match self.cursor {
+            Some(Cursor::Records(from)) => {
+                let next = self
+                    .table
+                    .records
+                    .scan(&self.records, from, STEP, |_, record| {
+                        found.extend(record.upgrade().map(|record| Resource::of(record, now)));
+                    });
+                Some(next.map_or(Cursor::Arcs(0), Cursor::Records))
+            }
+            Some(Cursor::Arcs(from)) => {
+                let next = self.table.arcs.scan(&self.arcs, from, STEP, |_, record| {
+                    if is_alive(record) {
+                        found.push(Resource::of(Arc::clone(record), now));
+                    }
+                });
+                next.map(Cursor::Arcs)
+            }
+            None => None,
+        };
+        self.cursor.is_some()
+    }
+}

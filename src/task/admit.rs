@@ -1,0 +1,206 @@
+//! Letting a task in: through the gate, into the registry, onto its seat.
+
+use crate::{
+    context::{close, core::Core, current::InTask, sets::Checkout},
+    error::{NO_RUNTIME, Refused, RefusedReason},
+    name::{Name, Printed},
+    panics,
+    table::store::Facts,
+    task::{
+        handle::Task,
+        output::Output,
+        record::{Shared, TaskCell, TaskRecord},
+        seat::Seat,
+        supersede,
+    },
+};
+use std::{panic::Location, sync::Arc};
+use tokio::{runtime::Handle, task::AbortHandle};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+/// How a task is to be started.
+pub(crate) struct Wishes<'a> {
+    pub(crate) core: &'a Arc<Core>,
+    pub(crate) name: Option<Name>,
+    pub(crate) kind: Option<Name>,
+    pub(crate) runtime: Option<Handle>,
+    pub(crate) is_cancellable: bool,
+    pub(crate) supersedes: bool,
+}
+
+/// What the task is by itself: its name and kind unless wished otherwise, and where it was started.
+pub(crate) struct Origin {
+    pub(crate) name: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) location: &'static Location<'static>,
+}
+
+/// A task that was let in: the gate counts it, and its seat will go out again.
+pub(crate) struct Admitted<'a> {
+    core: &'a Arc<Core>,
+    facts: Option<Facts>,
+    runtime: Option<Handle>,
+    is_cancellable: bool,
+    supersedes: bool,
+}
+
+/// A task that was turned away: what it would have been, and why.
+pub(crate) struct Turned {
+    facts: Facts,
+    reason: RefusedReason,
+}
+
+impl<'a> Wishes<'a> {
+    /// Asks for a place that needs a runtime to run on.
+    pub(crate) fn admit(self, origin: Origin) -> Result<Admitted<'a>, Turned> {
+        if self.runtime.is_none() && self.core.runtime().is_none() {
+            return Err(Turned {
+                facts: facts(self.name, self.kind, origin),
+                reason: RefusedReason::NoRuntime,
+            });
+        }
+        self.admit_anywhere(origin)
+    }
+
+    /// Asks for a place that is brought its own runtime.
+    pub(crate) fn admit_anywhere(self, origin: Origin) -> Result<Admitted<'a>, Turned> {
+        let Self {
+            core,
+            name,
+            kind,
+            runtime,
+            is_cancellable,
+            supersedes,
+        } = self;
+        let facts = facts(name, kind, origin);
+        match core.node.gate.enter() {
+            Ok(()) => Ok(Admitted {
+                core,
+                facts: Some(facts),
+                runtime,
+                is_cancellable,
+                supersedes,
+            }),
+            Err(left) => {
+                core.node.tally.refused();
+                close::settle(&core.node, left);
+                Err(Turned {
+                    facts,
+                    reason: RefusedReason::Closed,
+                })
+            }
+        }
+    }
+}
+
+fn facts(name: Option<Name>, kind: Option<Name>, origin: Origin) -> Facts {
+    Facts {
+        name: name.unwrap_or(Name::Borrowed(origin.name)),
+        kind: kind.unwrap_or(Name::Borrowed(origin.kind)),
+        location: origin.location,
+    }
+}
+
+impl Admitted<'_> {
+    /// Lists the task, with facts and output in one allocation.
+    pub(crate) fn sit_together<T: Send + 'static>(
+        &mut self,
+        is_blocking: bool,
+    ) -> (Shared<T>, Seat) {
+        let node = &self.core.node;
+        let cell = node.table.insert(self.take_facts(), |meta| {
+            let record = TaskRecord::new(meta, Arc::clone(node), is_blocking);
+            Arc::new(TaskCell {
+                record,
+                output: Output::new(),
+            })
+        });
+        let seat = self.seat(Arc::clone(&cell) as _, true);
+        (Shared::Together(cell), seat)
+    }
+
+    /// Lists the task, with an output that may not leave this thread.
+    pub(crate) fn sit_apart<T>(&mut self) -> (Shared<T>, Seat) {
+        let record = self.list();
+        let seat = self.seat(Arc::clone(&record) as _, true);
+        (Shared::Apart(record, Arc::new(Output::new())), seat)
+    }
+
+    /// Lists the task, without any output: somebody else polls it and gets that.
+    pub(crate) fn sit_alone(&mut self) -> (Arc<TaskRecord>, Seat) {
+        let record = self.list();
+        let seat = self.seat(Arc::clone(&record) as _, false);
+        (record, seat)
+    }
+
+    fn list(&mut self) -> Arc<TaskRecord> {
+        let node = &self.core.node;
+        let insert = |meta| Arc::new(TaskRecord::new(meta, Arc::clone(node), false));
+        node.table.insert(self.take_facts(), insert)
+    }
+
+    fn take_facts(&mut self) -> Facts {
+        self.facts.take().expect("a task sits down once")
+    }
+
+    fn seat(&self, task: Arc<dyn InTask>, is_pooled: bool) -> Seat {
+        Seat::new(task, is_pooled, self.supersedes)
+    }
+
+    /// A set of the context to spawn on.
+    pub(crate) fn checkout(&self) -> Checkout<'_> {
+        self.core.sets.checkout()
+    }
+
+    /// The runtime to spawn on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        let runtime = self.runtime.as_ref().or_else(|| self.core.runtime());
+        runtime.expect("a task that needs a runtime is admitted only with one")
+    }
+
+    /// What ends a cancellable task.
+    pub(crate) fn cancelled(&self) -> Option<WaitForCancellationFutureOwned> {
+        self.is_cancellable
+            .then(|| self.core.node.token.clone().cancelled_owned())
+    }
+
+    /// The task is with the runtime. A close that gave up on its tasks meanwhile missed this one.
+    pub(crate) fn spawned<T>(self, shared: Shared<T>, abort: AbortHandle) -> Task<T> {
+        if self.core.node.gate.is_aborting() {
+            abort.abort();
+        }
+        let task = Task::accepted(shared, abort);
+        if self.supersedes {
+            supersede::started(self.core, &task);
+        }
+        task
+    }
+}
+
+impl Turned {
+    /// The error that hands the future back.
+    pub(crate) fn refused<F>(self, future: F) -> Refused<F> {
+        Refused::new(future, self.reason)
+    }
+
+    /// The answer where there is no error to hand it back: the future is dropped unpolled, an event
+    /// says where, and the handle resolves to `Refused`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no runtime, as `tokio::spawn` does.
+    #[track_caller]
+    pub(crate) fn task<F, T>(self, core: &Core, future: F) -> Task<T> {
+        assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
+        let Facts { name, location, .. } = self.facts;
+        tracing::warn!(
+            context = %Printed(&core.node.meta.name),
+            task = %Printed(&name),
+            "a task was refused because its context is closing or closed (spawned at {}:{})",
+            location.file(),
+            location.line()
+        );
+        panics::discard(future);
+        Task::refused(name)
+    }
+}

@@ -1,0 +1,264 @@
+//! Starting a task with settings.
+
+use crate::{
+    context::{core::Core, sets::Checkout},
+    error::Refused,
+    name::{self, Name},
+    task::{
+        admit::{Admitted, Origin, Wishes},
+        blocking::Job,
+        handle::Task,
+        running::{Running, UntilCancelled},
+    },
+};
+use std::{fmt, panic::Location, sync::Arc};
+use tokio::{runtime::Handle, task::AbortHandle};
+
+/// Starts a task with a name and settings. Made by [`Context::task`](crate::Context::task).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("ctx");
+/// let poller = ctx.task("poller").kind("timer").cancellable().spawn(std::future::pending::<()>());
+/// ctx.close().await;
+/// assert!(matches!(poller.await, Err(headcount::TaskError::Cancelled)));
+/// # }
+/// ```
+#[must_use = "a builder starts nothing until one of its `spawn` methods"]
+pub struct TaskBuilder<'a>(Wishes<'a>);
+
+impl<'a> TaskBuilder<'a> {
+    pub(crate) fn new(core: &'a Arc<Core>, name: Option<Name>) -> Self {
+        Self(Wishes {
+            core,
+            name,
+            kind: None,
+            runtime: None,
+            is_cancellable: false,
+            supersedes: false,
+        })
+    }
+
+    /// The kind it is listed under; `task` or `blocking` otherwise.
+    pub fn kind(mut self, kind: impl Into<Name>) -> Self {
+        self.0.kind = Some(kind.into());
+        self
+    }
+
+    /// Drops the future at its next wait once the context's token is cancelled, instead of letting it
+    /// find out by itself. Its handle then gets [`TaskError::Cancelled`](crate::TaskError::Cancelled).
+    ///
+    /// Has no effect on blocking closures.
+    pub fn cancellable(mut self) -> Self {
+        self.0.is_cancellable = true;
+        self
+    }
+
+    /// Aborts the task of the same name that was last started like this on the same context (S14).
+    pub fn supersede(mut self) -> Self {
+        self.0.supersedes = true;
+        self
+    }
+
+    /// The runtime to spawn on, instead of the one the context remembers. Has no effect on local tasks.
+    pub fn on(mut self, runtime: &Handle) -> Self {
+        self.0.runtime = Some(runtime.clone());
+        self
+    }
+
+    /// Spawns a future. See [`Context::spawn`](crate::Context::spawn).
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime, see [`RefusedReason::NoRuntime`](crate::RefusedReason::NoRuntime).
+    #[track_caller]
+    pub fn spawn<F>(self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let core = self.0.core;
+        match self.0.admit(Origin::of::<F>("task")) {
+            Ok(admitted) => run(admitted, future),
+            Err(turned) => turned.task(core, future),
+        }
+    }
+
+    /// Spawns a future, or hands it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with the future in it, if the context is closing or closed, or there is no runtime.
+    #[track_caller]
+    pub fn try_spawn<F>(self, future: F) -> Result<Task<F::Output>, Refused<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match self.0.admit(Origin::of::<F>("task")) {
+            Ok(admitted) => Ok(run(admitted, future)),
+            Err(turned) => Err(turned.refused(future)),
+        }
+    }
+
+    /// Runs a closure on the runtime's blocking threads.
+    /// See [`Context::spawn_blocking`](crate::Context::spawn_blocking).
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime, see [`RefusedReason::NoRuntime`](crate::RefusedReason::NoRuntime).
+    #[track_caller]
+    pub fn spawn_blocking<F, T>(self, closure: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let core = self.0.core;
+        match self.0.admit(Origin::of::<F>("blocking")) {
+            Ok(admitted) => run_blocking(admitted, closure),
+            Err(turned) => turned.task(core, closure),
+        }
+    }
+
+    /// Runs a closure on the runtime's blocking threads, or hands it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with the closure in it, if the context is closing or closed, or there is no runtime.
+    #[track_caller]
+    pub fn try_spawn_blocking<F, T>(self, closure: F) -> Result<Task<T>, Refused<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.0.admit(Origin::of::<F>("blocking")) {
+            Ok(admitted) => Ok(run_blocking(admitted, closure)),
+            Err(turned) => Err(turned.refused(closure)),
+        }
+    }
+
+    /// Spawns a future that may not leave this thread.
+    /// See [`Context::spawn_local`](crate::Context::spawn_local).
+    ///
+    /// # Panics
+    ///
+    /// Outside a [`LocalSet`](tokio::task::LocalSet).
+    #[track_caller]
+    pub fn spawn_local<F>(self, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let core = self.0.core;
+        match self.0.admit_anywhere(Origin::of::<F>("task")) {
+            Ok(admitted) => run_local(admitted, future),
+            Err(turned) => turned.task(core, future),
+        }
+    }
+
+    /// Spawns a future that may not leave this thread, or hands it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with the future in it, if the context is closing or closed.
+    ///
+    /// # Panics
+    ///
+    /// Outside a [`LocalSet`](tokio::task::LocalSet).
+    #[track_caller]
+    pub fn try_spawn_local<F>(self, future: F) -> Result<Task<F::Output>, Refused<F>>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        match self.0.admit_anywhere(Origin::of::<F>("task")) {
+            Ok(admitted) => Ok(run_local(admitted, future)),
+            Err(turned) => Err(turned.refused(future)),
+        }
+    }
+}
+
+impl Origin {
+    #[track_caller]
+    fn of<F>(kind: &'static str) -> Self {
+        Self {
+            name: name::of_type::<F>(),
+            kind,
+            location: Location::caller(),
+        }
+    }
+}
+
+fn run<F>(mut admitted: Admitted<'_>, future: F) -> Task<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let (shared, seat) = admitted.sit_together(false);
+    let mut set = admitted.checkout();
+    let abort = match admitted.cancelled() {
+        None => set.spawn_on(
+            Running::plain(future, shared.clone(), seat),
+            admitted.runtime(),
+        ),
+        Some(cancelled) => {
+            let future = UntilCancelled { future, cancelled };
+            set.spawn_on(
+                Running::new(future, shared.clone(), seat),
+                admitted.runtime(),
+            )
+        }
+    };
+    drop(set);
+    admitted.spawned(shared, abort)
+}
+
+fn run_blocking<F, T>(mut admitted: Admitted<'_>, closure: F) -> Task<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (shared, seat) = admitted.sit_together(true);
+    let job = Job::new(closure, shared.clone(), seat);
+    let abort = admitted
+        .checkout()
+        .spawn_blocking_on(move || job.run(), admitted.runtime());
+    admitted.spawned(shared, abort)
+}
+
+#[track_caller]
+fn run_local<F>(mut admitted: Admitted<'_>, future: F) -> Task<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let (shared, seat) = admitted.sit_apart();
+    let mut set = admitted.checkout();
+    let abort = match admitted.cancelled() {
+        None => spawn_local(&mut set, Running::plain(future, shared.clone(), seat)),
+        Some(cancelled) => {
+            let future = UntilCancelled { future, cancelled };
+            spawn_local(&mut set, Running::new(future, shared.clone(), seat))
+        }
+    };
+    drop(set);
+    admitted.spawned(shared, abort)
+}
+
+/// Outside a `LocalSet` tokio panics, at the line of whoever called us.
+#[track_caller]
+fn spawn_local(set: &mut Checkout<'_>, running: impl Future<Output = ()> + 'static) -> AbortHandle {
+    set.spawn_local(running)
+}
+
+impl fmt::Debug for TaskBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wishes = &self.0;
+        f.debug_struct("TaskBuilder")
+            .field("name", &wishes.name)
+            .field("kind", &wishes.kind)
+            .field("is_cancellable", &wishes.is_cancellable)
+            .field("supersedes", &wishes.supersedes)
+            .finish_non_exhaustive()
+    }
+}

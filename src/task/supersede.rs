@@ -1,0 +1,27 @@
+//! Tasks that take the place of the one before them (S14).
+
+use crate::{context::core::Core, id::ResourceId, sync::lock, task::handle::Task};
+
+/// Makes `task` the latest of its name, and aborts the one that was.
+pub(crate) fn started<T>(core: &Core, task: &Task<T>) {
+    let Some(abort) = task.abort_handle() else {
+        return;
+    };
+    let latest = (task.id(), abort);
+    let previous = lock(&core.latest).insert(task.name().to_owned(), latest);
+    if let Some((_, abort)) = previous {
+        abort.abort();
+    }
+    // It may have ended before it was entered, and then nobody else takes it out again.
+    if task.is_finished() {
+        ended(core, task.name(), task.id());
+    }
+}
+
+/// Forgets the task, if it is still the latest of its name: an abort handle pins a task's memory.
+pub(crate) fn ended(core: &Core, name: &str, id: ResourceId) {
+    let mut latest = lock(&core.latest);
+    if latest.get(name).is_some_and(|(latest, _)| *latest == id) {
+        latest.remove(name);
+    }
+}

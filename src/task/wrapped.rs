@@ -1,0 +1,188 @@
+//! Futures that are counted here and run elsewhere.
+
+use crate::{
+    context::{handle::Context, tally::Outcome},
+    error::{Refused, RefusedReason, TaskError},
+    name, panics,
+    task::{
+        admit::{Origin, Wishes},
+        record::TaskRecord,
+        seat::Seat,
+    },
+};
+use std::{
+    fmt,
+    panic::{Location, resume_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+impl Context {
+    /// Counts a future that somebody else polls: another executor, a `select!`, a library that spawns
+    /// for itself. It is listed from here on, and a close awaits its end.
+    ///
+    /// The future's output comes as `Ok`. A panic passes through to whoever polls, and is counted. When
+    /// the grace period of a close is over the future is dropped at its next poll, and the output is
+    /// [`TaskError::Aborted`]; on a context that is closing or closed it is dropped at once, unpolled,
+    /// and the output is [`TaskError::Refused`].
+    ///
+    /// A wrapped future that nobody polls and nobody drops keeps the close waiting.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let elsewhere = tokio::spawn(ctx.wrap(async { 42 }));
+    /// assert_eq!(ctx.live().await.tasks().len(), 1);
+    /// assert_eq!(elsewhere.await.unwrap().unwrap(), 42);
+    /// assert_eq!(ctx.close().await.finished(), 1);
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wrap<F: Future>(&self, future: F) -> Wrapped<F> {
+        match self.try_wrap(future) {
+            Ok(wrapped) => wrapped,
+            Err(refused) => {
+                let location = Location::caller();
+                tracing::warn!(
+                    context = %name::Printed(self.name()),
+                    "a wrap was refused because its context is closing or closed (at {}:{})",
+                    location.file(),
+                    location.line()
+                );
+                panics::discard(refused);
+                Wrapped {
+                    future: None,
+                    seat: None,
+                    kill: None,
+                }
+            }
+        }
+    }
+
+    /// Counts a future that somebody else polls, or hands it back. See [`wrap`](Self::wrap).
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with the future in it, if the context is closing or closed.
+    #[track_caller]
+    pub fn try_wrap<F: Future>(&self, future: F) -> Result<Wrapped<F>, Refused<F>> {
+        let core = self.core();
+        let wishes = Wishes {
+            core,
+            name: None,
+            kind: None,
+            runtime: None,
+            is_cancellable: false,
+            supersedes: false,
+        };
+        let origin = Origin {
+            name: name::of_type::<F>(),
+            kind: "task",
+            location: Location::caller(),
+        };
+        let Ok(mut admitted) = wishes.admit_anywhere(origin) else {
+            return Err(Refused::new(future, RefusedReason::Closed));
+        };
+        let (task, seat) = admitted.sit_alone();
+        let kill = Some(core.kill().clone().cancelled_owned());
+        Ok(Wrapped {
+            future: Some(future),
+            seat: Some(Place { task, seat }),
+            kill,
+        })
+    }
+}
+
+/// What a wrapped future owes its context.
+struct Place {
+    task: Arc<TaskRecord>,
+    seat: Seat,
+}
+
+pin_project_lite::pin_project! {
+    /// A future counted by a context and polled by somebody else. Made by [`Context::wrap`].
+    ///
+    /// Dropping it drops the future and counts it as aborted.
+    #[must_use = "a wrapped future does nothing unless polled, and keeps its context from closing"]
+    pub struct Wrapped<F> {
+        #[pin]
+        future: Option<F>,
+        // `None` once the future has ended, or when it was refused.
+        seat: Option<Place>,
+        #[pin]
+        kill: Option<WaitForCancellationFutureOwned>,
+    }
+
+    impl<F> PinnedDrop for Wrapped<F> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Err(payload) = this.end(Outcome::Aborted) {
+                panics::bury(payload);
+            }
+        }
+    }
+}
+
+impl<F> Wrapped<F> {
+    /// Drops the future and frees the seat; only the first time. A panic of the future's destructor
+    /// comes back.
+    fn end(self: Pin<&mut Self>, outcome: Outcome) -> std::thread::Result<()> {
+        let mut this = self.project();
+        let Some(Place { mut seat, .. }) = this.seat.take() else {
+            return Ok(());
+        };
+        this.kill.set(None);
+        let dropped = seat.enter(|| panics::guarded(|| this.future.set(None)));
+        seat.free(
+            if dropped.is_ok() {
+                outcome
+            } else {
+                Outcome::Panicked
+            },
+            || {},
+        );
+        dropped
+    }
+}
+
+impl<F: Future> Future for Wrapped<F> {
+    type Output = Result<F::Output, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
+        let (Some(future), Some(place), Some(kill)) =
+            (this.future.as_pin_mut(), this.seat, this.kill.as_pin_mut())
+        else {
+            return Poll::Ready(Err(TaskError::Refused));
+        };
+        place.task.start();
+        let (outcome, result) = match place.seat.enter(|| panics::guarded(|| future.poll(cx))) {
+            Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(Ok(output))),
+            Ok(Poll::Pending) if kill.poll(cx).is_pending() => return Poll::Pending,
+            Ok(Poll::Pending) => (Outcome::Aborted, Ok(Err(TaskError::Aborted))),
+            Err(payload) => (Outcome::Panicked, Err(payload)),
+        };
+        match (result, self.end(outcome)) {
+            (Ok(result), Ok(())) => Poll::Ready(result),
+            (Ok(result), Err(payload)) => {
+                panics::discard(result);
+                resume_unwind(payload)
+            }
+            (Err(payload), second) => {
+                if let Err(second) = second {
+                    panics::bury(second);
+                }
+                resume_unwind(payload)
+            }
+        }
+    }
+}
+
+impl<F> fmt::Debug for Wrapped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wrapped")
+            .field("has_ended", &self.seat.is_none())
+            .finish_non_exhaustive()
+    }
+}
