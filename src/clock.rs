@@ -37,7 +37,7 @@ pub(crate) async fn sleep(duration: Duration) {
             tracing::warn!(
                 "this tokio runtime has no timers (`enable_time`): close cannot enforce time limits"
             );
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -64,11 +64,11 @@ mod tests {
     fn durations_read_like_a_person_says_them() {
         let cases = [
             (Duration::from_nanos(999), "999ns"),
-            (Duration::from_nanos(1_000), "1µs"),
+            (Duration::from_micros(1), "1µs"),
             (Duration::from_micros(999), "999µs"),
             (Duration::from_millis(1), "1ms"),
             (Duration::from_millis(999), "999ms"),
-            (Duration::from_millis(1_000), "1.0s"),
+            (Duration::from_secs(1), "1.0s"),
             (Duration::from_millis(1_290), "1.2s"),
             (Duration::from_secs(59), "59.0s"),
             (Duration::from_secs(60), "1m 00s"),

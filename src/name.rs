@@ -6,25 +6,40 @@ use std::{borrow::Cow, fmt};
 pub(crate) type Name = Cow<'static, str>;
 
 /// How many characters of a name are printed.
-const PRINTED: usize = 80;
+const NAME: usize = 80;
+/// How many characters of a sentence are printed.
+const SENTENCE: usize = 1_000;
 
 /// Prints a name on one line: control characters escaped, long names cut with their length.
 pub(crate) struct Printed<'a>(pub(crate) &'a str);
 
+/// Prints a sentence that quotes something, as [`Printed`] does a name.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
 impl fmt::Display for Printed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (printed, c) in self.0.chars().enumerate() {
-            if printed == PRINTED {
-                return write!(f, "… ({} bytes)", self.0.len());
-            }
-            if spoils_a_line(c) {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                fmt::Write::write_char(f, c)?;
-            }
-        }
-        Ok(())
+        on_one_line(f, self.0, NAME)
     }
+}
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        on_one_line(f, self.0, SENTENCE)
+    }
+}
+
+fn on_one_line(f: &mut fmt::Formatter<'_>, text: &str, most: usize) -> fmt::Result {
+    for (printed, c) in text.chars().enumerate() {
+        if printed == most {
+            return write!(f, "… ({} bytes)", text.len());
+        }
+        if spoils_a_line(c) {
+            write!(f, "{}", c.escape_default())?;
+        } else {
+            fmt::Write::write_char(f, c)?;
+        }
+    }
+    Ok(())
 }
 
 /// Control characters, and the separators and direction marks that terminals obey as well.
@@ -65,7 +80,9 @@ mod tests {
 
     #[test]
     fn a_future_is_named_after_its_function() {
-        async fn poller() {}
+        async fn poller() {
+            std::future::ready(()).await;
+        }
         fn name_of<F: Future>(_: F) -> &'static str {
             of_type::<F>()
         }

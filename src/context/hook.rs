@@ -41,7 +41,7 @@ impl Context {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
     /// let ctx = headcount::Registry::new().context("ctx");
-    /// ctx.on_close(|| async { Err("disk full") }).unwrap();
+    /// ctx.on_close(|| async { Err::<(), _>("disk full") }).unwrap();
     /// let cancelled = ctx.on_close(async || unreachable!()).unwrap();
     /// cancelled.cancel();
     /// let report = ctx.close().await;

@@ -21,9 +21,10 @@ impl Context {
     /// let ctx = headcount::Registry::new().context("ctx");
     /// let log = ctx.own("access.log", "file", std::sync::Mutex::new(String::new())).unwrap();
     /// log.lock().unwrap().push_str("hello");
-    /// let log = log.downgrade();
+    /// let weak = log.downgrade();
+    /// drop(log);
     /// ctx.close().await;
-    /// assert!(log.upgrade().is_none());
+    /// assert!(weak.upgrade().is_none());
     /// # }
     /// ```
     ///

@@ -7,7 +7,7 @@ use crate::{
         reason::CloseReason,
         tally::Counts,
     },
-    name::Printed,
+    name::{Printed, Quoted},
 };
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -240,7 +240,7 @@ impl fmt::Display for CloseReport {
             )?;
         }
         for failure in &facts.failures {
-            write!(f, "\n  ! {}", Printed(failure))?;
+            write!(f, "\n  ! {}", Quoted(failure))?;
         }
         Ok(())
     }

@@ -42,9 +42,8 @@ pub fn context(name: impl Into<Name>) -> Context {
 /// use headcount::Registry;
 /// let registry = Registry::new();
 /// let ctx = registry.context("ctx");
-/// ctx.spawn(async { headcount::spawn(std::future::pending::<()>()).abort() }).await.unwrap();
-/// let report = ctx.close().await;
-/// assert_eq!((report.finished(), report.aborted()), (1, 1));
+/// ctx.spawn(async { drop(headcount::spawn(async { 42 })) }).await.unwrap();
+/// assert_eq!(ctx.close().await.finished(), 2);
 /// # }
 /// ```
 ///

@@ -44,6 +44,8 @@ const LIVE: u64 = 1 << 31;
 const DEAD: u64 = 1 << 30;
 const READERS: u64 = DEAD - 1;
 const READER: u64 = 1;
+/// The lower half of heads and links.
+const LOWER: u64 = u32::MAX as u64;
 
 /// Where an entry lives, and which tenant of that place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,14 +140,14 @@ impl<T> Slots<T> {
         for (number, block) in directory.blocks.iter().enumerate().skip(start) {
             if let Some(index) = block.pop(stripe) {
                 if number != start {
-                    hint.store(number as u32, Relaxed);
+                    hint.store(narrow(number), Relaxed);
                 }
                 return Some((number, index));
             }
         }
         for (number, block) in directory.blocks.iter().enumerate() {
             if let Some(index) = block.steal(stripe) {
-                hint.store(number as u32, Relaxed);
+                hint.store(narrow(number), Relaxed);
                 return Some((number, index));
             }
         }
@@ -216,8 +218,8 @@ impl<T> Slots<T> {
     /// After a push: lowers the hint, and gives a wholly free last block back.
     fn freed(&self, block: &Arc<Block<T>>, stripe: usize) {
         let hint = &self.hints[stripe].0;
-        if (block.number as u32) < hint.load(Relaxed) {
-            hint.store(block.number as u32, Relaxed);
+        if narrow(block.number) < hint.load(Relaxed) {
+            hint.store(narrow(block.number), Relaxed);
         }
         if block.number > 0 && block.depth(stripe) >= block.slots.len() / self.hints.len() {
             self.shrink(block);
@@ -296,11 +298,11 @@ impl<T> Slots<T> {
     ) -> Option<usize> {
         let stripe = self.own_stripe();
         for index in cursor..cursor + steps {
-            let (block, at) = directory.place(index as u32)?;
+            let (block, at) = directory.place(narrow(index))?;
             self.read(block, at, stripe, |generation, value| {
                 visit(
                     Key {
-                        index: index as u32,
+                        index: narrow(index),
                         generation,
                     },
                     value,
@@ -334,6 +336,15 @@ impl<T> Directory<T> {
     }
 }
 
+/// Indices fit 32 bits: memory ends before they do.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a table of 2^32 slots does not fit into memory"
+)]
+fn narrow(index: usize) -> u32 {
+    index as u32
+}
+
 /// Index of the first slot of a block.
 fn base(number: usize) -> usize {
     FIRST * ((1 << number) - 1)
@@ -349,7 +360,7 @@ fn free_state(generation: u32) -> u64 {
 
 /// The lower half of a head or link: index + 1, 0 for none.
 fn first_of(word: u64) -> Option<usize> {
-    ((word as u32) as usize).checked_sub(1)
+    ((word & LOWER) as usize).checked_sub(1)
 }
 
 /// A head that lists `first` and differs from `head` in its tag.
@@ -383,7 +394,7 @@ impl<T> Block<T> {
         let mut head = free.load(Acquire);
         loop {
             let first = first_of(head)?;
-            let next = self.slots[first].link.load(Relaxed) & u64::from(u32::MAX);
+            let next = self.slots[first].link.load(Relaxed) & LOWER;
             match free.compare_exchange_weak(head, retagged(head, next), AcqRel, Acquire) {
                 Ok(_) => return Some(first),
                 Err(now) => head = now,
@@ -396,7 +407,7 @@ impl<T> Block<T> {
         let mut head = free.load(Acquire);
         loop {
             let below = self.chain_len(head) as u64;
-            let next = head & u64::from(u32::MAX);
+            let next = head & LOWER;
             self.slots[index]
                 .link
                 .store((below + 1) << 32 | next, Relaxed);
@@ -498,7 +509,7 @@ impl<T> Reserved<'_, T> {
             .expect("a reservation has its block until it is committed");
         let generation = generation_of(block.slots[self.index].state.load(Relaxed));
         Key {
-            index: (base(block.number) + self.index) as u32,
+            index: narrow(base(block.number) + self.index),
             generation,
         }
     }

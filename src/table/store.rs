@@ -177,7 +177,7 @@ impl Table {
         let mut alive = 0;
         if self.tracked.load(Relaxed) > 0 {
             scan_all(&self.arcs, |_, record| {
-                alive += usize::from(is_alive(record))
+                alive += usize::from(is_alive(record));
             });
         }
         self.records.len() + alive
@@ -301,5 +301,50 @@ impl Listing<'_> {
             None => None,
         };
         self.cursor.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            name: Name::Borrowed("name"),
+            kind: Name::Borrowed("kind"),
+            location: Location::caller(),
+        }
+    }
+
+    /// L2, I6: whatever was tracked is swept as others register, wherever its place.
+    #[test]
+    fn dead_arcs_are_swept_as_others_register() {
+        let table = Arc::new(Table::new());
+        let values: Vec<_> = (0..100).map(Arc::new).collect();
+        for value in &values {
+            table.track(facts(), None, Arc::downgrade(value));
+        }
+        let kept = Arc::clone(&values[50]);
+        drop(values);
+        assert_eq!((table.tracked.load(Relaxed), table.count()), (100, 1));
+        for _ in 0..1_000 {
+            drop(table.register(facts(), None));
+        }
+        assert_eq!((table.tracked.load(Relaxed), table.count()), (1, 1));
+        drop(kept);
+    }
+
+    /// L2, I6: tracking alone keeps the table bounded as well.
+    #[test]
+    fn tracking_sweeps_what_was_tracked_before() {
+        let table = Table::new();
+        for _ in 0..10_000 {
+            table.track(facts(), None, Arc::downgrade(&Arc::new(())));
+        }
+        assert!(
+            table.tracked.load(Relaxed) < 100,
+            "{}",
+            table.tracked.load(Relaxed)
+        );
     }
 }

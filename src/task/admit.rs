@@ -29,6 +29,7 @@ pub(crate) struct Wishes<'a> {
 }
 
 /// What the task is by itself: its name and kind unless wished otherwise, and where it was started.
+#[derive(Clone, Copy)]
 pub(crate) struct Origin {
     pub(crate) name: &'static str,
     pub(crate) kind: &'static str,

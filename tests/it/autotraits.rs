@@ -1,0 +1,84 @@
+//! Which types may cross threads, and which may not.
+
+use headcount::{
+    CloseReason, CloseReport, Closed, Context, ContextBuilder, Hook, Live, Refused, Registration,
+    Registry, Resource, ResourceId, State, StillClosing, Task, TaskBuilder, TaskError, Tracked,
+    WeakContext, WeakTracked, Wrapped,
+};
+use std::rc::Rc;
+
+macro_rules! assert_impl {
+    ($($ty:ty: $first:path $(, $more:path)*);* $(;)?) => {
+        $({
+            fn check<T: $first $(+ $more)*>() {}
+            check::<$ty>();
+        })*
+    };
+}
+
+/// Fails to compile if the type has the trait: then both impls apply and `_` is ambiguous.
+macro_rules! assert_not_impl {
+    ($($ty:ty: $bound:path);* $(;)?) => {
+        $({
+            trait AmbiguousIf<A> { fn check() {} }
+            impl<T: ?Sized> AmbiguousIf<()> for T {}
+            struct Invalid;
+            impl<T: ?Sized + $bound> AmbiguousIf<Invalid> for T {}
+            let _ = <$ty as AmbiguousIf<_>>::check;
+        })*
+    };
+}
+
+#[test]
+fn types_cross_threads_as_documented() {
+    assert_impl! {
+        Registry: Send, Sync, Clone, Unpin;
+        Context: Send, Sync, Clone, Unpin;
+        WeakContext: Send, Sync, Clone, Unpin;
+        ContextBuilder<'static>: Send, Sync;
+        Task<u8>: Send, Sync, Unpin;
+        TaskBuilder<'static>: Send, Sync;
+        TaskError: Send, Sync, std::error::Error;
+        Registration: Send, Sync;
+        Tracked<u8>: Send, Sync, Clone;
+        WeakTracked<u8>: Send, Sync, Clone;
+        Live: Send, Sync, Clone;
+        Resource: Send, Sync, Clone;
+        ResourceId: Send, Sync, Copy, Ord, std::hash::Hash;
+        State: Send, Sync, Copy;
+        CloseReport: Send, Sync, Clone;
+        CloseReason: Send, Sync, Clone;
+        StillClosing: Send, Sync, std::error::Error;
+        Hook: Send, Sync;
+        Closed<u8>: Send, Sync, std::error::Error;
+        Refused<u8>: Send, Sync, std::error::Error;
+        Wrapped<std::future::Ready<()>>: Send;
+    }
+    assert_not_impl! {
+        Task<Rc<u8>>: Send;
+        Task<Rc<u8>>: Sync;
+        Wrapped<std::future::Ready<Rc<u8>>>: Send;
+        Tracked<Rc<u8>>: Send;
+        Tracked<std::cell::Cell<u8>>: Send;
+    }
+}
+
+#[test]
+fn futures_of_the_interface_are_send() {
+    fn is_send<T: Send>(_: T) {}
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    is_send(registry.live());
+    is_send(registry.idle());
+    is_send(registry.close());
+    is_send(registry.close_within(std::time::Duration::ZERO));
+    is_send(registry.scope(async {}));
+    is_send(ctx.live());
+    is_send(ctx.close());
+    is_send(ctx.closed());
+    is_send(ctx.close_within(std::time::Duration::ZERO));
+    is_send(ctx.cancelled());
+    is_send(ctx.run_until_cancelled(async {}));
+    is_send(ctx.downgrade().cancelled());
+    is_send(headcount::live());
+}

@@ -1,0 +1,189 @@
+//! What is said to `tracing`: nothing goes wrong in silence (I11, S4).
+
+use crate::util::{current_thread, in_time, settle};
+use headcount::Registry;
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs on one thread, paused, and returns the lines that were said.
+fn said<F: Future>(body: impl FnOnce() -> F) -> Vec<String> {
+    let buffer = Buffer::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer({
+            let buffer = buffer.clone();
+            move || buffer.clone()
+        })
+        .with_ansi(false)
+        .without_time()
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let rt = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        rt.block_on(body());
+        drop(rt);
+    });
+    let said = buffer.0.lock().unwrap().clone();
+    String::from_utf8(said)
+        .unwrap()
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_clean_close_says_nothing() {
+    let said = said(|| async {
+        let ctx = Registry::new().context("ctx");
+        ctx.spawn(async {}).await.unwrap();
+        in_time(ctx.close()).await;
+    });
+    assert!(said.is_empty(), "{said:#?}");
+}
+
+/// I11
+#[test]
+fn dropping_an_open_context_warns() {
+    let said = said(|| async {
+        drop(Registry::new().context("svc"));
+        settle().await;
+    });
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(
+        said[0].starts_with("WARN")
+            && said[0].contains("the last handle of an open context was dropped")
+    );
+    assert!(
+        said[0].contains("context=svc") && said[0].contains("tests/it/events.rs:"),
+        "{said:#?}"
+    );
+}
+
+#[test]
+fn a_refused_spawn_warns_with_its_line() {
+    let said = said(|| async {
+        let ctx = Registry::new().context("svc");
+        in_time(ctx.close()).await;
+        let _task = ctx.task("late").spawn(async {});
+        let _ = ctx.try_spawn(async {});
+    });
+    assert_eq!(said.len(), 1, "{said:#?}");
+    let here = format!("tests/it/events.rs:{}", line!() - 4);
+    assert!(
+        said[0].contains("task=late") && said[0].contains(&here),
+        "{said:#?}"
+    );
+}
+
+/// §4, step 3: who is still running, where it was spawned, how long it has been; at growing intervals.
+#[test]
+fn stragglers_are_named_again_and_again() {
+    let said = said(|| async {
+        let ctx = Registry::new()
+            .open("svc")
+            .grace(Duration::from_secs(2))
+            .start();
+        let child = ctx.child("child");
+        drop(child.wrap(async {}));
+        // Wrapped and never polled: nothing can end it but its owner.
+        let stuck = ctx.wrap(std::future::pending::<()>());
+        for _ in 0..12 {
+            ctx.task("deaf").spawn(std::future::pending::<()>());
+        }
+        assert!(ctx.close_within(Duration::from_secs(30)).await.is_err());
+        drop(stuck);
+        in_time(ctx.close()).await;
+    });
+    let warned: Vec<_> = said
+        .iter()
+        .filter(|line| line.contains("still closing after"))
+        .collect();
+    assert_eq!(warned.len(), 4, "after 2, 6, 14 and 30 seconds: {said:#?}");
+    assert!(
+        warned[0].contains("still closing after 2.0s: "),
+        "{said:#?}"
+    );
+    assert!(
+        warned[0].contains("deaf (task running for 2.0s, spawned at tests/it/events.rs:"),
+        "{said:#?}"
+    );
+    assert!(
+        warned[0].contains("… 3 more") && warned[0].contains("tasks=13"),
+        "{said:#?}"
+    );
+    assert!(
+        warned[1].contains("still closing after 6.0s: core::future::pending::Pending<()>"),
+        "{said:#?}"
+    );
+    assert!(
+        warned[2].contains("after 14.0s") && warned[3].contains("after 30.0s"),
+        "{said:#?}"
+    );
+}
+
+/// I7, S4
+#[test]
+fn hooks_that_fail_warn() {
+    let said = said(|| async {
+        let ctx = Registry::new().context("svc");
+        ctx.on_close(|| async { Err::<(), _>("disk full") })
+            .unwrap();
+        ctx.on_close(|| async { std::future::pending::<()>().await })
+            .unwrap();
+        in_time(ctx.close()).await;
+    });
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(
+        said[0].contains("timed out") && said[1].contains("disk full"),
+        "{said:#?}"
+    );
+    assert!(
+        said.iter()
+            .all(|line| line.starts_with("WARN") && line.contains("tests/it/events.rs:"))
+    );
+}
+
+/// I11: hooks that could not run are named in an error event.
+#[test]
+fn hooks_that_could_not_run_are_named_in_an_error() {
+    let said = said(|| async {
+        let ctx = std::thread::spawn(|| {
+            let rt = current_thread();
+            let ctx = rt.block_on(async { Registry::new().context("svc") });
+            ctx.on_close(|| async {}).unwrap();
+            ctx.on_closing(|| async {}).unwrap();
+            ctx
+        })
+        .join()
+        .unwrap();
+        // Its runtime is gone, and this one is out of reach.
+        std::thread::scope(|scope| {
+            let dispatch = tracing::dispatcher::get_default(Clone::clone);
+            scope.spawn(move || tracing::dispatcher::with_default(&dispatch, || drop(ctx)));
+        });
+    });
+    let errors: Vec<_> = said
+        .iter()
+        .filter(|line| line.starts_with("ERROR"))
+        .collect();
+    assert_eq!(errors.len(), 2, "{said:#?}");
+    assert!(errors.iter().all(|line| line.contains("could not run") && line.contains("hooks_that_could_not_run")));
+}

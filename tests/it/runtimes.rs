@@ -1,0 +1,202 @@
+//! Closes across runtimes and their ends (I8, I11).
+
+use crate::util::{Counter, current_thread, in_time, multi_thread, poll_once, settle};
+use headcount::{Registry, State};
+use std::{pin::pin, time::Duration};
+
+/// A context whose runtime is gone closes on another, hooks and all.
+#[test]
+fn a_context_closes_on_another_runtime_when_its_own_is_gone() {
+    let counter = Counter::default();
+    let rt = current_thread();
+    let ctx = rt.block_on(async {
+        let ctx = Registry::new().context("ctx");
+        let (in_task, in_hook) = (counter.guard(), counter.guard());
+        ctx.spawn(async move {
+            let _in_task = in_task;
+            std::future::pending::<()>().await;
+        });
+        ctx.on_close(move || async move { drop(in_hook) }).unwrap();
+        settle().await;
+        ctx
+    });
+    drop(rt);
+    assert_eq!(ctx.state(), State::Open);
+    let report = current_thread().block_on(in_time(ctx.close()));
+    assert_eq!(
+        (report.aborted(), report.hooks().ran, counter.alive()),
+        (1, 1, 0)
+    );
+}
+
+/// I8: the runtime that drove the close ends in the middle of it; another one takes over.
+#[test]
+fn a_close_whose_runtime_ends_is_taken_over_by_who_awaits_it() {
+    let registry = Registry::new();
+    let first = current_thread();
+    let (ctx, child) = first.block_on(async {
+        let ctx = registry
+            .open("ctx")
+            .hook_timeout(Duration::from_millis(200))
+            .start();
+        let child = ctx.child("child");
+        child.on_close(|| async {}).unwrap();
+        ctx.on_close(|| async {}).unwrap();
+        ctx.on_close(|| async { std::future::pending::<()>().await })
+            .unwrap();
+        let mut close = pin!(ctx.close());
+        assert!(poll_once(close.as_mut()).is_pending());
+        while child.state() != State::Closed {
+            tokio::task::yield_now().await;
+        }
+        settle().await;
+        (ctx.clone(), child)
+    });
+    assert_eq!(ctx.state(), State::Closing);
+    drop(first);
+    assert_eq!(ctx.state(), State::Closing);
+    let report = current_thread().block_on(in_time(ctx.closed()));
+    assert_eq!((report.hooks().ran, report.hooks().failed), (1, 1));
+    assert!(
+        report.failures()[0].contains("its runtime is gone"),
+        "{report}"
+    );
+    drop((ctx, child));
+    assert!(registry.is_empty());
+}
+
+/// I8: somebody on another runtime was waiting all the while.
+#[test]
+fn a_waiting_closer_takes_over_when_the_driving_runtime_ends() {
+    let first = multi_thread(1);
+    let second = multi_thread(1);
+    for _ in 0..20 {
+        let rt = multi_thread(1);
+        let ctx = rt.block_on(async {
+            Registry::new()
+                .open("ctx")
+                .hook_timeout(Duration::from_millis(50))
+                .start()
+        });
+        let counter = Counter::default();
+        let guard = counter.guard();
+        ctx.on_close(move || async move { drop(guard) }).unwrap();
+        ctx.on_close(|| async { std::future::pending::<()>().await })
+            .unwrap();
+        let waiters = [&first, &second].map(|rt| {
+            let ctx = ctx.clone();
+            rt.spawn(async move { ctx.close().await })
+        });
+        std::thread::sleep(Duration::from_millis(5));
+        rt.shutdown_timeout(Duration::from_secs(1));
+        for waiter in waiters {
+            let report = first.block_on(in_time(waiter)).unwrap();
+            assert_eq!(report.hooks().ran, 1, "{report}");
+        }
+        assert_eq!(counter.dropped(), 1);
+    }
+    first.shutdown_background();
+    second.shutdown_background();
+}
+
+/// I11: the runtime ends while a dropped context is closing on it: nobody is left to drive.
+#[test]
+fn a_background_close_ends_with_its_runtime() {
+    for settle_first in [false, true] {
+        let registry = Registry::new();
+        let counter = Counter::default();
+        let rt = current_thread();
+        let weak = rt.block_on(async {
+            let ctx = registry.context("ctx");
+            let child = ctx.child("child");
+            let weak = ctx.downgrade();
+            for ctx in [&ctx, &child] {
+                let guard = counter.guard();
+                ctx.spawn(async move {
+                    let _guard = guard;
+                    std::future::pending::<()>().await;
+                });
+                let guard = counter.guard();
+                ctx.on_close(move || async move { drop(guard) }).unwrap();
+                drop(ctx.own("value", "value", counter.guard()).unwrap());
+            }
+            drop((ctx, child));
+            if settle_first {
+                settle().await;
+            }
+            weak
+        });
+        assert_eq!((weak.state(), counter.alive()), (State::Closing, 6));
+        drop(rt);
+        assert_eq!((weak.state(), counter.alive()), (State::Closed, 0));
+        assert!(registry.is_empty());
+    }
+}
+
+/// A context that is opened outside uses the first runtime it sees.
+#[test]
+fn a_context_opened_without_a_runtime_uses_the_first_it_sees() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let rt = current_thread();
+    let here = rt.block_on(async {
+        in_time(ctx.spawn(async { tokio::runtime::Handle::current().id() }))
+            .await
+            .unwrap()
+    });
+    assert_eq!(here, rt.handle().id());
+    // From now on from any thread.
+    let task = ctx.spawn(async { 5 });
+    assert_eq!(rt.block_on(in_time(task)).unwrap(), 5);
+    rt.block_on(in_time(registry.close()));
+}
+
+/// Everything that must work without timers does; what cannot be timed is not cut short.
+#[test]
+fn a_runtime_without_timers_closes_without_time_limits() {
+    let rt = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    rt.block_on(async {
+        let ctx = Registry::new()
+            .open("ctx")
+            .grace(Duration::ZERO)
+            .hook_timeout(Duration::ZERO)
+            .start();
+        let weak = ctx.downgrade();
+        ctx.spawn(async move {
+            weak.cancelled().await;
+            settle().await;
+        });
+        ctx.on_close(settle).unwrap();
+        let report = ctx.close().await;
+        assert!(report.is_clean(), "{report}");
+    });
+}
+
+/// The runtime's own count of tasks agrees, on one thread at once.
+#[test]
+fn after_a_close_the_runtime_has_no_task_of_ours_left() {
+    let rt = current_thread();
+    rt.block_on(async {
+        let alive = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        let before = alive();
+        let ctx = Registry::new().context("ctx");
+        let children: Vec<_> = (0..20).map(|_| ctx.child("child")).collect();
+        for ctx in &children {
+            for _ in 0..20 {
+                ctx.task("task")
+                    .cancellable()
+                    .spawn(std::future::pending::<()>());
+            }
+        }
+        settle().await;
+        assert_eq!(alive(), before + 400);
+        in_time(ctx.close()).await;
+        assert_eq!(alive(), before);
+    });
+}

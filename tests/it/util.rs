@@ -1,0 +1,136 @@
+//! What many tests need.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+/// Counts how many of its guards exist, and how many were ever dropped.
+#[derive(Clone, Default)]
+pub(crate) struct Counter(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Counter {
+    pub(crate) fn guard(&self) -> Guard {
+        self.0.0.fetch_add(1, SeqCst);
+        Guard(self.clone())
+    }
+
+    pub(crate) fn alive(&self) -> usize {
+        self.0.0.load(SeqCst)
+    }
+
+    pub(crate) fn dropped(&self) -> usize {
+        self.0.1.load(SeqCst)
+    }
+}
+
+/// Lives in a future, an output, a hook or a value.
+pub(crate) struct Guard(Counter);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.0.0.fetch_sub(1, SeqCst);
+        self.0.0.1.fetch_add(1, SeqCst);
+    }
+}
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn note(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push(what.into());
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Notes its name when dropped.
+pub(crate) struct Notes(pub(crate) Log, pub(crate) &'static str);
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        self.0.note(self.1);
+    }
+}
+
+/// Runs when dropped.
+pub(crate) struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnDrop<F> {
+    pub(crate) fn new(run: F) -> Self {
+        Self(Some(run))
+    }
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(run) = self.0.take() {
+            run();
+        }
+    }
+}
+
+/// A waker that counts its wakes.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Polls a future once, by hand.
+pub(crate) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Fails the test instead of hanging it. Real time: paused clocks jump over it.
+pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let start = std::time::Instant::now();
+    loop {
+        if let Ok(output) = tokio::time::timeout(Duration::from_secs(20), &mut future).await {
+            return output;
+        }
+        assert!(start.elapsed() < Duration::from_secs(15), "hangs");
+    }
+}
+
+/// Lets everything that can run do so.
+pub(crate) async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub(crate) fn current_thread() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+pub(crate) fn multi_thread(workers: usize) -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .unwrap()
+}
