@@ -4,6 +4,8 @@ mod clock;
 mod context;
 mod error;
 mod id;
+#[cfg(all(test, headcount_loom))]
+mod models;
 mod name;
 mod panics;
 mod registry;

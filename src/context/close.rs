@@ -10,6 +10,7 @@ use crate::{
     },
     panics,
     sync::lock,
+    table::record::State,
 };
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 /// wins (I8). The reason is there before the gate closes, so a close that has begun has one.
 pub(crate) fn begin(core: &Core, reason: CloseReason) -> bool {
     let first = core.begun.set((reason, clock::now())).is_ok();
-    if core.node.gate.begin() {
+    if core.node.gate.begin() == State::Open {
         core.node.changed.notify_waiters();
     }
     first

@@ -9,6 +9,7 @@
 use crate::{
     context::{
         callback::Callback,
+        drive::Drive,
         gate::Gate,
         handles::Handles,
         reason::CloseReason,
@@ -18,7 +19,7 @@ use crate::{
         tally::Tally,
     },
     id::ResourceId,
-    sync::{AtomicUsize, Mutex, lock},
+    sync::{Mutex, lock},
     table::{
         record::{Class, Meta, Record, State},
         store::Table,
@@ -84,16 +85,6 @@ pub(crate) struct Core {
     pub(crate) kill: OnceLock<CancellationToken>,
     /// The latest superseding task of each name.
     pub(crate) latest: Mutex<HashMap<String, (ResourceId, AbortHandle)>>,
-}
-
-/// Who drives the close.
-pub(crate) struct Drive {
-    /// 1 while somebody does, and for good once it has ended.
-    pub(crate) driven: AtomicUsize,
-    /// How many are looking for a runtime to drive it on.
-    pub(crate) launching: AtomicUsize,
-    /// How many futures await its end: each of them can bring a runtime.
-    pub(crate) waiting: AtomicUsize,
 }
 
 /// How long a close waits for what.

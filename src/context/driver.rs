@@ -6,15 +6,9 @@
 //! is left who could bring one, the context is torn down without a runtime.
 
 use crate::{
-    context::{
-        close,
-        core::{Core, Drive},
-        gate::Left,
-        ladder,
-        reason::CloseReason,
-    },
+    context::{close, core::Core, gate::Left, ladder, reason::CloseReason},
     panics,
-    sync::{AtomicUsize, Ordering::SeqCst, lock},
+    sync::lock,
     table::record::State,
 };
 use std::{collections::VecDeque, sync::Arc};
@@ -22,17 +16,6 @@ use tokio::runtime::Handle;
 
 /// Contexts looked at between two yields when a close walks its subtree.
 const STEP: usize = 64;
-
-impl Drive {
-    pub(crate) fn new() -> Self {
-        let zero = || AtomicUsize::new(0);
-        Self {
-            driven: zero(),
-            launching: zero(),
-            waiting: zero(),
-        }
-    }
-}
 
 /// The right to drive one close.
 struct Claim {
@@ -42,12 +25,7 @@ struct Claim {
 
 impl Claim {
     fn take(core: &Arc<Core>) -> Option<Self> {
-        let free = core
-            .drive
-            .driven
-            .compare_exchange(0, 1, SeqCst, SeqCst)
-            .is_ok();
-        free.then(|| Self {
+        core.drive.take().then(|| Self {
             core: Arc::clone(core),
             done: false,
         })
@@ -60,27 +38,11 @@ impl Drop for Claim {
             return;
         }
         let core = &self.core;
-        core.drive.driven.store(0, SeqCst);
+        let is_ours_to_notice = core.drive.lose();
         core.node.changed.notify_waiters();
-        if core.drive.launching.load(SeqCst) == 0 {
+        if is_ours_to_notice {
             give_up(core);
         }
-    }
-}
-
-/// Counts as one who is looking for a runtime, so that a driver lost meanwhile is no reason to give up.
-struct Launching<'a>(&'a AtomicUsize);
-
-impl<'a> Launching<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, SeqCst);
-        Self(count)
-    }
-}
-
-impl Drop for Launching<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
     }
 }
 
@@ -92,22 +54,20 @@ pub(crate) fn ensure(core: &Arc<Core>) -> bool {
 
 /// Spawns a driver unless there is one; false if no runtime takes it.
 fn find_driver(core: &Arc<Core>) -> bool {
-    let is_driven = || core.drive.driven.load(SeqCst) == 1;
-    if is_driven() {
+    if core.drive.is_driven() {
         return true;
     }
-    let launching = Launching::new(&core.drive.launching);
+    core.drive.search();
     for runtime in runtimes(core) {
         if let Some(claim) = Claim::take(core) {
             runtime.spawn(drive(claim));
         }
         // A runtime that has shut down drops what it is given to spawn, and with it the claim.
-        if is_driven() {
+        if core.drive.is_driven() {
             break;
         }
     }
-    drop(launching);
-    is_driven()
+    core.drive.found()
 }
 
 /// The runtimes that could drive this close: its own, then this thread's.
@@ -156,12 +116,14 @@ async fn close_doors(core: &Arc<Core>) -> Vec<Claim> {
 /// Hands a claimed close over to a task of its own, on the context's own runtime if that is there.
 fn launch(claim: Claim) {
     let core = Arc::clone(&claim.core);
-    let launching = Launching::new(&core.drive.launching);
-    if let Some(runtime) = runtimes(&core).next() {
-        runtime.spawn(drive(claim));
+    core.drive.search();
+    match runtimes(&core).next() {
+        Some(runtime) => drop(runtime.spawn(drive(claim))),
+        None => drop(claim),
     }
-    drop(launching);
-    ensure(&core);
+    if !core.drive.found() {
+        ensure(&core);
+    }
 }
 
 /// Nobody drives the close and no runtime is at hand. Whoever awaits it, or still holds a handle, may
@@ -178,7 +140,7 @@ fn give_up(core: &Arc<Core>) -> bool {
 
 fn is_hopeless(core: &Core) -> bool {
     core.node.handles.count() == 0
-        && core.drive.waiting.load(SeqCst) == 0
+        && !core.drive.is_awaited()
         && core.node.gate.state() == State::Closing
 }
 

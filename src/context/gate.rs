@@ -64,9 +64,11 @@ impl Gate {
         }
     }
 
-    /// Begins the close; true for the one caller who did (I8).
-    pub(crate) fn begin(&self) -> bool {
-        self.0.fetch_or(CLOSING, SeqCst) & CLOSING == 0
+    /// Begins the close, unless it has begun; returns the state before: `Open` for the one caller who
+    /// began it (I8). A read-modify-write, so it is not behind: what the caller wrote before it is seen
+    /// by whoever [`end`](Self::end)s the close later.
+    pub(crate) fn begin(&self) -> State {
+        state_of(self.0.fetch_or(CLOSING, SeqCst))
     }
 
     /// Ends the close; true for the one caller who did.
@@ -99,10 +101,16 @@ impl Gate {
     }
 
     pub(crate) fn state(&self) -> State {
-        match self.0.load(SeqCst) {
-            word if word & CLOSED != 0 => State::Closed,
-            word if word & CLOSING != 0 => State::Closing,
-            _ => State::Open,
-        }
+        state_of(self.0.load(SeqCst))
+    }
+}
+
+fn state_of(word: u64) -> State {
+    if word & CLOSED != 0 {
+        State::Closed
+    } else if word & CLOSING != 0 {
+        State::Closing
+    } else {
+        State::Open
     }
 }

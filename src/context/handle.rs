@@ -14,7 +14,6 @@ use crate::{
     error::Closed,
     id::ResourceId,
     name::Name,
-    sync::Ordering::SeqCst,
     table::{live::Live, record::State, resource},
 };
 use futures::future::{Either, select};
@@ -307,7 +306,7 @@ pub(crate) async fn within(
 /// to a close that lost its driver.
 async fn wait(core: &Arc<Core>) -> CloseReport {
     let node = &core.node;
-    let _waiting = Waiting::new(core);
+    let _waiting = core.drive.wait();
     loop {
         let mut changed = pin!(node.changed.notified());
         changed.as_mut().enable();
@@ -325,22 +324,6 @@ async fn wait(core: &Arc<Core>) -> CloseReport {
             }
         }
         changed.await;
-    }
-}
-
-/// Counts as one who awaits a close.
-struct Waiting<'a>(&'a Core);
-
-impl<'a> Waiting<'a> {
-    fn new(core: &'a Core) -> Self {
-        core.drive.waiting.fetch_add(1, SeqCst);
-        Self(core)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.drive.waiting.fetch_sub(1, SeqCst);
     }
 }
 
@@ -376,7 +359,8 @@ fn last_handle_dropped(core: &Arc<Core>) {
             location.line()
         );
     }
-    if node.gate.state() == State::Closed {
+    // Either we see that the close has ended, or it sees that we were the last.
+    if node.gate.begin() == State::Closed {
         node.table.remove(node.meta.id);
     } else {
         driver::ensure(core);

@@ -4,7 +4,7 @@
 //! everybody has left; [`handles`] counts who holds it; [`sets`] holds the tasks; a [`stack`] holds the
 //! hooks ([`callback`]) and owned values; [`tally`] counts what became of the tasks. [`tree`] opens
 //! contexts. [`close`](self::close) begins and ends a close, [`ladder`] is what lies between,
-//! [`driver`] finds who climbs it, [`report`] says how it went and [`stragglers`] who is in the way.
+//! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way.
 //! [`current`] knows whose code is running. The rest is what users hold: [`handle`], [`weak`],
 //! [`builder`], [`hook`], [`owned`].
 
@@ -13,6 +13,7 @@ pub(crate) mod callback;
 pub(crate) mod close;
 pub(crate) mod core;
 pub(crate) mod current;
+pub(crate) mod drive;
 pub(crate) mod driver;
 pub(crate) mod gate;
 pub(crate) mod handle;

@@ -3,7 +3,8 @@
 use crate::{
     context::{
         close,
-        core::{Core, Drive, Limits, Node, ROOT},
+        core::{Core, Limits, Node, ROOT},
+        drive::Drive,
         driver,
         gate::Gate,
         handles::Handles,

@@ -99,7 +99,7 @@ impl<T> Slots<T> {
         Self::with_stripes(stripe::count())
     }
 
-    fn with_stripes(stripes: usize) -> Self {
+    pub(crate) fn with_stripes(stripes: usize) -> Self {
         Self {
             directory: Snapshot::new(Directory { blocks: Vec::new() }),
             hints: (0..stripes).map(|_| Line(AtomicU32::new(0))).collect(),
@@ -117,7 +117,7 @@ impl<T> Slots<T> {
         self.reserve_on(self.own_stripe())
     }
 
-    fn reserve_on(&self, stripe: usize) -> Reserved<'_, T> {
+    pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<'_, T> {
         loop {
             let directory = self.directory.load();
             if let Some((block, index)) = self.pop(&directory, stripe) {
@@ -177,7 +177,7 @@ impl<T> Slots<T> {
         self.remove_on(self.own_stripe(), key)
     }
 
-    fn remove_on(&self, stripe: usize, key: Key) -> bool {
+    pub(crate) fn remove_on(&self, stripe: usize, key: Key) -> bool {
         let directory = self.directory.load();
         let Some((block, index)) = directory.place(key.index) else {
             return false;

@@ -98,14 +98,14 @@ fn without_a_runtime_a_spawn_panics_at_the_callers_line() {
             failures.push(format!("{what}: {place:?} {message}"));
         }
     };
-    check("spawn", line!(), &|| drop(ctx.spawn(async {})));
-    check("task.spawn", line!(), &|| {
-        drop(ctx.task("t").spawn(async {}))
-    });
-    check("spawn_blocking", line!(), &|| {
-        drop(ctx.spawn_blocking(|| ()))
-    });
-    check("free spawn", line!(), &|| drop(headcount::spawn(async {})));
+    // One line each, or `line!()` would not be the line of the call.
+    #[rustfmt::skip]
+    let () = {
+        check("spawn", line!(), &|| drop(ctx.spawn(async {})));
+        check("task.spawn", line!(), &|| drop(ctx.task("t").spawn(async {})));
+        check("spawn_blocking", line!(), &|| drop(ctx.spawn_blocking(|| ())));
+        check("free spawn", line!(), &|| drop(headcount::spawn(async {})));
+    };
     let local = catch_unwind(std::panic::AssertUnwindSafe(|| {
         drop(ctx.spawn_local(async {}))
     }))
@@ -223,25 +223,23 @@ async fn zero_and_enormous_durations_mean_what_they_say() {
     assert!(registry.live().await.older_than(Duration::MAX).is_empty());
 }
 
+struct Twice;
+impl Future for Twice {
+    type Output = ();
+    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        panic!("in poll")
+    }
+}
+impl Drop for Twice {
+    fn drop(&mut self) {
+        panic!("in drop")
+    }
+}
+
 /// A future that panics in `poll` and again in its destructor is one panic, the first.
 #[tokio::test]
 async fn a_future_that_panics_twice_panicked_once() {
     let ctx = Registry::new().context("ctx");
-    struct Twice;
-    impl Future for Twice {
-        type Output = ();
-        fn poll(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<()> {
-            panic!("in poll")
-        }
-    }
-    impl Drop for Twice {
-        fn drop(&mut self) {
-            panic!("in drop")
-        }
-    }
     let error = in_time(ctx.spawn(Twice)).await.unwrap_err();
     assert!(
         matches!(&error, TaskError::Panicked(_, message) if message == "in poll"),
@@ -289,15 +287,16 @@ async fn a_late_waker_does_nothing() {
     waker.wake();
 }
 
+struct Bomb;
+impl std::task::Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("waker")
+    }
+}
+
 /// A waker that panics when it is woken does not take the task's context along.
 #[tokio::test]
 async fn a_waker_that_panics_is_survived() {
-    struct Bomb;
-    impl std::task::Wake for Bomb {
-        fn wake(self: Arc<Self>) {
-            panic!("waker")
-        }
-    }
     let ctx = Registry::new().context("ctx");
     let (finish, finished) = tokio::sync::oneshot::channel::<()>();
     let mut task = ctx.spawn(async move { finished.await });

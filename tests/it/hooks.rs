@@ -23,10 +23,6 @@ async fn hooks_run_lifo_and_one_that_fails_does_not_stop_the_next() {
     ctx.on_close(std::future::pending::<()>).unwrap();
     ctx.on_close(note("after the panics")).unwrap();
     ctx.on_close(|| async { panic!("in the future") }).unwrap();
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "the closure itself panics, before there is a future"
-    )]
     let panics = || -> std::future::Ready<()> { panic!("in the closure") };
     ctx.on_close(panics).unwrap();
     ctx.on_close(note("first")).unwrap();

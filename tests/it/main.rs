@@ -1,6 +1,14 @@
 //! What the crate promises, one fact a test, by concept. `I1` … `I16` name invariants, `S…` and `L…`
 //! rows of the list of behaviours that the crate grew from.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::async_yields_async,
+    clippy::redundant_async_block,
+    clippy::semicolon_if_nothing_returned,
+    reason = "tests unwrap, and spell futures out as users do"
+)]
+
 mod autotraits;
 mod bad_input;
 mod close;

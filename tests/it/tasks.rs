@@ -258,7 +258,7 @@ async fn an_unnamed_task_is_named_after_its_future() {
     let ctx = Registry::new().context("ctx");
     let named = ctx.spawn(poller());
     assert!(
-        named.name().ends_with("::poller") && !named.name().ends_with("}"),
+        named.name().ends_with("::poller") && !named.name().ends_with('}'),
         "{}",
         named.name()
     );

@@ -1,0 +1,75 @@
+//! Whether somebody drives a close, and who has to act when nobody does any more.
+//!
+//! 1. At most one drives: [`take`](Drive::take) succeeds for one until it [`lose`](Drive::lose)s.
+//! 2. A driver that is lost is noticed by at least one of two: by whoever is searching for a runtime
+//!    just now, because [`found`](Drive::found) then says no, or by the loser itself, because
+//!    [`lose`](Drive::lose) says that nobody is searching. Each of the two writes its own word before
+//!    it reads the other's, so not both can miss (all accesses are `SeqCst`).
+
+use crate::sync::{AtomicUsize, Ordering::SeqCst};
+
+#[derive(Debug)]
+pub(crate) struct Drive {
+    /// 1 while somebody drives, and for good once the close has ended.
+    driven: AtomicUsize,
+    /// How many are searching for a runtime to drive it on.
+    searching: AtomicUsize,
+    /// How many futures await the end of the close: each of them can bring a runtime.
+    waiting: AtomicUsize,
+}
+
+impl Drive {
+    pub(crate) fn new() -> Self {
+        let zero = || AtomicUsize::new(0);
+        Self {
+            driven: zero(),
+            searching: zero(),
+            waiting: zero(),
+        }
+    }
+
+    pub(crate) fn is_driven(&self) -> bool {
+        self.driven.load(SeqCst) == 1
+    }
+
+    /// Takes the wheel, if nobody has it.
+    pub(crate) fn take(&self) -> bool {
+        self.driven.compare_exchange(0, 1, SeqCst, SeqCst).is_ok()
+    }
+
+    /// Lets go of the wheel before the end; true if nobody else will notice.
+    pub(crate) fn lose(&self) -> bool {
+        self.driven.store(0, SeqCst);
+        self.searching.load(SeqCst) == 0
+    }
+
+    /// Begins to search for a runtime: whoever loses the wheel from here on leaves it to us.
+    pub(crate) fn search(&self) {
+        self.searching.fetch_add(1, SeqCst);
+    }
+
+    /// Ends the search; false if nobody drives after all.
+    pub(crate) fn found(&self) -> bool {
+        self.searching.fetch_sub(1, SeqCst);
+        self.is_driven()
+    }
+
+    /// Counts as one who awaits the end, until the returned guard is dropped.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, SeqCst);
+        Waiting(self)
+    }
+
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting.load(SeqCst) > 0
+    }
+}
+
+/// One who awaits the end of a close.
+pub(crate) struct Waiting<'a>(&'a Drive);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, SeqCst);
+    }
+}

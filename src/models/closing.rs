@@ -1,0 +1,159 @@
+//! The gate: spawn against close, closers against each other, the last one out.
+
+use super::outcomes::Outcomes;
+use crate::{
+    context::gate::{Gate, Left},
+    table::record::State,
+};
+use loom::thread;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+/// I2: a spawn is refused or awaited. The closer either finds nobody inside, and then nobody who was
+/// let in is still alive; or it will be told when the last one leaves.
+#[test]
+fn a_spawn_is_refused_or_awaited() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let gate = Arc::new(Gate::new());
+        let alive = Arc::new(AtomicUsize::new(0));
+        let spawners: Vec<_> = (0..2)
+            .map(|_| {
+                let (gate, alive) = (Arc::clone(&gate), Arc::clone(&alive));
+                thread::spawn(move || {
+                    gate.enter().map(|()| {
+                        alive.fetch_add(1, SeqCst);
+                        thread::yield_now();
+                        alive.fetch_sub(1, SeqCst);
+                        gate.leave()
+                    })
+                })
+            })
+            .collect();
+        assert_eq!(gate.begin(), State::Open);
+        let is_empty = gate.inside() == 0;
+        if is_empty {
+            assert_eq!(alive.load(SeqCst), 0, "found empty, and somebody is alive");
+            assert!(gate.enter().is_err(), "let in after the close began");
+        }
+        let left: Vec<_> = spawners
+            .into_iter()
+            .map(|spawner| spawner.join().unwrap())
+            .collect();
+        let told = left
+            .iter()
+            .any(|left| matches!(left, Ok(Left::Drained) | Err(Left::Drained)));
+        assert!(
+            is_empty || told,
+            "somebody was inside, and nobody said when they left"
+        );
+        assert_eq!(gate.inside(), 0);
+        saw.saw((left.iter().filter(|left| left.is_ok()).count(), is_empty));
+    });
+    // Accepted spawns, and whether the closer found the gate empty.
+    outcomes.assert_all([
+        (0, false),
+        (0, true),
+        (1, false),
+        (1, true),
+        (2, false),
+        (2, true),
+    ]);
+}
+
+/// I8: of two closers one begins, and one ends.
+#[test]
+fn one_of_two_closers_begins_and_one_ends() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let gate = Arc::new(Gate::new());
+        let close = |gate: &Gate| (gate.begin() == State::Open, gate.end());
+        let other = thread::spawn({
+            let gate = Arc::clone(&gate);
+            move || close(&gate)
+        });
+        let here = close(&gate);
+        let there = other.join().unwrap();
+        assert!(here.0 != there.0 && here.1 != there.1);
+        saw.saw((here.0, here.1));
+    });
+    outcomes.assert_all([(true, true), (true, false), (false, true), (false, false)]);
+}
+
+/// Without a runtime the rest of a close falls to exactly one: whoever gives it up, if nobody is
+/// inside, or the last one to leave.
+#[test]
+fn an_orphaned_close_is_finished_by_exactly_one() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let gate = Arc::new(Gate::new());
+        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        gate.begin();
+        let leavers: Vec<_> = (0..2)
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                thread::spawn(move || gate.leave())
+            })
+            .collect();
+        let alone = gate.orphan();
+        let left: Vec<_> = leavers
+            .into_iter()
+            .map(|leaver| leaver.join().unwrap())
+            .collect();
+        let finishers = left.iter().filter(|left| **left == Left::Orphaned).count();
+        assert_eq!(finishers + usize::from(alone), 1);
+        saw.saw(alone);
+    });
+    outcomes.assert_all([true, false]);
+}
+
+/// `idle`: whoever watches an open gate is told when the last one leaves, or finds it empty.
+#[test]
+fn a_watcher_finds_the_gate_empty_or_is_told() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let gate = Arc::new(Gate::new());
+        assert!(gate.enter().is_ok());
+        let leaver = thread::spawn({
+            let gate = Arc::clone(&gate);
+            move || gate.leave()
+        });
+        gate.watch();
+        let is_empty = gate.inside() == 0;
+        let told = leaver.join().unwrap() == Left::Drained;
+        assert!(is_empty || told);
+        saw.saw((is_empty, told));
+    });
+    outcomes.assert_all([(true, false), (true, true), (false, true)]);
+}
+
+/// A spawn that got in before the abort, and reaches its set after it, aborts itself.
+#[test]
+fn an_abort_reaches_a_spawn_that_was_on_its_way() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let gate = Arc::new(Gate::new());
+        let set = Arc::new(crate::sync::Mutex::new(0));
+        assert!(gate.enter().is_ok());
+        let spawner = thread::spawn({
+            let (gate, set) = (Arc::clone(&gate), Arc::clone(&set));
+            move || {
+                *set.lock().unwrap() += 1;
+                gate.is_aborting()
+            }
+        });
+        gate.abort();
+        let aborted = *set.lock().unwrap() == 1;
+        let aborts_itself = spawner.join().unwrap();
+        assert!(aborted || aborts_itself, "the abort missed it");
+        saw.saw((aborted, aborts_itself));
+    });
+    outcomes.assert_all([(true, false), (true, true), (false, true)]);
+}

@@ -1,0 +1,13 @@
+//! loom models of the protocols: every interleaving of a few threads, checked.
+//!
+//! Run with `RUSTFLAGS="--cfg headcount_loom" cargo test --release --lib models`. Each model asserts
+//! what must hold in every interleaving, and then that every outcome it is about did occur: a model
+//! in which nothing interesting happens shows nothing.
+
+mod closing;
+mod driving;
+mod handles;
+mod outcomes;
+mod outputs;
+mod slots;
+mod stack;
