@@ -30,7 +30,7 @@ pub use registry::free::{context, live, register, spawn, track};
 pub use registry::handle::Registry;
 
 pub use table::entry::Registration;
-pub use table::live::Live;
+pub use table::live::{Live, LiveIter};
 pub use table::record::State;
 pub use table::resource::Resource;
 

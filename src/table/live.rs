@@ -11,7 +11,8 @@ use crate::{
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Mutex, OnceLock, PoisonError},
+    ops::Range,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -45,50 +46,48 @@ use std::{
 ///
 /// Listing does not sort; the first access in order (iteration, filters, printing) does, once.
 pub struct Live {
-    len: usize,
-    unsorted: Mutex<Vec<Resource>>,
-    sorted: OnceLock<Vec<Resource>>,
+    found: Vec<Resource>,
+    /// The order of creation, as places in `found`; `None` if that is sorted already.
+    order: OnceLock<Option<Vec<u32>>>,
 }
 
 impl Live {
     pub(crate) fn new(found: Vec<Resource>) -> Self {
         Self {
-            len: found.len(),
-            unsorted: Mutex::new(found),
-            sorted: OnceLock::new(),
+            found,
+            order: OnceLock::new(),
         }
     }
 
     fn of_sorted(sorted: Vec<Resource>) -> Self {
         Self {
-            len: sorted.len(),
-            unsorted: Mutex::default(),
-            sorted: OnceLock::from(sorted),
+            found: sorted,
+            order: OnceLock::from(None),
         }
     }
 
-    fn as_slice(&self) -> &[Resource] {
-        self.sorted.get_or_init(|| {
-            let mut unsorted = self.unsorted.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut found = std::mem::take(&mut *unsorted);
-            found.sort_unstable_by_key(|resource| resource.record().meta().order());
-            found
-        })
-    }
-
     /// In the order of creation.
-    pub fn iter(&self) -> std::slice::Iter<'_, Resource> {
-        self.as_slice().iter()
+    pub fn iter(&self) -> LiveIter<'_> {
+        let order = self.order.get_or_init(|| {
+            let mut order: Vec<u32> = (0..).take(self.found.len()).collect();
+            order.sort_unstable_by_key(|&at| self.found[at as usize].record().meta().order());
+            Some(order)
+        });
+        LiveIter {
+            found: &self.found,
+            order: order.as_deref(),
+            left: 0..self.found.len(),
+        }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.found.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.found.is_empty()
     }
 
     fn only(&self, mut keep: impl FnMut(&Resource) -> bool) -> Self {
@@ -175,7 +174,7 @@ impl Live {
     /// ```
     pub fn trimmed(&self, siblings: usize) -> impl fmt::Display + '_ {
         Tree {
-            items: self.as_slice(),
+            items: self.iter().collect(),
             siblings,
         }
     }
@@ -214,13 +213,53 @@ impl fmt::Debug for Live {
 
 impl Clone for Live {
     fn clone(&self) -> Self {
-        Self::of_sorted(self.as_slice().to_vec())
+        Self::of_sorted(self.iter().cloned().collect())
+    }
+}
+
+/// Goes through a [`Live`] in the order of creation. Made by [`Live::iter`].
+#[derive(Clone)]
+pub struct LiveIter<'a> {
+    found: &'a [Resource],
+    order: Option<&'a [u32]>,
+    left: Range<usize>,
+}
+
+impl<'a> LiveIter<'a> {
+    fn at(&self, at: usize) -> &'a Resource {
+        &self.found[self.order.map_or(at, |order| order[at] as usize)]
+    }
+}
+
+impl<'a> Iterator for LiveIter<'a> {
+    type Item = &'a Resource;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left.next().map(|at| self.at(at))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.left.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for LiveIter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.left.next_back().map(|at| self.at(at))
+    }
+}
+
+impl ExactSizeIterator for LiveIter<'_> {}
+
+impl fmt::Debug for LiveIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
     }
 }
 
 impl<'a> IntoIterator for &'a Live {
     type Item = &'a Resource;
-    type IntoIter = std::slice::Iter<'a, Resource>;
+    type IntoIter = LiveIter<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
@@ -231,9 +270,12 @@ impl IntoIterator for Live {
     type Item = Resource;
     type IntoIter = std::vec::IntoIter<Resource>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.as_slice();
-        self.sorted.into_inner().unwrap_or_default().into_iter()
+    fn into_iter(mut self) -> Self::IntoIter {
+        if self.order.get() != Some(&None) {
+            self.found
+                .sort_unstable_by_key(|resource| resource.record().meta().order());
+        }
+        self.found.into_iter()
     }
 }
 

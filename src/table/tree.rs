@@ -16,7 +16,7 @@ const DRAWN: usize = 24;
 
 /// Resources in the order of creation, printed as a tree with at most `siblings` to a branch.
 pub(crate) struct Tree<'a> {
-    pub(crate) items: &'a [Resource],
+    pub(crate) items: Vec<&'a Resource>,
     pub(crate) siblings: usize,
 }
 
@@ -29,7 +29,7 @@ enum Line {
 impl Tree<'_> {
     /// Which items hang under which listed parent; those whose parent is not listed are roots.
     fn branches(&self) -> HashMap<Option<ResourceId>, Vec<usize>> {
-        let listed: HashSet<ResourceId> = self.items.iter().map(Resource::id).collect();
+        let listed: HashSet<ResourceId> = self.items.iter().map(|item| item.id()).collect();
         let mut branches: HashMap<Option<ResourceId>, Vec<usize>> = HashMap::new();
         for (at, item) in self.items.iter().enumerate() {
             let parent = item.parent().filter(|parent| listed.contains(parent));
@@ -60,7 +60,7 @@ impl fmt::Display for Tree<'_> {
         if self.items.is_empty() {
             return f.write_str("nothing is live");
         }
-        writeln!(f, "{}", Summary(self.items))?;
+        writeln!(f, "{}", Summary(&self.items))?;
         let branches = self.branches();
         let mut lines = Vec::new();
         self.plan(
@@ -84,7 +84,7 @@ impl fmt::Display for Tree<'_> {
                 Line::Item { at, depth, last } => {
                     open.truncate(depth);
                     branch(f, &open, depth, last)?;
-                    let item = &self.items[at];
+                    let item = self.items[at];
                     entry(f, item)?;
                     if let Some(below) = branches.get(&Some(item.id())) {
                         open.push(!last);
@@ -126,7 +126,7 @@ fn entry(f: &mut fmt::Formatter<'_>, item: &Resource) -> fmt::Result {
 }
 
 /// `2 contexts, 5 tasks, 1 resource`
-struct Summary<'a>(&'a [Resource]);
+struct Summary<'a>(&'a [&'a Resource]);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

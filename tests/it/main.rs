@@ -20,6 +20,7 @@ mod listing;
 mod owned;
 mod registry;
 mod runtimes;
+mod source;
 mod tasks;
 mod tree;
 mod util;
