@@ -1,7 +1,47 @@
 //! Know who is still inside before you lock the door: an async-native resource manager for tokio.
+//!
+//! Two things are certain with it: [`registry.live().await`](Registry::live) shows everything that is
+//! alive, and when [`ctx.close().await`](Context::close) returns nothing of that context is.
+//!
+//! ```
+//! use headcount::Registry;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let registry = Registry::new();
+//! let server = registry.context("server");
+//!
+//! let ctx = server.downgrade();
+//! server.task("accept").spawn(async move {
+//!     ctx.cancelled().await; // the close has begun: tidy up
+//! });
+//! server.on_close(|| async { println!("goodbye") }).unwrap();
+//!
+//! assert_eq!(registry.live().await.tasks().len(), 1);
+//! let report = server.close().await;
+//! assert!(report.is_clean());
+//! # }
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | list what is alive | [`Registry::live`], [`Live`] |
+//! | group tasks that begin and end together | [`Registry::context`], [`Context::child`] |
+//! | start tasks | [`Context::spawn`], [`Context::task`], [`Context::spawn_blocking`], [`Context::spawn_local`] |
+//! | count futures that others spawn | [`Context::wrap`] |
+//! | see the close coming | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
+//! | tidy up | [`Context::on_close`], [`Context::own`] |
+//! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
+//! | list things that are no tasks | [`Registry::register`], [`Registry::own`], [`Registry::track`] |
+//!
+//! The [`docs`] module tells how the close works, what is promised, and what the limits are.
+//!
+//! # Features
+//!
+//! * `serde`: [`Live`], [`Resource`] and [`CloseReport`] implement `serde::Serialize`.
 
 mod clock;
 mod context;
+pub mod docs;
 mod error;
 mod id;
 #[cfg(all(test, headcount_loom))]
@@ -39,3 +79,8 @@ pub use task::handle::Task;
 pub use task::wrapped::Wrapped;
 
 pub use tracked::{Tracked, WeakTracked};
+
+/// The code in the README compiles and runs.
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;

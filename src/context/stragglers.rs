@@ -115,7 +115,13 @@ impl fmt::Display for StillClosing {
                 ": no task is left, {contexts} contexts are running hooks or dropping values"
             );
         }
-        write!(f, ", waiting for {} tasks: {}", own.len(), Named(&own))
+        let plural = if own.len() == 1 { "" } else { "s" };
+        write!(
+            f,
+            ", waiting for {} task{plural}: {}",
+            own.len(),
+            Named(&own)
+        )
     }
 }
 

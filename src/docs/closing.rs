@@ -1,0 +1,50 @@
+//! The close, step by step.
+//!
+//! `Open → Closing → Closed`, once. [`Context::close`](crate::Context::close) begins it and waits;
+//! [`request_close`](crate::Context::request_close) only begins it;
+//! [`closed`](crate::Context::closed) only waits; dropping the last handle begins it in the background.
+//! Whoever comes first gives the reason, and all get the same report.
+//!
+//! # The ladder
+//!
+//! 1. **The door closes.** From one atomic step on, spawns, wraps and children are refused. What got in
+//!    before that step is awaited; there is nothing in between.
+//! 2. **`on_closing` hooks start**, parents before children, latest first, each as far as its first
+//!    wait. Then the **token is cancelled**, and with it the tokens of the whole subtree.
+//! 3. **Children close and tasks drain**, all side by side. After the grace period (5 s unless
+//!    [set](crate::ContextBuilder::grace)) those tasks that are left are aborted, a warning event names
+//!    them with the line that spawned them, and the close goes on waiting, with a warning each time the
+//!    wait has doubled.
+//! 4. **`on_close` hooks run**, latest first, one after the other, each for at most the
+//!    [hook time limit](crate::ContextBuilder::hook_timeout). A panic, an error or a timeout is
+//!    recorded, and the next one runs. A hook that is registered by then still runs.
+//! 5. **Owned values are dropped**, latest first.
+//! 6. The context leaves its parent; the **report is given out**.
+//!
+//! # How a task hears of it
+//!
+//! | the task | at the close |
+//! |---|---|
+//! | watches [`WeakContext::cancelled`](crate::WeakContext::cancelled), or a token | ends by itself: `finished` |
+//! | was spawned [`cancellable`](crate::TaskBuilder::cancellable) | is dropped at its next wait: `cancelled` |
+//! | does neither | is aborted after the grace period: `aborted` |
+//! | never waits, or is a blocking closure that has started | cannot be ended: the close waits, and says for whom |
+//!
+//! # From inside
+//!
+//! A task that awaited the close of its own context would wait for itself. `close` notices that it is
+//! called from inside, by a task or a hook of the context or of a descendant, begins the close, and
+//! returns at once with a report whose status is [`Begun`](crate::CloseStatus::Begun). The same goes for
+//! `closed` and `close_within`.
+//!
+//! It cannot notice a detour: a task that awaits a bare `tokio::spawn` that awaits the close. There the
+//! grace period ends it: the task is aborted, and the close completes.
+//!
+//! # Runtimes that end
+//!
+//! A close is driven by a background task on the context's own runtime. When that runtime ends in the
+//! middle of it, whoever awaits the close brings theirs, and the close goes on where it was; a hook that
+//! was under way is recorded as failed. When nobody is left to bring one, because the last handle is gone
+//! too, the context is torn down without: tasks are aborted, an error event names each hook that could
+//! not run, owned values are dropped. A task that is still alive then, on some other runtime or as a
+//! blocking closure, finishes the close when it ends.

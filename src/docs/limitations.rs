@@ -1,0 +1,26 @@
+//! What to know before relying on it.
+//!
+//! * **An abort is a request.** tokio drops an aborted future when it is next scheduled. A task that never
+//!   waits is never dropped, and its context never closes; [`close_within`](crate::Context::close_within)
+//!   says which one it is.
+//! * **Blocking closures that have started run on.** Nothing can stop them; give them a
+//!   [`WeakContext`](crate::WeakContext) to look at. One that is still queued is dropped when a thread of
+//!   the pool gets to it.
+//! * **Local tasks move only while their `LocalSet` is polled.** A close that is awaited elsewhere waits
+//!   for that.
+//! * **A wrapped future belongs to whoever polls it.** If nobody polls it and nobody drops it, the close
+//!   waits, and names it.
+//! * **On a `current_thread` runtime** a task that does not yield starves everything, the grace timer too.
+//! * **A runtime without timers** (built without `enable_time`) enforces no grace period and no hook
+//!   time limit; a warning event says so.
+//! * **Paused time jumps.** In a test with paused time a close that waits for something outside the clock
+//!   sees its grace period pass in no time.
+//! * **`tokio::spawn` is not seen.** What a task spawns bare belongs to nobody here; use
+//!   [`headcount::spawn`](crate::spawn), which lands on the current context.
+//! * **A tracked `Arc` dies unannounced.** It is not listed or counted any more, but its memory is kept
+//!   until somebody registers or tracks something.
+//! * **The registry count is exact when nothing changes.** While others register and end it is a moment's
+//!   approximation; a listing is exact in the sense of [I4](super::invariants).
+//! * **The last nanoseconds belong to the runtime.** A task's future is dropped and it has left the list
+//!   when `close` returns; on a `multi_thread` runtime its worker may still be about to note that in the
+//!   runtime's own statistics (`num_alive_tasks`).
