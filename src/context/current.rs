@@ -1,7 +1,7 @@
 //! Where the running code belongs: the context, and the task, of this poll.
 //!
-//! The scope travels by value: a poll moves it into the thread's slot and takes it out again, so
-//! entering costs no reference count.
+//! Scopes nest as polls do, so a thread has a stack of them. A scope travels by value: a poll moves it
+//! onto the stack and takes it off again, so entering costs no reference count.
 
 use crate::{context::core::Node, table::record::Record};
 use std::{cell::RefCell, sync::Arc};
@@ -9,8 +9,10 @@ use std::{cell::RefCell, sync::Arc};
 /// Whose code is running.
 #[derive(Clone)]
 pub(crate) enum Scope {
-    /// A hook's, or the body of `Registry::scope`.
-    Context(Arc<Node>),
+    /// The body of `Registry::scope`: it belongs to nobody, and means this registry.
+    Registry(Arc<Node>),
+    /// A hook's.
+    Hook(Arc<Node>),
     /// A task's.
     Task(Arc<dyn InTask>),
 }
@@ -21,56 +23,68 @@ pub(crate) trait InTask: Record {
 }
 
 impl Scope {
-    pub(crate) fn node(&self) -> &Arc<Node> {
+    fn node(&self) -> &Arc<Node> {
         match self {
-            Self::Context(node) => node,
+            Self::Registry(node) | Self::Hook(node) => node,
             Self::Task(task) => task.node(),
         }
+    }
+
+    /// Whether a close of this context would wait for the code in this scope.
+    fn is_awaited_by(&self, node: &Node) -> bool {
+        !matches!(self, Self::Registry(_)) && self.node().is_inside(node)
     }
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Scope>> = const { RefCell::new(None) };
+    static SCOPES: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `body` with `scope` as the current one; the scope comes back when it is done, or unwinds.
+/// Runs `body` in `scope`; the scope comes back when it is done, or unwinds. While the thread is being
+/// torn down there is no stack, and code runs without a scope.
 pub(crate) fn enter<R>(scope: &mut Option<Scope>, body: impl FnOnce() -> R) -> R {
     let _entered = Entered::new(scope);
     body()
 }
 
-/// Swaps the scope in, and out again when dropped. While the thread is being torn down there is no
-/// slot, and code runs without a scope.
+/// Puts the scope on the stack, and takes it off again when dropped.
 struct Entered<'a>(&'a mut Option<Scope>);
 
 impl<'a> Entered<'a> {
     fn new(scope: &'a mut Option<Scope>) -> Self {
-        swap(scope);
+        let _ = SCOPES.try_with(|scopes| scopes.borrow_mut().extend(scope.take()));
         Self(scope)
     }
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        swap(self.0);
+        if self.0.is_none() {
+            *self.0 = SCOPES
+                .try_with(|scopes| scopes.borrow_mut().pop())
+                .ok()
+                .flatten();
+        }
     }
 }
 
-fn swap(scope: &mut Option<Scope>) {
-    let _ = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), scope));
-}
-
-/// Reads the current node, if there is one.
+/// Reads the innermost node, if there is one.
 pub(crate) fn with_node<R>(read: impl FnOnce(&Arc<Node>) -> R) -> Option<R> {
-    CURRENT
-        .try_with(|current| current.borrow().as_ref().map(|scope| read(scope.node())))
-        .ok()
-        .flatten()
+    let read =
+        |scopes: &RefCell<Vec<Scope>>| scopes.borrow().last().map(|scope| read(scope.node()));
+    SCOPES.try_with(read).ok().flatten()
 }
 
-/// Whether the running code belongs to this context or to a descendant of it (I10).
+/// Whether the running code belongs to this context or to a descendant of it, so that waiting for its
+/// close would be waiting for oneself (I10). Outer scopes count: they wait for the inner ones.
 pub(crate) fn is_inside(node: &Node) -> bool {
-    with_node(|current| current.is_inside(node)).unwrap_or(false)
+    let is_inside = |scopes: &RefCell<Vec<Scope>>| {
+        scopes
+            .borrow()
+            .iter()
+            .any(|scope| scope.is_awaited_by(node))
+    };
+    SCOPES.try_with(is_inside).unwrap_or(false)
 }
 
 pin_project_lite::pin_project! {

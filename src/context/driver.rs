@@ -41,7 +41,7 @@ impl Drop for Claim {
         let is_ours_to_notice = core.drive.lose();
         core.node.changed.notify_waiters();
         if is_ours_to_notice {
-            give_up(core);
+            ensure(core);
         }
     }
 }
@@ -70,10 +70,11 @@ fn find_driver(core: &Arc<Core>) -> bool {
     core.drive.found()
 }
 
-/// The runtimes that could drive this close: its own, then this thread's.
+/// The runtimes that could drive this close: this thread's, which is certainly running, then the
+/// context's own.
 fn runtimes(core: &Core) -> impl Iterator<Item = Handle> + use<> {
     let own = core.runtime().cloned();
-    own.into_iter().chain(Handle::try_current())
+    Handle::try_current().into_iter().chain(own)
 }
 
 /// The whole close of a context and its subtree.
@@ -160,7 +161,8 @@ fn tear_down(claim: Claim) {
             }
         }
         ladder::abort(core);
-        drop(std::mem::take(&mut *lock(&core.started)));
+        let started = std::mem::take(&mut *lock(&core.started));
+        drop(started);
         for hook in core
             .on_closing
             .seal()

@@ -60,8 +60,8 @@ use tokio_util::sync::CancellationToken;
 /// # Runtimes
 ///
 /// A context remembers the tokio runtime it was opened on (else its parent's, else the first one it
-/// is used on), so its methods work from any thread. Grace periods and hook time limits need a runtime
-/// with timers.
+/// is used on), and spawns there, from any thread. Its hooks run on the runtime of whoever begins the
+/// close, else on the one it remembers. Grace periods and hook time limits need timers.
 pub struct Context {
     core: Arc<Core>,
 }

@@ -97,7 +97,7 @@ struct Watched {
 
 impl Watched {
     fn new(core: &Arc<Core>, hook: Callback) -> Self {
-        let scope = Scope::Context(Arc::clone(&core.node));
+        let scope = Scope::Hook(Arc::clone(&core.node));
         let origin = hook.origin();
         let run = Scoped::new(scope, hook.run(core.limits.hook)).boxed();
         Self {

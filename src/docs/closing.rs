@@ -42,9 +42,9 @@
 //!
 //! # Runtimes that end
 //!
-//! A close is driven by a background task on the context's own runtime. When that runtime ends in the
-//! middle of it, whoever awaits the close brings theirs, and the close goes on where it was; a hook that
-//! was under way is recorded as failed. When nobody is left to bring one, because the last handle is gone
+//! A close is driven by a background task, on the runtime of whoever began it, else on the one the context
+//! remembers. When that runtime ends in the middle of it, the other one takes over, or that of whoever
+//! awaits the close, and it goes on where it was; a hook that was under way is recorded as failed. When nobody is left to bring one, because the last handle is gone
 //! too, the context is torn down without: tasks are aborted, an error event names each hook that could
 //! not run, owned values are dropped. A task that is still alive then, on some other runtime or as a
 //! blocking closure, finishes the close when it ends.

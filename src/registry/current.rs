@@ -42,7 +42,7 @@ impl Registry {
     /// ```
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let held = self.clone();
-        let scoped = Scoped::new(Scope::Context(Arc::clone(&self.root().node)), future);
+        let scoped = Scoped::new(Scope::Registry(Arc::clone(&self.root().node)), future);
         async move {
             // The scope knows the registry's node; the registry itself must live as long.
             let _held = held;

@@ -53,7 +53,11 @@ pub(crate) struct Turned {
 
 impl<'a> Wishes<'a> {
     /// Asks for a place that needs a runtime to run on.
-    pub(crate) fn admit(self, origin: Origin) -> Result<Admitted<'a>, Turned> {
+    pub(crate) fn admit(mut self, origin: Origin) -> Result<Admitted<'a>, Turned> {
+        if self.runtime.is_none() && self.core.node.is_root() {
+            // A registry outlives runtimes, the global one all of them: here and now comes first.
+            self.runtime = Handle::try_current().ok();
+        }
         if self.runtime.is_none() && self.core.runtime().is_none() {
             return Err(Turned {
                 facts: facts(self.name, self.kind, origin),

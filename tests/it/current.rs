@@ -1,7 +1,7 @@
 //! Whose code is running (S15, L6).
 
 use crate::util::{Log, OnDrop, in_time, settle};
-use headcount::{Context, Registry};
+use headcount::{CloseStatus, Context, Registry};
 use tokio::task::LocalSet;
 
 fn here() -> Option<String> {
@@ -123,4 +123,50 @@ async fn a_free_spawn_lands_on_the_current_context() {
     assert_eq!(in_time(orphan).await.unwrap(), None);
     assert_eq!(in_time(ctx.close()).await.finished(), 2);
     assert_eq!(in_time(registry.close()).await.finished(), 3);
+}
+
+/// I10: a scope is nobody's task, so closing from inside it waits; but not if a task is around it.
+#[tokio::test]
+async fn a_registry_closes_from_inside_its_scope() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let report = registry.scope(async { registry.close().await }).await;
+    assert_eq!(report.status(), CloseStatus::Closed);
+    drop(ctx);
+
+    let (registry, other) = (Registry::new(), Registry::new());
+    let (ctx, elsewhere) = (registry.context("ctx"), other.context("elsewhere"));
+    let (weak, scoped) = (ctx.downgrade(), registry.clone());
+    let statuses = ctx.spawn(async move {
+        let ctx = weak.upgrade().unwrap();
+        let scoped = scoped.scope(async { ctx.close().await.status() }).await;
+        let wrapped = elsewhere
+            .wrap(async { ctx.close().await.status() })
+            .await
+            .unwrap();
+        (scoped, wrapped, elsewhere.close().await.status())
+    });
+    let begun = CloseStatus::Begun;
+    assert_eq!(
+        in_time(statuses).await.unwrap(),
+        (begun, begun, CloseStatus::Closed)
+    );
+    assert!(in_time(ctx.closed()).await.is_clean());
+}
+
+/// The global registry outlives runtimes: a free spawn goes to the one that is here.
+#[test]
+fn free_spawns_use_the_runtime_that_is_here() {
+    let registry = Registry::new();
+    for _ in 0..3 {
+        let rt = crate::util::current_thread();
+        let here = rt.block_on(registry.scope(async {
+            in_time(headcount::spawn(async {
+                tokio::runtime::Handle::current().id()
+            }))
+            .await
+            .unwrap()
+        }));
+        assert_eq!(here, rt.handle().id());
+    }
 }

@@ -200,3 +200,38 @@ fn after_a_close_the_runtime_has_no_task_of_ours_left() {
         assert_eq!(alive(), before);
     });
 }
+
+/// A runtime that nobody drives is no reason to hang: whoever awaits the close has one.
+#[test]
+fn a_close_does_not_depend_on_a_runtime_that_stands_still() {
+    let idle = current_thread();
+    let counter = Counter::default();
+    let ctx = idle.block_on(async { Registry::new().context("ctx") });
+    let guard = counter.guard();
+    ctx.on_close(move || async move { drop(guard) }).unwrap();
+    assert!(current_thread().block_on(in_time(ctx.close())).is_clean());
+    assert_eq!(counter.dropped(), 1);
+}
+
+/// I8, I11: dropped on a runtime that ends, it goes on on its own.
+#[test]
+fn a_background_close_moves_to_the_contexts_own_runtime() {
+    let own = multi_thread(1);
+    let registry = Registry::new();
+    let ctx = own.block_on(async { registry.context("ctx") });
+    let counter = Counter::default();
+    let guard = counter.guard();
+    ctx.on_close(move || async move { drop(guard) }).unwrap();
+    let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+    ctx.spawn(async move { finished.await });
+    let other = current_thread();
+    other.block_on(async move {
+        drop(ctx);
+        settle().await;
+    });
+    drop(other);
+    assert_eq!(counter.alive(), 1);
+    finish.send(()).unwrap();
+    own.block_on(in_time(registry.idle()));
+    assert_eq!((counter.alive(), registry.count()), (0, 0));
+}

@@ -1,0 +1,178 @@
+//! What became of the task, as its handle and the reports tell it, and what they should tell.
+
+use crate::{
+    axes::{Carrier, Case, Ending, Moment, Shape},
+    patience::wait_for,
+    stage::{MARKER, Output},
+};
+use headcount::{CloseReport, Task, TaskError};
+use tokio::task::JoinHandle;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Finished,
+    Cancelled,
+    Aborted,
+    Panicked,
+}
+
+use Outcome::{Aborted, Cancelled, Finished, Panicked};
+
+/// The handle that whoever started the task has.
+pub(crate) enum Held {
+    Task(Task<Output>),
+    /// tokio's own, of a task that was wrapped first.
+    Elsewhere(JoinHandle<Result<Output, TaskError>>),
+}
+
+impl Held {
+    pub(crate) fn abort(&self) {
+        match self {
+            Self::Task(task) => task.abort(),
+            Self::Elsewhere(task) => task.abort(),
+        }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        match self {
+            Self::Task(task) => task.is_finished(),
+            Self::Elsewhere(task) => task.is_finished(),
+        }
+    }
+
+    /// Awaits the handle and says which outcomes of the task it goes with.
+    pub(crate) fn resolve(self) -> Result<Vec<Outcome>, String> {
+        let result = match self {
+            Self::Task(task) => wait_for("the task's handle", task)?,
+            Self::Elsewhere(task) => match wait_for("tokio's handle", task)? {
+                Ok(result) => result,
+                // A destructor that panics while tokio drops the future reaches no handle of tokio's.
+                Err(error) if error.is_cancelled() => return Ok(vec![Aborted, Panicked]),
+                Err(error) => {
+                    let payload = error.into_panic();
+                    let said = payload.downcast_ref::<String>().cloned();
+                    return panicked(&said.unwrap_or_default());
+                }
+            },
+        };
+        match result {
+            Ok(output) => {
+                output.claim();
+                Ok(vec![Finished])
+            }
+            Err(TaskError::Cancelled) => Ok(vec![Cancelled]),
+            Err(TaskError::Aborted) => Ok(vec![Aborted]),
+            Err(TaskError::Panicked(_, message)) => panicked(&message),
+            Err(error) => Err(format!("the handle says: {error}")),
+        }
+    }
+}
+
+fn panicked(message: &str) -> Result<Vec<Outcome>, String> {
+    if message.starts_with(MARKER) {
+        Ok(vec![Panicked])
+    } else {
+        Err(format!("the handle has another panic: {message:?}"))
+    }
+}
+
+/// The outcome of the one task that a report counts.
+pub(crate) fn counted(report: &CloseReport) -> Result<Outcome, String> {
+    let counts = [
+        (report.finished(), Finished),
+        (report.cancelled(), Cancelled),
+        (report.aborted(), Aborted),
+        (report.panicked(), Panicked),
+    ];
+    let total: u64 = counts.iter().map(|(count, _)| count).sum();
+    if total != 1 || report.refused() != 0 || !report.failures().is_empty() {
+        return Err(format!("the report does not add up to one task: {report}"));
+    }
+    let one = counts.iter().find(|(count, _)| *count == 1);
+    Ok(one.expect("they add up to one").1)
+}
+
+/// The outcomes that the case may have: one, unless it is a race by its nature.
+pub(crate) fn expected(case: &Case) -> Vec<Outcome> {
+    let mut outcomes = match case.moment {
+        Moment::Finished => by_itself(case),
+        _ => match case.ending {
+            Ending::Close
+            | Ending::CloseDropped
+            | Ending::CloseDroppedThenIdle
+            | Ending::LastHandleDropped => by_close(case),
+            Ending::Abort => by_abort(case),
+            Ending::ShutDown | Ending::ShutDownThenDrop => by_shutdown(case),
+            // A close and a shutdown race for it.
+            Ending::ShutDownBehind
+            | Ending::ShutDownBehindThenDrop
+            | Ending::ShutDownWhileClosing
+            | Ending::ShutDownWhileDropped => {
+                let mut either = by_close(case);
+                either.extend(by_shutdown(case));
+                either
+            }
+        },
+    };
+    outcomes.dedup();
+    outcomes
+}
+
+/// Left alone.
+fn by_itself(case: &Case) -> Vec<Outcome> {
+    match case.shape {
+        Shape::Ready | Shape::Yields | Shape::Sleeps | Shape::PanicsInOutput => vec![Finished],
+        Shape::PanicsInPoll | Shape::PanicsInDrop | Shape::PanicsTwice => vec![Panicked],
+        Shape::Ignores if case.carrier == Carrier::Blocking => vec![Finished],
+        Shape::Ignores => vec![],
+    }
+}
+
+/// Dropped before it returned.
+fn by_force(case: &Case) -> Vec<Outcome> {
+    match case.shape {
+        Shape::PanicsInDrop | Shape::PanicsTwice => vec![Panicked],
+        _ => vec![Aborted],
+    }
+}
+
+/// Whether it does all it does in the poll in which it goes on.
+fn is_done_at_once(case: &Case) -> bool {
+    case.carrier == Carrier::Blocking
+        || !matches!(case.shape, Shape::Yields | Shape::Sleeps | Shape::Ignores)
+}
+
+fn by_close(case: &Case) -> Vec<Outcome> {
+    match (case.carrier, case.shape) {
+        // The close aborts it after the grace period, unless a thread was free to start it by then.
+        (Carrier::Blocking, Shape::Ignores) if case.moment == Moment::BeforeFirstPoll => {
+            vec![Finished, Aborted]
+        }
+        (Carrier::Cancellable, Shape::Ignores) => vec![Cancelled],
+        // It waits once more, and by then may or may not have been cancelled.
+        (Carrier::Cancellable, Shape::Yields | Shape::Sleeps) => match case.moment {
+            Moment::Parked => vec![Cancelled],
+            _ => vec![Finished, Cancelled],
+        },
+        (Carrier::Blocking, _) => by_itself(case),
+        (_, Shape::Ignores) => vec![Aborted],
+        _ => by_itself(case),
+    }
+}
+
+fn by_abort(case: &Case) -> Vec<Outcome> {
+    match case.moment {
+        // An abort takes effect at the end of the poll that is under way.
+        Moment::Running if is_done_at_once(case) => by_itself(case),
+        _ => by_force(case),
+    }
+}
+
+fn by_shutdown(case: &Case) -> Vec<Outcome> {
+    match case.moment {
+        Moment::Parked => by_force(case),
+        Moment::Running if is_done_at_once(case) => by_itself(case),
+        // It gets as far as the runtime lets it.
+        _ => [by_itself(case), by_force(case)].concat(),
+    }
+}
