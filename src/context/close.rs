@@ -85,6 +85,8 @@ pub(crate) fn conclude(core: &Arc<Core>) -> Left {
     let left = node.parent.as_ref().map_or(Left::Quietly, |parent| {
         if let Some(parent) = parent.core.upgrade() {
             lock(&parent.children).remove(&node.meta.id);
+            let log = lock(&core.log).clone();
+            lock(&parent.log).child(&node.meta.name, log);
         }
         parent.tally.child(node.tally.counts());
         parent.gate.leave()

@@ -69,8 +69,8 @@ async fn drain(core: &Arc<Core>) {
         })
         .await;
         if out_of_patience {
-            abort(core);
             stragglers::warn(core).await;
+            abort(core);
             timer = None;
             patience = patience.max(REMIND).saturating_mul(2);
         }

@@ -110,6 +110,16 @@ impl Log {
         self.failure(failure);
     }
 
+    /// Adds what a closed child noted.
+    pub(crate) fn child(&mut self, name: &str, child: Self) {
+        self.hooks.ran += child.hooks.ran;
+        self.hooks.failed += child.hooks.failed;
+        self.hooks.timed_out += child.hooks.timed_out;
+        for failure in child.failures {
+            self.failure(format!("{}: {failure}", Printed(name)));
+        }
+    }
+
     /// Notes anything else that went wrong.
     pub(crate) fn failure(&mut self, failure: String) -> String {
         if self.failures.len() < LISTED {
@@ -174,7 +184,8 @@ impl CloseReport {
         self.0.counts.panicked
     }
 
-    /// Spawns, wraps and children that came after the close had begun and were refused.
+    /// Spawns and wraps that came after the close had begun, and were dropped. Those handed back by a
+    /// `try_` method do not count.
     pub fn refused(&self) -> u64 {
         self.0.counts.refused
     }
@@ -184,13 +195,13 @@ impl CloseReport {
         self.0.counts.children
     }
 
-    /// What became of the context's own hooks.
+    /// What became of the hooks.
     pub fn hooks(&self) -> HookCounts {
         self.0.hooks
     }
 
-    /// What went wrong in hooks and destructors, one line each; at most 32, see
-    /// [`hooks`](Self::hooks) for the full count.
+    /// What went wrong in hooks and destructors, one line each, those of descendants with their names
+    /// in front; at most 32, see [`hooks`](Self::hooks) for the full count.
     pub fn failures(&self) -> &[String] {
         &self.0.failures
     }

@@ -12,7 +12,8 @@ use std::{fmt, time::Duration};
 /// How many stragglers an event names.
 const NAMED: usize = 10;
 
-/// Warns of what the close of this context itself waits for; its children warn for themselves.
+/// Warns of what the close of this context itself waits for; its children warn for themselves. The
+/// first warning comes at the end of the grace period, before the abort.
 pub(crate) async fn warn(core: &Core) {
     let node = &core.node;
     let children = lock(&core.children).len() as u64;
@@ -28,11 +29,16 @@ pub(crate) async fn warn(core: &Core) {
         .begun
         .get()
         .map_or(Duration::ZERO, |(_, at)| clock::now() - *at);
+    let said = if node.gate.is_aborting() {
+        "still closing"
+    } else {
+        "the grace period is over, aborting"
+    };
     tracing::warn!(
         context = %Printed(&node.meta.name),
         id = %node.meta.id,
         tasks = own.len(),
-        "still closing after {}: {}",
+        "{said} after {}: {}",
         clock::human(since),
         Named(&own)
     );

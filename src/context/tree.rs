@@ -84,7 +84,6 @@ pub(crate) fn open(parent: &Arc<Core>, spec: Spec) -> (Arc<Core>, bool) {
             (core, true)
         }
         Err(left) => {
-            parent.node.tally.refused();
             close::settle(&parent.node, left);
             shut(&core);
             (core, false)

@@ -1,7 +1,7 @@
 //! [`WeakContext`]: the handle that holds nothing open.
 
 use crate::{
-    context::{core::Node, handle::Context},
+    context::{core::Node, handle::Context, reason::CloseReason},
     id::ResourceId,
     table::{record::State, resource},
 };
@@ -65,6 +65,20 @@ impl WeakContext {
     /// Whether the close has begun. One atomic load, no lock.
     pub fn is_cancelled(&self) -> bool {
         self.node.is_cancelled()
+    }
+
+    /// Begins the close in the background, as [`Context::request_close`]; does nothing if the context
+    /// is gone.
+    pub fn request_close(&self, reason: impl Into<CloseReason>) {
+        if let Some(context) = self.upgrade() {
+            context.request_close(reason);
+        }
+    }
+
+    /// Runs a future until it ends or the token is cancelled, whichever comes first; `None` if the
+    /// token was. The future is dropped then.
+    pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.node.token.run_until_cancelled(future).await
     }
 
     /// Waits until the context's token is cancelled, which it is at the latest when it is closed.

@@ -87,7 +87,6 @@ impl<'a> Wishes<'a> {
                 supersedes,
             }),
             Err(left) => {
-                core.node.tally.refused();
                 close::settle(&core.node, left);
                 Err(Turned {
                     facts,
@@ -198,6 +197,7 @@ impl Turned {
     pub(crate) fn task<F, T>(self, core: &Core, future: F) -> Task<T> {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let Facts { name, location, .. } = self.facts;
+        core.node.tally.refused();
         tracing::warn!(
             context = %Printed(&core.node.meta.name),
             task = %Printed(&name),

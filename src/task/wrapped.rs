@@ -51,6 +51,7 @@ impl Context {
                     location.file(),
                     location.line()
                 );
+                self.node().tally.refused();
                 panics::discard(refused);
                 Wrapped {
                     future: None,

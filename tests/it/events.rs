@@ -114,11 +114,11 @@ fn stragglers_are_named_again_and_again() {
     });
     let warned: Vec<_> = said
         .iter()
-        .filter(|line| line.contains("still closing after"))
+        .filter(|line| line.contains("context=svc"))
         .collect();
     assert_eq!(warned.len(), 4, "after 2, 6, 14 and 30 seconds: {said:#?}");
     assert!(
-        warned[0].contains("still closing after 2.0s: "),
+        warned[0].contains("the grace period is over, aborting after 2.0s: "),
         "{said:#?}"
     );
     assert!(

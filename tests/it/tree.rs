@@ -132,7 +132,7 @@ async fn a_child_of_a_closing_context_is_closed_from_the_start() {
     assert_eq!(grandchild.state(), State::Closed);
     finish.send(()).unwrap();
     let report = in_time(ctx.close()).await;
-    assert_eq!((report.refused(), report.children()), (3, 0));
+    assert_eq!((report.refused(), report.children()), (0, 0));
     drop((ctx, child, grandchild));
     assert!(registry.is_empty());
 }
@@ -197,4 +197,31 @@ async fn dropping_the_parent_closes_the_child() {
     drop(child);
     settle().await;
     assert!(registry.is_empty());
+}
+
+/// A parent's report tells what went wrong below it.
+#[tokio::test]
+async fn failures_of_descendants_reach_the_report_of_the_parent() {
+    let ctx = Registry::new().context("ctx");
+    let children: Vec<_> = (0..40)
+        .map(|n| ctx.child("child").child(format!("grandchild-{n}")))
+        .collect();
+    for child in &children {
+        child
+            .on_close(|| async { Err::<(), _>("disk full") })
+            .unwrap();
+        child.on_close(|| async {}).unwrap();
+    }
+    let report = in_time(ctx.close()).await;
+    assert_eq!(
+        (report.hooks().ran, report.hooks().failed, report.is_clean()),
+        (80, 40, false)
+    );
+    assert_eq!(report.failures().len(), 32, "capped");
+    let first = &report.failures()[0];
+    assert!(
+        first.starts_with("child: grandchild-") && first.ends_with("disk full"),
+        "{first}"
+    );
+    assert!(!children[0].closed().await.is_clean());
 }

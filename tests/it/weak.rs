@@ -75,3 +75,27 @@ fn an_upgrade_either_holds_the_context_or_fails() {
     }
     assert!(failed > 0, "{held} held, {failed} failed");
 }
+
+/// A task may end its own context without holding it.
+#[tokio::test]
+async fn a_weak_handle_requests_a_close_and_runs_until_it() {
+    let ctx = Registry::new().context("ctx");
+    let weak = ctx.downgrade();
+    assert_eq!(weak.run_until_cancelled(async { 1 }).await, Some(1));
+    let task = ctx.spawn(async move {
+        weak.request_close("enough");
+        weak.run_until_cancelled(std::future::pending::<()>()).await
+    });
+    assert_eq!(
+        in_time(ctx.closed()).await.reason(),
+        &headcount::CloseReason::from("enough")
+    );
+    assert_eq!(task.await.unwrap(), None);
+    let weak = ctx.downgrade();
+    drop(ctx);
+    weak.request_close("gone");
+    assert_eq!(
+        weak.run_until_cancelled(std::future::pending::<()>()).await,
+        None
+    );
+}
