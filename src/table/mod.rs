@@ -1,12 +1,16 @@
 //! The table behind a registry: lock-free slots, the records in them, and the listing of both.
 //!
-//! [`slots`] is the lock-free structure and knows nothing of what it stores; [`record`] is what is
-//! stored; [`store`] puts records into slots; [`live`] is a listing, [`tree`] how it prints.
+//! A [`slot`] is one place, [`free`] knows which places are free, [`slots`] makes a growing and
+//! shrinking table of them; none of them knows what it stores. A [`record`] is what is stored: the
+//! facts about one thing; [`entry`] has those of resources. [`store`] puts records into slots and lists
+//! them. A [`resource`] is one line of a listing, [`live`] the listing, [`tree`] how it prints.
 
 pub(crate) mod entry;
+pub(crate) mod free;
 pub(crate) mod live;
 pub(crate) mod record;
 pub(crate) mod resource;
+pub(crate) mod slot;
 pub(crate) mod slots;
 pub(crate) mod store;
 pub(crate) mod stripe;

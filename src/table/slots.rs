@@ -1,51 +1,33 @@
-//! The lock-free slot table: reserve, commit, remove and scan, without waiting for anybody.
+//! The lock-free table: reserve, commit, remove and scan, without waiting for anybody.
 //!
-//! # Shape
+//! A [`Directory`] lists blocks of doubling size, each with its [`Slot`]s and their [`FreeLists`]. It is
+//! replaced as a whole through a [`Snapshot`] when the table grows or shrinks. Slots never move, so a
+//! scan of an old directory sees every entry that was live when the directory was read, and was not
+//! removed since. A block that leaves the directory stays allocated as long as somebody holds a
+//! directory that lists it.
 //!
-//! A [`Directory`] lists blocks of doubling size and is replaced as a whole through a
-//! [`Snapshot`] when the table grows or shrinks. Slots never move, so a scan of an old directory sees
-//! every entry that was live when the directory was read. A block that leaves the directory stays
-//! allocated as long as somebody holds the directory that listed it.
-//!
-//! Each block has one free list per stripe of threads: a stack of slot indices whose head carries a
-//! 32-bit tag that changes with every push and pop (no ABA). The link of a free slot also holds how
-//! many slots lie below it, so the number of free slots, and with it [`Slots::len`], is read off the
-//! heads and costs the register path nothing.
-//!
-//! # The state word
-//!
-//! generation (32 bits) · `LIVE` · `DEAD` · readers (30 bits)
-//!
-//! 1. *Free*: neither flag, no readers. The slot is on a free list, or in the hand of whoever popped it.
-//! 2. `LIVE`: set by [`Reserved::commit`] after the value is in place. Only now may readers enter.
-//! 3. `DEAD`: set in the same step that clears `LIVE`, by the one remover whose id matches. No reader
-//!    enters any more. If none was inside, the remover has the slot for itself; otherwise the last
-//!    reader to leave does. Whoever has it empties it, raises the generation and frees it (1).
-//!
-//! So the value is written only in (1) and (3), by one thread, and read only in (2) by counted readers.
+//! A block is given back when it is the last one and wholly free. Whoever gives it back first takes
+//! every free place in it: if that is all of them, nobody has one, and nobody can get one.
 
 use crate::{
     sync::{
-        AtomicU32, AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
-        Snapshot, TryCell,
+        AtomicU32,
+        Ordering::{AcqRel, Acquire, Relaxed},
+        Snapshot,
     },
-    table::stripe,
+    table::{
+        free::{FreeLists, Line},
+        slot::{Removal, Slot},
+        stripe,
+    },
 };
 use std::sync::Arc;
 
-/// Slots in the first block; each further block is twice the one before it.
+/// Slots in the first block; each further block has twice as many as the one before it.
 #[cfg(not(headcount_loom))]
 const FIRST: usize = 64;
 #[cfg(headcount_loom)]
 const FIRST: usize = 1;
-
-const LIVE: u64 = 1 << 31;
-const DEAD: u64 = 1 << 30;
-const READERS: u64 = DEAD - 1;
-const READER: u64 = 1;
-/// The lower half of heads and links.
-const LOWER: u64 = u32::MAX as u64;
 
 /// Where an entry lives, and which tenant of that place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,25 +56,10 @@ pub(crate) struct Directory<T> {
 struct Block<T> {
     number: usize,
     slots: Box<[Slot<T>]>,
-    /// Heads of the free lists, one per stripe: tag in the upper half, index + 1 in the lower.
-    free: Box<[Line<AtomicU64>]>,
+    free: FreeLists,
     /// Slots that ran out of generations and are never used again.
     spent: AtomicU32,
 }
-
-#[derive(Debug)]
-struct Slot<T> {
-    state: AtomicU64,
-    /// While free: index + 1 of the next free slot in the lower half, in the upper half how many
-    /// slots the list holds from here on.
-    link: AtomicU64,
-    value: TryCell<T>,
-}
-
-/// Keeps what one stripe writes off the cache lines of the others.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Line<T>(T);
 
 impl<T> Slots<T> {
     pub(crate) fn new() -> Self {
@@ -107,8 +74,12 @@ impl<T> Slots<T> {
         }
     }
 
+    fn stripes(&self) -> usize {
+        self.hints.len()
+    }
+
     fn own_stripe(&self) -> usize {
-        stripe::current() & (self.hints.len() - 1)
+        stripe::current() & (self.stripes() - 1)
     }
 
     /// Takes a free slot, growing the table when there is none. The slot is listed once committed,
@@ -120,13 +91,13 @@ impl<T> Slots<T> {
     pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<'_, T> {
         loop {
             let directory = self.directory.load();
-            if let Some((block, index)) = self.pop(&directory, stripe) {
-                let block = Arc::clone(&directory.blocks[block]);
+            if let Some((block, at)) = self.find_free(&directory, stripe) {
+                let block = Some(Arc::clone(block));
                 return Reserved {
                     slots: self,
                     stripe,
-                    block: Some(block),
-                    index,
+                    block,
+                    at,
                 };
             }
             self.grow(directory.blocks.len());
@@ -134,21 +105,23 @@ impl<T> Slots<T> {
     }
 
     /// A free slot of this stripe, lowest block first; failing that, another stripe's.
-    fn pop(&self, directory: &Directory<T>, stripe: usize) -> Option<(usize, usize)> {
+    fn find_free<'a>(
+        &self,
+        directory: &'a Directory<T>,
+        stripe: usize,
+    ) -> Option<(&'a Arc<Block<T>>, usize)> {
         let hint = &self.hints[stripe].0;
         let start = hint.load(Relaxed) as usize;
-        for (number, block) in directory.blocks.iter().enumerate().skip(start) {
-            if let Some(index) = block.pop(stripe) {
-                if number != start {
-                    hint.store(narrow(number), Relaxed);
-                }
-                return Some((number, index));
+        for block in directory.blocks.iter().skip(start) {
+            if let Some(at) = block.free.pop(stripe) {
+                hint.store(narrow(block.number), Relaxed);
+                return Some((block, at));
             }
         }
-        for (number, block) in directory.blocks.iter().enumerate() {
-            if let Some(index) = block.steal(stripe) {
-                hint.store(narrow(number), Relaxed);
-                return Some((number, index));
+        for block in &directory.blocks {
+            if let Some(at) = block.free.steal(stripe) {
+                hint.store(narrow(block.number), Relaxed);
+                return Some((block, at));
             }
         }
         None
@@ -164,7 +137,7 @@ impl<T> Slots<T> {
             let mut blocks = directory.blocks.clone();
             blocks.push(Arc::new(Block::new(
                 seen,
-                self.hints.len(),
+                self.stripes(),
                 self.floor.load(Acquire),
             )));
             Some(Directory { blocks })
@@ -179,87 +152,71 @@ impl<T> Slots<T> {
 
     pub(crate) fn remove_on(&self, stripe: usize, key: Key) -> bool {
         let directory = self.directory.load();
-        let Some((block, index)) = directory.place(key.index) else {
+        let Some((block, at)) = directory.place(key.index) else {
             return false;
         };
-        let state = &block.slots[index].state;
-        let mut seen = state.load(Relaxed);
-        loop {
-            if generation_of(seen) != key.generation || seen & LIVE == 0 {
-                return false;
+        match block.slots[at].remove(key.generation) {
+            Removal::Nobody => false,
+            Removal::Ours => {
+                self.empty(block, at, stripe);
+                true
             }
-            let dead = (seen & !LIVE) | DEAD;
-            match state.compare_exchange_weak(seen, dead, AcqRel, Relaxed) {
-                Ok(_) => break,
-                Err(now) => seen = now,
-            }
+            Removal::Readers => true,
         }
-        if seen & READERS == 0 {
-            self.vacate(block, index, stripe);
-        }
-        true
     }
 
-    /// Empties and frees a dead slot that nobody reads any more, and drops its value last of all.
-    fn vacate(&self, block: &Arc<Block<T>>, index: usize, stripe: usize) {
-        let slot = &block.slots[index];
-        let value = slot.value.take();
-        let generation = generation_of(slot.state.load(Relaxed));
-        if generation == u32::MAX {
-            block.spent.fetch_add(1, Relaxed);
+    /// Empties and frees a slot that is ours to empty, and drops its value last of all.
+    fn empty(&self, block: &Arc<Block<T>>, at: usize, stripe: usize) {
+        let (value, is_free) = block.slots[at].empty();
+        if is_free {
+            self.give_back(block, at, stripe);
         } else {
-            slot.state.store(free_state(generation + 1), Release);
-            block.push(stripe, index);
-            self.freed(block, stripe);
+            block.spent.fetch_add(1, Relaxed);
         }
         drop(value);
     }
 
-    /// After a push: lowers the hint, and gives a wholly free last block back.
-    fn freed(&self, block: &Arc<Block<T>>, stripe: usize) {
+    /// Puts a place on the free list, and gives the block back if it was the last one in use.
+    fn give_back(&self, block: &Arc<Block<T>>, at: usize, stripe: usize) {
+        block.free.push(stripe, at);
         let hint = &self.hints[stripe].0;
         if narrow(block.number) < hint.load(Relaxed) {
             hint.store(narrow(block.number), Relaxed);
         }
-        if block.number > 0 && block.depth(stripe) >= block.slots.len() / self.hints.len() {
-            self.shrink(block);
+        // A stripe with fewer free places than its share: somebody has one.
+        let may_be_free = block.free.stripe_len(stripe) >= block.slots.len() / self.stripes();
+        if block.number > 0 && may_be_free && block.is_free() {
+            self.shrink();
         }
     }
 
-    /// Gives the last blocks back when they are wholly free and the rest is at least half free, so
-    /// that a table at the edge does not grow and shrink by turns.
-    fn shrink(&self, block: &Arc<Block<T>>) {
-        if !block.is_free() {
-            return;
-        }
+    /// Gives the last blocks back as long as they are wholly free and the rest is at least half free,
+    /// so that a table at the edge does not grow and shrink by turns.
+    #[cold]
+    fn shrink(&self) {
         loop {
             let directory = self.directory.load();
             let Some((last, rest)) = directory.blocks.split_last() else {
                 return;
             };
             let kept: usize = rest.iter().map(|block| block.slots.len()).sum();
-            let free: usize = rest.iter().map(|block| block.free()).sum();
+            let free: usize = rest.iter().map(|block| block.free.len()).sum();
             if rest.is_empty() || 2 * free < kept || !last.is_free() || !self.retire(last) {
                 return;
             }
         }
     }
 
-    /// Takes every free slot of the last block; if that is all of them nobody else can have one, and
-    /// the block leaves the directory. Otherwise the slots go back.
+    /// Takes every free place of the last block; if that is all of them nobody else can have one, and
+    /// the block leaves the directory. Otherwise the places go back.
     fn retire(&self, last: &Arc<Block<T>>) -> bool {
-        let stripes = self.hints.len();
-        let taken: Vec<(usize, u64)> = (0..stripes)
-            .map(|stripe| (stripe, last.take_all(stripe)))
+        let taken: Vec<_> = (0..self.stripes())
+            .map(|stripe| last.free.take(stripe))
             .collect();
-        let count: usize = taken.iter().map(|&(_, chain)| last.chain_len(chain)).sum();
-        if count + last.spent.load(Relaxed) as usize == last.slots.len() {
-            let used = last
-                .slots
-                .iter()
-                .map(|slot| generation_of(slot.state.load(Relaxed)))
-                .max();
-            self.floor.fetch_max(used.unwrap_or(0), AcqRel);
+        let count: usize = taken.iter().map(|&chain| last.free.chain_len(chain)).sum();
+        if count + last.spent() == last.slots.len() {
+            let next = last.slots.iter().map(Slot::generation).max();
+            self.floor.fetch_max(next.unwrap_or(0), AcqRel);
             let removed = self.directory.update(|directory| {
                 let (end, rest) = directory.blocks.split_last()?;
                 Arc::ptr_eq(end, last).then(|| Directory {
@@ -270,17 +227,26 @@ impl<T> Slots<T> {
                 return true;
             }
         }
-        for (stripe, chain) in taken {
-            last.give_back(stripe, chain);
+        for (stripe, chain) in taken.into_iter().enumerate() {
+            last.free.give_back(stripe, chain);
         }
         false
     }
 
-    /// How many entries there are: exact while nobody registers or removes. Costs a few loads per block.
+    /// How many entries there are: exact while nobody registers or removes. Costs a few loads per
+    /// block.
     pub(crate) fn len(&self) -> usize {
         let directory = self.directory.load();
-        let used = |block: &Arc<Block<T>>| block.slots.len() - block.free().min(block.slots.len());
-        directory.blocks.iter().map(used).sum()
+        directory
+            .blocks
+            .iter()
+            .map(|block| {
+                block
+                    .slots
+                    .len()
+                    .saturating_sub(block.free.len() + block.spent())
+            })
+            .sum()
     }
 
     /// The blocks of this moment, to be scanned in as many steps as the caller likes.
@@ -296,34 +262,17 @@ impl<T> Slots<T> {
         steps: usize,
         mut visit: impl FnMut(Key, &T),
     ) -> Option<usize> {
-        let stripe = self.own_stripe();
-        for index in cursor..cursor + steps {
-            let (block, at) = directory.place(narrow(index))?;
-            self.read(block, at, stripe, |generation, value| {
-                visit(
-                    Key {
-                        index: narrow(index),
-                        generation,
-                    },
-                    value,
-                );
-            });
+        for index in (cursor..cursor + steps).map(narrow) {
+            let (block, at) = directory.place(index)?;
+            if let Some(reader) = Reader::enter(self, block, at) {
+                let key = Key {
+                    index,
+                    generation: reader.generation,
+                };
+                block.slots[at].read(|value| visit(key, value));
+            }
         }
         Some(cursor + steps)
-    }
-
-    /// Shows the value at one place to `look`, if one is live there.
-    fn read<R>(
-        &self,
-        block: &Arc<Block<T>>,
-        index: usize,
-        stripe: usize,
-        look: impl FnOnce(u32, &T) -> R,
-    ) -> Option<R> {
-        let reader = Reader::enter(self, block, index, stripe)?;
-        block.slots[index]
-            .value
-            .read(|value| look(reader.generation, value))
     }
 }
 
@@ -336,7 +285,11 @@ impl<T> Directory<T> {
     }
 }
 
-/// Indices fit 32 bits: memory ends before they do.
+/// Index of the first slot of a block.
+fn base(number: usize) -> usize {
+    FIRST * ((1 << number) - 1)
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a table of 2^32 slots does not fit into memory"
@@ -345,149 +298,23 @@ fn narrow(index: usize) -> u32 {
     index as u32
 }
 
-/// Index of the first slot of a block.
-fn base(number: usize) -> usize {
-    FIRST * ((1 << number) - 1)
-}
-
-fn generation_of(state: u64) -> u32 {
-    (state >> 32) as u32
-}
-
-fn free_state(generation: u32) -> u64 {
-    u64::from(generation) << 32
-}
-
-/// The lower half of a head or link: index + 1, 0 for none.
-fn first_of(word: u64) -> Option<usize> {
-    ((word & LOWER) as usize).checked_sub(1)
-}
-
-/// A head that lists `first` and differs from `head` in its tag.
-fn retagged(head: u64, first: u64) -> u64 {
-    ((head >> 32).wrapping_add(1) << 32) | first
-}
-
 impl<T> Block<T> {
     fn new(number: usize, stripes: usize, generation: u32) -> Self {
         let size = FIRST << number;
-        let slot = |_| Slot {
-            state: AtomicU64::new(free_state(generation)),
-            link: AtomicU64::new(0),
-            value: TryCell::empty(),
-        };
-        let block = Self {
+        Self {
             number,
-            slots: (0..size).map(slot).collect(),
-            free: (0..stripes).map(|_| Line(AtomicU64::new(0))).collect(),
+            slots: (0..size).map(|_| Slot::new(generation)).collect(),
+            free: FreeLists::full(size, stripes),
             spent: AtomicU32::new(0),
-        };
-        // Contiguous runs, so that stripes do not share cache lines; the lowest index on top.
-        for index in (0..size).rev() {
-            block.push(index * stripes / size, index);
-        }
-        block
-    }
-
-    fn pop(&self, stripe: usize) -> Option<usize> {
-        let free = &self.free[stripe].0;
-        let mut head = free.load(Acquire);
-        loop {
-            let first = first_of(head)?;
-            let next = self.slots[first].link.load(Relaxed) & LOWER;
-            match free.compare_exchange_weak(head, retagged(head, next), AcqRel, Acquire) {
-                Ok(_) => return Some(first),
-                Err(now) => head = now,
-            }
         }
     }
 
-    fn push(&self, stripe: usize, index: usize) {
-        let free = &self.free[stripe].0;
-        let mut head = free.load(Acquire);
-        loop {
-            let below = self.chain_len(head) as u64;
-            let next = head & LOWER;
-            self.slots[index]
-                .link
-                .store((below + 1) << 32 | next, Relaxed);
-            match free.compare_exchange_weak(
-                head,
-                retagged(head, index as u64 + 1),
-                AcqRel,
-                Acquire,
-            ) {
-                Ok(_) => return,
-                Err(now) => head = now,
-            }
-        }
-    }
-
-    /// Takes the whole list of another stripe, keeps its first slot and leaves the rest to `stripe`.
-    #[cold]
-    fn steal(&self, stripe: usize) -> Option<usize> {
-        (0..self.free.len()).find_map(|victim| {
-            let chain = self.take_all(victim);
-            let first = first_of(chain)?;
-            self.give_back(stripe, self.slots[first].link.load(Relaxed));
-            Some(first)
-        })
-    }
-
-    /// Empties a free list; returns its old head.
-    fn take_all(&self, stripe: usize) -> u64 {
-        let free = &self.free[stripe].0;
-        let mut head = free.load(Acquire);
-        loop {
-            if first_of(head).is_none() {
-                return head;
-            }
-            match free.compare_exchange_weak(head, retagged(head, 0), AcqRel, Acquire) {
-                Ok(_) => return head,
-                Err(now) => head = now,
-            }
-        }
-    }
-
-    /// Puts a chain taken by [`take_all`](Self::take_all) back: whole if the list is empty, else one by one.
-    fn give_back(&self, stripe: usize, chain: u64) {
-        let Some(mut first) = first_of(chain) else {
-            return;
-        };
-        let free = &self.free[stripe].0;
-        let head = free.load(Acquire);
-        if first_of(head).is_none() {
-            let whole = retagged(head, first as u64 + 1);
-            if free.compare_exchange(head, whole, AcqRel, Acquire).is_ok() {
-                return;
-            }
-        }
-        loop {
-            let next = first_of(self.slots[first].link.load(Relaxed));
-            self.push(stripe, first);
-            let Some(next) = next else { return };
-            first = next;
-        }
-    }
-
-    /// How many slots hang on a head.
-    fn chain_len(&self, head: u64) -> usize {
-        first_of(head).map_or(0, |first| {
-            (self.slots[first].link.load(Relaxed) >> 32) as usize
-        })
-    }
-
-    fn depth(&self, stripe: usize) -> usize {
-        self.chain_len(self.free[stripe].0.load(Acquire))
-    }
-
-    /// How many slots are free; exact while nothing changes.
-    fn free(&self) -> usize {
-        (0..self.free.len()).map(|stripe| self.depth(stripe)).sum()
+    fn spent(&self) -> usize {
+        self.spent.load(Relaxed) as usize
     }
 
     fn is_free(&self) -> bool {
-        self.free() + self.spent.load(Relaxed) as usize == self.slots.len()
+        self.free.len() + self.spent() == self.slots.len()
     }
 }
 
@@ -496,8 +323,9 @@ impl<T> Block<T> {
 pub(crate) struct Reserved<'a, T> {
     slots: &'a Slots<T>,
     stripe: usize,
+    /// `None` once committed.
     block: Option<Arc<Block<T>>>,
-    index: usize,
+    at: usize,
 }
 
 impl<T> Reserved<'_, T> {
@@ -507,10 +335,10 @@ impl<T> Reserved<'_, T> {
             .block
             .as_ref()
             .expect("a reservation has its block until it is committed");
-        let generation = generation_of(block.slots[self.index].state.load(Relaxed));
+        let index = narrow(base(block.number) + self.at);
         Key {
-            index: narrow(base(block.number) + self.index),
-            generation,
+            index,
+            generation: block.slots[self.at].generation(),
         }
     }
 
@@ -518,9 +346,7 @@ impl<T> Reserved<'_, T> {
     pub(crate) fn commit(mut self, value: T) -> Key {
         let key = self.key();
         if let Some(block) = self.block.take() {
-            let slot = &block.slots[self.index];
-            slot.value.put(value);
-            slot.state.store(free_state(key.generation) | LIVE, Release);
+            block.slots[self.at].fill(value);
         }
         key
     }
@@ -529,8 +355,7 @@ impl<T> Reserved<'_, T> {
 impl<T> Drop for Reserved<'_, T> {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            block.push(self.stripe, self.index);
-            self.slots.freed(&block, self.stripe);
+            self.slots.give_back(&block, self.at, self.stripe);
         }
     }
 }
@@ -539,44 +364,196 @@ impl<T> Drop for Reserved<'_, T> {
 struct Reader<'a, T> {
     slots: &'a Slots<T>,
     block: &'a Arc<Block<T>>,
-    index: usize,
-    stripe: usize,
+    at: usize,
     generation: u32,
 }
 
 impl<'a, T> Reader<'a, T> {
-    fn enter(
-        slots: &'a Slots<T>,
-        block: &'a Arc<Block<T>>,
-        index: usize,
-        stripe: usize,
-    ) -> Option<Self> {
-        let state = &block.slots[index].state;
-        let mut seen = state.load(Relaxed);
-        loop {
-            if seen & LIVE == 0 {
-                return None;
-            }
-            match state.compare_exchange_weak(seen, seen + READER, Acquire, Relaxed) {
-                Ok(_) => break,
-                Err(now) => seen = now,
-            }
-        }
+    fn enter(slots: &'a Slots<T>, block: &'a Arc<Block<T>>, at: usize) -> Option<Self> {
+        let generation = block.slots[at].enter()?;
         Some(Self {
             slots,
             block,
-            index,
-            stripe,
-            generation: generation_of(seen),
+            at,
+            generation,
         })
     }
 }
 
 impl<T> Drop for Reader<'_, T> {
     fn drop(&mut self) {
-        let before = self.block.slots[self.index].state.fetch_sub(READER, AcqRel);
-        if before & DEAD != 0 && before & READERS == READER {
-            self.slots.vacate(self.block, self.index, self.stripe);
+        if self.block.slots[self.at].leave() {
+            self.slots
+                .empty(self.block, self.at, self.slots.own_stripe());
         }
+    }
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn blocks<T>(slots: &Slots<T>) -> usize {
+        slots.directory().blocks.len()
+    }
+
+    fn fill(slots: &Slots<usize>, count: usize) -> Vec<Key> {
+        (0..count)
+            .map(|n| slots.reserve_on(n % slots.stripes()).commit(n))
+            .collect()
+    }
+
+    fn all(slots: &Slots<usize>) -> BTreeSet<usize> {
+        let (directory, mut cursor, mut found) = (slots.directory(), 0, Vec::new());
+        while let Some(next) = slots.scan(&directory, cursor, 7, |_, &value| found.push(value)) {
+            cursor = next;
+        }
+        let set: BTreeSet<_> = found.iter().copied().collect();
+        assert_eq!(set.len(), found.len(), "listed twice");
+        set
+    }
+
+    #[test]
+    fn places_of_an_index_fit_the_blocks() {
+        let slots = Slots::<()>::with_stripes(1);
+        for seen in 0..4 {
+            slots.grow(seen);
+            slots.grow(seen);
+        }
+        let directory = slots.directory();
+        let place = |index| directory.place(index).map(|(block, at)| (block.number, at));
+        assert_eq!(blocks(&slots), 4);
+        assert_eq!((place(0), place(63)), (Some((0, 0)), Some((0, 63))));
+        assert_eq!((place(64), place(191)), (Some((1, 0)), Some((1, 127))));
+        assert_eq!((place(192), place(959)), (Some((2, 0)), Some((3, 511))));
+        assert_eq!((place(960), place(u32::MAX)), (None, None));
+    }
+
+    #[test]
+    fn a_table_grows_lists_everything_and_shrinks_again() {
+        for stripes in [1, 2, 8] {
+            let slots = Slots::with_stripes(stripes);
+            let keys = fill(&slots, 10_000);
+            assert_eq!((slots.len(), blocks(&slots)), (10_000, 8));
+            assert_eq!(all(&slots), (0..10_000).collect());
+            let indices: BTreeSet<_> = keys.iter().map(|key| key.index).collect();
+            assert_eq!(indices.len(), 10_000);
+            for (n, key) in keys.iter().enumerate() {
+                assert!(slots.remove_on(n % stripes, *key) && !slots.remove(*key));
+            }
+            assert_eq!((slots.len(), all(&slots).len()), (0, 0));
+            assert!(
+                blocks(&slots) <= 1,
+                "{} blocks are left with {stripes} stripes",
+                blocks(&slots)
+            );
+        }
+    }
+
+    #[test]
+    fn a_block_in_use_stays_and_so_does_what_lies_below_it() {
+        let slots = Slots::with_stripes(2);
+        let keys = fill(&slots, 1_000);
+        let kept = keys.iter().max_by_key(|key| key.index).unwrap();
+        for key in &keys {
+            if key != kept {
+                assert!(slots.remove(*key));
+            }
+        }
+        assert_eq!((slots.len(), blocks(&slots)), (1, 5));
+        assert!(slots.remove(*kept));
+        assert_eq!((slots.len(), blocks(&slots)), (0, 1));
+    }
+
+    /// A table that is used at the edge of a block does not grow and shrink by turns.
+    #[test]
+    fn a_table_at_the_edge_keeps_its_last_block() {
+        let slots = Slots::with_stripes(1);
+        let _full = fill(&slots, 64);
+        for _ in 0..10 {
+            let key = slots.reserve_on(0).commit(0);
+            assert_eq!(blocks(&slots), 2);
+            assert!(slots.remove_on(0, key));
+            assert_eq!(blocks(&slots), 2);
+        }
+    }
+
+    /// L3: also across a block that was given back and came again.
+    #[test]
+    fn keys_are_not_repeated_when_a_block_comes_again() {
+        let slots = Slots::with_stripes(2);
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            let keys = fill(&slots, 500);
+            for key in &keys {
+                assert!(!seen.contains(key));
+                assert!(slots.remove(*key));
+            }
+            assert_eq!(blocks(&slots), 1);
+            seen.extend(keys);
+        }
+        assert!(seen.iter().all(|key| !slots.remove(*key)));
+    }
+
+    #[test]
+    fn a_dropped_reservation_frees_its_place() {
+        let slots = Slots::with_stripes(1);
+        let key = slots.reserve_on(0).key();
+        assert_eq!((slots.len(), all(&slots).len()), (0, 0));
+        assert_eq!(
+            slots.reserve_on(0).commit(5),
+            key,
+            "not used, so not used up"
+        );
+        let many: Vec<_> = (0..1_000).map(|_| slots.reserve_on(0)).collect();
+        assert_eq!((slots.len(), all(&slots).len()), (1_001, 1));
+        drop(many);
+        assert_eq!((slots.len(), blocks(&slots)), (1, 1));
+    }
+
+    /// Low places are used first, so that high blocks empty out.
+    #[test]
+    fn low_blocks_are_used_first() {
+        let slots = Slots::with_stripes(1);
+        let keys = fill(&slots, 400);
+        for key in &keys[..64] {
+            slots.remove_on(0, *key);
+        }
+        assert!(fill(&slots, 64).iter().all(|key| key.index < 64));
+    }
+
+    #[test]
+    fn a_place_that_ran_out_of_generations_is_not_used_again() {
+        let slots = Slots::with_stripes(1);
+        slots.floor.store(u32::MAX - 1, Relaxed);
+        let first = slots.reserve_on(0).commit(0);
+        assert!(slots.remove_on(0, first));
+        let last = slots.reserve_on(0).commit(1);
+        assert_eq!((last.index, last.generation), (first.index, u32::MAX));
+        assert!(slots.remove_on(0, last));
+        assert_eq!(slots.len(), 0);
+        let keys = fill(&slots, 200);
+        assert!(keys.iter().all(|key| key.index != first.index));
+        assert_eq!((slots.len(), all(&slots).len()), (200, 200));
+        for key in keys {
+            assert!(slots.remove_on(0, key));
+        }
+        assert_eq!((slots.len(), blocks(&slots)), (0, 1));
+    }
+
+    /// A value that is removed while it is read goes when the reader goes.
+    #[test]
+    fn a_reader_keeps_a_removed_value_to_the_end_of_its_look() {
+        let slots = Slots::with_stripes(1);
+        let key = slots.reserve_on(0).commit(5);
+        let directory = slots.directory();
+        let mut looks = 0;
+        slots.scan(&directory, 0, 64, |found, value| {
+            assert!(slots.remove_on(0, found) && !slots.remove_on(0, found));
+            assert_eq!((found, *value, slots.len()), (key, 5, 1));
+            looks += 1;
+        });
+        assert_eq!((looks, slots.len()), (1, 0));
     }
 }

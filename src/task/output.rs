@@ -45,10 +45,6 @@ impl<T> Output<T> {
 
     /// The task's part, once. Never panics, whatever wakers and destructors do.
     pub(crate) fn deliver(&self, result: Result<T, TaskError>) {
-        if self.is_abandoned() {
-            panics::discard(result);
-            return;
-        }
         *lock(&self.result) = Some(result);
         if self.state.fetch_or(READY, AcqRel) & ABANDONED != 0 {
             self.drop_result();
