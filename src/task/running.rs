@@ -86,6 +86,9 @@ pub(crate) fn finish<T>(shared: &Shared<T>, seat: &mut Seat, result: Result<T, T
     let output = shared.output();
     let outcome = outcome(&result);
     if output.is_abandoned() {
+        if size_of::<T>() > 0 && result.is_ok() {
+            seat.say_late();
+        }
         panics::discard(result);
         seat.free(outcome, || {});
     } else {

@@ -9,6 +9,7 @@ use crate::{
         reason::CloseReason,
         tally::Outcome,
     },
+    name::Printed,
     task::supersede,
 };
 use std::sync::Arc;
@@ -48,6 +49,18 @@ impl Seat {
         node.tally.task(outcome);
         self.settle(node, &*task, outcome);
         close::leave(node);
+    }
+
+    /// The task has a result that nobody can claim. While its context closes that is worth a word
+    /// (S14); otherwise its handle was dropped because nobody wants to.
+    pub(crate) fn say_late(&self) {
+        let Some(Scope::Task(task)) = &self.scope else {
+            return;
+        };
+        if task.node().is_cancelled() {
+            let (context, task) = (&task.node().meta.name, &task.meta().name);
+            tracing::debug!(context = %Printed(context), task = %Printed(task), "a late result was dropped: nobody can claim it");
+        }
     }
 
     fn settle(&self, node: &Node, task: &dyn InTask, outcome: Outcome) {

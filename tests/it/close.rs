@@ -88,7 +88,7 @@ async fn close_returns_after_unclaimed_outputs_are_dropped() {
     assert_eq!((counter.alive(), counter.dropped()), (0, 10));
 }
 
-/// §4: the ladder, in order.
+/// §4, S7: the ladder, in order.
 #[tokio::test]
 async fn the_steps_of_a_close_come_in_order() {
     let log = Log::default();
@@ -160,7 +160,7 @@ async fn on_closing_hooks_start_before_any_token_is_cancelled() {
     assert!(ctx.token().is_cancelled() && child.token().is_cancelled());
 }
 
-/// I8
+/// I8, S6
 #[tokio::test]
 async fn concurrent_closers_share_one_report_and_the_first_reason_wins() {
     let ctx = Registry::new().context("ctx");

@@ -207,7 +207,7 @@ fn a_deep_chain_ends_without_a_runtime() {
     }
 }
 
-/// I9, I11: a value whose drop spawns on the closing context is refused, and nothing hangs.
+/// I9, I11, S8: a value whose drop spawns on the closing context is refused, and nothing hangs.
 #[tokio::test]
 async fn a_destructor_may_use_the_closing_context() {
     let registry = Registry::new();

@@ -29,6 +29,7 @@ fn said<F: Future>(body: impl FnOnce() -> F) -> Vec<String> {
             let buffer = buffer.clone();
             move || buffer.clone()
         })
+        .with_max_level(tracing::Level::DEBUG)
         .with_ansi(false)
         .without_time()
         .finish();
@@ -46,6 +47,8 @@ fn said<F: Future>(body: impl FnOnce() -> F) -> Vec<String> {
         .unwrap()
         .lines()
         .map(|line| line.trim().to_owned())
+        // What tokio and others say is none of our business.
+        .filter(|line| line.contains("headcount::") && !line.contains("context closed"))
         .collect()
 }
 
@@ -186,4 +189,35 @@ fn hooks_that_could_not_run_are_named_in_an_error() {
         .collect();
     assert_eq!(errors.len(), 2, "{said:#?}");
     assert!(errors.iter().all(|line| line.contains("could not run") && line.contains("hooks_that_could_not_run")));
+}
+
+/// S14: a result that comes after the close has begun, and that nobody can claim, is dropped with a word.
+#[test]
+fn a_late_result_is_dropped_with_a_word() {
+    let said = said(|| async {
+        let ctx = Registry::new().context("svc");
+        let late = |output: Option<u8>| {
+            let weak = ctx.downgrade();
+            async move {
+                weak.cancelled().await;
+                output
+            }
+        };
+        drop(ctx.task("late").spawn(late(Some(1))));
+        let claimed = ctx.task("claimed").spawn(late(Some(2)));
+        let weak = ctx.downgrade();
+        drop(
+            ctx.task("nothing to lose")
+                .spawn(async move { weak.cancelled().await }),
+        );
+        drop(ctx.task("early").spawn(async { 3 }));
+        settle().await;
+        in_time(ctx.close()).await;
+        assert_eq!(claimed.await.unwrap(), Some(2));
+    });
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(
+        said[0].starts_with("DEBUG") && said[0].contains("task=late"),
+        "{said:#?}"
+    );
 }

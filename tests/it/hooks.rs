@@ -5,7 +5,7 @@ use headcount::{Registry, State};
 use std::{pin::pin, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
-/// I7, S4
+/// I7, S4, S7
 #[tokio::test(start_paused = true)]
 async fn hooks_run_lifo_and_one_that_fails_does_not_stop_the_next() {
     let log = Log::default();

@@ -410,3 +410,39 @@ fn places_are_reused() {
         assert_eq!((registry.count(), registry.live_now().len()), (0, 0));
     }
 }
+
+/// L10: a pool lists itself and its connections, and is gone from the list when it is closed.
+#[test]
+fn a_pool_that_lists_itself_is_gone_when_it_is_dropped() {
+    struct Pool {
+        connections: Vec<headcount::Tracked<usize>>,
+        _listed: headcount::Registration,
+    }
+    let registry = Registry::new();
+    let pool = Pool {
+        connections: (0..5)
+            .map(|n| registry.own(format!("conn-{n}"), "connection", n))
+            .collect(),
+        _listed: registry.register("api-pool", "pool"),
+    };
+    let lent = pool.connections[3].clone();
+    assert_eq!(
+        (
+            registry.live_now().kind("pool").len(),
+            registry.live_now().kind("connection").len()
+        ),
+        (1, 5)
+    );
+    drop(pool);
+    let left = registry.live_now();
+    assert_eq!(
+        (
+            left.len(),
+            left.find("conn-3").unwrap().strong_count(),
+            *lent
+        ),
+        (1, Some(1), 3)
+    );
+    drop(lent);
+    assert!(registry.is_empty());
+}
