@@ -11,7 +11,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-static ANCHOR: OnceLock<(Instant, SystemTime)> = OnceLock::new();
+/// Taken from the real clocks: whoever comes first may be a test whose time is paused and advanced.
+static ANCHOR: OnceLock<(std::time::Instant, SystemTime)> = OnceLock::new();
 
 pub(crate) fn now() -> Instant {
     Instant::now()
@@ -19,7 +20,8 @@ pub(crate) fn now() -> Instant {
 
 /// The wall-clock time of an instant.
 pub(crate) fn wall(instant: Instant) -> SystemTime {
-    let (anchor, wall) = *ANCHOR.get_or_init(|| (Instant::now(), SystemTime::now()));
+    let (anchor, wall) = *ANCHOR.get_or_init(|| (std::time::Instant::now(), SystemTime::now()));
+    let instant = instant.into_std();
     let shifted = match instant.checked_duration_since(anchor) {
         Some(later) => wall.checked_add(later),
         None => wall.checked_sub(anchor.duration_since(instant)),
@@ -81,6 +83,29 @@ mod tests {
         for (duration, said) in cases {
             assert_eq!(human(duration), said);
         }
+    }
+
+    /// A test that pauses and advances its time does not change what others see.
+    #[test]
+    fn a_paused_clock_does_not_move_the_anchor() {
+        let paused = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let hour = Duration::from_secs(3_600);
+        let (then, shown) = paused.block_on(async {
+            tokio::time::advance(hour).await;
+            (SystemTime::now(), wall(Instant::now()))
+        });
+        let ahead = shown.duration_since(then).unwrap();
+        assert!(
+            ahead > hour - Duration::from_secs(5) && ahead < hour + Duration::from_secs(5),
+            "{ahead:?}"
+        );
+        let now = SystemTime::now();
+        let shown = wall(Instant::now());
+        assert!(shown > now - Duration::from_secs(5) && shown < now + Duration::from_secs(5));
     }
 
     #[test]

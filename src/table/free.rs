@@ -1,5 +1,8 @@
 //! Which places of a block are free: one lock-free stack of indices per stripe of threads.
 //!
+//! Every place has a home stripe and goes back there, whoever frees it. So a block is wholly free just
+//! when all its stripes are full, and whoever frees its last place is the one who fills a stripe.
+//!
 //! A head holds the index of its first place and a 32-bit tag that changes with every push and pop, so
 //! a head that looks the same is the same (no ABA). A link holds the next index, and how many places
 //! the list has from there on: so [`len`](FreeLists::len) is read off the heads, and costs those who
@@ -7,7 +10,7 @@
 
 use crate::sync::{
     AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
 };
 
 /// The lower half of a word: index + 1, or 0 for none.
@@ -15,10 +18,17 @@ const FIRST: u64 = u32::MAX as u64;
 
 #[derive(Debug)]
 pub(crate) struct FreeLists {
-    /// Tag in the upper half, first place in the lower.
-    heads: Box<[Line<AtomicU64>]>,
+    stripes: Box<[Line<Stripe>]>,
     /// For a free place: how many from here on in the upper half, next place in the lower.
     links: Box<[AtomicU64]>,
+}
+
+#[derive(Debug)]
+struct Stripe {
+    /// Tag in the upper half, first place in the lower.
+    head: AtomicU64,
+    /// How many places have this stripe for a home.
+    share: usize,
 }
 
 /// Keeps what one stripe writes off the cache lines of the others.
@@ -31,20 +41,38 @@ pub(crate) struct Line<T>(pub(crate) T);
 pub(crate) struct Chain(u64);
 
 impl FreeLists {
-    /// All places free, in contiguous runs, so that stripes do not share cache lines.
+    /// All places free, in contiguous runs, so that stripes do not share cache lines. There must be a
+    /// power of two of them.
     pub(crate) fn full(places: usize, stripes: usize) -> Self {
+        debug_assert!(places.is_power_of_two());
+        let first = |stripe: usize| (stripe * places).div_ceil(stripes);
+        let stripe = |stripe| Stripe {
+            head: AtomicU64::new(0),
+            share: first(stripe + 1) - first(stripe),
+        };
         let lists = Self {
-            heads: (0..stripes).map(|_| Line(AtomicU64::new(0))).collect(),
+            stripes: (0..stripes).map(|number| Line(stripe(number))).collect(),
             links: (0..places).map(|_| AtomicU64::new(0)).collect(),
         };
         for place in (0..places).rev() {
-            lists.push(place * stripes / places, place);
+            lists.push(place);
         }
         lists
     }
 
+    /// The stripe where a place belongs.
+    fn home(&self, place: usize) -> usize {
+        (place * self.stripes.len()) >> self.links.len().trailing_zeros()
+    }
+
+    /// Takes a free place: of this stripe, else of the next one that has any.
     pub(crate) fn pop(&self, stripe: usize) -> Option<usize> {
-        let head = &self.heads[stripe].0;
+        let stripes = self.stripes.len();
+        (stripe..stripe + stripes).find_map(|stripe| self.pop_from(stripe % stripes))
+    }
+
+    fn pop_from(&self, stripe: usize) -> Option<usize> {
+        let head = &self.stripes[stripe].0.head;
         let mut seen = head.load(Acquire);
         loop {
             let first = first_of(seen)?;
@@ -57,33 +85,27 @@ impl FreeLists {
         }
     }
 
-    pub(crate) fn push(&self, stripe: usize, place: usize) {
-        let head = &self.heads[stripe].0;
+    /// Gives a place back; true if its stripe is full now.
+    pub(crate) fn push(&self, place: usize) -> bool {
+        let stripe = self.home(place);
+        let head = &self.stripes[stripe].0.head;
         let mut seen = head.load(Acquire);
         loop {
-            let below = self.len_from(seen) as u64;
-            self.links[place].store((below + 1) << 32 | seen & FIRST, Relaxed);
+            let count = self.len_from(seen) + 1;
+            self.links[place].store((count as u64) << 32 | seen & FIRST, Relaxed);
             let ours = retagged(seen, place as u64 + 1);
-            match head.compare_exchange_weak(seen, ours, AcqRel, Acquire) {
-                Ok(_) => return,
+            // Of two who free the last places of two stripes, one sees the other: both write before
+            // they look at all heads (`SeqCst`).
+            match head.compare_exchange_weak(seen, ours, SeqCst, Acquire) {
+                Ok(_) => return count == self.stripes[stripe].0.share,
                 Err(now) => seen = now,
             }
         }
     }
 
-    /// Takes another stripe's whole list, returns its first place and leaves the rest to `stripe`.
-    #[cold]
-    pub(crate) fn steal(&self, stripe: usize) -> Option<usize> {
-        (0..self.heads.len()).find_map(|victim| {
-            let first = first_of(self.take(victim).0)?;
-            self.give_back(stripe, Chain(self.links[first].load(Relaxed)));
-            Some(first)
-        })
-    }
-
     /// Takes a whole list.
     pub(crate) fn take(&self, stripe: usize) -> Chain {
-        let head = &self.heads[stripe].0;
+        let head = &self.stripes[stripe].0.head;
         let mut seen = head.load(Acquire);
         while first_of(seen).is_some() {
             match head.compare_exchange_weak(seen, retagged(seen, 0), AcqRel, Acquire) {
@@ -94,9 +116,9 @@ impl FreeLists {
         Chain(seen)
     }
 
-    /// Puts a chain back: whole if the list is empty, else place by place.
+    /// Puts a chain back where it was taken: whole if the list is still empty, else place by place.
     pub(crate) fn give_back(&self, stripe: usize, Chain(chain): Chain) {
-        let head = &self.heads[stripe].0;
+        let head = &self.stripes[stripe].0.head;
         let seen = head.load(Acquire);
         if first_of(seen).is_none() {
             let whole = retagged(seen, chain & FIRST);
@@ -107,7 +129,7 @@ impl FreeLists {
         let mut next = first_of(chain);
         while let Some(place) = next {
             next = first_of(self.links[place].load(Relaxed));
-            self.push(stripe, place);
+            self.push(place);
         }
     }
 
@@ -116,14 +138,13 @@ impl FreeLists {
         self.len_from(chain)
     }
 
-    /// How many places one stripe has free.
-    pub(crate) fn stripe_len(&self, stripe: usize) -> usize {
-        self.len_from(self.heads[stripe].0.load(Acquire))
+    fn stripe_len(&self, stripe: usize) -> usize {
+        self.len_from(self.stripes[stripe].0.head.load(SeqCst))
     }
 
     /// How many places are free; exact while nobody pushes or pops.
     pub(crate) fn len(&self) -> usize {
-        (0..self.heads.len())
+        (0..self.stripes.len())
             .map(|stripe| self.stripe_len(stripe))
             .sum()
     }
@@ -148,7 +169,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn drain(lists: &FreeLists, stripe: usize) -> Vec<usize> {
-        std::iter::from_fn(|| lists.pop(stripe)).collect()
+        std::iter::from_fn(|| lists.pop_from(stripe)).collect()
     }
 
     #[test]
@@ -162,7 +183,23 @@ mod tests {
             (drain(&lists, 0), drain(&lists, 1)),
             (vec![0, 1, 2, 3], vec![4, 5, 6, 7])
         );
-        assert_eq!((lists.len(), lists.pop(0)), (0, None));
+        assert_eq!((lists.len(), lists.pop(0), lists.pop(1)), (0, None, None));
+    }
+
+    #[test]
+    fn shares_add_up_and_agree_with_homes() {
+        for (places, stripes) in [(1, 1), (1, 2), (2, 4), (64, 8), (128, 32), (4, 4)] {
+            let lists = FreeLists::full(places, stripes);
+            for stripe in 0..stripes {
+                let homed = (0..places)
+                    .filter(|&place| lists.home(place) == stripe)
+                    .count();
+                assert_eq!(
+                    (lists.stripes[stripe].0.share, lists.stripe_len(stripe)),
+                    (homed, homed)
+                );
+            }
+        }
     }
 
     #[test]
@@ -170,43 +207,48 @@ mod tests {
         let lists = FreeLists::full(4, 1);
         let taken = [lists.pop(0), lists.pop(0), lists.pop(0)];
         assert_eq!((taken, lists.len()), ([Some(0), Some(1), Some(2)], 1));
-        lists.push(0, 1);
+        assert!(!lists.push(1));
         assert_eq!(lists.len(), 2);
-        lists.push(0, 0);
-        assert_eq!((lists.len(), drain(&lists, 0)), (3, vec![0, 1, 3]));
+        assert!(!lists.push(0));
+        assert!(lists.push(2), "full again");
+        assert_eq!((lists.len(), drain(&lists, 0)), (4, vec![2, 0, 1, 3]));
     }
 
     #[test]
-    fn a_thief_takes_the_whole_list_and_uses_its_first_place() {
+    fn a_stripe_without_places_takes_from_the_next_and_gives_back_to_its_home() {
         let lists = FreeLists::full(8, 2);
-        drain(&lists, 0);
-        assert_eq!(lists.steal(0), Some(4));
-        assert_eq!((lists.stripe_len(0), lists.stripe_len(1)), (3, 0));
-        assert_eq!(drain(&lists, 0), [5, 6, 7]);
-        assert_eq!((lists.steal(0), lists.steal(1)), (None, None));
-        lists.push(1, 6);
-        assert_eq!((lists.steal(0), lists.len()), (Some(6), 0));
+        drain(&lists, 1);
+        assert_eq!((lists.pop(1), lists.pop(1)), (Some(0), Some(1)));
+        lists.push(5);
+        assert_eq!(
+            (lists.pop(0), lists.stripe_len(0), lists.stripe_len(1)),
+            (Some(2), 1, 1)
+        );
+        lists.push(0);
+        assert_eq!((lists.stripe_len(0), lists.stripe_len(1)), (2, 1));
     }
 
     #[test]
     fn a_chain_goes_back_whole_or_place_by_place() {
         for occupied in [false, true] {
             let lists = FreeLists::full(8, 2);
+            let held = lists.pop(0).unwrap();
             let chain = lists.take(0);
-            assert_eq!((lists.chain_len(chain), lists.stripe_len(0)), (4, 0));
-            let onto = usize::from(occupied);
-            lists.give_back(onto, chain);
-            assert_eq!((lists.len(), lists.stripe_len(onto)), (8, 4 + 4 * onto));
-            let all: BTreeSet<_> = [drain(&lists, 0), drain(&lists, 1)]
-                .concat()
-                .into_iter()
-                .collect();
-            assert_eq!(all, (0..8).collect());
+            assert_eq!((lists.chain_len(chain), lists.stripe_len(0)), (3, 0));
+            if occupied {
+                lists.push(held);
+            }
+            lists.give_back(0, chain);
+            if !occupied {
+                assert!(lists.push(held));
+            }
+            let all: BTreeSet<_> = drain(&lists, 0).into_iter().collect();
+            assert_eq!((all, lists.len()), ((0..4).collect(), 4));
         }
         let lists = FreeLists::full(2, 2);
         drain(&lists, 0);
         let nothing = lists.take(0);
-        lists.give_back(1, nothing);
+        lists.give_back(0, nothing);
         assert_eq!((lists.chain_len(nothing), lists.len()), (0, 1));
     }
 
@@ -214,14 +256,15 @@ mod tests {
     fn every_change_of_a_head_changes_its_tag() {
         let lists = FreeLists::full(2, 1);
         let mut seen = BTreeSet::new();
-        let mut check = |what| assert!(seen.insert(lists.heads[0].0.load(Relaxed)), "{what}");
+        let mut check =
+            |what| assert!(seen.insert(lists.stripes[0].0.head.load(Relaxed)), "{what}");
         check("start");
         for _ in 0..10 {
             let (one, two) = (lists.pop(0).unwrap(), lists.pop(0).unwrap());
             check("popped");
-            lists.push(0, two);
+            lists.push(two);
             check("pushed");
-            lists.push(0, one);
+            lists.push(one);
             let chain = lists.take(0);
             check("taken");
             lists.give_back(0, chain);

@@ -104,7 +104,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// A free slot of this stripe, lowest block first; failing that, another stripe's.
+    /// A free slot, from the hinted block on; failing that, from the start.
     fn find_free<'a>(
         &self,
         directory: &'a Directory<T>,
@@ -112,15 +112,12 @@ impl<T> Slots<T> {
     ) -> Option<(&'a Arc<Block<T>>, usize)> {
         let hint = &self.hints[stripe].0;
         let start = hint.load(Relaxed) as usize;
-        for block in directory.blocks.iter().skip(start) {
+        let (before, from) = directory.blocks.split_at(start.min(directory.blocks.len()));
+        for block in from.iter().chain(before) {
             if let Some(at) = block.free.pop(stripe) {
-                hint.store(narrow(block.number), Relaxed);
-                return Some((block, at));
-            }
-        }
-        for block in &directory.blocks {
-            if let Some(at) = block.free.steal(stripe) {
-                hint.store(narrow(block.number), Relaxed);
+                if block.number != start {
+                    hint.store(narrow(block.number), Relaxed);
+                }
                 return Some((block, at));
             }
         }
@@ -176,16 +173,14 @@ impl<T> Slots<T> {
         drop(value);
     }
 
-    /// Puts a place on the free list, and gives the block back if it was the last one in use.
+    /// Puts a place back on its free list. If that makes a block wholly free, the table may shrink.
     fn give_back(&self, block: &Arc<Block<T>>, at: usize, stripe: usize) {
-        block.free.push(stripe, at);
+        let fills_its_stripe = block.free.push(at);
         let hint = &self.hints[stripe].0;
         if narrow(block.number) < hint.load(Relaxed) {
             hint.store(narrow(block.number), Relaxed);
         }
-        // A stripe with fewer free places than its share: somebody has one.
-        let may_be_free = block.free.stripe_len(stripe) >= block.slots.len() / self.stripes();
-        if block.number > 0 && may_be_free && block.is_free() {
+        if fills_its_stripe && block.is_free() {
             self.shrink();
         }
     }
@@ -199,9 +194,12 @@ impl<T> Slots<T> {
             let Some((last, rest)) = directory.blocks.split_last() else {
                 return;
             };
+            if rest.is_empty() || !last.is_free() {
+                return;
+            }
             let kept: usize = rest.iter().map(|block| block.slots.len()).sum();
             let free: usize = rest.iter().map(|block| block.free.len()).sum();
-            if rest.is_empty() || 2 * free < kept || !last.is_free() || !self.retire(last) {
+            if 2 * free < kept || !self.retire(last) {
                 return;
             }
         }
@@ -464,6 +462,30 @@ mod tests {
         assert_eq!((slots.len(), blocks(&slots)), (1, 5));
         assert!(slots.remove(*kept));
         assert_eq!((slots.len(), blocks(&slots)), (0, 1));
+    }
+
+    /// I6: whoever drops the last entry, in whatever order.
+    #[test]
+    fn a_table_shrinks_whatever_the_order_and_whoever_drops_the_last() {
+        for stripes in [1, 2, 8] {
+            for reversed in [false, true] {
+                let slots = Slots::with_stripes(stripes);
+                let mut keys = fill(&slots, 5_000);
+                if reversed {
+                    keys.reverse();
+                }
+                let last = keys.pop().unwrap();
+                for key in keys {
+                    assert!(slots.remove_on(0, key));
+                }
+                assert!(slots.remove_on(stripes - 1, last));
+                assert_eq!(
+                    (slots.len(), blocks(&slots)),
+                    (0, 1),
+                    "{stripes} {reversed}"
+                );
+            }
+        }
     }
 
     /// A table that is used at the edge of a block does not grow and shrink by turns.

@@ -1,0 +1,12 @@
+//! Stress: what holds for one task holds for a million of them, from 64 threads, 50,000 contexts deep.
+//!
+//! Run with `cargo test --release --test stress -- --ignored`. `HEADCOUNT_STRESS=full` takes minutes,
+//! `short` (the default) is bounded; `HEADCOUNT_SEED=<n>` repeats a run's random choices.
+
+mod churn;
+mod common;
+mod deep;
+mod races;
+mod registrations;
+mod spawn_close;
+mod wide;
