@@ -44,6 +44,7 @@ impl<T> Returns for fn() -> T {
     type Output = T;
 }
 
+#[doc(hidden)]
 #[expect(
     private_interfaces,
     reason = "the private trait is only a way to write `!`"
@@ -119,7 +120,7 @@ impl Callback {
 }
 
 /// Where a hook was registered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     what: &'static str,
     location: &'static Location<'static>,

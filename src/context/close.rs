@@ -4,6 +4,7 @@ use crate::{
     clock,
     context::{
         core::{Core, Node},
+        current::{self, Scope},
         gate::Left,
         reason::CloseReason,
         report::{CloseReport, CloseStatus},
@@ -13,13 +14,14 @@ use crate::{
     table::record::State,
 };
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Begins the close; from here on the gate refuses. False if it had begun before: the first reason
 /// wins (I8). The reason is there before the gate closes, so a close that has begun has one.
 pub(crate) fn begin(core: &Core, reason: CloseReason) -> bool {
     let first = core.begun.set((reason, clock::now())).is_ok();
     if core.node.gate.begin() == State::Open {
-        core.node.changed.notify_waiters();
+        ring(&core.node.changed);
     }
     first
 }
@@ -33,7 +35,7 @@ pub(crate) fn leave(node: &Arc<Node>) {
 pub(crate) fn settle(node: &Arc<Node>, left: Left) {
     match left {
         Left::Quietly => {}
-        Left::Drained => node.drained.notify_waiters(),
+        Left::Drained => ring(&node.drained),
         Left::Orphaned => finish_orphans(Arc::clone(node)),
     }
 }
@@ -60,13 +62,15 @@ fn finish_orphans(node: Arc<Node>) {
 /// Drops owned values, latest first, until there are no more; a panic in one is noted.
 pub(crate) fn drop_owned(core: &Core) {
     while let Some(owned) = core.owned.pop_or_seal() {
-        if let Some(panic) = panics::discard(owned.value) {
+        let mut scope = Some(Scope::Hook(Arc::clone(&core.node)));
+        let panic = current::enter(&mut scope, || panics::discard(owned.value));
+        if let Some(panic) = panic {
             let failure = format!(
                 "{} {} panicked while it was dropped: {panic}",
                 owned.name, owned.id
             );
             tracing::error!(context = %core.node.meta.name, "{failure}");
-            lock(&core.log).failure(failure);
+            lock(&core.log).failure(&*core.node, &failure);
         }
     }
 }
@@ -86,15 +90,23 @@ pub(crate) fn conclude(core: &Arc<Core>) -> Left {
         if let Some(parent) = parent.core.upgrade() {
             lock(&parent.children).remove(&node.meta.id);
             let log = lock(&core.log).clone();
-            lock(&parent.log).child(&node.meta.name, log);
+            lock(&parent.log).child(&log);
         }
         parent.tally.child(node.tally.counts());
         parent.gate.leave()
     });
-    tracing::debug!(context = %node.meta.name, id = %node.meta.id, reason = %report.reason(), "context closed");
+    let reason = report.reason().clone();
     let _ = node.report.set(report);
-    node.changed.notify_waiters();
+    ring(&node.changed);
+    tracing::debug!(context = %node.meta.name, id = %node.meta.id, reason = %reason, "context closed");
     left
+}
+
+/// Wakes all who wait. What a waker of theirs panics with is nobody else's business.
+pub(crate) fn ring(bell: &Notify) {
+    if let Err(payload) = panics::guarded(|| bell.notify_waiters()) {
+        panics::bury(payload);
+    }
 }
 
 /// What can be said of the close so far.

@@ -8,7 +8,7 @@
 
 use crate::{
     context::{
-        callback::Callback,
+        callback::{Callback, Origin},
         drive::Drive,
         gate::Gate,
         handles::Handles,
@@ -28,7 +28,7 @@ use crate::{
 use futures::future::BoxFuture;
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
@@ -69,7 +69,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) sets: Arc<TaskSets>,
     /// Open and closing children. They hold themselves, as long as they have handles or close.
-    pub(crate) children: Mutex<HashMap<ResourceId, Weak<Core>>>,
+    pub(crate) children: Mutex<BTreeMap<ResourceId, Weak<Core>>>,
     /// Hooks that start when the close begins.
     pub(crate) on_closing: Stack<Callback>,
     /// Hooks that run when everything has left.
@@ -77,6 +77,8 @@ pub(crate) struct Core {
     pub(crate) owned: Stack<Owned>,
     /// `on_closing` hooks that were started and not yet awaited.
     pub(crate) started: Mutex<Vec<BoxFuture<'static, ()>>>,
+    /// Where the hooks come from that are running just now.
+    pub(crate) running: Mutex<Vec<Origin>>,
     pub(crate) log: Mutex<Log>,
     /// Why and when the close began.
     pub(crate) begun: OnceLock<(CloseReason, Instant)>,
@@ -84,7 +86,7 @@ pub(crate) struct Core {
     /// Ends wrapped futures when the grace period is over.
     pub(crate) kill: OnceLock<CancellationToken>,
     /// The latest superseding task of each name.
-    pub(crate) latest: Mutex<HashMap<String, (ResourceId, AbortHandle)>>,
+    pub(crate) latest: Mutex<BTreeMap<String, (ResourceId, AbortHandle)>>,
 }
 
 /// How long a close waits for what.

@@ -4,7 +4,12 @@
 //! onto the stack and takes it off again, so entering costs no reference count.
 
 use crate::{context::core::Node, table::record::Record};
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 /// Whose code is running.
 #[derive(Clone)]
@@ -88,18 +93,25 @@ pub(crate) fn is_inside(node: &Node) -> bool {
 }
 
 pin_project_lite::pin_project! {
-    /// A future that runs in a scope, wherever it is polled.
+    /// A future that runs in a scope, wherever it is polled, and is dropped in it.
     pub(crate) struct Scoped<F> {
         #[pin]
-        future: F,
+        future: Option<F>,
         scope: Option<Scope>,
+    }
+
+    impl<F> PinnedDrop for Scoped<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            enter(this.scope, || this.future.set(None));
+        }
     }
 }
 
 impl<F> Scoped<F> {
     pub(crate) fn new(scope: Scope, future: F) -> Self {
         Self {
-            future,
+            future: Some(future),
             scope: Some(scope),
         }
     }
@@ -108,11 +120,12 @@ impl<F> Scoped<F> {
 impl<F: Future> Future for Scoped<F> {
     type Output = F::Output;
 
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        enter(this.scope, || this.future.poll(cx))
+        let future = this
+            .future
+            .as_pin_mut()
+            .expect("it is there until it is dropped");
+        enter(this.scope, || future.poll(cx))
     }
 }

@@ -14,8 +14,8 @@ pub(crate) struct Drive {
     driven: AtomicUsize,
     /// How many are searching for a runtime to drive it on.
     searching: AtomicUsize,
-    /// How many futures await the end of the close: each of them can bring a runtime.
-    waiting: AtomicUsize,
+    /// In a registry's own: 1 once a close somewhere in it found no runtime.
+    stranded: AtomicUsize,
 }
 
 impl Drive {
@@ -24,7 +24,7 @@ impl Drive {
         Self {
             driven: zero(),
             searching: zero(),
-            waiting: zero(),
+            stranded: zero(),
         }
     }
 
@@ -54,22 +54,13 @@ impl Drive {
         self.is_driven()
     }
 
-    /// Counts as one who awaits the end, until the returned guard is dropped.
-    pub(crate) fn wait(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, SeqCst);
-        Waiting(self)
+    /// Notes that a close found no runtime. It stays noted: from here on those who await closes look
+    /// for such ones below them.
+    pub(crate) fn strand(&self) {
+        self.stranded.store(1, SeqCst);
     }
 
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.waiting.load(SeqCst) > 0
-    }
-}
-
-/// One who awaits the end of a close.
-pub(crate) struct Waiting<'a>(&'a Drive);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, SeqCst);
+    pub(crate) fn has_stranded(&self) -> bool {
+        self.stranded.load(SeqCst) == 1
     }
 }

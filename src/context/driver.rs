@@ -2,16 +2,25 @@
 //!
 //! A close is driven by one spawned future, the holder of the [`Claim`]. Runtimes end, and with them
 //! their futures; a claim that is dropped before the close has ended gives it up for the next driver.
-//! That is whoever awaits the close and brings a runtime, or the drop of the last handle. If nobody
-//! is left who could bring one, the context is torn down without a runtime.
+//! Where no runtime is at hand for that, and handles are left, the close is *stranded*: whoever awaits
+//! it or an ancestor, or drives an ancestor, [`adopt`]s it and brings a runtime. Where no handle is
+//! left either, the context is torn down without one.
 
 use crate::{
-    context::{close, core::Core, gate::Left, ladder, reason::CloseReason},
+    context::{
+        close,
+        core::Core,
+        current::{self, Scope},
+        gate::Left,
+        ladder,
+        reason::CloseReason,
+    },
     panics,
     sync::lock,
     table::record::State,
 };
-use std::{collections::VecDeque, sync::Arc};
+use futures::future::select;
+use std::{collections::VecDeque, pin::pin, sync::Arc};
 use tokio::runtime::Handle;
 
 /// Contexts looked at between two yields when a close walks its subtree.
@@ -39,17 +48,55 @@ impl Drop for Claim {
         }
         let core = &self.core;
         let is_ours_to_notice = core.drive.lose();
-        core.node.changed.notify_waiters();
+        close::ring(&core.node.changed);
         if is_ours_to_notice {
             ensure(core);
         }
     }
 }
 
-/// Sees to it that somebody drives the close, which has begun; with no runtime to do so and nobody
-/// left who could bring one, ends it here and now. False if it still needs a runtime.
+/// Sees to it that somebody drives the close, which has begun; with no runtime to do so and no handle
+/// left, ends it here and now. False if it is stranded.
 pub(crate) fn ensure(core: &Arc<Core>) -> bool {
-    find_driver(core) || give_up(core)
+    let is_cared_for = find_driver(core) || give_up(core);
+    if !is_cared_for {
+        strand(core);
+    }
+    is_cared_for
+}
+
+/// Tells those who await or drive an ancestor that they have to bring a runtime.
+fn strand(core: &Core) {
+    core.root.as_deref().unwrap_or(core).drive.strand();
+    let mut next = Some(&core.node);
+    while let Some(node) = next {
+        close::ring(&node.changed);
+        next = node.parent.as_ref();
+    }
+}
+
+/// Sees to stranded closes in the subtree, if there are any in the registry.
+pub(crate) fn adopt(core: &Arc<Core>) {
+    if !core.root().drive.has_stranded() {
+        return;
+    }
+    let mut stack = core.children();
+    while let Some(core) = stack.pop() {
+        if core.node.gate.state() == State::Closing {
+            find_driver(&core);
+        }
+        stack.extend(core.children());
+    }
+}
+
+/// Adopts whenever something below was stranded; never ends.
+async fn keep_adopting(core: &Arc<Core>) {
+    loop {
+        let mut changed = pin!(core.node.changed.notified());
+        changed.as_mut().enable();
+        adopt(core);
+        changed.await;
+    }
 }
 
 /// Spawns a driver unless there is one; false if no runtime takes it.
@@ -81,11 +128,11 @@ fn runtimes(core: &Core) -> impl Iterator<Item = Handle> + use<> {
 async fn drive(mut claim: Claim) {
     let core = Arc::clone(&claim.core);
     let members = close_doors(&core).await;
-    core.node.token.cancel();
+    cancel(&core);
     for member in members {
         launch(member);
     }
-    ladder::climb(&core).await;
+    select(pin!(ladder::climb(&core)), pin!(keep_adopting(&core))).await;
     claim.done = true;
     let left = close::conclude(&core);
     drop(claim);
@@ -114,7 +161,7 @@ async fn close_doors(core: &Arc<Core>) -> Vec<Claim> {
     members
 }
 
-/// Hands a claimed close over to a task of its own, on the context's own runtime if that is there.
+/// Hands a claimed close over to a task of its own.
 fn launch(claim: Claim) {
     let core = Arc::clone(&claim.core);
     core.drive.search();
@@ -139,10 +186,17 @@ fn give_up(core: &Arc<Core>) -> bool {
     hopeless
 }
 
+/// Nobody can bring a runtime any more. A registry has no counted handles, and no end but its drop.
 fn is_hopeless(core: &Core) -> bool {
-    core.node.handles.count() == 0
-        && !core.drive.is_awaited()
-        && core.node.gate.state() == State::Closing
+    let node = &core.node;
+    !node.is_root() && node.handles.count() == 0 && node.gate.state() == State::Closing
+}
+
+/// Cancels the token. Whoever waits for it may have a waker that panics.
+fn cancel(core: &Core) {
+    if let Err(payload) = panics::guarded(|| core.node.token.cancel()) {
+        panics::bury(payload);
+    }
 }
 
 /// Ends a close without a runtime: aborts tasks, names the hooks that cannot run, and leaves the rest
@@ -153,11 +207,16 @@ fn tear_down(claim: Claim) {
     while let Some(mut claim) = queue.pop_front() {
         claim.done = true;
         let core = &claim.core;
-        core.node.token.cancel();
+        cancel(core);
         for child in core.children() {
             close::begin(&child, CloseReason::Parent);
-            if !find_driver(&child) && is_hopeless(&child) {
+            if find_driver(&child) {
+                continue;
+            }
+            if is_hopeless(&child) {
                 queue.extend(Claim::take(&child));
+            } else {
+                strand(&child);
             }
         }
         ladder::abort(core);
@@ -170,7 +229,8 @@ fn tear_down(claim: Claim) {
             .chain(core.on_close.seal())
         {
             ladder::interrupted(&core.node, hook.origin());
-            panics::discard(hook);
+            let mut scope = Some(Scope::Hook(Arc::clone(&core.node)));
+            current::enter(&mut scope, || panics::discard(hook));
         }
         *lock(&core.node.orphan) = Some(Arc::clone(core));
         if core.node.gate.orphan() {

@@ -18,7 +18,8 @@ const CLOSED: u64 = 1 << 1;
 const ABORTING: u64 = 1 << 2;
 /// Set when no runtime is left to drive the close: the last one to leave finishes it.
 const ORPHANED: u64 = 1 << 3;
-/// Set when somebody wants to be told that the gate is empty though it is open.
+/// Set when somebody wants to be told that the gate is empty whatever its state: `idle`. Also of a
+/// closed gate, where one who is being refused counts as inside for a moment.
 const WATCHED: u64 = 1 << 4;
 /// One of those inside.
 const ONE: u64 = 1 << 8;
@@ -53,11 +54,11 @@ impl Gate {
     /// Goes out.
     pub(crate) fn leave(&self) -> Left {
         let before = self.0.fetch_sub(ONE, SeqCst);
-        if before / ONE != 1 || before & CLOSED != 0 {
-            Left::Quietly
-        } else if before & ORPHANED != 0 {
+        let is_last = before / ONE == 1;
+        let is_closed = before & CLOSED != 0;
+        if is_last && !is_closed && before & ORPHANED != 0 {
             Left::Orphaned
-        } else if before & (CLOSING | WATCHED) != 0 {
+        } else if is_last && (before & WATCHED != 0 || !is_closed && before & CLOSING != 0) {
             Left::Drained
         } else {
             Left::Quietly

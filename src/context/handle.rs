@@ -80,7 +80,7 @@ impl Context {
         &self.core.node
     }
 
-    /// The context whose task, blocking closure or hook is running this code, if any (S15).
+    /// The context whose task, blocking closure or hook is running this code, if any.
     ///
     /// Also inside futures that were [`wrap`](Self::wrap)ped and spawned elsewhere. Weak, because a
     /// task must not hold its own context open by accident.
@@ -114,7 +114,7 @@ impl Context {
         resource::path(&**self.node())
     }
 
-    /// `Open`, `Closing` or `Closed`. One atomic load (S1).
+    /// `Open`, `Closing` or `Closed`. One atomic load.
     pub fn state(&self) -> State {
         self.node().gate.state()
     }
@@ -257,7 +257,7 @@ impl Context {
         within(&self.core, limit, CloseReason::from("close")).await
     }
 
-    /// Waits until somebody else has closed the context (S19). From inside it waits until the close
+    /// Waits until somebody else has closed the context. From inside it waits until the close
     /// has begun, and returns a report whose status is [`Begun`](crate::CloseStatus::Begun): waiting
     /// for more would be waiting for oneself.
     ///
@@ -289,16 +289,7 @@ pub(crate) async fn within(
     let timer = pin!(crate::clock::sleep(limit));
     match select(close, timer).await {
         Either::Left((report, _)) => Ok(report),
-        Either::Right(_) => {
-            let node = &core.node;
-            let live = node.table.live().await;
-            let live = if node.is_root() {
-                live
-            } else {
-                live.under(node.meta.id)
-            };
-            Err(StillClosing::new(&node.meta.name, limit, live.unfinished()))
-        }
+        Either::Right(_) => Err(StillClosing::look(core, limit).await),
     }
 }
 
@@ -306,7 +297,6 @@ pub(crate) async fn within(
 /// to a close that lost its driver.
 async fn wait(core: &Arc<Core>) -> CloseReport {
     let node = &core.node;
-    let _waiting = core.drive.wait();
     loop {
         let mut changed = pin!(node.changed.notified());
         changed.as_mut().enable();
@@ -319,6 +309,7 @@ async fn wait(core: &Arc<Core>) -> CloseReport {
                 "the close of `{}` has no tokio runtime to run on: await it inside one, or open contexts inside one",
                 crate::name::Printed(&node.meta.name)
             );
+            driver::adopt(core);
             if current::is_inside(node) {
                 return close::report(core, CloseStatus::Begun);
             }

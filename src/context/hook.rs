@@ -112,7 +112,7 @@ where
 
 /// A registered hook. Dropping this leaves the hook in place; [`cancel`](Self::cancel) takes it out.
 ///
-/// It holds no strong context (S3).
+/// It holds no strong context.
 pub struct Hook {
     node: Arc<Node>,
     when: When,

@@ -100,6 +100,7 @@ impl Watched {
         let scope = Scope::Hook(Arc::clone(&core.node));
         let origin = hook.origin();
         let run = Scoped::new(scope, hook.run(core.limits.hook)).boxed();
+        lock(&core.running).push(origin);
         Self {
             node: Arc::clone(&core.node),
             origin,
@@ -118,7 +119,8 @@ impl Future for Watched {
         let end = ready!(run.poll_unpin(cx));
         self.run = None;
         if let Some(core) = self.node.core.upgrade() {
-            let failure = lock(&core.log).hook(self.origin, end);
+            has_ended(&core, self.origin);
+            let failure = lock(&core.log).hook(&*core.node, self.origin, end);
             if let Some(failure) = failure {
                 tracing::warn!(context = %self.node.meta.name, "{failure}");
             }
@@ -133,7 +135,17 @@ impl Drop for Watched {
             return;
         };
         panics::discard(run);
+        if let Some(core) = self.node.core.upgrade() {
+            has_ended(&core, self.origin);
+        }
         interrupted(&self.node, self.origin);
+    }
+}
+
+fn has_ended(core: &Core, origin: Origin) {
+    let mut running = lock(&core.running);
+    if let Some(at) = running.iter().position(|other| *other == origin) {
+        running.swap_remove(at);
     }
 }
 
@@ -142,6 +154,6 @@ pub(crate) fn interrupted(node: &Node, origin: Origin) {
     let failure = format!("hook {origin}: could not run to its end, its runtime is gone");
     tracing::error!(context = %node.meta.name, "{failure}");
     if let Some(core) = node.core.upgrade() {
-        lock(&core.log).interrupted(failure);
+        lock(&core.log).interrupted(&*core.node, &failure);
     }
 }

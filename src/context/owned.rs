@@ -11,7 +11,7 @@ use std::{panic::Location, sync::Arc};
 
 impl Context {
     /// Gives a value to the context: it is listed, and kept until the close, when owned values are
-    /// dropped, latest first, after the last hook has run (S16).
+    /// dropped, latest first, after the last hook has run.
     ///
     /// The returned handle shares the value. One that is still held after the close keeps the value
     /// alive and listed.

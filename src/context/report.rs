@@ -8,6 +8,7 @@ use crate::{
         tally::Counts,
     },
     name::{Printed, Quoted},
+    table::{record::Record, resource},
 };
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -45,7 +46,8 @@ struct Facts {
     duration: Duration,
     counts: Counts,
     hooks: HookCounts,
-    failures: Vec<String>,
+    /// Shared with the reports of all ancestors.
+    failures: Vec<Arc<str>>,
 }
 
 /// Whether the close has ended.
@@ -81,51 +83,58 @@ pub struct HookCounts {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     hooks: HookCounts,
-    failures: Vec<String>,
+    failures: Vec<Arc<str>>,
 }
 
 impl Log {
-    /// Notes how a hook ended; returns what went wrong, if something did.
-    pub(crate) fn hook(&mut self, origin: Origin, end: End) -> Option<String> {
-        match end {
+    /// Notes how a hook of this context ended; returns what went wrong, if something did.
+    pub(crate) fn hook(
+        &mut self,
+        context: &dyn Record,
+        origin: Origin,
+        end: End,
+    ) -> Option<String> {
+        let failure = match end {
             End::Ran => {
                 self.hooks.ran += 1;
-                None
+                return None;
             }
             End::Failed(error) => {
                 self.hooks.ran += 1;
                 self.hooks.failed += 1;
-                Some(self.failure(format!("hook {origin}: {error}")))
+                format!("hook {origin}: {error}")
             }
             End::TimedOut => {
                 self.hooks.timed_out += 1;
-                Some(self.failure(format!("hook {origin}: timed out")))
+                format!("hook {origin}: timed out")
             }
-        }
+        };
+        self.failure(context, &failure);
+        Some(failure)
     }
 
     /// Notes a hook that did not run to its end because its runtime was gone.
-    pub(crate) fn interrupted(&mut self, failure: String) {
+    pub(crate) fn interrupted(&mut self, context: &dyn Record, failure: &str) {
         self.hooks.failed += 1;
-        self.failure(failure);
+        self.failure(context, failure);
+    }
+
+    /// Notes anything else that went wrong in this context.
+    pub(crate) fn failure(&mut self, context: &dyn Record, failure: &str) {
+        if self.failures.len() < LISTED {
+            let whole = format!("{failure} [{}]", resource::short_path(context));
+            self.failures.push(whole.into());
+        }
     }
 
     /// Adds what a closed child noted.
-    pub(crate) fn child(&mut self, name: &str, child: Self) {
+    pub(crate) fn child(&mut self, child: &Self) {
         self.hooks.ran += child.hooks.ran;
         self.hooks.failed += child.hooks.failed;
         self.hooks.timed_out += child.hooks.timed_out;
-        for failure in child.failures {
-            self.failure(format!("{}: {failure}", Printed(name)));
-        }
-    }
-
-    /// Notes anything else that went wrong.
-    pub(crate) fn failure(&mut self, failure: String) -> String {
-        if self.failures.len() < LISTED {
-            self.failures.push(failure.clone());
-        }
-        failure
+        let room = LISTED - self.failures.len();
+        self.failures
+            .extend(child.failures.iter().take(room).cloned());
     }
 }
 
@@ -200,10 +209,10 @@ impl CloseReport {
         self.0.hooks
     }
 
-    /// What went wrong in hooks and destructors, one line each, those of descendants with their names
-    /// in front; at most 32, see [`hooks`](Self::hooks) for the full count.
-    pub fn failures(&self) -> &[String] {
-        &self.0.failures
+    /// What went wrong in tasks, hooks and destructors, one line each: panics, errors, timeouts, and
+    /// in which context. At most 32; the counters have them all.
+    pub fn failures(&self) -> Vec<String> {
+        self.0.failures.iter().map(ToString::to_string).collect()
     }
 
     /// Whether everything ended by itself: nothing aborted, nothing panicked, every hook ran to its

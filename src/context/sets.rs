@@ -15,7 +15,7 @@
 //! a reap that leaves too many a waker is left in the sets, and the next completion reaps again.
 //! Whoever finds the pool empty leaves a note, and whoever puts sets back reads it (I6).
 
-use crate::sync::{AtomicUsize, Mutex, Ordering::SeqCst, lock};
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering::SeqCst, lock};
 use futures::{FutureExt, future::poll_fn};
 use std::{
     ops::{Deref, DerefMut},
@@ -41,6 +41,8 @@ struct Pool {
     idle: Vec<JoinSet<()>>,
     /// Somebody came to reap and found no set.
     again: bool,
+    /// Every task is to be aborted, also those of sets that are taken out just now.
+    is_aborting: bool,
 }
 
 impl TaskSets {
@@ -126,18 +128,31 @@ impl TaskSets {
         if used.is_empty() {
             used.extend(empty.pop());
         }
-        let mut pool = lock(&self.pool);
+        let mut pool = self.pool_for(&mut used);
         pool.idle.append(&mut used);
         std::mem::take(&mut pool.again)
     }
 
-    /// Aborts every task in the pool. A set that is checked out holds at most one task this misses:
-    /// whoever spawns looks at the gate afterwards.
-    pub(crate) fn abort_all(&self) {
-        let mut sets = std::mem::take(&mut lock(&self.pool).idle);
-        for set in &mut sets {
-            set.abort_all();
+    /// Locks the pool to put these sets back. If an abort came while they were out, it is made up for
+    /// first, outside the lock: it wakes tasks, and with them whoever polls a `LocalSet`.
+    fn pool_for(&self, sets: &mut [JoinSet<()>]) -> MutexGuard<'_, Pool> {
+        let pool = lock(&self.pool);
+        if !pool.is_aborting {
+            return pool;
         }
+        drop(pool);
+        sets.iter_mut().for_each(JoinSet::abort_all);
+        lock(&self.pool)
+    }
+
+    /// Aborts every task: now those in the pool, and those of sets that are taken out as soon as they
+    /// are put back. A task that is being spawned meanwhile looks at the gate.
+    pub(crate) fn abort_all(&self) {
+        let mut pool = lock(&self.pool);
+        pool.is_aborting = true;
+        let mut sets = std::mem::take(&mut pool.idle);
+        drop(pool);
+        sets.iter_mut().for_each(JoinSet::abort_all);
         lock(&self.pool).idle.append(&mut sets);
     }
 
@@ -184,7 +199,7 @@ impl Drop for Checkout<'_> {
             return;
         };
         self.sets.reap_from(&mut set, PER_SPAWN);
-        let mut pool = lock(&self.sets.pool);
+        let mut pool = self.sets.pool_for(std::slice::from_mut(&mut set));
         pool.idle.push(set);
         let again = std::mem::take(&mut pool.again);
         drop(pool);

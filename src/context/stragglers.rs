@@ -3,11 +3,15 @@
 use crate::{
     clock,
     context::core::Core,
-    name::Printed,
+    name::{Printed, Quoted},
     sync::lock,
-    table::{live::Live, resource::Resource},
+    table::{
+        live::Live,
+        record::{Class, Record},
+        resource::{self, Resource},
+    },
 };
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// How many stragglers an event names.
 const NAMED: usize = 10;
@@ -20,11 +24,13 @@ pub(crate) async fn warn(core: &Core) {
     if node.gate.inside() <= children {
         return;
     }
-    let live = node.table.live().await.tasks();
-    let own: Vec<_> = live
-        .iter()
-        .filter(|task| task.parent() == Some(node.meta.id))
-        .collect();
+    let parent = (!node.is_root()).then_some(node.meta.id);
+    let is_ours = |record: &dyn Record| {
+        record.class() == Class::Task && record.parent().map(|parent| parent.meta().id) == parent
+    };
+    // Many contexts may do this at once: none of them keeps more than it names.
+    let (tasks, named) = node.table.find(NAMED, is_ours).await;
+    let named: Vec<_> = named.iter().collect();
     let since = core
         .begun
         .get()
@@ -37,25 +43,35 @@ pub(crate) async fn warn(core: &Core) {
     tracing::warn!(
         context = %Printed(&node.meta.name),
         id = %node.meta.id,
-        tasks = own.len(),
+        tasks,
         "{said} after {}: {}",
         clock::human(since),
-        Named(&own)
+        Named { tasks: &named, count: tasks }
     );
 }
 
-/// `name (kind, state, age, spawned at file:line), …`
-struct Named<'a>(&'a [&'a Resource]);
+/// `path (kind state for age, spawned at file:line), …`
+struct Named<'a> {
+    tasks: &'a [&'a Resource],
+    /// How many there are in all.
+    count: usize,
+}
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, task) in self.0.iter().take(NAMED).enumerate() {
+        let named = self.tasks.len().min(NAMED);
+        for (n, task) in self.tasks[..named].iter().enumerate() {
             if n > 0 {
                 f.write_str(", ")?;
             }
-            write!(f, "{} ({})", Printed(task.name()), Straggler(task))?;
+            write!(
+                f,
+                "{} ({})",
+                Quoted(&resource::short_path(task.record())),
+                Straggler(task)
+            )?;
         }
-        match self.0.len().saturating_sub(NAMED) {
+        match self.count.saturating_sub(named) {
             0 => Ok(()),
             more => write!(f, ", … {more} more"),
         }
@@ -87,14 +103,25 @@ pub struct StillClosing {
     name: String,
     limit: Duration,
     remaining: Live,
+    hooks: Vec<String>,
 }
 
 impl StillClosing {
-    pub(crate) fn new(name: &str, limit: Duration, remaining: Live) -> Self {
+    /// Looks at what the close of this context is waiting for.
+    pub(crate) async fn look(core: &Arc<Core>, limit: Duration) -> Self {
+        let node = &core.node;
+        let live = node.table.live().await;
+        let live = if node.is_root() {
+            live
+        } else {
+            live.under(node.meta.id)
+        };
+        let name = node.meta.name.clone().into_owned();
         Self {
-            name: name.to_owned(),
+            name,
             limit,
-            remaining,
+            remaining: live.unfinished(),
+            hooks: running_hooks(core),
         }
     }
 
@@ -102,32 +129,59 @@ impl StillClosing {
     pub fn remaining(&self) -> &Live {
         &self.remaining
     }
+
+    /// The hooks that were running when the limit came: path of the context, function, and line.
+    pub fn hooks(&self) -> &[String] {
+        &self.hooks
+    }
+}
+
+/// The hooks that are running in a subtree.
+fn running_hooks(core: &Arc<Core>) -> Vec<String> {
+    let mut hooks = Vec::new();
+    let mut stack = vec![Arc::clone(core)];
+    while let Some(core) = stack.pop() {
+        let running = lock(&core.running).clone();
+        let path = resource::short_path(&*core.node);
+        hooks.extend(
+            running
+                .into_iter()
+                .map(|origin| format!("{path}: {origin}")),
+        );
+        stack.extend(core.children());
+    }
+    hooks
 }
 
 impl fmt::Display for StillClosing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tasks = self.remaining.tasks();
-        let own: Vec<_> = tasks.iter().collect();
+        let tasks: Vec<_> = tasks.iter().collect();
         write!(
             f,
             "{} is still closing after {}",
             Printed(&self.name),
             clock::human(self.limit)
         )?;
-        if own.is_empty() {
-            let contexts = self.remaining.contexts().len();
-            return write!(
-                f,
-                ": no task is left, {contexts} contexts are running hooks or dropping values"
-            );
+        if tasks.is_empty() && self.hooks.is_empty() {
+            return f.write_str(": nothing is left but owned values that are being dropped");
         }
-        let plural = if own.len() == 1 { "" } else { "s" };
-        write!(
-            f,
-            ", waiting for {} task{plural}: {}",
-            own.len(),
-            Named(&own)
-        )
+        if !tasks.is_empty() {
+            let plural = if tasks.len() == 1 { "" } else { "s" };
+            write!(
+                f,
+                ", waiting for {} task{plural}: {}",
+                tasks.len(),
+                Named {
+                    tasks: &tasks,
+                    count: tasks.len()
+                }
+            )?;
+        }
+        for hook in self.hooks.iter().take(NAMED) {
+            write!(f, ", waiting for a hook: {}", Quoted(hook))?;
+        }
+        Ok(())
     }
 }
 
@@ -137,6 +191,7 @@ impl fmt::Debug for StillClosing {
             .field("name", &self.name)
             .field("limit", &self.limit)
             .field("remaining", &self.remaining)
+            .field("hooks", &self.hooks)
             .finish()
     }
 }

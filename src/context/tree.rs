@@ -23,7 +23,7 @@ use crate::{
     },
 };
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     panic::Location,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
@@ -136,7 +136,8 @@ fn admit(parent: &Arc<Core>, child: &Arc<Core>) {
 fn shut(core: &Core) {
     let node = &core.node;
     node.token.cancel();
-    node.gate.begin();
+    close::begin(core, CloseReason::Parent);
+    core.drive.take();
     core.on_closing.seal();
     core.on_close.seal();
     core.owned.seal();
@@ -160,16 +161,17 @@ impl Core {
             runtime: OnceLock::new(),
             limits,
             sets: Arc::new(TaskSets::new()),
-            children: Mutex::new(HashMap::new()),
+            children: Mutex::new(BTreeMap::new()),
             on_closing: Stack::new(),
             on_close: Stack::new(),
             owned: Stack::new(),
             started: Mutex::new(Vec::new()),
+            running: Mutex::default(),
             log: Mutex::default(),
             begun: OnceLock::new(),
             drive: Drive::new(),
             kill: OnceLock::new(),
-            latest: Mutex::new(HashMap::new()),
+            latest: Mutex::new(BTreeMap::new()),
         }
     }
 }
@@ -179,5 +181,9 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.sets.abort_all();
+        if self.node.is_root() {
+            // Tracked `Arc`s know the context they belong to, and with it this table: let them go.
+            self.node.table.clear();
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The same verbs, on the current registry (L6).
+//! The same verbs, on the current registry.
 
 use crate::{
     context::{current, handle::Context},

@@ -28,7 +28,7 @@ use std::{fmt, panic::Location, pin::pin, sync::Arc, time::Duration};
 /// A registry lists tasks and contexts as long as they live, and whatever else is
 /// [`register`](Self::register)ed, [`own`](Self::own)ed or [`track`](Self::track)ed. It holds none of
 /// it (I3, I5). Clones are cheap and mean the same registry; registries know nothing of each other
-/// (L4).
+///
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -112,10 +112,10 @@ impl Registry {
     }
 
     /// Lists an `Arc` of yours, without holding it, until its last handle is gone or it is
-    /// [`untrack`](Self::untrack)ed (L1).
+    /// [`untrack`](Self::untrack)ed.
     ///
     /// Nobody tells the registry when that is: a dead entry is never listed or counted, and is swept
-    /// as others register (L2). Until then it keeps the `Arc`'s memory, as every `Weak` does, but not
+    /// as others register. Until then it keeps the `Arc`'s memory, as every `Weak` does, but not
     /// the value. [`own`](Self::own) and [`register`](Self::register) are exact.
     ///
     /// ```
@@ -139,13 +139,13 @@ impl Registry {
     }
 
     /// Forgets a resource; the thing itself lives on. False, and nothing happens, if the id names no
-    /// resource any more, or a task or a context (L3).
+    /// resource any more, or a task or a context.
     pub fn untrack(&self, id: ResourceId) -> bool {
         self.table().forget(id)
     }
 
     /// Forgets every resource, and returns how many that were; the things themselves live on. Tasks
-    /// and contexts stay (L9).
+    /// and contexts stay.
     pub fn clear(&self) -> usize {
         self.table().clear()
     }
@@ -200,7 +200,7 @@ impl Registry {
     }
 
     /// Closes every context of this registry, all at once, and the registry with them: afterwards
-    /// nothing runs in it, and contexts opened from now on are closed from the start (S18).
+    /// nothing runs in it, and contexts opened from now on are closed from the start.
     ///
     /// The reason the contexts see is [`Parent`](CloseReason::Parent), that of the returned report
     /// [`Shutdown`](CloseReason::Shutdown); the report counts everything that ever ran in this
@@ -216,7 +216,7 @@ impl Registry {
         handle::close_for(&self.root, CloseReason::Shutdown).await
     }
 
-    /// Closes the registry, but waits no longer than `limit` (S18).
+    /// Closes the registry, but waits no longer than `limit`.
     ///
     /// # Errors
     ///

@@ -66,7 +66,7 @@ impl<T: Send + Sync + ?Sized> Record for ArcEntry<T> {
 
 /// Keeps an entry in its registry for as long as it lives; dropping it removes the entry.
 ///
-/// Put one into a struct, and the registry lists the struct for exactly as long as it exists (L2).
+/// Put one into a struct, and the registry lists the struct for exactly as long as it exists.
 /// The registry is held weakly: a registration that outlives it does nothing when dropped.
 ///
 /// ```

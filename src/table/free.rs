@@ -85,7 +85,7 @@ impl FreeLists {
         }
     }
 
-    /// Gives a place back; true if its stripe is full now.
+    /// Gives a place back; true if its stripe is full now, or half full.
     pub(crate) fn push(&self, place: usize) -> bool {
         let stripe = self.home(place);
         let head = &self.stripes[stripe].0.head;
@@ -97,7 +97,10 @@ impl FreeLists {
             // Of two who free the last places of two stripes, one sees the other: both write before
             // they look at all heads (`SeqCst`).
             match head.compare_exchange_weak(seen, ours, SeqCst, Acquire) {
-                Ok(_) => return count == self.stripes[stripe].0.share,
+                Ok(_) => {
+                    let share = self.stripes[stripe].0.share;
+                    return count == share || 2 * count == share;
+                }
                 Err(now) => seen = now,
             }
         }
@@ -207,7 +210,7 @@ mod tests {
         let lists = FreeLists::full(4, 1);
         let taken = [lists.pop(0), lists.pop(0), lists.pop(0)];
         assert_eq!((taken, lists.len()), ([Some(0), Some(1), Some(2)], 1));
-        assert!(!lists.push(1));
+        assert!(lists.push(1), "half full");
         assert_eq!(lists.len(), 2);
         assert!(!lists.push(0));
         assert!(lists.push(2), "full again");

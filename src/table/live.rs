@@ -123,7 +123,7 @@ impl Live {
         self.only(|resource| resource.kind() == kind)
     }
 
-    /// Only what was older than this when it was listed (L5).
+    /// Only what was older than this when it was listed.
     #[must_use]
     pub fn older_than(&self, age: Duration) -> Self {
         self.only(|resource| resource.age() > age)

@@ -32,7 +32,7 @@ impl Meta {
         }
     }
 
-    /// Sorts by creation (L4).
+    /// Sorts by creation.
     pub(crate) fn order(&self) -> (Instant, u32, u32) {
         (self.created, self.made, self.id.index)
     }

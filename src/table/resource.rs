@@ -98,8 +98,8 @@ impl Resource {
         self.record.meta().location
     }
 
-    /// The context it belongs to: the one that a task or context is in, or for a resource the one
-    /// whose task registered it.
+    /// The context it belongs to: the one that a task, a context or an owned value is in, or for a
+    /// registered resource the one whose task registered it.
     pub fn parent(&self) -> Option<ResourceId> {
         self.record.parent().map(|parent| parent.meta().id)
     }
@@ -118,9 +118,25 @@ impl Resource {
 
 /// Names from the outermost ancestor down, joined by `/`.
 pub(crate) fn path(record: &dyn Record) -> String {
+    joined(record, usize::MAX)
+}
+
+/// The path of something in a sentence: cut to the nearest ancestors, because it may be long.
+pub(crate) fn short_path(record: &dyn Record) -> String {
+    joined(record, NEAREST)
+}
+
+/// How many names a short path has.
+const NEAREST: usize = 6;
+
+fn joined(record: &dyn Record, most: usize) -> String {
     let mut names = Vec::new();
     let mut next = Some(record);
     while let Some(record) = next {
+        if names.len() == most {
+            names.push("…");
+            break;
+        }
         names.push(&*record.meta().name);
         next = record.parent();
     }

@@ -173,21 +173,20 @@ impl<T> Slots<T> {
         drop(value);
     }
 
-    /// Puts a place back on its free list. If that makes a block wholly free, the table may shrink.
+    /// Puts a place back on its free list. If that makes much free, the table may shrink.
     fn give_back(&self, block: &Arc<Block<T>>, at: usize, stripe: usize) {
-        let fills_its_stripe = block.free.push(at);
+        let much_is_free = block.free.push(at);
         let hint = &self.hints[stripe].0;
         if narrow(block.number) < hint.load(Relaxed) {
             hint.store(narrow(block.number), Relaxed);
         }
-        if fills_its_stripe && block.is_free() {
+        if much_is_free {
             self.shrink();
         }
     }
 
     /// Gives the last blocks back as long as they are wholly free and the rest is at least half free,
     /// so that a table at the edge does not grow and shrink by turns.
-    #[cold]
     fn shrink(&self) {
         loop {
             let directory = self.directory.load();
@@ -199,20 +198,23 @@ impl<T> Slots<T> {
             }
             let kept: usize = rest.iter().map(|block| block.slots.len()).sum();
             let free: usize = rest.iter().map(|block| block.free.len()).sum();
-            if 2 * free < kept || !self.retire(last) {
+            // Unless the block was in use all the while, somebody gave a place back meanwhile, whom the
+            // attempt kept from seeing that it was the last: so look again.
+            if 2 * free < kept || !self.retire(last) && !last.is_free() {
                 return;
             }
         }
     }
 
     /// Takes every free place of the last block; if that is all of them nobody else can have one, and
-    /// the block leaves the directory. Otherwise the places go back.
+    /// the block leaves the directory. Otherwise the places go back. A block with a place that ran out
+    /// of generations stays: its successor would have to start where that one ended.
     fn retire(&self, last: &Arc<Block<T>>) -> bool {
         let taken: Vec<_> = (0..self.stripes())
             .map(|stripe| last.free.take(stripe))
             .collect();
         let count: usize = taken.iter().map(|&chain| last.free.chain_len(chain)).sum();
-        if count + last.spent() == last.slots.len() {
+        if count == last.slots.len() {
             let next = last.slots.iter().map(Slot::generation).max();
             self.floor.fetch_max(next.unwrap_or(0), AcqRel);
             let removed = self.directory.update(|directory| {
@@ -312,11 +314,11 @@ impl<T> Block<T> {
     }
 
     fn is_free(&self) -> bool {
-        self.free.len() + self.spent() == self.slots.len()
+        self.free.len() == self.slots.len()
     }
 }
 
-/// A slot taken but not yet listed (L11: reserve, then commit). Dropping it frees the slot.
+/// A slot taken but not yet listed (reserve, then commit). Dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct Reserved<'a, T> {
     slots: &'a Slots<T>,
@@ -486,6 +488,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// I6: what is free behind the last entries is given back, also when the rest empties later.
+    #[test]
+    fn a_free_last_block_goes_when_the_rest_empties() {
+        let slots = Slots::with_stripes(4);
+        let mut keys = fill(&slots, 64 + 128 + 256 + 512);
+        keys.sort_by_key(|key| key.index);
+        let last = keys.split_off(64 + 128 + 256);
+        assert!(last.iter().all(|key| slots.remove(*key)));
+        assert_eq!(blocks(&slots), 4, "the rest is full");
+        // One stays in every block.
+        for key in keys.iter().filter(|key| ![0, 64, 192].contains(&key.index)) {
+            assert!(slots.remove(*key));
+        }
+        assert_eq!((slots.len(), blocks(&slots)), (3, 3));
     }
 
     /// A table that is used at the edge of a block does not grow and shrink by turns.

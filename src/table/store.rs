@@ -36,7 +36,7 @@ pub(crate) struct Table {
     number: u32,
     /// Tasks, contexts, registrations: whoever owns the record removes it.
     records: Slots<Weak<dyn Record>>,
-    /// Plain `Arc`s, whose end nobody announces: the table owns these records and sweeps them (L2).
+    /// Plain `Arc`s, whose end nobody announces: the table owns these records and sweeps them.
     arcs: Slots<Arc<dyn Record>>,
     /// How many `Arc`s are in there, dead ones included.
     tracked: AtomicUsize,
@@ -121,7 +121,7 @@ impl Table {
         id
     }
 
-    /// Removes the entry with this id, if it is still there (L3).
+    /// Removes the entry with this id, if it is still there.
     pub(crate) fn remove(&self, id: ResourceId) -> bool {
         let key = Key {
             index: id.index,
@@ -158,7 +158,7 @@ impl Table {
         !is_task_or_context && self.remove(id)
     }
 
-    /// Forgets every resource; tasks and contexts stay (L9). Returns how many it forgot.
+    /// Forgets every resource; tasks and contexts stay. Returns how many it forgot.
     pub(crate) fn clear(&self) -> usize {
         let mut listing = self.listing();
         while listing.step() {}
@@ -222,6 +222,34 @@ impl Table {
             tokio::task::yield_now().await;
         }
         Live::new(listing.found)
+    }
+
+    /// Counts the records that `is_wanted`, and returns the first few of them; in bounded steps.
+    pub(crate) async fn find(
+        &self,
+        most: usize,
+        is_wanted: impl Fn(&dyn Record) -> bool,
+    ) -> (usize, Vec<Resource>) {
+        let (directory, now) = (self.records.directory(), clock::now());
+        let (mut count, mut found, mut cursor) = (0, Vec::new(), 0);
+        let mut visit = |record: &Weak<dyn Record>| {
+            let Some(record) = record.upgrade().filter(|record| is_wanted(&**record)) else {
+                return;
+            };
+            count += 1;
+            if found.len() < most {
+                found.push(Resource::of(record, now));
+            }
+        };
+        while let Some(next) = self
+            .records
+            .scan(&directory, cursor, STEP, |_, record| visit(record))
+        {
+            cursor = next;
+            tokio::task::yield_now().await;
+        }
+        found.sort_unstable_by_key(|resource| resource.record().meta().order());
+        (count, found)
     }
 
     /// Lists what is live without yielding.

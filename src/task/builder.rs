@@ -39,7 +39,15 @@ impl<'a> TaskBuilder<'a> {
         })
     }
 
-    /// The kind it is listed under; `task` or `blocking` otherwise.
+    pub(crate) fn core(&self) -> &'a Arc<Core> {
+        self.0.core
+    }
+
+    pub(crate) fn into_wishes(self) -> Wishes<'a> {
+        self.0
+    }
+
+    /// The kind it is listed under; `task`, `blocking` or `wrapped` otherwise.
     pub fn kind(mut self, kind: impl Into<Name>) -> Self {
         self.0.kind = Some(kind.into());
         self
@@ -48,19 +56,20 @@ impl<'a> TaskBuilder<'a> {
     /// Drops the future at its next wait once the context's token is cancelled, instead of letting it
     /// find out by itself. Its handle then gets [`TaskError::Cancelled`](crate::TaskError::Cancelled).
     ///
-    /// Has no effect on blocking closures.
+    /// Has no effect on blocking closures and wrapped futures.
     pub fn cancellable(mut self) -> Self {
         self.0.is_cancellable = true;
         self
     }
 
-    /// Aborts the task of the same name that was last started like this on the same context (S14).
+    /// Aborts the task of the same name that was last started like this on the same context.
     pub fn supersede(mut self) -> Self {
         self.0.supersedes = true;
         self
     }
 
-    /// The runtime to spawn on, instead of the one the context remembers. Has no effect on local tasks.
+    /// The runtime to spawn on, instead of the one the context remembers. Has no effect on local tasks
+    /// and wrapped futures.
     pub fn on(mut self, runtime: &Handle) -> Self {
         self.0.runtime = Some(runtime.clone());
         self
@@ -180,7 +189,7 @@ impl<'a> TaskBuilder<'a> {
 
 impl Origin {
     #[track_caller]
-    fn of<F>(kind: &'static str) -> Self {
+    pub(crate) fn of<F>(kind: &'static str) -> Self {
         Self {
             name: name::of_type::<F>(),
             kind,

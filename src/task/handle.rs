@@ -72,7 +72,7 @@ impl<T> Task<T> {
     }
 
     /// Asks the runtime to drop the task's future at its next wait. It may still return before that;
-    /// a blocking closure that has started runs on. Calling it again does nothing (S14).
+    /// a blocking closure that has started runs on. Calling it again does nothing.
     pub fn abort(&self) {
         if let Inner::Accepted { abort, .. } = &self.0 {
             abort.abort();

@@ -85,15 +85,21 @@ impl<F, T> Running<F, T> {
 pub(crate) fn finish<T>(shared: &Shared<T>, seat: &mut Seat, result: Result<T, TaskError>) {
     let output = shared.output();
     let outcome = outcome(&result);
-    if output.is_abandoned() {
-        if size_of::<T>() > 0 && result.is_ok() {
-            seat.say_late();
-        }
-        panics::discard(result);
-        seat.free(outcome, || {});
-    } else {
-        seat.free(outcome, || output.deliver(result));
+    let is_claimed = !output.is_abandoned();
+    if let Err(TaskError::Panicked(_, message)) = &result {
+        seat.say_panicked(message, is_claimed);
     }
+    if is_claimed {
+        seat.free(outcome, || output.deliver(result));
+        return;
+    }
+    if size_of::<T>() > 0 && result.is_ok() {
+        seat.say_late();
+    }
+    if let Some(panic) = seat.enter(|| panics::discard(result)) {
+        seat.say_panicked(&panic, false);
+    }
+    seat.free(outcome, || {});
 }
 
 fn outcome<T>(result: &Result<T, TaskError>) -> Outcome {

@@ -10,6 +10,7 @@ use crate::{
         tally::Outcome,
     },
     name::Printed,
+    sync::lock,
     task::supersede,
 };
 use std::sync::Arc;
@@ -52,7 +53,7 @@ impl Seat {
     }
 
     /// The task has a result that nobody can claim. While its context closes that is worth a word
-    /// (S14); otherwise its handle was dropped because nobody wants to.
+    ///; otherwise its handle was dropped because nobody wants to.
     pub(crate) fn say_late(&self) {
         let Some(Scope::Task(task)) = &self.scope else {
             return;
@@ -60,6 +61,27 @@ impl Seat {
         if task.node().is_cancelled() {
             let (context, task) = (&task.node().meta.name, &task.meta().name);
             tracing::debug!(context = %Printed(context), task = %Printed(task), "a late result was dropped: nobody can claim it");
+        }
+    }
+
+    /// The task panicked: whoever reads the report wants to know which it was, and if nobody has its
+    /// handle, this is the only place that tells.
+    pub(crate) fn say_panicked(&self, message: &str, is_claimed: bool) {
+        let Some(Scope::Task(task)) = &self.scope else {
+            return;
+        };
+        let (node, meta) = (task.node(), task.meta());
+        let failure = format!(
+            "task {} (spawned at {}:{}) panicked: {message}",
+            Printed(&meta.name),
+            meta.location.file(),
+            meta.location.line()
+        );
+        if !is_claimed {
+            tracing::error!(context = %Printed(&node.meta.name), "{failure}");
+        }
+        if let Some(core) = node.core.upgrade() {
+            lock(&core.log).failure(&**node, &failure);
         }
     }
 

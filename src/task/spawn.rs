@@ -56,7 +56,7 @@ impl Context {
 
     /// Runs a closure on the runtime's blocking threads. It is counted, and a close awaits it.
     ///
-    /// [`Context::current`] works in it (S15). Once it has started nothing can abort it: it has to look
+    /// [`Context::current`] works in it. Once it has started nothing can abort it: it has to look
     /// at [`WeakContext::is_cancelled`](crate::WeakContext::is_cancelled) itself, and a close that
     /// waits for it says so. One that has not started when the close aborts is dropped.
     ///

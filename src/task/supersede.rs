@@ -1,4 +1,4 @@
-//! Tasks that take the place of the one before them (S14).
+//! Tasks that take the place of the one before them.
 
 use crate::{context::core::Core, id::ResourceId, sync::lock, task::handle::Task};
 

@@ -2,13 +2,9 @@
 
 use crate::{
     context::{handle::Context, tally::Outcome},
-    error::{Refused, RefusedReason, TaskError},
+    error::{Refused, TaskError},
     name, panics,
-    task::{
-        admit::{Origin, Wishes},
-        record::TaskRecord,
-        seat::Seat,
-    },
+    task::{admit::Origin, builder::TaskBuilder, record::TaskRecord, seat::Seat},
 };
 use std::{
     fmt,
@@ -21,7 +17,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 impl Context {
     /// Counts a future that somebody else polls: another executor, a `select!`, a library that spawns
-    /// for itself. It is listed from here on, and a close awaits its end.
+    /// for itself. It is listed from here on, with the kind `wrapped`, and a close awaits its end.
     ///
     /// The future's output comes as `Ok`. A panic passes through to whoever polls, and is counted. When
     /// the grace period of a close is over the future is dropped at its next poll, and the output is
@@ -41,17 +37,36 @@ impl Context {
     /// ```
     #[track_caller]
     pub fn wrap<F: Future>(&self, future: F) -> Wrapped<F> {
+        TaskBuilder::new(self.core(), None).wrap(future)
+    }
+
+    /// Counts a future that somebody else polls, or hands it back. See [`wrap`](Self::wrap).
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with the future in it, if the context is closing or closed.
+    #[track_caller]
+    pub fn try_wrap<F: Future>(&self, future: F) -> Result<Wrapped<F>, Refused<F>> {
+        TaskBuilder::new(self.core(), None).try_wrap(future)
+    }
+}
+
+impl TaskBuilder<'_> {
+    /// Counts a future that somebody else polls. See [`Context::wrap`].
+    #[track_caller]
+    pub fn wrap<F: Future>(self, future: F) -> Wrapped<F> {
+        let node = &self.core().node;
         match self.try_wrap(future) {
             Ok(wrapped) => wrapped,
             Err(refused) => {
                 let location = Location::caller();
                 tracing::warn!(
-                    context = %name::Printed(self.name()),
+                    context = %name::Printed(&node.meta.name),
                     "a wrap was refused because its context is closing or closed (at {}:{})",
                     location.file(),
                     location.line()
                 );
-                self.node().tally.refused();
+                node.tally.refused();
                 panics::discard(refused);
                 Wrapped {
                     future: None,
@@ -62,37 +77,29 @@ impl Context {
         }
     }
 
-    /// Counts a future that somebody else polls, or hands it back. See [`wrap`](Self::wrap).
+    /// Counts a future that somebody else polls, or hands it back. See [`Context::wrap`].
     ///
     /// # Errors
     ///
     /// [`Refused`], with the future in it, if the context is closing or closed.
     #[track_caller]
-    pub fn try_wrap<F: Future>(&self, future: F) -> Result<Wrapped<F>, Refused<F>> {
+    pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, Refused<F>> {
         let core = self.core();
-        let wishes = Wishes {
-            core,
-            name: None,
-            kind: None,
-            runtime: None,
-            is_cancellable: false,
-            supersedes: false,
-        };
-        let origin = Origin {
-            name: name::of_type::<F>(),
-            kind: "task",
-            location: Location::caller(),
-        };
-        let Ok(mut admitted) = wishes.admit_anywhere(origin) else {
-            return Err(Refused::new(future, RefusedReason::Closed));
-        };
-        let (task, seat) = admitted.sit_alone();
-        let kill = Some(core.kill().clone().cancelled_owned());
-        Ok(Wrapped {
-            future: Some(future),
-            seat: Some(Place { task, seat }),
-            kill,
-        })
+        match self
+            .into_wishes()
+            .admit_anywhere(Origin::of::<F>("wrapped"))
+        {
+            Ok(mut admitted) => {
+                let (task, seat) = admitted.sit_alone();
+                let kill = Some(core.kill().clone().cancelled_owned());
+                Ok(Wrapped {
+                    future: Some(future),
+                    seat: Some(Place { task, seat }),
+                    kill,
+                })
+            }
+            Err(turned) => Err(turned.refused(future)),
+        }
     }
 }
 

@@ -481,5 +481,15 @@ async fn the_report_prints_what_happened() {
         printed.contains("! hook it::close::the_report_prints_what_happened at tests/it/close.rs:"),
         "{printed}"
     );
-    assert!(printed.ends_with("disk full"), "{printed}");
+    assert!(
+        printed.contains(
+            "! task it::close::the_report_prints_what_happened (spawned at tests/it/close.rs:"
+        ),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(") panicked: on purpose [svc]"),
+        "{printed}"
+    );
+    assert!(printed.ends_with("disk full [svc]"), "{printed}");
 }

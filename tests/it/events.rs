@@ -125,7 +125,7 @@ fn stragglers_are_named_again_and_again() {
         "{said:#?}"
     );
     assert!(
-        warned[0].contains("deaf (task running for 2.0s, spawned at tests/it/events.rs:"),
+        warned[0].contains("svc/deaf (task running for 2.0s, spawned at tests/it/events.rs:"),
         "{said:#?}"
     );
     assert!(
@@ -133,7 +133,7 @@ fn stragglers_are_named_again_and_again() {
         "{said:#?}"
     );
     assert!(
-        warned[1].contains("still closing after 6.0s: core::future::pending::Pending<()>"),
+        warned[1].contains("still closing after 6.0s: svc/core::future::pending::Pending<()>"),
         "{said:#?}"
     );
     assert!(
@@ -220,4 +220,53 @@ fn a_late_result_is_dropped_with_a_word() {
         said[0].starts_with("DEBUG") && said[0].contains("task=late"),
         "{said:#?}"
     );
+}
+
+/// I16: a child that was refused was never open.
+#[test]
+fn a_refused_child_is_dropped_in_silence() {
+    let said = said(|| async {
+        let parent = Registry::new().context("parent");
+        in_time(parent.close()).await;
+        assert!(parent.try_child("child").is_err());
+        drop(parent.child("child"));
+    });
+    assert!(said.is_empty(), "{said:#?}");
+}
+
+/// §4, step 3: also the registry's own tasks.
+#[test]
+fn stragglers_of_a_registry_are_named() {
+    let said = said(|| async {
+        let registry = Registry::new();
+        registry
+            .scope(async { drop(headcount::spawn(std::future::pending::<()>())) })
+            .await;
+        settle().await;
+        in_time(registry.close()).await;
+    });
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(
+        said[0].contains("Pending<()> (task running for 5.0s"),
+        "{said:#?}"
+    );
+}
+
+/// A task that nobody waits for panics where somebody sees it.
+#[test]
+fn a_panic_of_a_detached_task_is_an_error() {
+    let said = said(|| async {
+        let ctx = Registry::new().context("svc");
+        drop(ctx.task("boomer").spawn(async { panic!("boom") }));
+        let claimed = ctx.task("claimed").spawn(async { panic!("boom") });
+        settle().await;
+        claimed.await.unwrap_err();
+        assert_eq!(in_time(ctx.close()).await.failures().len(), 2);
+    });
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(
+        said[0].starts_with("ERROR")
+            && said[0].contains("task boomer (spawned at tests/it/events.rs:")
+    );
+    assert!(said[0].contains("panicked: boom"), "{said:#?}");
 }

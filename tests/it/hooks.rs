@@ -43,7 +43,7 @@ async fn hooks_run_lifo_and_one_that_fails_does_not_stop_the_next() {
         "timed out",
         "an error",
     ]) {
-        assert!(failure.ends_with(end), "{failure}");
+        assert!(failure.ends_with(&format!("{end} [ctx]")), "{failure}");
     }
     assert_eq!(failures.len(), 4);
     assert!(!report.is_clean());

@@ -16,6 +16,7 @@ mod current;
 mod drops;
 mod events;
 mod hooks;
+mod hostile;
 mod listing;
 mod owned;
 mod registry;

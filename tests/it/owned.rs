@@ -51,7 +51,7 @@ async fn owned_values_are_dropped_lifo_and_one_that_panics_does_not_stop_the_nex
     let report = in_time(ctx.close()).await;
     assert_eq!(log.all(), ["last", "first"]);
     assert!(
-        report.failures()[0].starts_with("bomb #") && report.failures()[0].ends_with("boom"),
+        report.failures()[0].starts_with("bomb #") && report.failures()[0].ends_with("boom [ctx]"),
         "{report}"
     );
     assert!(!report.is_clean());

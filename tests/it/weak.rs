@@ -99,3 +99,17 @@ async fn a_weak_handle_requests_a_close_and_runs_until_it() {
         None
     );
 }
+
+/// S19: waiting for the end without holding the context open.
+#[tokio::test]
+async fn a_weak_handle_waits_for_the_end() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let weak = ctx.downgrade();
+    let waiter = tokio::spawn(async move { weak.closed().await });
+    settle().await;
+    assert!(!waiter.is_finished());
+    drop(ctx);
+    in_time(waiter).await.unwrap();
+    in_time(registry.idle()).await;
+}

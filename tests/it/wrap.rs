@@ -93,3 +93,19 @@ async fn a_wrapped_future_may_borrow_and_need_not_be_send() {
     assert_eq!(ctx.state(), State::Open);
     assert_eq!(in_time(ctx.close()).await.finished(), 1);
 }
+
+#[tokio::test]
+async fn a_wrapped_future_has_a_name_and_a_kind() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let (named, plain) = (
+        ctx.task("named").kind("request").wrap(async {}),
+        ctx.wrap(async {}),
+    );
+    let live = registry.live().await.tasks();
+    assert_eq!(live.find("named").unwrap().kind(), "request");
+    assert_eq!(live.kind("wrapped").len(), 1);
+    drop((named, plain));
+    in_time(ctx.close()).await;
+    assert!(ctx.task("late").try_wrap(async {}).is_err());
+}
