@@ -65,14 +65,12 @@ pub(crate) fn ensure(core: &Arc<Core>) -> bool {
     is_cared_for
 }
 
-/// Tells those who await or drive an ancestor that they have to bring a runtime.
+/// Tells those who await or drive closes in this registry that some of them may have to bring a
+/// runtime. It is for ancestors only, but telling all is cheaper than finding those.
 fn strand(core: &Core) {
-    core.root.as_deref().unwrap_or(core).drive.strand();
-    let mut next = Some(&core.node);
-    while let Some(node) = next {
-        close::ring(&node.changed);
-        next = node.parent.as_ref();
-    }
+    let root = core.root.as_deref().unwrap_or(core);
+    root.drive.strand();
+    close::ring(&root.node.changed);
 }
 
 /// Sees to stranded closes in the subtree, if there are any in the registry.
@@ -89,13 +87,13 @@ pub(crate) fn adopt(core: &Arc<Core>) {
     }
 }
 
-/// Adopts whenever something below was stranded; never ends.
+/// Adopts whenever something was stranded; never ends.
 async fn keep_adopting(core: &Arc<Core>) {
     loop {
-        let mut changed = pin!(core.node.changed.notified());
-        changed.as_mut().enable();
+        let mut stranded = pin!(core.root().node.changed.notified());
+        stranded.as_mut().enable();
         adopt(core);
-        changed.await;
+        stranded.await;
     }
 }
 

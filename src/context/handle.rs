@@ -300,6 +300,8 @@ async fn wait(core: &Arc<Core>) -> CloseReport {
     loop {
         let mut changed = pin!(node.changed.notified());
         changed.as_mut().enable();
+        let mut stranded = pin!(core.root().node.changed.notified());
+        stranded.as_mut().enable();
         if let Some(report) = node.report.get() {
             return report.clone();
         }
@@ -314,7 +316,7 @@ async fn wait(core: &Arc<Core>) -> CloseReport {
                 return close::report(core, CloseStatus::Begun);
             }
         }
-        changed.await;
+        select(changed, stranded).await;
     }
 }
 

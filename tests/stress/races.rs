@@ -3,6 +3,7 @@
 use crate::common::{Dice, lock, multi_thread, short_or_full, wait_for, within};
 use headcount::{CloseReport, CloseStatus, Context, Registry, State, WeakContext};
 use std::{
+    pin::pin,
     sync::{
         Arc, Barrier, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -297,4 +298,54 @@ fn open(
     let guard = Guard(Arc::clone(&scene.counts), |counts| &counts.owned_dropped);
     drop(ctx.own("guard", "guard", guard).expect("it is open"));
     (scene, ctx)
+}
+
+/// I8: a close whose runtime ends goes on on the runtime of whoever awaits it, at whatever moment the one
+/// loses it and the other comes.
+#[test]
+#[ignore = "stress: takes seconds, run by .ci/run"]
+fn a_close_moves_to_the_runtime_of_whoever_awaits_it() {
+    let limit = Duration::from_secs(short_or_full(120, 900));
+    within(limit, |notes| {
+        let rounds = short_or_full(5_000, 100_000);
+        let dice = Dice::new();
+        let elsewhere = multi_thread(1);
+        for number in 0..rounds {
+            notes.now(format_args!("round {number}"));
+            let registry = Registry::new();
+            let runtime = multi_thread(1);
+            let inside = runtime.enter();
+            let ctx = registry.context("moving");
+            let gate = Arc::new(tokio::sync::Notify::new());
+            let opened = Arc::clone(&gate);
+            // The driver waits for this one, which is on the runtime that stays.
+            let held = ctx.task("held").on(elsewhere.handle());
+            drop(held.spawn(async move { opened.notified().await }));
+            ctx.request_close("moving");
+            drop(inside);
+            let begin = Barrier::new(2);
+            thread::scope(|scope| {
+                let (begin, mut dice) = (&begin, dice.fork(number));
+                let ending = scope.spawn(move || {
+                    begin.wait();
+                    dice.dawdle(1_000);
+                    runtime.shutdown_background();
+                });
+                let _inside = elsewhere.enter();
+                begin.wait();
+                // Comes back again and again, to be there when it happens.
+                while !ending.is_finished() {
+                    let closed = pin!(ctx.closed());
+                    let mut cx = task::Context::from_waker(task::Waker::noop());
+                    assert!(closed.poll(&mut cx).is_pending());
+                }
+                gate.notify_one();
+                let report = wait_for("closed", ctx.closed());
+                assert_eq!(report.finished(), 1, "{report}");
+            });
+            drop(ctx);
+            assert_eq!(registry.count(), 0, "after round {number}");
+        }
+        println!("{rounds} rounds");
+    });
 }
