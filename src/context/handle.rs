@@ -18,6 +18,7 @@ use crate::{
 };
 use futures::future::{Either, select};
 use std::{fmt, panic::Location, pin::pin, sync::Arc, time::Duration};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// A scope that owns tasks, hooks, values and child contexts, and that closes once and for certain.
@@ -306,11 +307,16 @@ async fn wait(core: &Arc<Core>) -> CloseReport {
             return report.clone();
         }
         if node.gate.state() != State::Open {
-            assert!(
-                driver::ensure(core),
-                "the close of `{}` has no tokio runtime to run on: await it inside one, or open contexts inside one",
-                crate::name::Printed(&node.meta.name)
-            );
+            if !driver::ensure(core) {
+                assert!(
+                    Handle::try_current().is_ok(),
+                    "the close of `{}` has no tokio runtime to run on: await it inside one, or open contexts inside one",
+                    crate::name::Printed(&node.meta.name)
+                );
+                // Somebody else had the wheel and lost it this very moment, or this runtime is ending.
+                tokio::task::yield_now().await;
+                continue;
+            }
             driver::adopt(core);
             if current::is_inside(node) {
                 return close::report(core, CloseStatus::Begun);

@@ -125,7 +125,7 @@ pin_project_lite::pin_project! {
 
     impl<F> PinnedDrop for Wrapped<F> {
         fn drop(this: Pin<&mut Self>) {
-            if let Err(payload) = this.end(Outcome::Aborted) {
+            if let Err(payload) = this.end(Outcome::Aborted, None) {
                 panics::bury(payload);
             }
         }
@@ -133,26 +133,37 @@ pin_project_lite::pin_project! {
 }
 
 impl<F> Wrapped<F> {
-    /// Drops the future and frees the seat; only the first time. A panic of the future's destructor
-    /// comes back.
-    fn end(self: Pin<&mut Self>, outcome: Outcome) -> std::thread::Result<()> {
+    /// Drops the future and frees the seat; only the first time. `panic` is what the future panicked
+    /// with, if it did; a panic of its destructor comes back.
+    fn end(
+        self: Pin<&mut Self>,
+        outcome: Outcome,
+        panic: Option<&Payload>,
+    ) -> std::thread::Result<()> {
         let mut this = self.project();
         let Some(Place { mut seat, .. }) = this.seat.take() else {
             return Ok(());
         };
         this.kill.set(None);
         let dropped = seat.enter(|| panics::guarded(|| this.future.set(None)));
+        let panic = panic.or(dropped.as_ref().err());
+        if let Some(payload) = panic {
+            // Whoever polls gets it as well.
+            seat.say_panicked(&panics::message(&**payload), true);
+        }
         seat.free(
-            if dropped.is_ok() {
-                outcome
-            } else {
+            if panic.is_some() {
                 Outcome::Panicked
+            } else {
+                outcome
             },
             || {},
         );
         dropped
     }
 }
+
+type Payload = Box<dyn std::any::Any + Send>;
 
 impl<F: Future> Future for Wrapped<F> {
     type Output = Result<F::Output, TaskError>;
@@ -171,7 +182,9 @@ impl<F: Future> Future for Wrapped<F> {
             Ok(Poll::Pending) => (Outcome::Aborted, Ok(Err(TaskError::Aborted))),
             Err(payload) => (Outcome::Panicked, Err(payload)),
         };
-        match (result, self.end(outcome)) {
+        let panic = result.as_ref().err();
+        let ended = self.end(outcome, panic);
+        match (result, ended) {
             (Ok(result), Ok(())) => Poll::Ready(result),
             (Ok(result), Err(payload)) => {
                 panics::discard(result);

@@ -75,6 +75,8 @@ pub(crate) enum Ending {
     ShutDownWhileClosing,
     /// The runtime is dropped in the middle of the close that a dropped handle began.
     ShutDownWhileDropped,
+    /// The context never saw a runtime; its task runs on one, and the last handle is dropped outside.
+    DroppedOutside,
 }
 
 /// What happens to the task's own handle.
@@ -129,7 +131,7 @@ const MOMENTS: [Moment; 4] = [
     Moment::Finished,
 ];
 
-const ENDINGS: [Ending; 11] = [
+const ENDINGS: [Ending; 12] = [
     Ending::Close,
     Ending::CloseDropped,
     Ending::CloseDroppedThenIdle,
@@ -141,6 +143,7 @@ const ENDINGS: [Ending; 11] = [
     Ending::ShutDownBehindThenDrop,
     Ending::ShutDownWhileClosing,
     Ending::ShutDownWhileDropped,
+    Ending::DroppedOutside,
 ];
 
 const HANDLES: [Handle; 2] = [Handle::Kept, Handle::Dropped];

@@ -1,11 +1,12 @@
 //! What became of the task, as its handle and the reports tell it, and what they should tell.
 
 use crate::{
-    axes::{Carrier, Case, Ending, Moment, Shape},
+    axes::{Carrier, Case, Ending, Handle, Moment, Shape},
     patience::wait_for,
     stage::{MARKER, Output},
 };
 use headcount::{CloseReport, Task, TaskError};
+use std::ops::RangeInclusive;
 use tokio::task::JoinHandle;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ fn panicked(message: &str) -> Result<Vec<Outcome>, String> {
 }
 
 /// The outcome of the one task that a report counts.
-pub(crate) fn counted(report: &CloseReport) -> Result<Outcome, String> {
+pub(crate) fn counted(case: &Case, report: &CloseReport) -> Result<Outcome, String> {
     let counts = [
         (report.finished(), Finished),
         (report.cancelled(), Cancelled),
@@ -85,11 +86,33 @@ pub(crate) fn counted(report: &CloseReport) -> Result<Outcome, String> {
         (report.panicked(), Panicked),
     ];
     let total: u64 = counts.iter().map(|(count, _)| count).sum();
-    if total != 1 || report.refused() != 0 || !report.failures().is_empty() {
+    if total != 1 || report.refused() != 0 {
         return Err(format!("the report does not add up to one task: {report}"));
     }
     let one = counts.iter().find(|(count, _)| *count == 1);
-    Ok(one.expect("they add up to one").1)
+    let outcome = one.expect("they add up to one").1;
+    let failures = report.failures();
+    let are_meant = failures.iter().all(|failure| failure.contains(MARKER));
+    if !are_meant || !told(case, outcome).contains(&failures.len()) {
+        return Err(format!(
+            "{outcome:?}, but the failures are others: {report}"
+        ));
+    }
+    Ok(outcome)
+}
+
+/// How many failures a report tells of.
+fn told(case: &Case, outcome: Outcome) -> RangeInclusive<usize> {
+    let is_unclaimed = case.handle == Handle::Dropped && case.carrier != Carrier::Wrapped;
+    match (outcome, case.shape) {
+        (Panicked, _) => 1..=1,
+        // It may have finished before its handle was dropped, and then that drop is on the user.
+        (Finished, Shape::PanicsInOutput) if is_unclaimed && case.moment == Moment::Finished => {
+            0..=1
+        }
+        (Finished, Shape::PanicsInOutput) if is_unclaimed => 1..=1,
+        _ => 0..=0,
+    }
 }
 
 /// The outcomes that the case may have: one, unless it is a race by its nature.
@@ -102,6 +125,7 @@ pub(crate) fn expected(case: &Case) -> Vec<Outcome> {
             | Ending::CloseDroppedThenIdle
             | Ending::LastHandleDropped => by_close(case),
             Ending::Abort => by_abort(case),
+            Ending::DroppedOutside => by_tear_down(case),
             Ending::ShutDown | Ending::ShutDownThenDrop => by_shutdown(case),
             // A close and a shutdown race for it.
             Ending::ShutDownBehind
@@ -165,6 +189,19 @@ fn by_abort(case: &Case) -> Vec<Outcome> {
         // An abort takes effect at the end of the poll that is under way.
         Moment::Running if is_done_at_once(case) => by_itself(case),
         _ => by_force(case),
+    }
+}
+
+/// Cancelled and aborted right after, without a grace period.
+fn by_tear_down(case: &Case) -> Vec<Outcome> {
+    match (case.moment, case.carrier) {
+        // The future is found out at its next poll, not before.
+        (Moment::BeforeFirstPoll, Carrier::Wrapped) if is_done_at_once(case) => by_itself(case),
+        // It may be woken by the first before the second comes.
+        (Moment::Parked, _) => [by_close(case), by_itself(case), by_force(case)].concat(),
+        // The poll under way finds out by itself that it is cancelled.
+        (Moment::Running, Carrier::Cancellable) if !is_done_at_once(case) => vec![Cancelled],
+        _ => by_abort(case),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     patience::{until, wait_for},
     stage::{Body, GRACE, Seen, Stage, closure},
 };
-use headcount::{CloseReport, CloseStatus, Context, Registry, State, WeakContext};
+use headcount::{CloseReport, CloseStatus, Context, Registry, State, TaskBuilder, WeakContext};
 use std::{
     pin::Pin,
     rc::Rc,
@@ -66,7 +66,8 @@ pub(crate) fn play(case: Case) -> Result<(), String> {
 fn open(case: Case, registry: &Registry, house: &House) -> Context {
     let outlasts = case.shape == Shape::Ignores;
     let grace = if outlasts { GRACE } else { Duration::MAX };
-    let _inside = house.handle.enter();
+    let is_outside = case.ending == Ending::DroppedOutside;
+    let _inside = (!is_outside).then(|| house.handle.enter());
     registry.open("ctx").grace(grace).start()
 }
 
@@ -80,22 +81,36 @@ fn start(case: Case, house: &mut House, ctx: &Context, stage: &Arc<Stage>) -> Re
         _ => {}
     }
     Ok(match case.carrier {
-        Carrier::Spawned => Held::Task(ctx.spawn(Body::<()>::new(case, stage))),
-        Carrier::Cancellable => {
-            let task = ctx.task("subject").cancellable();
-            Held::Task(task.spawn(Body::<()>::new(case, stage)))
+        Carrier::Spawned | Carrier::Cancellable => {
+            let body = Body::<()>::new(case, stage);
+            Held::Task(subject(case, house, ctx).spawn(body))
         }
         Carrier::Wrapped => {
             let wrapped = ctx.wrap(Body::<()>::new(case, stage));
             Held::Elsewhere(house.handle.spawn(wrapped))
         }
-        Carrier::Blocking => Held::Task(ctx.spawn_blocking(closure(case, stage))),
+        Carrier::Blocking => {
+            let closure = closure(case, stage);
+            Held::Task(subject(case, house, ctx).spawn_blocking(closure))
+        }
         Carrier::Local => {
             let (ctx, stage) = (ctx.clone(), Arc::clone(stage));
             let spawn = move || ctx.spawn_local(Body::<Rc<()>>::new(case, &stage));
             Held::Task(house.on_thread(is_early, spawn)?)
         }
     })
+}
+
+/// The settings of the task.
+fn subject<'a>(case: Case, house: &House, ctx: &'a Context) -> TaskBuilder<'a> {
+    let mut task = ctx.task("subject");
+    if case.carrier == Carrier::Cancellable {
+        task = task.cancellable();
+    }
+    if case.ending == Ending::DroppedOutside {
+        task = task.on(&house.handle);
+    }
+    task
 }
 
 impl Play {
@@ -161,7 +176,7 @@ impl Play {
                 let closed = self.closed(ctx)?;
                 Ok(Ended { seen, ..closed })
             }
-            Ending::LastHandleDropped => {
+            Ending::LastHandleDropped | Ending::DroppedOutside => {
                 drop(ctx);
                 self.let_go();
                 self.idle().map(Ended::without_report)
@@ -374,12 +389,12 @@ impl Play {
     fn outcome(&self, report: Option<CloseReport>) -> Result<Outcome, String> {
         let _inside = elsewhere().enter();
         let whole = wait_for("the registry's close", self.registry.close())?;
-        let outcome = counted(&whole)?;
+        let outcome = counted(&self.case, &whole)?;
         if whole.children() != 1 {
             return Err(format!("not one context: {whole}"));
         }
         if let Some(report) = report {
-            let own = counted(&report)?;
+            let own = counted(&self.case, &report)?;
             if own != outcome || report.status() != CloseStatus::Closed {
                 return Err(format!("the reports differ: {report}\n{whole}"));
             }
@@ -399,6 +414,7 @@ impl Play {
             | Ending::CloseDropped
             | Ending::CloseDroppedThenIdle
             | Ending::LastHandleDropped
+            | Ending::DroppedOutside
             | Ending::Abort => {
                 self.house.demolish(Demolition::Drop);
                 self.house.await_gone()
