@@ -15,8 +15,9 @@ impl Context {
     /// Runs `hook` when the close begins, before the token is cancelled: the place to stop accepting
     /// work.
     ///
-    /// All of these hooks start, latest first, and then run side by side with the rest of the close,
-    /// each within the hook time limit. One that is registered after the close has begun runs with the
+    /// All of these hooks start, latest first, and then run side by side with the drain, each within the
+    /// hook time limit; the `on_close` hooks wait for them. A hook that captures a strong handle to its
+    /// context keeps it open for ever. One that is registered after the close has begun runs with the
     /// [`on_close`](Self::on_close) hooks.
     ///
     /// # Errors

@@ -24,14 +24,14 @@ pub enum CloseReason {
     Parent,
     /// The last strong handle was dropped while it was open (I11).
     Dropped,
-    /// It was idle for too long.
+    /// It was idle for too long, in the judgement of whoever closed it.
     Culled,
     /// The service is shutting down.
     Shutdown,
     /// A task panicked, and the context was opened with
     /// [`close_on_panic`](crate::ContextBuilder::close_on_panic).
     Panic,
-    /// Something newer took its place.
+    /// Something newer took its place, in the judgement of whoever closed it.
     Superseded,
 }
 

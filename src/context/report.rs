@@ -27,12 +27,7 @@ const LISTED: usize = 32;
 /// let report = ctx.close().await;
 /// assert!(report.is_clean());
 /// assert_eq!(report.finished(), 1);
-/// assert_eq!(report.to_string().lines().next().unwrap(), format!("closed job (requested: close) in {}",
-///     headcount_duration(report.duration())));
-/// # fn headcount_duration(d: std::time::Duration) -> String {
-/// #     if d.as_micros() < 1 { format!("{}ns", d.as_nanos()) }
-/// #     else if d.as_millis() < 1 { format!("{}µs", d.as_micros()) } else { format!("{}ms", d.as_millis()) }
-/// # }
+/// assert!(report.to_string().starts_with("closed job (requested: close) in "));
 /// # }
 /// ```
 #[derive(Clone)]

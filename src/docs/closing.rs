@@ -30,6 +30,19 @@
 //! | does neither | is aborted after the grace period: `aborted` |
 //! | never waits, or is a blocking closure that has started | cannot be ended: the close waits, and says for whom |
 //!
+//! # Queues
+//!
+//! From the first step on nobody can spawn, the context's own tasks included: a worker that empties a queue
+//! by spawning must be done with that before the close begins. Stop the intake, let the workers run dry, await
+//! them, then close; or do the rest of the work inside the worker's own future, which has the grace period.
+//!
+//! # Time limits
+//!
+//! [`close_within`](crate::Context::close_within) limits the waiting, not the close. With a limit below the
+//! grace period nothing has been aborted when it comes: choose a limit above the grace period and the hook time
+//! limits if it is to be the exception. `on_close` hooks wait for the `on_closing` hooks, so two that hang one
+//! after the other take two limits.
+//!
 //! # From inside
 //!
 //! A task that awaited the close of its own context would wait for itself. `close` notices that it is

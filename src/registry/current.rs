@@ -25,7 +25,8 @@ impl Registry {
 
     /// Runs a future with this registry as the [current](Self::current) one.
     ///
-    /// It does not reach into what the future spawns with bare `tokio::spawn`.
+    /// It waits for the future and for nothing that it spawns, and does not reach into what that spawns
+    /// with bare `tokio::spawn`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
