@@ -47,7 +47,7 @@ impl Context {
     /// cancelled.cancel();
     /// let report = ctx.close().await;
     /// assert_eq!((report.hooks().ran, report.hooks().failed), (1, 1));
-    /// assert!(report.failures()[0].ends_with("disk full"));
+    /// assert!(report.failures()[0].ends_with("disk full [ctx]"));
     /// # }
     /// ```
     ///
