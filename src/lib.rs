@@ -69,9 +69,9 @@ pub use id::ResourceId;
 pub use registry::free::{context, live, register, spawn, track};
 pub use registry::handle::Registry;
 
-pub use table::entry::Registration;
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;
+pub use table::registration::Registration;
 pub use table::resource::Resource;
 
 pub use task::builder::TaskBuilder;

@@ -3,8 +3,8 @@
 use crate::{
     id::ResourceId,
     table::{
-        entry::Registration,
         record::Record,
+        registration::Registration,
         store::{Facts, Table},
     },
 };

@@ -114,6 +114,36 @@ impl<'a> ContextBuilder<'a> {
     }
 }
 
+impl Context {
+    /// Opens a child context.
+    ///
+    /// It lives as long as somebody holds a handle to it: the parent closes it, but does not hold it
+    /// open. If this context is closing or closed, the child is closed from the start; see
+    /// [`try_child`](Self::try_child).
+    #[must_use = "a child closes when its last handle is dropped"]
+    #[track_caller]
+    pub fn child(&self, name: impl Into<Name>) -> Context {
+        self.open(name).start()
+    }
+
+    /// Opens a child context, unless this one is closing or closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if it is.
+    #[track_caller]
+    pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, Closed<()>> {
+        self.open(name).try_start()
+    }
+
+    /// Opens a child context with settings of its own; unset ones are inherited.
+    #[must_use = "a builder opens nothing until `start`"]
+    #[track_caller]
+    pub fn open(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
+        ContextBuilder::new(self.core(), name.into(), Location::caller())
+    }
+}
+
 impl fmt::Debug for ContextBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ContextBuilder")

@@ -2,22 +2,18 @@
 
 use crate::{
     context::{
-        builder::ContextBuilder,
         close,
         core::{Core, Node},
         current, driver,
         reason::CloseReason,
         report::{CloseReport, CloseStatus},
         stragglers::StillClosing,
-        weak::WeakContext,
     },
-    error::Closed,
     id::ResourceId,
-    name::Name,
     table::{live::Live, record::State, resource},
 };
 use futures::future::{Either, select};
-use std::{fmt, panic::Location, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -81,25 +77,6 @@ impl Context {
         &self.core.node
     }
 
-    /// The context whose task, blocking closure or hook is running this code, if any.
-    ///
-    /// Also inside futures that were [`wrap`](Self::wrap)ped and spawned elsewhere. Weak, because a
-    /// task must not hold its own context open by accident.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{Context, Registry};
-    /// let ctx = Registry::new().context("ctx");
-    /// let name = ctx.spawn(async { Context::current().unwrap().name().to_owned() }).await.unwrap();
-    /// assert_eq!(name, "ctx");
-    /// assert!(Context::current().is_none());
-    /// # }
-    /// ```
-    pub fn current() -> Option<WeakContext> {
-        current::with_node(|node| (!node.is_root()).then(|| WeakContext::new(Arc::clone(node))))
-            .flatten()
-    }
-
     /// The id of the context.
     pub fn id(&self) -> ResourceId {
         self.node().meta.id
@@ -120,29 +97,6 @@ impl Context {
         self.node().gate.state()
     }
 
-    /// The context this one is a child of.
-    pub fn parent(&self) -> Option<WeakContext> {
-        let parent = self.node().parent.as_ref()?;
-        (!parent.is_root()).then(|| WeakContext::new(Arc::clone(parent)))
-    }
-
-    /// The children that have not closed yet, oldest first.
-    pub fn children(&self) -> Vec<WeakContext> {
-        let mut children: Vec<_> = self
-            .core
-            .children()
-            .iter()
-            .map(|core| Arc::clone(&core.node))
-            .collect();
-        children.sort_by_key(|node| node.meta.order());
-        children.into_iter().map(WeakContext::new).collect()
-    }
-
-    /// A handle that does not keep the context open.
-    pub fn downgrade(&self) -> WeakContext {
-        WeakContext::new(Arc::clone(self.node()))
-    }
-
     /// Lists this context and everything below it; what [`Registry::live`](crate::Registry::live) is
     /// to the registry. Scans the whole registry in bounded steps.
     ///
@@ -151,34 +105,6 @@ impl Context {
     /// Nothing is lost when it is dropped.
     pub async fn live(&self) -> Live {
         self.node().table.live().await.under(self.id())
-    }
-
-    /// Opens a child context.
-    ///
-    /// It lives as long as somebody holds a handle to it: the parent closes it, but does not hold it
-    /// open. If this context is closing or closed, the child is closed from the start; see
-    /// [`try_child`](Self::try_child).
-    #[must_use = "a child closes when its last handle is dropped"]
-    #[track_caller]
-    pub fn child(&self, name: impl Into<Name>) -> Context {
-        self.open(name).start()
-    }
-
-    /// Opens a child context, unless this one is closing or closed.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`] if it is.
-    #[track_caller]
-    pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, Closed<()>> {
-        self.open(name).try_start()
-    }
-
-    /// Opens a child context with settings of its own; unset ones are inherited.
-    #[must_use = "a builder opens nothing until `start`"]
-    #[track_caller]
-    pub fn open(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
-        ContextBuilder::new(&self.core, name.into(), Location::caller())
     }
 
     /// The token that is cancelled when the context closes, and with it the tokens of all its

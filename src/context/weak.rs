@@ -111,6 +111,50 @@ impl WeakContext {
     }
 }
 
+impl Context {
+    /// The context whose task, blocking closure or hook is running this code, if any.
+    ///
+    /// Also inside futures that were [`wrap`](Self::wrap)ped and spawned elsewhere. Weak, because a
+    /// task must not hold its own context open by accident.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Context, Registry};
+    /// let ctx = Registry::new().context("ctx");
+    /// let name = ctx.spawn(async { Context::current().unwrap().name().to_owned() }).await.unwrap();
+    /// assert_eq!(name, "ctx");
+    /// assert!(Context::current().is_none());
+    /// # }
+    /// ```
+    pub fn current() -> Option<WeakContext> {
+        current::with_node(|node| (!node.is_root()).then(|| WeakContext::new(Arc::clone(node))))
+            .flatten()
+    }
+
+    /// The context this one is a child of.
+    pub fn parent(&self) -> Option<WeakContext> {
+        let parent = self.node().parent.as_ref()?;
+        (!parent.is_root()).then(|| WeakContext::new(Arc::clone(parent)))
+    }
+
+    /// The children that have not closed yet, oldest first.
+    pub fn children(&self) -> Vec<WeakContext> {
+        let mut children: Vec<_> = self
+            .core()
+            .children()
+            .iter()
+            .map(|core| Arc::clone(&core.node))
+            .collect();
+        children.sort_by_key(|node| node.meta.order());
+        children.into_iter().map(WeakContext::new).collect()
+    }
+
+    /// A handle that does not keep the context open.
+    pub fn downgrade(&self) -> WeakContext {
+        WeakContext::new(Arc::clone(self.node()))
+    }
+}
+
 impl fmt::Debug for WeakContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WeakContext")

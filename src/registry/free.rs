@@ -5,7 +5,7 @@ use crate::{
     id::ResourceId,
     name::Name,
     registry::handle::Registry,
-    table::{entry::Registration, live::Live},
+    table::{live::Live, registration::Registration},
     task::{builder::TaskBuilder, handle::Task},
 };
 use std::sync::Arc;

@@ -14,9 +14,9 @@ use crate::{
     id::ResourceId,
     name::Name,
     table::{
-        entry::Registration,
         live::Live,
         record::Record,
+        registration::Registration,
         store::{Facts, Table},
     },
     tracked::Tracked,

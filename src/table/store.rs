@@ -6,7 +6,7 @@ use crate::{
     name::Name,
     sync::{AtomicUsize, Ordering::Relaxed},
     table::{
-        entry::{ArcEntry, Entry, Registration},
+        entry::{ArcEntry, Entry},
         live::Live,
         record::{Class, Meta, Record},
         resource::Resource,
@@ -71,34 +71,22 @@ impl Table {
         record
     }
 
-    /// Lists a resource for as long as the returned registration lives.
-    pub(crate) fn register(
-        self: &Arc<Self>,
+    /// Lists a record with the handles of a value, which `make` makes of that record.
+    pub(crate) fn insert_arc<T: Send + Sync + 'static>(
+        &self,
         facts: Facts,
         parent: Option<Arc<dyn Record>>,
-    ) -> Registration {
-        let record = self.insert(facts, |meta| Arc::new(Entry { meta, parent }));
-        Registration::new(record, self)
-    }
-
-    /// Lists a resource with the handles of `value`, which is made once the registration exists.
-    pub(crate) fn register_arc<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        facts: Facts,
-        parent: Option<Arc<dyn Record>>,
-        make: impl FnOnce(Registration) -> T,
+        make: impl FnOnce(Arc<dyn Record>) -> T,
     ) -> Arc<T> {
         self.sweep(SWEPT);
         let reserved = self.records.reserve();
         let meta = facts.meta(self.number, &reserved);
         Arc::new_cyclic(|value: &Weak<T>| {
             let entry = Entry { meta, parent };
-            let record: Arc<dyn Record> = Arc::new(ArcEntry {
-                entry,
-                value: value.clone(),
-            });
+            let value = value.clone();
+            let record: Arc<dyn Record> = Arc::new(ArcEntry { entry, value });
             reserved.commit(Arc::downgrade(&record));
-            make(Registration::new(record, self))
+            make(record)
         })
     }
 
