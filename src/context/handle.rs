@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// A context stays open as long as somebody holds a strong handle to it: this type. Clones are cheap.
 /// Neither tasks nor the registry nor the parent hold one (I3), so a task that needs its context takes
-/// a [`WeakContext`], by [`downgrade`](Self::downgrade) or [`Context::current`].
+/// a [`WeakContext`](crate::WeakContext), by [`downgrade`](Self::downgrade) or [`Context::current`].
 ///
 /// Dropping the last handle of an open context begins a close in the background, with the reason
 /// [`Dropped`](CloseReason::Dropped) and a warning event (I11). Nothing blocks or panics in that drop.
