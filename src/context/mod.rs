@@ -1,9 +1,9 @@
 //! Contexts: scopes that own tasks, hooks, values and child contexts, and close for certain.
 //!
-//! A [`core`](self::core) is what a context is made of. [`gate`] decides who comes in and when
+//! A `core` is what a context is made of. [`gate`] decides who comes in and when
 //! everybody has left; [`handles`] counts who holds it; [`sets`] holds the tasks; a [`stack`] holds the
 //! hooks ([`callback`]) and owned values; [`tally`] counts what became of the tasks. [`tree`] opens
-//! contexts. [`close`](self::close) begins and ends a close, [`ladder`] is what lies between,
+//! contexts. `close` begins and ends a close, [`ladder`] is what lies between,
 //! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way.
 //! [`current`] knows whose code is running. The rest is what users hold: [`handle`], [`weak`],
 //! [`builder`], [`hook`], [`owned`].

@@ -3,7 +3,7 @@
 use crate::table::record::{Class, Meta, Record, State};
 use std::sync::{Arc, Weak};
 
-/// The record of a [`Registration`]: the facts and nothing else.
+/// The record of a registration: the facts and nothing else.
 pub(crate) struct Entry {
     pub(crate) meta: Meta,
     pub(crate) parent: Option<Arc<dyn Record>>,
