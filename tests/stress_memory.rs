@@ -434,44 +434,51 @@ fn the_table_gives_its_memory_back_whoever_drops_the_last_entry() {
     }
 }
 
-/// The last entries go at the same moment, on several threads.
+/// The last two entries go at the same moment, on two threads, from different ends of a block.
 #[test]
 #[ignore = "stress: measures memory, run by .ci/run"]
 fn the_table_gives_its_memory_back_when_the_last_entries_go_at_once() {
-    const THREADS: usize = 4;
-    const ENTRIES: usize = 150;
-    const ROUNDS: usize = 50_000;
+    const ENTRIES: usize = 190;
+    const ROUNDS: usize = 10_000;
     let _alone = alone();
     let registry = Registry::new();
-    let (begin, end) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
-    let last: [Mutex<Option<Registration>>; THREADS] = Default::default();
+    let (begun, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let other: Mutex<Option<Registration>> = Mutex::default();
     let mut after = Vec::with_capacity(ROUNDS);
-    thread::scope(|scope| {
-        for place in &last {
-            let (begin, end) = (&begin, &end);
-            scope.spawn(move || {
-                for _ in 0..=ROUNDS {
-                    begin.wait();
-                    let last = place.lock().map(|mut place| place.take());
-                    drop(last);
-                    end.wait();
-                }
-            });
+    let wait_for = |round: usize, count: &AtomicUsize| {
+        while count.load(SeqCst) < round {
+            std::hint::spin_loop();
         }
-        for round in 0..=ROUNDS {
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 1..=ROUNDS {
+                let mut mine = None;
+                while mine.is_none() {
+                    mine = other.lock().expect("nobody panics").take();
+                }
+                wait_for(round, &begun);
+                drop(mine);
+                ended.store(round, SeqCst);
+            }
+        });
+        for round in 1..=ROUNDS {
             let mut entries: Vec<_> = (0..ENTRIES)
                 .map(|_| registry.register("entry", "stress"))
                 .collect();
-            for place in &last {
-                *place.lock().expect("nobody panics") = entries.pop();
-            }
+            let (mine, others) = (entries.pop(), entries.swap_remove(ENTRIES / 2));
             drop(entries);
-            begin.wait();
-            end.wait();
-            // The first round makes what arc-swap keeps for threads to come.
-            if round > 0 {
-                after.push(held());
+            *other.lock().expect("nobody panics") = Some(others);
+            while other.lock().expect("nobody panics").is_some() {
+                std::hint::spin_loop();
             }
+            begun.store(round, SeqCst);
+            for _ in 0..round % 64 {
+                std::hint::spin_loop();
+            }
+            drop(mine);
+            wait_for(round, &ended);
+            after.push(held());
         }
     });
     assert_eq!(registry.count(), 0);

@@ -131,9 +131,18 @@ impl Node {
         false
     }
 
+    /// How far along it is. Without handles it is not open any more, though whoever dropped the last
+    /// one may need another moment to close the gate.
+    pub(crate) fn state(&self) -> State {
+        match self.gate.state() {
+            State::Open if self.handles.count() == 0 && !self.is_root() => State::Closing,
+            state => state,
+        }
+    }
+
     /// Whether the close has begun: what `is_cancelled` tells, without the token's mutex.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.gate.state() != State::Open
+        self.state() != State::Open
     }
 }
 
@@ -157,7 +166,7 @@ impl Record for Node {
     }
 
     fn state(&self) -> State {
-        self.gate.state()
+        Node::state(self)
     }
 
     fn parent(&self) -> Option<&dyn Record> {

@@ -57,12 +57,12 @@ impl WeakContext {
         resource::path(&*self.node)
     }
 
-    /// `Open`, `Closing` or `Closed`. One atomic load.
+    /// `Open`, `Closing` or `Closed`. Two atomic loads.
     pub fn state(&self) -> State {
-        self.node.gate.state()
+        self.node.state()
     }
 
-    /// Whether the close has begun. One atomic load, no lock.
+    /// Whether the close has begun. Two atomic loads, no lock.
     pub fn is_cancelled(&self) -> bool {
         self.node.is_cancelled()
     }

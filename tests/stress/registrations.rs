@@ -7,7 +7,7 @@ use std::{
     sync::{
         Barrier, Mutex,
         atomic::{
-            AtomicBool, AtomicU32,
+            AtomicBool, AtomicU32, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -69,6 +69,7 @@ fn listings_are_right_while_64_threads_register_and_drop() {
         let ids = Mutex::new(HashSet::new());
         let begin = Barrier::new(THREADS);
         let (is_over, scans) = (AtomicBool::new(false), AtomicU32::new(0));
+        let most = AtomicUsize::new(0);
         thread::scope(|scope| {
             let writers: Vec<_> = (0..THREADS)
                 .map(|thread| {
@@ -98,6 +99,7 @@ fn listings_are_right_while_64_threads_register_and_drop() {
                     };
                     let after: Vec<Seen> = marks.iter().map(Marks::seen).collect();
                     check(&live, &before, &after);
+                    most.fetch_max(live.len(), Relaxed);
                 }
             });
             let ends: Vec<_> = writers
@@ -109,7 +111,12 @@ fn listings_are_right_while_64_threads_register_and_drop() {
         });
         let scans = scans.into_inner();
         assert!(scans >= 10, "only {scans} scans while it was going on");
-        println!("{} registrations, {scans} scans", THREADS * each as usize);
+        let most = most.into_inner();
+        println!(
+            "{} registrations, {scans} scans of up to {most}",
+            THREADS * each as usize
+        );
+        assert!(most > 2_000, "they came one after the other");
         assert_eq!(registry.count(), 0);
         assert!(registry.live_now().is_empty());
     });
@@ -138,6 +145,10 @@ fn register(
             anchors.push(entry);
         } else {
             held.push_back((number, entry));
+        }
+        // So that all threads are under way at once, on however few cores.
+        if dice.once_in(20) {
+            thread::yield_now();
         }
         let keep = dice.below(WINDOW);
         while held.len() > keep {

@@ -71,6 +71,8 @@ struct Round {
     accepted: Mutex<Vec<Arc<Fate>>>,
     refused: AtomicUsize,
     children: AtomicUsize,
+    /// Handles that outlive the close: nobody but the parent closes these.
+    held: Mutex<Vec<Context>>,
 }
 
 impl Round {
@@ -81,6 +83,7 @@ impl Round {
             accepted: Mutex::default(),
             refused: AtomicUsize::new(0),
             children: AtomicUsize::new(0),
+            held: Mutex::default(),
         }
     }
 
@@ -94,6 +97,9 @@ impl Round {
                 None => &self.ctx,
                 Some(Ok(child)) => {
                     self.children.fetch_add(1, SeqCst);
+                    if dice.once_in(2) {
+                        lock(&self.held).push(child.clone());
+                    }
                     child
                 }
                 Some(Err(_)) => break,
