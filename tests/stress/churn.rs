@@ -46,7 +46,7 @@ fn listings_are_right_while_tasks_come_and_go() {
         }
     }));
     within(Duration::from_secs(300), |notes| {
-        let time = short_or_full(Duration::from_secs(2), Duration::from_secs(30));
+        let time = short_or_full(Duration::from_secs(1), Duration::from_secs(30));
         for (what, runtime) in [
             ("current_thread", current_thread()),
             ("2 workers", multi_thread(2)),

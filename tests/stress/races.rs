@@ -216,7 +216,7 @@ impl Scene {
 fn a_context_closes_once_whoever_closes_drops_or_upgrades_it() {
     let limit = Duration::from_secs(short_or_full(120, 900));
     within(limit, |notes| {
-        let rounds = short_or_full(4_000, 60_000);
+        let rounds = short_or_full(3_000, 60_000);
         let dice = Dice::new();
         let elsewhere = multi_thread(1);
         let mut stage = Stage::new();
@@ -307,7 +307,7 @@ fn open(
 fn a_close_moves_to_the_runtime_of_whoever_awaits_it() {
     let limit = Duration::from_secs(short_or_full(120, 900));
     within(limit, |notes| {
-        let rounds = short_or_full(5_000, 100_000);
+        let rounds = short_or_full(2_000, 100_000);
         let dice = Dice::new();
         let elsewhere = multi_thread(1);
         for number in 0..rounds {
