@@ -6,12 +6,12 @@
 
 #[cfg(headcount_loom)]
 pub(crate) use loom::sync::{
-    Mutex, MutexGuard, RwLock,
+    Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 #[cfg(not(headcount_loom))]
 pub(crate) use std::sync::{
-    Mutex, MutexGuard, RwLock,
+    Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -23,42 +23,83 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A place for one value whose exclusive and shared phases are decided by a state word elsewhere.
-///
-/// It is only ever entered by `try_` operations, so nobody waits here; that they succeed is the
-/// promise of the state word, checked by the loom models of the slot table.
-#[derive(Debug)]
-pub(crate) struct TryCell<T>(RwLock<Option<T>>);
+#[cfg(headcount_loom)]
+pub(crate) use loom::cell::UnsafeCell;
 
-impl<T> TryCell<T> {
-    pub(crate) fn empty() -> Self {
-        Self(RwLock::new(None))
+/// A cell entered through raw pointers, as loom's is, which checks that nobody else is in it.
+#[cfg(not(headcount_loom))]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(headcount_loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
     }
 
-    /// Fills the cell. The caller has it for itself.
-    pub(crate) fn put(&self, value: T) {
-        match self.0.try_write() {
-            Ok(mut place) => *place = Some(value),
-            Err(_) => unreachable!("a slot was entered while its owner filled it"),
-        }
+    #[inline]
+    pub(crate) fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
+        look(self.0.get())
     }
 
-    /// Empties the cell. The caller has it for itself.
-    pub(crate) fn take(&self) -> Option<T> {
-        match self.0.try_write() {
-            Ok(mut place) => place.take(),
-            Err(_) => unreachable!("a slot was entered while its owner emptied it"),
-        }
-    }
-
-    /// Reads the cell. The caller is counted as a reader by the state word.
-    pub(crate) fn read<R>(&self, read: impl FnOnce(&T) -> R) -> Option<R> {
-        match self.0.try_read() {
-            Ok(place) => place.as_ref().map(read),
-            Err(_) => unreachable!("a slot was filled or emptied while it was read"),
-        }
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
+        change(self.0.get())
     }
 }
+
+/// Stands between a `SeqCst` write and a `SeqCst` read of another place. They are in order by
+/// themselves, so nothing has to be done; loom takes `SeqCst` operations for `AcqRel`, and needs it said.
+#[inline]
+pub(crate) fn order() {
+    #[cfg(headcount_loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// Room for one box, taken and put by swapping: nobody ever waits.
+#[cfg(not(headcount_loom))]
+pub(crate) struct Home<T>(crossbeam_utils::atomic::AtomicCell<Option<Box<T>>>);
+
+#[cfg(not(headcount_loom))]
+impl<T> Home<T> {
+    pub(crate) fn empty() -> Self {
+        Self(crossbeam_utils::atomic::AtomicCell::new(None))
+    }
+
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Box<T>> {
+        self.0.take()
+    }
+
+    /// Puts a box in; returns the one that was there.
+    #[inline]
+    pub(crate) fn put(&self, value: Box<T>) -> Option<Box<T>> {
+        self.0.swap(Some(value))
+    }
+}
+
+#[cfg(headcount_loom)]
+pub(crate) struct Home<T>(Mutex<Option<Box<T>>>);
+
+#[cfg(headcount_loom)]
+impl<T> Home<T> {
+    pub(crate) fn empty() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    pub(crate) fn take(&self) -> Option<Box<T>> {
+        lock(&self.0).take()
+    }
+
+    pub(crate) fn put(&self, value: Box<T>) -> Option<Box<T>> {
+        lock(&self.0).replace(value)
+    }
+}
+
+/// A short-lived borrow of a [`Snapshot`]; touches no reference count.
+#[cfg(not(headcount_loom))]
+pub(crate) type Loaded<T> = arc_swap::Guard<Arc<T>>;
+#[cfg(headcount_loom)]
+pub(crate) type Loaded<T> = Box<Arc<T>>;
 
 /// An `Arc` that is read wait-free and replaced as a whole.
 #[cfg(not(headcount_loom))]
@@ -71,8 +112,7 @@ impl<T> Snapshot<T> {
         Self(arc_swap::ArcSwap::from_pointee(value))
     }
 
-    /// A short-lived borrow: 12 ns, no reference count touched.
-    pub(crate) fn load(&self) -> impl std::ops::Deref<Target = Arc<T>> + use<T> {
+    pub(crate) fn load(&self) -> Loaded<T> {
         self.0.load()
     }
 
@@ -103,7 +143,7 @@ impl<T> Snapshot<T> {
         Self(Mutex::new(Arc::new(value)))
     }
 
-    pub(crate) fn load(&self) -> impl std::ops::Deref<Target = Arc<T>> + use<T> {
+    pub(crate) fn load(&self) -> Loaded<T> {
         Box::new(Arc::clone(&lock(&self.0)))
     }
 

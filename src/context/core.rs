@@ -48,6 +48,7 @@ pub(crate) struct Node {
     pub(crate) handles: Handles,
     pub(crate) token: CancellationToken,
     pub(crate) tally: Tally,
+    pub(crate) sets: Arc<TaskSets>,
     pub(crate) close_on_panic: bool,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,
@@ -67,7 +68,6 @@ pub(crate) struct Core {
     /// The runtime the context was opened on, or the first one it saw.
     pub(crate) runtime: OnceLock<Handle>,
     pub(crate) limits: Limits,
-    pub(crate) sets: Arc<TaskSets>,
     /// Open and closing children. They hold themselves, as long as they have handles or close.
     pub(crate) children: Mutex<BTreeMap<ResourceId, Weak<Core>>>,
     /// Hooks that start when the close begins.

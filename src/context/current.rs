@@ -5,6 +5,7 @@
 
 use crate::{context::core::Node, table::record::Record};
 use std::{
+    any::Any,
     cell::RefCell,
     pin::Pin,
     sync::Arc,
@@ -25,6 +26,21 @@ pub(crate) enum Scope {
 /// A task, as its own code sees it.
 pub(crate) trait InTask: Record {
     fn node(&self) -> &Arc<Node>;
+    /// It is polled, or its closure runs.
+    fn start(&self);
+    /// How it is to be settled when it ends.
+    fn terms(&self) -> Terms;
+    /// The place for its output, if that lies with the task.
+    fn output(&self) -> Option<&dyn Any>;
+}
+
+/// What has to be done when a task ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// A shell of it stays in the context's task sets.
+    pub(crate) is_pooled: bool,
+    /// It may be the latest of its name.
+    pub(crate) supersedes: bool,
 }
 
 impl Scope {

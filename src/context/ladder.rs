@@ -28,7 +28,7 @@ const REMIND: Duration = Duration::from_secs(1);
 /// dropped anywhere and begun again; a hook that was under way then is noted as interrupted.
 pub(crate) async fn climb(core: &Arc<Core>) {
     drain(core).await;
-    core.sets.drain().await;
+    core.node.sets.drain().await;
     while let Some(hook) = core.on_close.pop_or_seal() {
         Watched::new(core, hook).await;
     }
@@ -82,7 +82,7 @@ async fn drain(core: &Arc<Core>) {
 /// kill token. Blocking closures that have started run on.
 pub(crate) fn abort(core: &Core) {
     core.node.gate.abort();
-    core.sets.abort_all();
+    core.node.sets.abort_all();
     core.kill().cancel();
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn root() -> Arc<Core> {
             handles: Handles::none(),
             token: CancellationToken::new(),
             tally: Tally::new(),
+            sets: Arc::new(TaskSets::new()),
             close_on_panic: false,
             report: OnceLock::new(),
             changed: Notify::new(),
@@ -104,6 +105,7 @@ fn build(parent: &Arc<Core>, spec: Spec) -> Arc<Core> {
                 handles: Handles::one(),
                 token: parent.node.token.child_token(),
                 tally: Tally::new(),
+                sets: Arc::new(TaskSets::new()),
                 close_on_panic: spec.close_on_panic,
                 report: OnceLock::new(),
                 changed: Notify::new(),
@@ -160,7 +162,6 @@ impl Core {
             root,
             runtime: OnceLock::new(),
             limits,
-            sets: Arc::new(TaskSets::new()),
             children: Mutex::new(BTreeMap::new()),
             on_closing: Stack::new(),
             on_close: Stack::new(),
@@ -180,7 +181,7 @@ impl Core {
 /// with it.
 impl Drop for Core {
     fn drop(&mut self) {
-        self.sets.abort_all();
+        self.node.sets.end();
         if self.node.is_root() {
             // Tracked `Arc`s know the context they belong to, and with it this table: let them go.
             self.node.table.clear();

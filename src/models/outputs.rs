@@ -39,7 +39,7 @@ fn a_result_is_claimed_or_dropped_exactly_once() {
             Poll::Ready(result) => result.is_some(),
             Poll::Pending => false,
         };
-        output.abandon();
+        output.abandon(true);
         let dropped_by_task = task.join().unwrap();
         assert_eq!(drops.load(SeqCst), 1);
         saw.saw((claimed, dropped_by_task == 1));

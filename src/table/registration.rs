@@ -8,10 +8,7 @@ use crate::{
         store::{Facts, Table},
     },
 };
-use std::{
-    fmt,
-    sync::{Arc, Weak},
-};
+use std::{fmt, sync::Arc};
 
 impl Table {
     /// Lists a resource for as long as the returned registration lives.
@@ -40,7 +37,7 @@ impl Table {
 /// Keeps an entry in its registry for as long as it lives; dropping it removes the entry.
 ///
 /// Put one into a struct, and the registry lists the struct for exactly as long as it exists.
-/// The registry is held weakly: a registration that outlives it does nothing when dropped.
+/// A registration may outlive its registry; it then keeps the memory of the list, and nothing else.
 ///
 /// ```
 /// use headcount::{Registration, Registry};
@@ -62,14 +59,14 @@ impl Table {
 #[must_use = "dropping a registration removes its entry at once"]
 pub struct Registration {
     record: Arc<dyn Record>,
-    table: Weak<Table>,
+    table: Arc<Table>,
 }
 
 impl Registration {
     pub(crate) fn new(record: Arc<dyn Record>, table: &Arc<Table>) -> Self {
         Self {
             record,
-            table: Arc::downgrade(table),
+            table: Arc::clone(table),
         }
     }
 
@@ -91,9 +88,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some(table) = self.table.upgrade() {
-            table.remove(self.record.meta().id);
-        }
+        self.table.remove(self.record.meta().id);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The lock-free table: reserve, commit, remove and scan, without waiting for anybody.
 //!
-//! A [`Directory`] lists blocks of doubling size, each with its [`Slot`]s and their [`FreeLists`]. It is
+//! A [`Directory`] lists blocks of doubling size, each with its slots and their free lists. It is
 //! replaced as a whole through a [`Snapshot`] when the table grows or shrinks. Slots never move, so a
 //! scan of an old directory sees every entry that was live when the directory was read, and was not
 //! removed since. A block that leaves the directory stays allocated as long as somebody holds a
@@ -11,23 +11,17 @@
 
 use crate::{
     sync::{
-        AtomicU32,
+        AtomicU32, Loaded,
         Ordering::{AcqRel, Acquire, Relaxed},
         Snapshot,
     },
     table::{
-        free::{FreeLists, Line},
-        slot::{Removal, Slot},
+        block::{Block, FIRST, Freed, base},
+        free::Line,
         stripe,
     },
 };
 use std::sync::Arc;
-
-/// Slots in the first block; each further block has twice as many as the one before it.
-#[cfg(not(headcount_loom))]
-const FIRST: usize = 64;
-#[cfg(headcount_loom)]
-const FIRST: usize = 1;
 
 /// Where an entry lives, and which tenant of that place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,15 +44,6 @@ pub(crate) struct Slots<T> {
 #[derive(Debug)]
 pub(crate) struct Directory<T> {
     blocks: Vec<Arc<Block<T>>>,
-}
-
-#[derive(Debug)]
-struct Block<T> {
-    number: usize,
-    slots: Box<[Slot<T>]>,
-    free: FreeLists,
-    /// Slots that ran out of generations and are never used again.
-    spent: AtomicU32,
 }
 
 impl<T> Slots<T> {
@@ -92,24 +77,20 @@ impl<T> Slots<T> {
         loop {
             let directory = self.directory.load();
             if let Some((block, at)) = self.find_free(&directory, stripe) {
-                let block = Some(Arc::clone(block));
                 return Reserved {
                     slots: self,
                     stripe,
                     block,
                     at,
+                    directory: Some(directory),
                 };
             }
             self.grow(directory.blocks.len());
         }
     }
 
-    /// A free slot, from the hinted block on; failing that, from the start.
-    fn find_free<'a>(
-        &self,
-        directory: &'a Directory<T>,
-        stripe: usize,
-    ) -> Option<(&'a Arc<Block<T>>, usize)> {
+    /// A free slot, as block and place, from the hinted block on; failing that, from the start.
+    fn find_free(&self, directory: &Directory<T>, stripe: usize) -> Option<(usize, usize)> {
         let hint = &self.hints[stripe].0;
         let start = hint.load(Relaxed) as usize;
         let (before, from) = directory.blocks.split_at(start.min(directory.blocks.len()));
@@ -118,7 +99,7 @@ impl<T> Slots<T> {
                 if block.number != start {
                     hint.store(narrow(block.number), Relaxed);
                 }
-                return Some((block, at));
+                return Some((block.number, at));
             }
         }
         None
@@ -152,37 +133,23 @@ impl<T> Slots<T> {
         let Some((block, at)) = directory.place(key.index) else {
             return false;
         };
-        match block.slots[at].remove(key.generation) {
-            Removal::Nobody => false,
-            Removal::Ours => {
-                self.empty(block, at, stripe);
-                true
-            }
-            Removal::Readers => true,
+        let (was_there, freed) = block.remove(at, key.generation);
+        if let Some(freed) = freed {
+            self.freed(block.number, stripe, freed);
         }
+        was_there
     }
 
-    /// Empties and frees a slot that is ours to empty, and drops its value last of all.
-    fn empty(&self, block: &Arc<Block<T>>, at: usize, stripe: usize) {
-        let (value, is_free) = block.slots[at].empty();
-        if is_free {
-            self.give_back(block, at, stripe);
-        } else {
-            block.spent.fetch_add(1, Relaxed);
-        }
-        drop(value);
-    }
-
-    /// Puts a place back on its free list. If that makes much free, the table may shrink.
-    fn give_back(&self, block: &Arc<Block<T>>, at: usize, stripe: usize) {
-        let much_is_free = block.free.push(at);
+    /// A place is free again. If that makes much free, the table may shrink. The value is dropped last.
+    fn freed(&self, block: usize, stripe: usize, freed: Freed<T>) {
         let hint = &self.hints[stripe].0;
-        if narrow(block.number) < hint.load(Relaxed) {
-            hint.store(narrow(block.number), Relaxed);
+        if narrow(block) < hint.load(Relaxed) {
+            hint.store(narrow(block), Relaxed);
         }
-        if much_is_free {
+        if freed.much_is_free {
             self.shrink();
         }
+        drop(freed);
     }
 
     /// Gives the last blocks back as long as they are wholly free and the rest is at least half free,
@@ -196,7 +163,7 @@ impl<T> Slots<T> {
             if rest.is_empty() || !last.is_free() {
                 return;
             }
-            let kept: usize = rest.iter().map(|block| block.slots.len()).sum();
+            let kept: usize = rest.iter().map(|block| block.rows.len()).sum();
             let free: usize = rest.iter().map(|block| block.free.len()).sum();
             // Unless the block was in use all the while, somebody gave a place back meanwhile, whom the
             // attempt kept from seeing that it was the last: so look again.
@@ -214,9 +181,8 @@ impl<T> Slots<T> {
             .map(|stripe| last.free.take(stripe))
             .collect();
         let count: usize = taken.iter().map(|&chain| last.free.chain_len(chain)).sum();
-        if count == last.slots.len() {
-            let next = last.slots.iter().map(Slot::generation).max();
-            self.floor.fetch_max(next.unwrap_or(0), AcqRel);
+        if count == last.rows.len() {
+            self.floor.fetch_max(last.rows.oldest(), AcqRel);
             let removed = self.directory.update(|directory| {
                 let (end, rest) = directory.blocks.split_last()?;
                 Arc::ptr_eq(end, last).then(|| Directory {
@@ -237,16 +203,7 @@ impl<T> Slots<T> {
     /// block.
     pub(crate) fn len(&self) -> usize {
         let directory = self.directory.load();
-        directory
-            .blocks
-            .iter()
-            .map(|block| {
-                block
-                    .slots
-                    .len()
-                    .saturating_sub(block.free.len() + block.spent())
-            })
-            .sum()
+        directory.blocks.iter().map(|block| block.len()).sum()
     }
 
     /// The blocks of this moment, to be scanned in as many steps as the caller likes.
@@ -262,17 +219,21 @@ impl<T> Slots<T> {
         steps: usize,
         mut visit: impl FnMut(Key, &T),
     ) -> Option<usize> {
-        for index in (cursor..cursor + steps).map(narrow) {
-            let (block, at) = directory.place(index)?;
-            if let Some(reader) = Reader::enter(self, block, at) {
-                let key = Key {
-                    index,
-                    generation: reader.generation,
-                };
-                block.slots[at].read(|value| visit(key, value));
-            }
+        let (mut cursor, end) = (cursor, cursor + steps);
+        while cursor < end {
+            let (block, at) = directory.place(narrow(cursor))?;
+            let most = (block.rows.len() - at).min(end - cursor);
+            let first = base(block.number);
+            let look = |at, generation, value: &T| {
+                let index = narrow(first + at);
+                visit(Key { index, generation }, value);
+            };
+            block.rows.read(at..at + most, look, |emptied| {
+                self.freed(block.number, self.own_stripe(), block.take_back(emptied));
+            });
+            cursor += most;
         }
-        Some(cursor + steps)
+        Some(cursor)
     }
 }
 
@@ -285,11 +246,6 @@ impl<T> Directory<T> {
     }
 }
 
-/// Index of the first slot of a block.
-fn base(number: usize) -> usize {
-    FIRST * ((1 << number) - 1)
-}
-
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a table of 2^32 slots does not fit into memory"
@@ -298,55 +254,39 @@ fn narrow(index: usize) -> u32 {
     index as u32
 }
 
-impl<T> Block<T> {
-    fn new(number: usize, stripes: usize, generation: u32) -> Self {
-        let size = FIRST << number;
-        Self {
-            number,
-            slots: (0..size).map(|_| Slot::new(generation)).collect(),
-            free: FreeLists::full(size, stripes),
-            spent: AtomicU32::new(0),
-        }
-    }
-
-    fn spent(&self) -> usize {
-        self.spent.load(Relaxed) as usize
-    }
-
-    fn is_free(&self) -> bool {
-        self.free.len() == self.slots.len()
-    }
-}
-
 /// A slot taken but not yet listed (reserve, then commit). Dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct Reserved<'a, T> {
     slots: &'a Slots<T>,
     stripe: usize,
-    /// `None` once committed.
-    block: Option<Arc<Block<T>>>,
+    block: usize,
     at: usize,
+    /// `None` once committed.
+    directory: Option<Loaded<Directory<T>>>,
 }
 
 impl<T> Reserved<'_, T> {
     /// The key that the entry will have.
     pub(crate) fn key(&self) -> Key {
-        let block = self
-            .block
-            .as_ref()
-            .expect("a reservation has its block until it is committed");
-        let index = narrow(base(block.number) + self.at);
+        let directory = self.directory.as_ref();
+        let directory = directory.expect("a reservation has its place until it is committed");
         Key {
-            index,
-            generation: block.slots[self.at].generation(),
+            index: narrow(base(self.block) + self.at),
+            generation: directory.blocks[self.block].rows.generation(self.at),
         }
     }
 
     /// Lists the value.
     pub(crate) fn commit(mut self, value: T) -> Key {
         let key = self.key();
-        if let Some(block) = self.block.take() {
-            block.slots[self.at].fill(value);
+        if let Some(directory) = self.directory.take() {
+            let rows = &directory.blocks[self.block].rows;
+            #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
+            // SAFETY: the place came off a free list, which hands it out to one at a time, and it is
+            // filled once, because that uses up the reservation.
+            unsafe {
+                rows.fill(self.at, value);
+            }
         }
         key
     }
@@ -354,37 +294,9 @@ impl<T> Reserved<'_, T> {
 
 impl<T> Drop for Reserved<'_, T> {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
-            self.slots.give_back(&block, self.at, self.stripe);
-        }
-    }
-}
-
-/// One counted reader of one live slot.
-struct Reader<'a, T> {
-    slots: &'a Slots<T>,
-    block: &'a Arc<Block<T>>,
-    at: usize,
-    generation: u32,
-}
-
-impl<'a, T> Reader<'a, T> {
-    fn enter(slots: &'a Slots<T>, block: &'a Arc<Block<T>>, at: usize) -> Option<Self> {
-        let generation = block.slots[at].enter()?;
-        Some(Self {
-            slots,
-            block,
-            at,
-            generation,
-        })
-    }
-}
-
-impl<T> Drop for Reader<'_, T> {
-    fn drop(&mut self) {
-        if self.block.slots[self.at].leave() {
-            self.slots
-                .empty(self.block, self.at, self.slots.own_stripe());
+        if let Some(directory) = self.directory.take() {
+            let freed = directory.blocks[self.block].put_back(self.at);
+            self.slots.freed(self.block, self.stripe, freed);
         }
     }
 }

@@ -66,8 +66,8 @@ impl Table {
         self.sweep(SWEPT);
         let reserved = self.records.reserve();
         let record = build(facts.meta(self.number, &reserved));
-        let listed: Arc<dyn Record> = Arc::clone(&record) as _;
-        reserved.commit(Arc::downgrade(&listed));
+        let listed = Arc::downgrade(&record);
+        reserved.commit(listed);
         record
     }
 

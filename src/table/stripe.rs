@@ -2,20 +2,11 @@
 
 use std::{cell::Cell, sync::OnceLock};
 
-/// A thread's place in every table, and how many entries it has made.
-struct Local {
-    number: usize,
-    made: Cell<u32>,
-}
-
 thread_local! {
-    static LOCAL: Local = Local { number: number_this_thread(), made: const { Cell::new(0) } };
-}
-
-fn number_this_thread() -> usize {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    THREADS.fetch_add(1, Ordering::Relaxed)
+    /// This thread's number + 1, or 0 before it is asked for.
+    static NUMBER: Cell<usize> = const { Cell::new(0) };
+    /// How many entries this thread has made.
+    static MADE: Cell<u32> = const { Cell::new(0) };
 }
 
 /// How many stripes a table has: a power of two, about twice the cores.
@@ -27,15 +18,25 @@ pub(crate) fn count() -> usize {
     })
 }
 
-/// This thread's number; while the thread is being torn down, 0.
+/// This thread's number.
 pub(crate) fn current() -> usize {
-    LOCAL.try_with(|local| local.number).unwrap_or(0)
+    NUMBER.with(|number| match number.get() {
+        0 => number_this_thread(number),
+        number => number - 1,
+    })
+}
+
+#[cold]
+fn number_this_thread(place: &Cell<usize>) -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    let number = THREADS.fetch_add(1, Ordering::Relaxed);
+    place.set(number.wrapping_add(1));
+    number
 }
 
 /// A number that grows with every call on this thread: it orders entries that the clock cannot tell
 /// apart, as under paused time.
 pub(crate) fn next_made() -> u32 {
-    LOCAL
-        .try_with(|local| local.made.replace(local.made.get().wrapping_add(1)))
-        .unwrap_or(u32::MAX)
+    MADE.with(|made| made.replace(made.get().wrapping_add(1)))
 }

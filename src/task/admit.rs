@@ -1,7 +1,7 @@
 //! Letting a task in: through the gate, into the registry, onto its seat.
 
 use crate::{
-    context::{close, core::Core, current::InTask, sets::Checkout},
+    context::{close, core::Core, current::Terms, sets::Checkout},
     error::{NO_RUNTIME, Refused, RefusedReason},
     name::{Name, Printed},
     panics,
@@ -112,34 +112,35 @@ impl Admitted<'_> {
         is_blocking: bool,
     ) -> (Shared<T>, Seat) {
         let node = &self.core.node;
+        let terms = self.terms(true);
         let cell = node.table.insert(self.take_facts(), |meta| {
-            let record = TaskRecord::new(meta, Arc::clone(node), is_blocking);
+            let record = TaskRecord::new(meta, Arc::clone(node), is_blocking, terms);
             Arc::new(TaskCell {
                 record,
                 output: Output::new(),
             })
         });
-        let seat = self.seat(Arc::clone(&cell) as _, true);
+        let seat = Seat::new(Arc::clone(&cell) as _);
         (Shared::Together(cell), seat)
     }
 
     /// Lists the task, with an output that may not leave this thread.
-    pub(crate) fn sit_apart<T>(&mut self) -> (Shared<T>, Seat) {
-        let record = self.list();
-        let seat = self.seat(Arc::clone(&record) as _, true);
-        (Shared::Apart(record, Arc::new(Output::new())), seat)
+    pub(crate) fn sit_apart<T>(&mut self) -> (Shared<T>, Arc<Output<T>>, Seat) {
+        let record = self.list(true);
+        let output = Arc::new(Output::new());
+        let seat = Seat::new(Arc::clone(&record) as _);
+        (Shared::Apart(record, Arc::clone(&output)), output, seat)
     }
 
     /// Lists the task, without any output: somebody else polls it and gets that.
-    pub(crate) fn sit_alone(&mut self) -> (Arc<TaskRecord>, Seat) {
-        let record = self.list();
-        let seat = self.seat(Arc::clone(&record) as _, false);
-        (record, seat)
+    pub(crate) fn sit_alone(&mut self) -> Seat {
+        Seat::new(self.list(false))
     }
 
-    fn list(&mut self) -> Arc<TaskRecord> {
+    fn list(&mut self, is_pooled: bool) -> Arc<TaskRecord> {
         let node = &self.core.node;
-        let insert = |meta| Arc::new(TaskRecord::new(meta, Arc::clone(node), false));
+        let terms = self.terms(is_pooled);
+        let insert = |meta| Arc::new(TaskRecord::new(meta, Arc::clone(node), false, terms));
         node.table.insert(self.take_facts(), insert)
     }
 
@@ -147,13 +148,16 @@ impl Admitted<'_> {
         self.facts.take().expect("a task sits down once")
     }
 
-    fn seat(&self, task: Arc<dyn InTask>, is_pooled: bool) -> Seat {
-        Seat::new(task, is_pooled, self.supersedes)
+    fn terms(&self, is_pooled: bool) -> Terms {
+        Terms {
+            is_pooled,
+            supersedes: self.supersedes,
+        }
     }
 
     /// A set of the context to spawn on.
     pub(crate) fn checkout(&self) -> Checkout<'_> {
-        self.core.sets.checkout()
+        self.core.node.sets.checkout()
     }
 
     /// The runtime to spawn on.

@@ -3,32 +3,35 @@
 use crate::{
     error::TaskError,
     panics,
-    task::{record::Shared, running, seat::Seat},
+    task::{
+        running::{self, Together},
+        seat::Seat,
+    },
 };
 
 /// A closure that runs in its context's scope, and settles everything when it ends, also by being
 /// dropped before it started.
-pub(crate) struct Job<F, T> {
+pub(crate) struct Job<F, T: 'static> {
     closure: Option<F>,
-    shared: Shared<T>,
+    outlet: Together<T>,
     seat: Seat,
 }
 
 impl<F: FnOnce() -> T, T> Job<F, T> {
-    pub(crate) fn new(closure: F, shared: Shared<T>, seat: Seat) -> Self {
+    pub(crate) fn new(closure: F, seat: Seat) -> Self {
         Self {
             closure: Some(closure),
-            shared,
+            outlet: Together::new(),
             seat,
         }
     }
 
     pub(crate) fn run(mut self) {
         if let Some(closure) = self.closure.take() {
-            self.shared.record().start();
+            self.seat.start();
             let result = self.seat.enter(|| panics::guarded(closure));
             running::finish(
-                &self.shared,
+                &self.outlet,
                 &mut self.seat,
                 result.map_err(TaskError::panicked),
             );
@@ -36,12 +39,12 @@ impl<F: FnOnce() -> T, T> Job<F, T> {
     }
 }
 
-impl<F, T> Drop for Job<F, T> {
+impl<F, T: 'static> Drop for Job<F, T> {
     fn drop(&mut self) {
         if let Some(closure) = self.closure.take() {
             let dropped = self.seat.enter(|| panics::guarded(|| drop(closure)));
             let error = dropped.map_or_else(TaskError::panicked, |()| TaskError::Aborted);
-            running::finish(&self.shared, &mut self.seat, Err(error));
+            running::finish(&self.outlet, &mut self.seat, Err(error));
         }
     }
 }

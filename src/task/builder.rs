@@ -8,7 +8,7 @@ use crate::{
         admit::{Admitted, Origin, Wishes},
         blocking::Job,
         handle::Task,
-        running::{Running, UntilCancelled},
+        running::{Apart, Plain, Running, Together, UntilCancelled},
     },
 };
 use std::{fmt, panic::Location, sync::Arc};
@@ -204,18 +204,17 @@ where
     F::Output: Send + 'static,
 {
     let (shared, seat) = admitted.sit_together(false);
+    let outlet = Together::new();
     let mut set = admitted.checkout();
     let abort = match admitted.cancelled() {
-        None => set.spawn_on(
-            Running::plain(future, shared.clone(), seat),
-            admitted.runtime(),
-        ),
+        None => {
+            let future = Running::new(Plain { future }, outlet, seat);
+            set.spawn_on(future, admitted.runtime())
+        }
         Some(cancelled) => {
             let future = UntilCancelled { future, cancelled };
-            set.spawn_on(
-                Running::new(future, shared.clone(), seat),
-                admitted.runtime(),
-            )
+            let future = Running::new(future, outlet, seat);
+            set.spawn_on(future, admitted.runtime())
         }
     };
     drop(set);
@@ -228,7 +227,7 @@ where
     T: Send + 'static,
 {
     let (shared, seat) = admitted.sit_together(true);
-    let job = Job::new(closure, shared.clone(), seat);
+    let job = Job::new(closure, seat);
     let abort = admitted
         .checkout()
         .spawn_blocking_on(move || job.run(), admitted.runtime());
@@ -241,13 +240,14 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let (shared, seat) = admitted.sit_apart();
+    let (shared, output, seat) = admitted.sit_apart();
+    let outlet = Apart(output);
     let mut set = admitted.checkout();
     let abort = match admitted.cancelled() {
-        None => spawn_local(&mut set, Running::plain(future, shared.clone(), seat)),
+        None => spawn_local(&mut set, Running::new(Plain { future }, outlet, seat)),
         Some(cancelled) => {
             let future = UntilCancelled { future, cancelled };
-            spawn_local(&mut set, Running::new(future, shared.clone(), seat))
+            spawn_local(&mut set, Running::new(future, outlet, seat))
         }
     };
     drop(set);

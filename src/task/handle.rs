@@ -42,6 +42,7 @@ enum Inner<T> {
     Accepted {
         shared: Shared<T>,
         abort: AbortHandle,
+        has_waited: bool,
     },
     Refused {
         name: Name,
@@ -57,7 +58,11 @@ const NOBODY: ResourceId = ResourceId {
 
 impl<T> Task<T> {
     pub(crate) fn accepted(shared: Shared<T>, abort: AbortHandle) -> Self {
-        Self(Inner::Accepted { shared, abort })
+        Self(Inner::Accepted {
+            shared,
+            abort,
+            has_waited: false,
+        })
     }
 
     pub(crate) fn refused(name: Name) -> Self {
@@ -107,9 +112,12 @@ impl<T> Task<T> {
 impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &self.0 {
-            Inner::Accepted { shared, .. } => {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Inner::Accepted {
+                shared, has_waited, ..
+            } => {
+                *has_waited = true;
                 let result = ready!(shared.output().poll(cx));
                 Poll::Ready(result.expect("a task was polled again after it gave its result"))
             }
@@ -120,8 +128,11 @@ impl<T> Future for Task<T> {
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        if let Inner::Accepted { shared, .. } = &self.0 {
-            shared.output().abandon();
+        if let Inner::Accepted {
+            shared, has_waited, ..
+        } = &self.0
+        {
+            shared.output().abandon(*has_waited);
         }
     }
 }

@@ -1,12 +1,15 @@
 //! What is known of a task.
 
 use crate::{
-    context::{core::Node, current::InTask},
+    context::{
+        core::Node,
+        current::{InTask, Terms},
+    },
     sync::{AtomicU32, Ordering::Relaxed},
     table::record::{Class, Meta, Record, State},
     task::output::Output,
 };
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 /// The facts about one task.
 pub(crate) struct TaskRecord {
@@ -16,21 +19,17 @@ pub(crate) struct TaskRecord {
     /// 1 once it was polled, or its closure started.
     started: AtomicU32,
     is_blocking: bool,
+    terms: Terms,
 }
 
 impl TaskRecord {
-    pub(crate) fn new(meta: Meta, node: Arc<Node>, is_blocking: bool) -> Self {
+    pub(crate) fn new(meta: Meta, node: Arc<Node>, is_blocking: bool, terms: Terms) -> Self {
         Self {
             meta,
             node,
             started: AtomicU32::new(0),
             is_blocking,
-        }
-    }
-
-    pub(crate) fn start(&self) {
-        if self.started.load(Relaxed) == 0 {
-            self.started.store(1, Relaxed);
+            terms,
         }
     }
 }
@@ -65,6 +64,20 @@ impl InTask for TaskRecord {
     fn node(&self) -> &Arc<Node> {
         &self.node
     }
+
+    fn start(&self) {
+        if self.started.load(Relaxed) == 0 {
+            self.started.store(1, Relaxed);
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn output(&self) -> Option<&dyn Any> {
+        None
+    }
 }
 
 /// A task's facts and the place for its output, in one allocation.
@@ -76,7 +89,7 @@ pub(crate) struct TaskCell<T> {
     pub(crate) output: Output<T>,
 }
 
-impl<T: Send> Record for TaskCell<T> {
+impl<T: Send + 'static> Record for TaskCell<T> {
     fn meta(&self) -> &Meta {
         self.record.meta()
     }
@@ -98,9 +111,21 @@ impl<T: Send> Record for TaskCell<T> {
     }
 }
 
-impl<T: Send> InTask for TaskCell<T> {
+impl<T: Send + 'static> InTask for TaskCell<T> {
     fn node(&self) -> &Arc<Node> {
         self.record.node()
+    }
+
+    fn start(&self) {
+        self.record.start();
+    }
+
+    fn terms(&self) -> Terms {
+        self.record.terms()
+    }
+
+    fn output(&self) -> Option<&dyn Any> {
+        Some(&self.output)
     }
 }
 
@@ -123,15 +148,6 @@ impl<T> Shared<T> {
         match self {
             Self::Together(cell) => &cell.output,
             Self::Apart(_, output) => output,
-        }
-    }
-}
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Together(cell) => Self::Together(Arc::clone(cell)),
-            Self::Apart(record, output) => Self::Apart(Arc::clone(record), Arc::clone(output)),
         }
     }
 }

@@ -1,108 +1,150 @@
 //! A spawned future, as the runtime sees it.
 
 use crate::{
-    context::tally::Outcome,
+    context::{current::InTask, tally::Outcome},
     error::TaskError,
     panics,
-    task::{record::Shared, seat::Seat},
+    task::{output::Output, seat::Seat},
 };
-use futures::FutureExt;
 use std::{
     any::Any,
+    marker::PhantomData,
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
-
-/// A task's own future, and how it comes to a result.
-pub(crate) type Plain<F> =
-    futures::future::Map<F, fn(<F as Future>::Output) -> Ended<<F as Future>::Output>>;
 
 /// What a task came to by itself: its output, or `Cancelled`.
 pub(crate) type Ended<T> = Result<T, TaskError>;
 
+/// Where the output of a task goes.
+pub(crate) trait Outlet {
+    type Output;
+
+    fn output<'a>(&'a self, task: &'a dyn InTask) -> &'a Output<Self::Output>;
+}
+
+/// The output lies with the facts of the task.
+pub(crate) struct Together<T>(PhantomData<fn(T)>);
+
+impl<T> Together<T> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: 'static> Outlet for Together<T> {
+    type Output = T;
+
+    #[inline]
+    fn output<'a>(&'a self, task: &'a dyn InTask) -> &'a Output<T> {
+        let output = task.output().and_then(|output| output.downcast_ref());
+        output.expect("a task is spawned together with a place for its own output")
+    }
+}
+
+/// The output lies by itself, because it may not leave its thread.
+pub(crate) struct Apart<T>(pub(crate) Arc<Output<T>>);
+
+impl<T> Outlet for Apart<T> {
+    type Output = T;
+
+    fn output<'a>(&'a self, _: &'a dyn InTask) -> &'a Output<T> {
+        &self.0
+    }
+}
+
 pin_project_lite::pin_project! {
     /// A future that runs in its context's scope, and settles everything when it ends: by returning,
     /// by panicking, or by being dropped wherever the runtime drops it.
-    pub(crate) struct Running<F, T> {
+    pub(crate) struct Running<F, O>
+    where
+        O: Outlet,
+    {
         #[pin]
         future: Option<F>,
-        shared: Shared<T>,
+        outlet: O,
         seat: Seat,
     }
 
-    impl<F, T> PinnedDrop for Running<F, T> {
+    impl<F, O> PinnedDrop for Running<F, O>
+    where
+        O: Outlet,
+    {
         fn drop(this: Pin<&mut Self>) {
             this.end(Ok(Err(TaskError::Aborted)));
         }
     }
 }
 
-impl<F: Future<Output = T>, T> Running<Plain<F>, T> {
-    /// A future that finds out about the close by itself.
-    pub(crate) fn plain(future: F, shared: Shared<T>, seat: Seat) -> Self {
-        Self::new(future.map(Ok as fn(T) -> Ended<T>), shared, seat)
-    }
-}
+type Payload = Box<dyn Any + Send>;
 
-impl<F, T> Running<F, T> {
-    pub(crate) fn new(future: F, shared: Shared<T>, seat: Seat) -> Self {
+impl<F, O: Outlet> Running<F, O> {
+    pub(crate) fn new(future: F, outlet: O, seat: Seat) -> Self {
         Self {
             future: Some(future),
-            shared,
+            outlet,
             seat,
         }
     }
 
     /// Drops the future, then delivers the result and frees the seat; only the first time.
-    fn end(self: Pin<&mut Self>, result: Result<Result<T, TaskError>, Box<dyn Any + Send>>) {
+    fn end(self: Pin<&mut Self>, result: Result<Ended<O::Output>, Payload>) {
         let mut this = self.project();
         if this.future.is_none() {
             return;
         }
-        let dropped = this
-            .seat
-            .enter(|| panics::guarded(|| this.future.set(None)));
-        let result = match (result, dropped) {
-            (Ok(result), Ok(())) => result,
-            (Err(payload), Ok(())) => Err(TaskError::panicked(payload)),
-            // The panic of the future outranks that of its destructor, and both outrank an output.
-            (Err(payload), Err(second)) => {
-                panics::bury(second);
-                Err(TaskError::panicked(payload))
-            }
-            (Ok(result), Err(payload)) => {
-                panics::discard(result);
-                Err(TaskError::panicked(payload))
-            }
-        };
-        finish(this.shared, this.seat, result);
+        let drop_it = || panics::guarded(|| this.future.set(None));
+        let dropped = this.seat.enter(drop_it);
+        finish(this.outlet, this.seat, ended(result, dropped));
+    }
+}
+
+/// What a task came to, from what its future returned or panicked with, and what dropping it did.
+fn ended<T>(result: Result<Ended<T>, Payload>, dropped: Result<(), Payload>) -> Ended<T> {
+    match (result, dropped) {
+        (Ok(result), Ok(())) => result,
+        (Err(payload), Ok(())) => Err(TaskError::panicked(payload)),
+        // The panic of the future outranks that of its destructor, and both outrank an output.
+        (Err(payload), Err(second)) => {
+            panics::bury(second);
+            Err(TaskError::panicked(payload))
+        }
+        (Ok(result), Err(payload)) => {
+            panics::discard(result);
+            Err(TaskError::panicked(payload))
+        }
     }
 }
 
 /// Delivers a result and frees the seat. A result that nobody can claim is dropped while the task is
 /// still listed.
-pub(crate) fn finish<T>(shared: &Shared<T>, seat: &mut Seat, result: Result<T, TaskError>) {
-    let output = shared.output();
+#[inline]
+pub(crate) fn finish<O: Outlet>(outlet: &O, seat: &mut Seat, result: Ended<O::Output>) {
+    let Some(task) = seat.task() else {
+        return;
+    };
     let outcome = outcome(&result);
-    let is_claimed = !output.is_abandoned();
+    let is_claimed = !outlet.output(task).is_abandoned();
     if let Err(TaskError::Panicked(_, message)) = &result {
         seat.say_panicked(message, is_claimed);
     }
     if is_claimed {
-        seat.free(outcome, || output.deliver(result));
+        seat.free(outcome, |task| outlet.output(task).deliver(result));
         return;
     }
-    if size_of::<T>() > 0 && result.is_ok() {
+    if size_of::<O::Output>() > 0 && result.is_ok() {
         seat.say_late();
     }
     if let Some(panic) = seat.enter(|| panics::discard(result)) {
         seat.say_panicked(&panic, false);
     }
-    seat.free(outcome, || {});
+    seat.free(outcome, |_| {});
 }
 
-fn outcome<T>(result: &Result<T, TaskError>) -> Outcome {
+#[inline]
+fn outcome<T>(result: &Ended<T>) -> Outcome {
     match result {
         Ok(_) => Outcome::Finished,
         Err(TaskError::Cancelled) => Outcome::Cancelled,
@@ -111,22 +153,27 @@ fn outcome<T>(result: &Result<T, TaskError>) -> Outcome {
     }
 }
 
-impl<F: Future<Output = Ended<T>>, T> Future for Running<F, T> {
-    type Output = ();
+/// A future of a task: it comes to something by itself, or is cancelled.
+pub(crate) trait Work {
+    type Output;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.as_mut().project();
-        let Some(future) = this.future.as_pin_mut() else {
-            return Poll::Ready(());
-        };
-        this.shared.record().start();
-        let polled = this.seat.enter(|| panics::guarded(|| future.poll(cx)));
-        let result = match polled {
-            Ok(poll) => Ok(ready!(poll)),
-            Err(payload) => Err(payload),
-        };
-        self.end(result);
-        Poll::Ready(())
+    fn work(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<Self::Output>>;
+}
+
+pin_project_lite::pin_project! {
+    /// A future that finds out about the close by itself.
+    pub(crate) struct Plain<F> {
+        #[pin]
+        pub(crate) future: F,
+    }
+}
+
+impl<F: Future> Work for Plain<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn work(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
+        self.project().future.poll(cx).map(Ok)
     }
 }
 
@@ -140,14 +187,48 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<F: Future> Future for UntilCancelled<F> {
-    type Output = Ended<F::Output>;
+impl<F: Future> Work for UntilCancelled<F> {
+    type Output = F::Output;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn work(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
         let this = self.project();
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
         this.cancelled.poll(cx).map(|()| Err(TaskError::Cancelled))
+    }
+}
+
+impl<F, O> Future for Running<F, O>
+where
+    F: Work,
+    O: Outlet<Output = F::Output>,
+{
+    type Output = ();
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.as_mut().project();
+        if this.future.is_none() {
+            return Poll::Ready(());
+        }
+        let seat = &mut *this.seat;
+        seat.start();
+        // A future that is done is dropped in the same breath.
+        let polled = seat.enter(|| {
+            let future = this.future.as_mut().as_pin_mut()?;
+            let result = match panics::guarded(|| future.work(cx)) {
+                Ok(Poll::Pending) => return None,
+                Ok(Poll::Ready(ended)) => Ok(ended),
+                Err(payload) => Err(payload),
+            };
+            let dropped = panics::guarded(|| this.future.set(None));
+            Some(ended(result, dropped))
+        });
+        let Some(result) = polled else {
+            return Poll::Pending;
+        };
+        finish(this.outlet, seat, result);
+        Poll::Ready(())
     }
 }

@@ -15,47 +15,60 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// One task's place inside its context, and the scope in which its code runs.
+/// One task's place inside its context.
 pub(crate) struct Seat {
-    /// `None` while the scope is entered, and once the seat is free.
-    scope: Option<Scope>,
-    /// Whether a shell of it stays in the context's task sets.
-    is_pooled: bool,
-    supersedes: bool,
+    /// `None` while its scope is entered, and once the seat is free.
+    task: Option<Arc<dyn InTask>>,
 }
 
 impl Seat {
-    pub(crate) fn new(task: Arc<dyn InTask>, is_pooled: bool, supersedes: bool) -> Self {
-        Self {
-            scope: Some(Scope::Task(task)),
-            is_pooled,
-            supersedes,
+    pub(crate) fn new(task: Arc<dyn InTask>) -> Self {
+        Self { task: Some(task) }
+    }
+
+    /// Who sits here, if it has not ended.
+    pub(crate) fn task(&self) -> Option<&dyn InTask> {
+        self.task.as_deref()
+    }
+
+    /// The task is polled, or its closure runs.
+    #[inline]
+    pub(crate) fn start(&self) {
+        if let Some(task) = &self.task {
+            task.start();
         }
     }
 
-    /// Runs the task's code with its context and itself as the current ones.
+    /// Runs the task's code with its context and itself as the current ones. It must not unwind.
+    #[inline]
     pub(crate) fn enter<R>(&mut self, body: impl FnOnce() -> R) -> R {
-        current::enter(&mut self.scope, body)
+        let mut scope = self.task.take().map(Scope::Task);
+        let done = current::enter(&mut scope, body);
+        if let Some(Scope::Task(task)) = scope {
+            self.task = Some(task);
+        }
+        done
     }
 
     /// The task's future is dropped: takes it off the list (I4), lets `deliver` hand over the result,
     /// and only then goes out of the gate (I1). Nothing happens the second time.
-    pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce()) {
-        let Some(Scope::Task(task)) = self.scope.take() else {
+    #[inline]
+    pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce(&dyn InTask)) {
+        let Some(task) = self.task.take() else {
             return;
         };
         let node = task.node();
         node.table.remove(task.meta().id);
-        deliver();
+        deliver(&*task);
         node.tally.task(outcome);
-        self.settle(node, &*task, outcome);
+        settle(node, &*task, outcome);
         close::leave(node);
     }
 
-    /// The task has a result that nobody can claim. While its context closes that is worth a word
-    ///; otherwise its handle was dropped because nobody wants to.
+    /// The task has a result that nobody can claim. While its context closes that is worth a word;
+    /// otherwise its handle was dropped because nobody wants to.
     pub(crate) fn say_late(&self) {
-        let Some(Scope::Task(task)) = &self.scope else {
+        let Some(task) = &self.task else {
             return;
         };
         if task.node().is_cancelled() {
@@ -67,7 +80,7 @@ impl Seat {
     /// The task panicked: whoever reads the report wants to know which it was, and if nobody has its
     /// handle, this is the only place that tells.
     pub(crate) fn say_panicked(&self, message: &str, is_claimed: bool) {
-        let Some(Scope::Task(task)) = &self.scope else {
+        let Some(task) = &self.task else {
             return;
         };
         let (node, meta) = (task.node(), task.meta());
@@ -84,19 +97,28 @@ impl Seat {
             lock(&core.log).failure(&**node, &failure);
         }
     }
+}
 
-    fn settle(&self, node: &Node, task: &dyn InTask, outcome: Outcome) {
-        let Some(core) = node.core.upgrade() else {
-            return;
-        };
-        if self.supersedes {
-            supersede::ended(&core, &task.meta().name, task.meta().id);
-        }
-        if self.is_pooled {
-            core.sets.finished();
-        }
-        if outcome == Outcome::Panicked && node.close_on_panic {
-            handle::request(&core, CloseReason::Panic);
-        }
+#[inline]
+fn settle(node: &Node, task: &dyn InTask, outcome: Outcome) {
+    let terms = task.terms();
+    if terms.is_pooled {
+        node.sets.finished();
+    }
+    if terms.supersedes || outcome == Outcome::Panicked {
+        settle_with_core(node, task, outcome);
+    }
+}
+
+#[cold]
+fn settle_with_core(node: &Node, task: &dyn InTask, outcome: Outcome) {
+    let Some(core) = node.core.upgrade() else {
+        return;
+    };
+    if task.terms().supersedes {
+        supersede::ended(&core, &task.meta().name, task.meta().id);
+    }
+    if outcome == Outcome::Panicked && node.close_on_panic {
+        handle::request(&core, CloseReason::Panic);
     }
 }

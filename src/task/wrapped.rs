@@ -4,13 +4,12 @@ use crate::{
     context::{handle::Context, tally::Outcome},
     error::{Refused, TaskError},
     name, panics,
-    task::{admit::Origin, builder::TaskBuilder, record::TaskRecord, seat::Seat},
+    task::{admit::Origin, builder::TaskBuilder, seat::Seat},
 };
 use std::{
     fmt,
     panic::{Location, resume_unwind},
     pin::Pin,
-    sync::Arc,
     task::{self, Poll},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -90,23 +89,17 @@ impl TaskBuilder<'_> {
             .admit_anywhere(Origin::of::<F>("wrapped"))
         {
             Ok(mut admitted) => {
-                let (task, seat) = admitted.sit_alone();
+                let seat = admitted.sit_alone();
                 let kill = Some(core.kill().clone().cancelled_owned());
                 Ok(Wrapped {
                     future: Some(future),
-                    seat: Some(Place { task, seat }),
+                    seat: Some(seat),
                     kill,
                 })
             }
             Err(turned) => Err(turned.refused(future)),
         }
     }
-}
-
-/// What a wrapped future owes its context.
-struct Place {
-    task: Arc<TaskRecord>,
-    seat: Seat,
 }
 
 pin_project_lite::pin_project! {
@@ -118,7 +111,7 @@ pin_project_lite::pin_project! {
         #[pin]
         future: Option<F>,
         // `None` once the future has ended, or when it was refused.
-        seat: Option<Place>,
+        seat: Option<Seat>,
         #[pin]
         kill: Option<WaitForCancellationFutureOwned>,
     }
@@ -141,7 +134,7 @@ impl<F> Wrapped<F> {
         panic: Option<&Payload>,
     ) -> std::thread::Result<()> {
         let mut this = self.project();
-        let Some(Place { mut seat, .. }) = this.seat.take() else {
+        let Some(mut seat) = this.seat.take() else {
             return Ok(());
         };
         this.kill.set(None);
@@ -157,7 +150,7 @@ impl<F> Wrapped<F> {
             } else {
                 outcome
             },
-            || {},
+            |_| {},
         );
         dropped
     }
@@ -170,13 +163,13 @@ impl<F: Future> Future for Wrapped<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
-        let (Some(future), Some(place), Some(kill)) =
+        let (Some(future), Some(seat), Some(kill)) =
             (this.future.as_pin_mut(), this.seat, this.kill.as_pin_mut())
         else {
             return Poll::Ready(Err(TaskError::Refused));
         };
-        place.task.start();
-        let (outcome, result) = match place.seat.enter(|| panics::guarded(|| future.poll(cx))) {
+        seat.start();
+        let (outcome, result) = match seat.enter(|| panics::guarded(|| future.poll(cx))) {
             Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(Ok(output))),
             Ok(Poll::Pending) if kill.poll(cx).is_pending() => return Poll::Pending,
             Ok(Poll::Pending) => (Outcome::Aborted, Ok(Err(TaskError::Aborted))),
