@@ -55,46 +55,6 @@ pub(crate) fn order() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
-/// Room for one box, taken and put by swapping: nobody ever waits.
-#[cfg(not(headcount_loom))]
-pub(crate) struct Home<T>(crossbeam_utils::atomic::AtomicCell<Option<Box<T>>>);
-
-#[cfg(not(headcount_loom))]
-impl<T> Home<T> {
-    pub(crate) fn empty() -> Self {
-        Self(crossbeam_utils::atomic::AtomicCell::new(None))
-    }
-
-    #[inline]
-    pub(crate) fn take(&self) -> Option<Box<T>> {
-        self.0.take()
-    }
-
-    /// Puts a box in; returns the one that was there.
-    #[inline]
-    pub(crate) fn put(&self, value: Box<T>) -> Option<Box<T>> {
-        self.0.swap(Some(value))
-    }
-}
-
-#[cfg(headcount_loom)]
-pub(crate) struct Home<T>(Mutex<Option<Box<T>>>);
-
-#[cfg(headcount_loom)]
-impl<T> Home<T> {
-    pub(crate) fn empty() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    pub(crate) fn take(&self) -> Option<Box<T>> {
-        lock(&self.0).take()
-    }
-
-    pub(crate) fn put(&self, value: Box<T>) -> Option<Box<T>> {
-        lock(&self.0).replace(value)
-    }
-}
-
 /// A short-lived borrow of a [`Snapshot`]; touches no reference count.
 #[cfg(not(headcount_loom))]
 pub(crate) type Loaded<T> = arc_swap::Guard<Arc<T>>;

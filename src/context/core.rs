@@ -14,7 +14,6 @@ use crate::{
         handles::Handles,
         reason::CloseReason,
         report::{CloseReport, Log},
-        sets::TaskSets,
         stack::Stack,
         tally::Tally,
     },
@@ -48,7 +47,6 @@ pub(crate) struct Node {
     pub(crate) handles: Handles,
     pub(crate) token: CancellationToken,
     pub(crate) tally: Tally,
-    pub(crate) sets: Arc<TaskSets>,
     pub(crate) close_on_panic: bool,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,

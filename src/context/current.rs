@@ -1,12 +1,13 @@
 //! Where the running code belongs: the context, and the task, of this poll.
 //!
-//! Scopes nest as polls do, so a thread has a stack of them. A scope travels by value: a poll moves it
-//! onto the stack and takes it off again, so entering costs no reference count.
+//! Scopes nest as polls do, so a thread has a stack of them: the innermost, and those round it, of which
+//! there mostly are none. A scope travels by value: a poll moves it in and takes it out again, so
+//! entering costs no reference count.
 
 use crate::{context::core::Node, table::record::Record};
 use std::{
     any::Any,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -28,19 +29,10 @@ pub(crate) trait InTask: Record {
     fn node(&self) -> &Arc<Node>;
     /// It is polled, or its closure runs.
     fn start(&self);
-    /// How it is to be settled when it ends.
-    fn terms(&self) -> Terms;
+    /// Whether it may be the latest of its name.
+    fn supersedes(&self) -> bool;
     /// The place for its output, if that lies with the task.
     fn output(&self) -> Option<&dyn Any>;
-}
-
-/// What has to be done when a task ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    /// A shell of it stays in the context's task sets.
-    pub(crate) is_pooled: bool,
-    /// It may be the latest of its name.
-    pub(crate) supersedes: bool,
 }
 
 impl Scope {
@@ -58,54 +50,113 @@ impl Scope {
 }
 
 thread_local! {
-    static SCOPES: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
+    static INNERMOST: Cell<Option<Scope>> = const { Cell::new(None) };
+    /// Those round it, outermost first.
+    static OUTER: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs `body` in `scope`; the scope comes back when it is done, or unwinds. While the thread is being
 /// torn down there is no stack, and code runs without a scope.
+#[inline]
 pub(crate) fn enter<R>(scope: &mut Option<Scope>, body: impl FnOnce() -> R) -> R {
     let _entered = Entered::new(scope);
     body()
 }
 
 /// Puts the scope on the stack, and takes it off again when dropped.
-struct Entered<'a>(&'a mut Option<Scope>);
-
-impl<'a> Entered<'a> {
-    fn new(scope: &'a mut Option<Scope>) -> Self {
-        let _ = SCOPES.try_with(|scopes| scopes.borrow_mut().extend(scope.take()));
-        Self(scope)
-    }
+struct Entered<'a> {
+    scope: &'a mut Option<Scope>,
+    depth: Depth,
 }
 
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        if self.0.is_none() {
-            *self.0 = SCOPES
-                .try_with(|scopes| scopes.borrow_mut().pop())
-                .ok()
-                .flatten();
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// There was no scope to enter, or no stack.
+    Outside,
+    First,
+    /// Inside another scope, which is among the outer ones meanwhile.
+    Nested,
+}
+
+impl<'a> Entered<'a> {
+    #[inline]
+    fn new(scope: &'a mut Option<Scope>) -> Self {
+        let depth = INNERMOST.try_with(|innermost| match innermost.take() {
+            None if scope.is_none() => Depth::Outside,
+            None => {
+                innermost.set(scope.take());
+                Depth::First
+            }
+            outer => nest(innermost, outer, scope),
+        });
+        Self {
+            scope,
+            depth: depth.unwrap_or(Depth::Outside),
         }
     }
 }
 
-/// Reads the innermost node, if there is one.
+#[cold]
+fn nest(innermost: &Cell<Option<Scope>>, outer: Option<Scope>, scope: &mut Option<Scope>) -> Depth {
+    if scope.is_none() || OUTER.try_with(|_| ()).is_err() {
+        innermost.set(outer);
+        return Depth::Outside;
+    }
+    let _ = OUTER.try_with(|all| all.borrow_mut().extend(outer));
+    innermost.set(scope.take());
+    Depth::Nested
+}
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.depth == Depth::Outside {
+            return;
+        }
+        let outer = if self.depth == Depth::Nested {
+            take_outer()
+        } else {
+            None
+        };
+        let _ = INNERMOST.try_with(|innermost| *self.scope = innermost.replace(outer));
+    }
+}
+
+#[cold]
+fn take_outer() -> Option<Scope> {
+    let take = |all: &RefCell<Vec<Scope>>| all.borrow_mut().pop();
+    OUTER.try_with(take).ok().flatten()
+}
+
+/// Looks at the innermost scope, if there is one.
+fn with_innermost<R>(look: impl FnOnce(&Scope) -> R) -> Option<R> {
+    INNERMOST
+        .try_with(|innermost| {
+            let scope = innermost.take();
+            let seen = scope.as_ref().map(look);
+            innermost.set(scope);
+            seen
+        })
+        .ok()
+        .flatten()
+}
+
+/// Reads the innermost node, if there is one. `read` must not ask for scopes, nor unwind.
 pub(crate) fn with_node<R>(read: impl FnOnce(&Arc<Node>) -> R) -> Option<R> {
-    let read =
-        |scopes: &RefCell<Vec<Scope>>| scopes.borrow().last().map(|scope| read(scope.node()));
-    SCOPES.try_with(read).ok().flatten()
+    with_innermost(|scope| read(scope.node()))
 }
 
 /// Whether the running code belongs to this context or to a descendant of it, so that waiting for its
 /// close would be waiting for oneself (I10). Outer scopes count: they wait for the inner ones.
 pub(crate) fn is_inside(node: &Node) -> bool {
-    let is_inside = |scopes: &RefCell<Vec<Scope>>| {
-        scopes
-            .borrow()
-            .iter()
-            .any(|scope| scope.is_awaited_by(node))
+    if with_innermost(|scope| scope.is_awaited_by(node)).unwrap_or(false) {
+        return true;
+    }
+    let is_inside = |outer: &RefCell<Vec<Scope>>| {
+        let outer = outer.borrow();
+        outer.iter().any(|scope| scope.is_awaited_by(node))
     };
-    SCOPES.try_with(is_inside).unwrap_or(false)
+    OUTER.try_with(is_inside).unwrap_or(false)
 }
 
 pin_project_lite::pin_project! {

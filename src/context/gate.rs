@@ -82,6 +82,12 @@ impl Gate {
         self.0.fetch_or(ABORTING, SeqCst);
     }
 
+    /// Whether an abort may have missed a task that was made abortable just before this call. A
+    /// read-modify-write: either it sees the abort, or the abort comes later and sees the task.
+    pub(crate) fn must_abort(&self) -> bool {
+        self.0.fetch_or(0, SeqCst) & ABORTING != 0
+    }
+
     pub(crate) fn is_aborting(&self) -> bool {
         self.0.load(SeqCst) & ABORTING != 0
     }

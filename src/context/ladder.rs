@@ -28,7 +28,6 @@ const REMIND: Duration = Duration::from_secs(1);
 /// dropped anywhere and begun again; a hook that was under way then is noted as interrupted.
 pub(crate) async fn climb(core: &Arc<Core>) {
     drain(core).await;
-    core.node.sets.drain().await;
     while let Some(hook) = core.on_close.pop_or_seal() {
         Watched::new(core, hook).await;
     }
@@ -69,8 +68,9 @@ async fn drain(core: &Arc<Core>) {
         })
         .await;
         if out_of_patience {
-            stragglers::warn(core).await;
-            abort(core);
+            let is_first = !node.gate.is_aborting();
+            forbid(core);
+            stragglers::warn_and_abort(core, is_first).await;
             timer = None;
             patience = patience.max(REMIND).saturating_mul(2);
         }
@@ -78,11 +78,16 @@ async fn drain(core: &Arc<Core>) {
     while hooks.next().await.is_some() {}
 }
 
-/// Ends by force what can be ended: spawned tasks by their abort handles, wrapped futures by the
-/// kill token. Blocking closures that have started run on.
+/// Ends by force what can be ended: spawned tasks by aborting them, wrapped futures by the kill token.
+/// Blocking closures that have started run on.
 pub(crate) fn abort(core: &Core) {
+    forbid(core);
+    stragglers::abort(&core.node);
+}
+
+/// From here on a task that comes late aborts itself, and wrapped futures end at their next poll.
+fn forbid(core: &Core) {
     core.node.gate.abort();
-    core.node.sets.abort_all();
     core.kill().cancel();
 }
 

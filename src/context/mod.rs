@@ -23,7 +23,6 @@ pub(crate) mod ladder;
 pub(crate) mod owned;
 pub(crate) mod reason;
 pub(crate) mod report;
-pub(crate) mod sets;
 pub(crate) mod stack;
 pub(crate) mod stragglers;
 pub(crate) mod tally;

@@ -1,8 +1,8 @@
-//! What is still there when a close has lost its patience.
+//! What is still there when a close has lost its patience, and how it is ended by force.
 
 use crate::{
     clock,
-    context::core::Core,
+    context::core::{Core, Node},
     name::{Printed, Quoted},
     sync::lock,
     table::{
@@ -16,29 +16,51 @@ use std::{fmt, sync::Arc, time::Duration};
 /// How many stragglers an event names.
 const NAMED: usize = 10;
 
-/// Warns of what the close of this context itself waits for; its children warn for themselves. The
-/// first warning comes at the end of the grace period, before the abort.
-pub(crate) async fn warn(core: &Core) {
+/// Whether a record is of a task of this context itself.
+fn is_task_of(node: &Node) -> impl Fn(&dyn Record) -> bool {
+    let parent = (!node.is_root()).then_some(node.meta.id);
+    move |record| {
+        record.class() == Class::Task && record.parent().map(|parent| parent.meta().id) == parent
+    }
+}
+
+/// Aborts every task of this context; looks through the whole table.
+pub(crate) fn abort(node: &Node) {
+    let is_ours = is_task_of(node);
+    node.table.for_each(|record| {
+        if is_ours(record) {
+            record.abort();
+        }
+    });
+}
+
+/// Aborts what the close of this context itself waits for, and warns of it; its children do so
+/// themselves. Looks through the whole table, in bounded steps.
+pub(crate) async fn warn_and_abort(core: &Core, is_first: bool) {
     let node = &core.node;
     let children = lock(&core.children).len() as u64;
     if node.gate.inside() <= children {
         return;
     }
-    let parent = (!node.is_root()).then_some(node.meta.id);
-    let is_ours = |record: &dyn Record| {
-        record.class() == Class::Task && record.parent().map(|parent| parent.meta().id) == parent
+    let is_ours = is_task_of(node);
+    let aborted = |record: &dyn Record| {
+        let is_ours = is_ours(record);
+        if is_ours {
+            record.abort();
+        }
+        is_ours
     };
     // Many contexts may do this at once: none of them keeps more than it names.
-    let (tasks, named) = node.table.find(NAMED, is_ours).await;
+    let (tasks, named) = node.table.find(NAMED, aborted).await;
     let named: Vec<_> = named.iter().collect();
     let since = core
         .begun
         .get()
         .map_or(Duration::ZERO, |(_, at)| clock::now() - *at);
-    let said = if node.gate.is_aborting() {
-        "still closing"
-    } else {
+    let said = if is_first {
         "the grace period is over, aborting"
+    } else {
+        "still closing"
     };
     tracing::warn!(
         context = %Printed(&node.meta.name),

@@ -10,8 +10,8 @@ use crate::{
         handles::Handles,
         reason::CloseReason,
         report::{CloseReport, CloseStatus, Log},
-        sets::TaskSets,
         stack::Stack,
+        stragglers,
         tally::{Counts, Tally},
     },
     id::ResourceId,
@@ -63,7 +63,7 @@ pub(crate) fn root() -> Arc<Core> {
             handles: Handles::none(),
             token: CancellationToken::new(),
             tally: Tally::new(),
-            sets: Arc::new(TaskSets::new()),
+
             close_on_panic: false,
             report: OnceLock::new(),
             changed: Notify::new(),
@@ -105,7 +105,7 @@ fn build(parent: &Arc<Core>, spec: Spec) -> Arc<Core> {
                 handles: Handles::one(),
                 token: parent.node.token.child_token(),
                 tally: Tally::new(),
-                sets: Arc::new(TaskSets::new()),
+
                 close_on_panic: spec.close_on_panic,
                 report: OnceLock::new(),
                 changed: Notify::new(),
@@ -181,8 +181,8 @@ impl Core {
 /// with it.
 impl Drop for Core {
     fn drop(&mut self) {
-        self.node.sets.end();
         if self.node.is_root() {
+            stragglers::abort(&self.node);
             // Tracked `Arc`s know the context they belong to, and with it this table: let them go.
             self.node.table.clear();
         }

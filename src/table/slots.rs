@@ -23,6 +23,10 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// Blocks that a table keeps once it has them: 1,984 places, 64 KiB. Without them a table that is used in
+/// bursts would grow and shrink with each.
+const KEPT: usize = 5;
+
 /// Where an entry lives, and which tenant of that place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -36,6 +40,8 @@ pub(crate) struct Slots<T> {
     directory: Snapshot<Directory<T>>,
     /// For each stripe the lowest block where it may find a free slot. A hint, never relied upon.
     hints: Box<[Line<AtomicU32>]>,
+    /// Blocks that are kept, once there are as many.
+    kept: usize,
     /// New blocks start at this generation: above every generation of blocks given back.
     floor: AtomicU32,
 }
@@ -48,13 +54,18 @@ pub(crate) struct Directory<T> {
 
 impl<T> Slots<T> {
     pub(crate) fn new() -> Self {
-        Self::with_stripes(stripe::count())
+        Self {
+            kept: KEPT,
+            ..Self::with_stripes(stripe::count())
+        }
     }
 
+    /// A table that keeps one block.
     pub(crate) fn with_stripes(stripes: usize) -> Self {
         Self {
             directory: Snapshot::new(Directory { blocks: Vec::new() }),
             hints: (0..stripes).map(|_| Line(AtomicU32::new(0))).collect(),
+            kept: 1,
             floor: AtomicU32::new(0),
         }
     }
@@ -160,7 +171,7 @@ impl<T> Slots<T> {
             let Some((last, rest)) = directory.blocks.split_last() else {
                 return;
             };
-            if rest.is_empty() || !last.is_free() {
+            if rest.len() < self.kept || !last.is_free() {
                 return;
             }
             let kept: usize = rest.iter().map(|block| block.rows.len()).sum();

@@ -212,6 +212,15 @@ impl Table {
         Live::new(listing.found)
     }
 
+    /// Looks at every record, without yielding.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&dyn Record)) {
+        scan_all(&self.records, |_, record| {
+            if let Some(record) = record.upgrade() {
+                look(&*record);
+            }
+        });
+    }
+
     /// Counts the records that `is_wanted`, and returns the first few of them; in bounded steps.
     pub(crate) async fn find(
         &self,

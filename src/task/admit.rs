@@ -1,11 +1,11 @@
 //! Letting a task in: through the gate, into the registry, onto its seat.
 
 use crate::{
-    context::{close, core::Core, current::Terms, sets::Checkout},
+    context::{close, core::Core},
     error::{NO_RUNTIME, Refused, RefusedReason},
     name::{Name, Printed},
     panics,
-    table::store::Facts,
+    table::{record::Record, store::Facts},
     task::{
         handle::Task,
         output::Output,
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use std::{panic::Location, sync::Arc};
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How a task is to be started.
@@ -112,9 +112,9 @@ impl Admitted<'_> {
         is_blocking: bool,
     ) -> (Shared<T>, Seat) {
         let node = &self.core.node;
-        let terms = self.terms(true);
+        let supersedes = self.supersedes;
         let cell = node.table.insert(self.take_facts(), |meta| {
-            let record = TaskRecord::new(meta, Arc::clone(node), is_blocking, terms);
+            let record = TaskRecord::new(meta, Arc::clone(node), is_blocking, supersedes);
             Arc::new(TaskCell {
                 record,
                 output: Output::new(),
@@ -126,7 +126,7 @@ impl Admitted<'_> {
 
     /// Lists the task, with an output that may not leave this thread.
     pub(crate) fn sit_apart<T>(&mut self) -> (Shared<T>, Arc<Output<T>>, Seat) {
-        let record = self.list(true);
+        let record = self.list();
         let output = Arc::new(Output::new());
         let seat = Seat::new(Arc::clone(&record) as _);
         (Shared::Apart(record, Arc::clone(&output)), output, seat)
@@ -134,30 +134,17 @@ impl Admitted<'_> {
 
     /// Lists the task, without any output: somebody else polls it and gets that.
     pub(crate) fn sit_alone(&mut self) -> Seat {
-        Seat::new(self.list(false))
+        Seat::new(self.list())
     }
 
-    fn list(&mut self, is_pooled: bool) -> Arc<TaskRecord> {
-        let node = &self.core.node;
-        let terms = self.terms(is_pooled);
-        let insert = |meta| Arc::new(TaskRecord::new(meta, Arc::clone(node), false, terms));
+    fn list(&mut self) -> Arc<TaskRecord> {
+        let (node, supersedes) = (&self.core.node, self.supersedes);
+        let insert = |meta| Arc::new(TaskRecord::new(meta, Arc::clone(node), false, supersedes));
         node.table.insert(self.take_facts(), insert)
     }
 
     fn take_facts(&mut self) -> Facts {
         self.facts.take().expect("a task sits down once")
-    }
-
-    fn terms(&self, is_pooled: bool) -> Terms {
-        Terms {
-            is_pooled,
-            supersedes: self.supersedes,
-        }
-    }
-
-    /// A set of the context to spawn on.
-    pub(crate) fn checkout(&self) -> Checkout<'_> {
-        self.core.node.sets.checkout()
     }
 
     /// The runtime to spawn on.
@@ -173,11 +160,13 @@ impl Admitted<'_> {
     }
 
     /// The task is with the runtime. A close that gave up on its tasks meanwhile missed this one.
-    pub(crate) fn spawned<T>(self, shared: Shared<T>, abort: AbortHandle) -> Task<T> {
-        if self.core.node.gate.is_aborting() {
-            abort.abort();
+    pub(crate) fn spawned<T>(self, shared: Shared<T>, join: JoinHandle<()>) -> Task<T> {
+        let record = shared.record();
+        record.spawned(join);
+        if self.core.node.gate.must_abort() {
+            record.abort();
         }
-        let task = Task::accepted(shared, abort);
+        let task = Task::accepted(shared);
         if self.supersedes {
             supersede::started(self.core, &task);
         }

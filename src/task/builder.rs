@@ -1,7 +1,7 @@
 //! Starting a task with settings.
 
 use crate::{
-    context::{core::Core, sets::Checkout},
+    context::core::Core,
     error::Refused,
     name::{self, Name},
     task::{
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use std::{fmt, panic::Location, sync::Arc};
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::{runtime::Handle, task::spawn_local};
 
 /// Starts a task with a name and settings. Made by [`Context::task`](crate::Context::task).
 ///
@@ -204,21 +204,15 @@ where
     F::Output: Send + 'static,
 {
     let (shared, seat) = admitted.sit_together(false);
-    let outlet = Together::new();
-    let mut set = admitted.checkout();
-    let abort = match admitted.cancelled() {
-        None => {
-            let future = Running::new(Plain { future }, outlet, seat);
-            set.spawn_on(future, admitted.runtime())
-        }
+    let (outlet, runtime) = (Together::new(), admitted.runtime());
+    let join = match admitted.cancelled() {
+        None => runtime.spawn(Running::new(Plain { future }, outlet, seat)),
         Some(cancelled) => {
             let future = UntilCancelled { future, cancelled };
-            let future = Running::new(future, outlet, seat);
-            set.spawn_on(future, admitted.runtime())
+            runtime.spawn(Running::new(future, outlet, seat))
         }
     };
-    drop(set);
-    admitted.spawned(shared, abort)
+    admitted.spawned(shared, join)
 }
 
 fn run_blocking<F, T>(mut admitted: Admitted<'_>, closure: F) -> Task<T>
@@ -228,10 +222,8 @@ where
 {
     let (shared, seat) = admitted.sit_together(true);
     let job = Job::new(closure, seat);
-    let abort = admitted
-        .checkout()
-        .spawn_blocking_on(move || job.run(), admitted.runtime());
-    admitted.spawned(shared, abort)
+    let join = admitted.runtime().spawn_blocking(move || job.run());
+    admitted.spawned(shared, join)
 }
 
 #[track_caller]
@@ -242,22 +234,15 @@ where
 {
     let (shared, output, seat) = admitted.sit_apart();
     let outlet = Apart(output);
-    let mut set = admitted.checkout();
-    let abort = match admitted.cancelled() {
-        None => spawn_local(&mut set, Running::new(Plain { future }, outlet, seat)),
+    // Outside a `LocalSet` tokio panics, at the line of whoever called us.
+    let join = match admitted.cancelled() {
+        None => spawn_local(Running::new(Plain { future }, outlet, seat)),
         Some(cancelled) => {
             let future = UntilCancelled { future, cancelled };
-            spawn_local(&mut set, Running::new(future, outlet, seat))
+            spawn_local(Running::new(future, outlet, seat))
         }
     };
-    drop(set);
-    admitted.spawned(shared, abort)
-}
-
-/// Outside a `LocalSet` tokio panics, at the line of whoever called us.
-#[track_caller]
-fn spawn_local(set: &mut Checkout<'_>, running: impl Future<Output = ()> + 'static) -> AbortHandle {
-    set.spawn_local(running)
+    admitted.spawned(shared, join)
 }
 
 impl fmt::Debug for TaskBuilder<'_> {

@@ -39,14 +39,8 @@ use tokio::task::AbortHandle;
 pub struct Task<T>(Inner<T>);
 
 enum Inner<T> {
-    Accepted {
-        shared: Shared<T>,
-        abort: AbortHandle,
-        has_waited: bool,
-    },
-    Refused {
-        name: Name,
-    },
+    Accepted { shared: Shared<T>, has_waited: bool },
+    Refused { name: Name },
 }
 
 /// The id of a task that was refused: it names nothing.
@@ -57,10 +51,9 @@ const NOBODY: ResourceId = ResourceId {
 };
 
 impl<T> Task<T> {
-    pub(crate) fn accepted(shared: Shared<T>, abort: AbortHandle) -> Self {
+    pub(crate) fn accepted(shared: Shared<T>) -> Self {
         Self(Inner::Accepted {
             shared,
-            abort,
             has_waited: false,
         })
     }
@@ -71,7 +64,7 @@ impl<T> Task<T> {
 
     pub(crate) fn abort_handle(&self) -> Option<AbortHandle> {
         match &self.0 {
-            Inner::Accepted { abort, .. } => Some(abort.clone()),
+            Inner::Accepted { shared, .. } => shared.record().abort_handle(),
             Inner::Refused { .. } => None,
         }
     }
@@ -79,8 +72,8 @@ impl<T> Task<T> {
     /// Asks the runtime to drop the task's future at its next wait. It may still return before that;
     /// a blocking closure that has started runs on. Calling it again does nothing.
     pub fn abort(&self) {
-        if let Inner::Accepted { abort, .. } = &self.0 {
-            abort.abort();
+        if let Inner::Accepted { shared, .. } = &self.0 {
+            shared.record().abort();
         }
     }
 

@@ -1,15 +1,16 @@
 //! What is known of a task.
 
 use crate::{
-    context::{
-        core::Node,
-        current::{InTask, Terms},
-    },
+    context::{core::Node, current::InTask},
     sync::{AtomicU32, Ordering::Relaxed},
     table::record::{Class, Meta, Record, State},
     task::output::Output,
 };
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+};
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// The facts about one task.
 pub(crate) struct TaskRecord {
@@ -19,18 +20,32 @@ pub(crate) struct TaskRecord {
     /// 1 once it was polled, or its closure started.
     started: AtomicU32,
     is_blocking: bool,
-    terms: Terms,
+    supersedes: bool,
+    /// What it can be aborted by, once it has been spawned. tokio keeps a task's memory for it, without
+    /// the future, which was dropped at the end; it goes with this record.
+    join: OnceLock<JoinHandle<()>>,
 }
 
 impl TaskRecord {
-    pub(crate) fn new(meta: Meta, node: Arc<Node>, is_blocking: bool, terms: Terms) -> Self {
+    pub(crate) fn new(meta: Meta, node: Arc<Node>, is_blocking: bool, supersedes: bool) -> Self {
         Self {
             meta,
             node,
             started: AtomicU32::new(0),
             is_blocking,
-            terms,
+            supersedes,
+            join: OnceLock::new(),
         }
+    }
+
+    /// The task is with the runtime.
+    pub(crate) fn spawned(&self, join: JoinHandle<()>) {
+        let _ = self.join.set(join);
+    }
+
+    /// What aborts it, once it has been spawned.
+    pub(crate) fn abort_handle(&self) -> Option<AbortHandle> {
+        self.join.get().map(JoinHandle::abort_handle)
     }
 }
 
@@ -55,6 +70,12 @@ impl Record for TaskRecord {
         (!self.node.is_root()).then_some(&*self.node as _)
     }
 
+    fn abort(&self) {
+        if let Some(join) = self.join.get() {
+            join.abort();
+        }
+    }
+
     fn is_unabortable(&self) -> bool {
         self.is_blocking && self.state() == State::Running
     }
@@ -71,8 +92,8 @@ impl InTask for TaskRecord {
         }
     }
 
-    fn terms(&self) -> Terms {
-        self.terms
+    fn supersedes(&self) -> bool {
+        self.supersedes
     }
 
     fn output(&self) -> Option<&dyn Any> {
@@ -106,6 +127,10 @@ impl<T: Send + 'static> Record for TaskCell<T> {
         self.record.parent()
     }
 
+    fn abort(&self) {
+        self.record.abort();
+    }
+
     fn is_unabortable(&self) -> bool {
         self.record.is_unabortable()
     }
@@ -120,8 +145,8 @@ impl<T: Send + 'static> InTask for TaskCell<T> {
         self.record.start();
     }
 
-    fn terms(&self) -> Terms {
-        self.record.terms()
+    fn supersedes(&self) -> bool {
+        self.record.supersedes()
     }
 
     fn output(&self) -> Option<&dyn Any> {

@@ -101,11 +101,7 @@ impl Seat {
 
 #[inline]
 fn settle(node: &Node, task: &dyn InTask, outcome: Outcome) {
-    let terms = task.terms();
-    if terms.is_pooled {
-        node.sets.finished();
-    }
-    if terms.supersedes || outcome == Outcome::Panicked {
+    if task.supersedes() || outcome == Outcome::Panicked {
         settle_with_core(node, task, outcome);
     }
 }
@@ -115,7 +111,7 @@ fn settle_with_core(node: &Node, task: &dyn InTask, outcome: Outcome) {
     let Some(core) = node.core.upgrade() else {
         return;
     };
-    if task.terms().supersedes {
+    if task.supersedes() {
         supersede::ended(&core, &task.meta().name, task.meta().id);
     }
     if outcome == Outcome::Panicked && node.close_on_panic {
