@@ -14,6 +14,7 @@ use crate::{
         gate::Left,
         ladder,
         reason::CloseReason,
+        stragglers,
     },
     panics,
     sync::lock,
@@ -201,38 +202,52 @@ fn cancel(core: &Core) {
 /// to the last task that goes. Descendants that nobody can close any more go the same way.
 #[cold]
 fn tear_down(claim: Claim) {
-    let mut queue = VecDeque::from([claim]);
-    while let Some(mut claim) = queue.pop_front() {
+    let doomed = condemn(claim);
+    if doomed.iter().any(|claim| stragglers::has_any(&claim.core)) {
+        stragglers::abort(&doomed[0].core.node.table);
+    }
+    for claim in doomed {
+        abandon(&claim.core);
+    }
+}
+
+/// Cancels a context and those below it that nobody can close, and condemns their tasks; parents first.
+fn condemn(claim: Claim) -> Vec<Claim> {
+    let mut doomed = vec![claim];
+    let mut next = 0;
+    while let Some(claim) = doomed.get_mut(next) {
         claim.done = true;
-        let core = &claim.core;
-        cancel(core);
+        let core = Arc::clone(&claim.core);
+        cancel(&core);
         for child in core.children() {
             close::begin(&child, CloseReason::Parent);
             if find_driver(&child) {
                 continue;
             }
             if is_hopeless(&child) {
-                queue.extend(Claim::take(&child));
+                doomed.extend(Claim::take(&child));
             } else {
                 strand(&child);
             }
         }
-        ladder::abort(core);
-        let started = std::mem::take(&mut *lock(&core.started));
-        drop(started);
-        for hook in core
-            .on_closing
-            .seal()
-            .into_iter()
-            .chain(core.on_close.seal())
-        {
-            ladder::interrupted(&core.node, hook.origin());
-            let mut scope = Some(Scope::Hook(Arc::clone(&core.node)));
-            current::enter(&mut scope, || panics::discard(hook));
-        }
-        *lock(&core.node.orphan) = Some(Arc::clone(core));
-        if core.node.gate.orphan() {
-            close::settle(&core.node, Left::Orphaned);
-        }
+        ladder::condemn(&core);
+        next += 1;
+    }
+    doomed
+}
+
+/// Drops the hooks of a context, and leaves the end of its close to the last task that goes.
+fn abandon(core: &Arc<Core>) {
+    let started = std::mem::take(&mut *lock(&core.started));
+    drop(started);
+    let hooks = core.on_closing.seal().into_iter();
+    for hook in hooks.chain(core.on_close.seal()) {
+        ladder::interrupted(&core.node, hook.origin());
+        let mut scope = Some(Scope::Hook(Arc::clone(&core.node)));
+        current::enter(&mut scope, || panics::discard(hook));
+    }
+    *lock(&core.node.orphan) = Some(Arc::clone(core));
+    if core.node.gate.orphan() {
+        close::settle(&core.node, Left::Orphaned);
     }
 }

@@ -69,7 +69,7 @@ async fn drain(core: &Arc<Core>) {
         .await;
         if out_of_patience {
             let is_first = !node.gate.is_aborting();
-            forbid(core);
+            condemn(core);
             stragglers::warn_and_abort(core, is_first).await;
             timer = None;
             patience = patience.max(REMIND).saturating_mul(2);
@@ -78,15 +78,10 @@ async fn drain(core: &Arc<Core>) {
     while hooks.next().await.is_some() {}
 }
 
-/// Ends by force what can be ended: spawned tasks by aborting them, wrapped futures by the kill token.
-/// Blocking closures that have started run on.
-pub(crate) fn abort(core: &Core) {
-    forbid(core);
-    stragglers::abort(&core.node);
-}
-
-/// From here on a task that comes late aborts itself, and wrapped futures end at their next poll.
-fn forbid(core: &Core) {
+/// From here on the tasks of a context are to be ended by force: [`stragglers`] aborts those that are
+/// there, those that come late abort themselves, and wrapped futures end at their next poll. Blocking
+/// closures that have started run on.
+pub(crate) fn condemn(core: &Core) {
     core.node.gate.abort();
     core.kill().cancel();
 }

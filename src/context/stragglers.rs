@@ -9,6 +9,7 @@ use crate::{
         live::Live,
         record::{Class, Record},
         resource::{self, Resource},
+        store::Table,
     },
 };
 use std::{fmt, sync::Arc, time::Duration};
@@ -24,22 +25,22 @@ fn is_task_of(node: &Node) -> impl Fn(&dyn Record) -> bool {
     }
 }
 
-/// Aborts every task of this context; looks through the whole table.
-pub(crate) fn abort(node: &Node) {
-    let is_ours = is_task_of(node);
-    node.table.for_each(|record| {
-        if is_ours(record) {
-            record.abort();
-        }
-    });
+/// Aborts every task whose context has condemned its tasks; looks through the whole table.
+pub(crate) fn abort(table: &Table) {
+    table.for_each(|record| record.abort());
+}
+
+/// Whether the close of this context waits for tasks of its own.
+pub(crate) fn has_any(core: &Core) -> bool {
+    let children = lock(&core.children).len() as u64;
+    core.node.gate.inside() > children
 }
 
 /// Aborts what the close of this context itself waits for, and warns of it; its children do so
 /// themselves. Looks through the whole table, in bounded steps.
 pub(crate) async fn warn_and_abort(core: &Core, is_first: bool) {
     let node = &core.node;
-    let children = lock(&core.children).len() as u64;
-    if node.gate.inside() <= children {
+    if !has_any(core) {
         return;
     }
     let is_ours = is_task_of(node);

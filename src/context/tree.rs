@@ -182,7 +182,8 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         if self.node.is_root() {
-            stragglers::abort(&self.node);
+            self.node.gate.abort();
+            stragglers::abort(&self.node.table);
             // Tracked `Arc`s know the context they belong to, and with it this table: let them go.
             self.node.table.clear();
         }

@@ -96,7 +96,7 @@ pub(crate) trait Record: Send + Sync {
     fn strong_count(&self) -> Option<usize> {
         None
     }
-    /// Ends it by force, if it is a task and has been spawned.
+    /// Ends it by force, if it is a task and its context has condemned its tasks.
     fn abort(&self) {}
     /// Whether it is a blocking closure that has started, which nothing can end but itself.
     fn is_unabortable(&self) -> bool {

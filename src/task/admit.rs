@@ -5,7 +5,7 @@ use crate::{
     error::{NO_RUNTIME, Refused, RefusedReason},
     name::{Name, Printed},
     panics,
-    table::{record::Record, store::Facts},
+    table::store::Facts,
     task::{
         handle::Task,
         output::Output,
@@ -164,7 +164,7 @@ impl Admitted<'_> {
         let record = shared.record();
         record.spawned(join);
         if self.core.node.gate.must_abort() {
-            record.abort();
+            record.end();
         }
         let task = Task::accepted(shared);
         if self.supersedes {

@@ -73,7 +73,7 @@ impl<T> Task<T> {
     /// a blocking closure that has started runs on. Calling it again does nothing.
     pub fn abort(&self) {
         if let Inner::Accepted { shared, .. } = &self.0 {
-            shared.record().abort();
+            shared.record().end();
         }
     }
 

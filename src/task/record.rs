@@ -43,6 +43,13 @@ impl TaskRecord {
         let _ = self.join.set(join);
     }
 
+    /// Asks tokio to drop the future at its next wait.
+    pub(crate) fn end(&self) {
+        if let Some(join) = self.join.get() {
+            join.abort();
+        }
+    }
+
     /// What aborts it, once it has been spawned.
     pub(crate) fn abort_handle(&self) -> Option<AbortHandle> {
         self.join.get().map(JoinHandle::abort_handle)
@@ -71,8 +78,8 @@ impl Record for TaskRecord {
     }
 
     fn abort(&self) {
-        if let Some(join) = self.join.get() {
-            join.abort();
+        if self.node.gate.is_aborting() {
+            self.end();
         }
     }
 
