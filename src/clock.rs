@@ -14,6 +14,7 @@ use tokio::time::Instant;
 /// Taken from the real clocks: whoever comes first may be a test whose time is paused and advanced.
 static ANCHOR: OnceLock<(std::time::Instant, SystemTime)> = OnceLock::new();
 
+#[inline]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -6,11 +6,13 @@ use std::{
 };
 
 /// Runs user code; a panic comes back as its payload.
+#[inline]
 pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(run))
 }
 
 /// Drops a user's value; says what it panicked with, if it did.
+#[inline]
 pub(crate) fn discard<T>(value: T) -> Option<String> {
     guarded(|| drop(value)).err().map(|payload| {
         let said = message(&*payload);

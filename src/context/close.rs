@@ -27,11 +27,13 @@ pub(crate) fn begin(core: &Core, reason: CloseReason) -> bool {
 }
 
 /// One of those inside goes out.
+#[inline]
 pub(crate) fn leave(node: &Arc<Node>) {
     settle(node, node.gate.leave());
 }
 
 /// Does what the last one out has to do.
+#[inline]
 pub(crate) fn settle(node: &Arc<Node>, left: Left) {
     match left {
         Left::Quietly => {}

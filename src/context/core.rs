@@ -186,6 +186,7 @@ impl Core {
     }
 
     /// The runtime to work on: the one remembered, else this thread's, which is remembered.
+    #[inline]
     pub(crate) fn runtime(&self) -> Option<&Handle> {
         if self.runtime.get().is_none() {
             if let Ok(handle) = Handle::try_current() {

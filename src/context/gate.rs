@@ -44,6 +44,7 @@ impl Gate {
     }
 
     /// Comes in, or is refused. Whoever came in must [`leave`](Self::leave) once.
+    #[inline]
     pub(crate) fn enter(&self) -> Result<(), Left> {
         if self.0.fetch_add(ONE, SeqCst) & CLOSING == 0 {
             return Ok(());
@@ -52,6 +53,7 @@ impl Gate {
     }
 
     /// Goes out.
+    #[inline]
     pub(crate) fn leave(&self) -> Left {
         let before = self.0.fetch_sub(ONE, SeqCst);
         let is_last = before / ONE == 1;
@@ -84,6 +86,7 @@ impl Gate {
 
     /// Whether an abort may have missed a task that was made abortable just before this call. A
     /// read-modify-write: either it sees the abort, or the abort comes later and sees the task.
+    #[inline]
     pub(crate) fn must_abort(&self) -> bool {
         self.0.fetch_or(0, SeqCst) & ABORTING != 0
     }

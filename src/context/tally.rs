@@ -51,6 +51,7 @@ impl Tally {
         }
     }
 
+    #[inline]
     pub(crate) fn task(&self, outcome: Outcome) {
         let counter = match outcome {
             Outcome::Finished => &self.finished,

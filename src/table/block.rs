@@ -46,6 +46,7 @@ impl<T> Block<T> {
 
     /// Removes an entry; says whether there was one. If nobody reads it the slot is free at once, and
     /// its value comes back, with whether much of the block is free now.
+    #[inline]
     pub(crate) fn remove(&self, at: usize, generation: u32) -> (bool, Option<Freed<T>>) {
         match self.rows.remove(at, generation) {
             Removal::Nobody => (false, None),
@@ -64,6 +65,7 @@ impl<T> Block<T> {
     }
 
     /// Puts the place of an emptied slot back on its free list.
+    #[inline]
     pub(crate) fn take_back(&self, emptied: Emptied<T>) -> Freed<T> {
         let Emptied { at, value, is_free } = emptied;
         let much_is_free = is_free && self.free.push(at);
@@ -84,6 +86,7 @@ pub(crate) struct Freed<T> {
 }
 
 /// Index of the first slot of a block.
+#[inline]
 pub(crate) fn base(number: usize) -> usize {
     FIRST * ((1 << number) - 1)
 }

@@ -61,6 +61,7 @@ impl FreeLists {
     }
 
     /// The stripe where a place belongs.
+    #[inline]
     fn home(&self, place: usize) -> usize {
         (place * self.stripes.len()) >> self.links.len().trailing_zeros()
     }
@@ -71,6 +72,7 @@ impl FreeLists {
         (stripe..stripe + stripes).find_map(|stripe| self.pop_from(stripe % stripes))
     }
 
+    #[inline]
     fn pop_from(&self, stripe: usize) -> Option<usize> {
         let head = &self.stripes[stripe].0.head;
         let mut seen = head.load(Acquire);
@@ -86,6 +88,7 @@ impl FreeLists {
     }
 
     /// Gives a place back; true if its stripe is full now, or half full.
+    #[inline]
     pub(crate) fn push(&self, place: usize) -> bool {
         let stripe = self.home(place);
         let head = &self.stripes[stripe].0.head;
@@ -152,16 +155,19 @@ impl FreeLists {
             .sum()
     }
 
+    #[inline]
     fn len_from(&self, head: u64) -> usize {
         first_of(head).map_or(0, |first| (self.links[first].load(Relaxed) >> 32) as usize)
     }
 }
 
+#[inline]
 fn first_of(word: u64) -> Option<usize> {
     ((word & FIRST) as usize).checked_sub(1)
 }
 
 /// A head that lists `first` and differs from `head` in its tag.
+#[inline]
 fn retagged(head: u64, first: u64) -> u64 {
     ((head >> 32).wrapping_add(1) << 32) | first
 }

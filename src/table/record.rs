@@ -16,6 +16,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
+    #[inline]
     pub(crate) fn new(
         id: ResourceId,
         name: Name,

@@ -5,7 +5,7 @@ use crate::{
     table::{
         entry::Entry,
         record::Record,
-        store::{Facts, Table},
+        store::{Door, Facts, Table},
     },
 };
 use std::{fmt, sync::Arc};
@@ -59,14 +59,14 @@ impl Table {
 #[must_use = "dropping a registration removes its entry at once"]
 pub struct Registration {
     record: Arc<dyn Record>,
-    table: Arc<Table>,
+    door: Arc<Door>,
 }
 
 impl Registration {
-    pub(crate) fn new(record: Arc<dyn Record>, table: &Arc<Table>) -> Self {
+    pub(crate) fn new(record: Arc<dyn Record>, table: &Table) -> Self {
         Self {
             record,
-            table: Arc::clone(table),
+            door: Arc::clone(table.door()),
         }
     }
 
@@ -88,7 +88,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.table.remove(self.record.meta().id);
+        self.door.remove(self.record.meta().id);
     }
 }
 

@@ -102,6 +102,7 @@ impl<T> Rows<T> {
     }
 
     /// The generation of the tenant, or of the next one.
+    #[inline]
     pub(crate) fn generation(&self, at: usize) -> u32 {
         generation_of(self.slots[at].state.load(Relaxed))
     }
@@ -117,6 +118,7 @@ impl<T> Rows<T> {
     /// # Safety
     ///
     /// The caller alone has this slot: it took it from a free list, and fills it once.
+    #[inline]
     pub(crate) unsafe fn fill(&self, at: usize, value: T) {
         let slot = &self.slots[at];
         // SAFETY: the slot is free, so no reader looks at it, and the caller is the only one to fill it.
@@ -126,6 +128,7 @@ impl<T> Rows<T> {
     }
 
     /// Removes the tenant of this generation.
+    #[inline]
     pub(crate) fn remove(&self, at: usize, generation: u32) -> Removal<T> {
         let state = &self.slots[at].state;
         let (live, dead) = (free(generation) | LIVE, free(generation) | DEAD);
@@ -137,6 +140,7 @@ impl<T> Rows<T> {
     }
 
     /// Empties a slot whose `DEAD` is ours, or leaves it to those who read in its row.
+    #[inline]
     fn empty_or_leave(&self, at: usize) -> Option<Emptied<T>> {
         let readers = &self.readers[at / ROW];
         loop {
@@ -164,6 +168,7 @@ impl<T> Rows<T> {
     }
 
     /// Takes the value out of a slot whose `DEAD` is ours, while nobody reads.
+    #[inline]
     fn empty(&self, at: usize) -> Emptied<T> {
         let slot = &self.slots[at];
         // SAFETY: `DEAD` is ours, and there is no reader: none that came before it was set, or they would
@@ -252,10 +257,12 @@ impl<T, E: FnMut(Emptied<T>)> Drop for Inside<'_, T, E> {
     }
 }
 
+#[inline]
 fn generation_of(state: u64) -> u32 {
     (state >> 32) as u32
 }
 
+#[inline]
 fn free(generation: u32) -> u64 {
     u64::from(generation) << 32
 }

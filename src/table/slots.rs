@@ -11,8 +11,8 @@
 
 use crate::{
     sync::{
-        AtomicU32, Loaded,
-        Ordering::{AcqRel, Acquire, Relaxed},
+        AtomicU32, AtomicUsize, Loaded,
+        Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
         Snapshot,
     },
     table::{
@@ -40,6 +40,8 @@ pub(crate) struct Slots<T> {
     directory: Snapshot<Directory<T>>,
     /// For each stripe the lowest block where it may find a free slot. A hint, never relied upon.
     hints: Box<[Line<AtomicU32>]>,
+    /// How many blocks there are, or are about to be.
+    blocks: AtomicUsize,
     /// Blocks that are kept, once there are as many.
     kept: usize,
     /// New blocks start at this generation: above every generation of blocks given back.
@@ -65,25 +67,30 @@ impl<T> Slots<T> {
         Self {
             directory: Snapshot::new(Directory { blocks: Vec::new() }),
             hints: (0..stripes).map(|_| Line(AtomicU32::new(0))).collect(),
+            blocks: AtomicUsize::new(0),
             kept: 1,
             floor: AtomicU32::new(0),
         }
     }
 
+    #[inline]
     fn stripes(&self) -> usize {
         self.hints.len()
     }
 
+    #[inline]
     fn own_stripe(&self) -> usize {
         stripe::current() & (self.stripes() - 1)
     }
 
     /// Takes a free slot, growing the table when there is none. The slot is listed once committed,
     /// and free again if the reservation is dropped instead.
+    #[inline]
     pub(crate) fn reserve(&self) -> Reserved<'_, T> {
         self.reserve_on(self.own_stripe())
     }
 
+    #[inline]
     pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<'_, T> {
         loop {
             let directory = self.directory.load();
@@ -101,6 +108,7 @@ impl<T> Slots<T> {
     }
 
     /// A free slot, as block and place, from the hinted block on; failing that, from the start.
+    #[inline]
     fn find_free(&self, directory: &Directory<T>, stripe: usize) -> Option<(usize, usize)> {
         let hint = &self.hints[stripe].0;
         let start = hint.load(Relaxed) as usize;
@@ -119,7 +127,8 @@ impl<T> Slots<T> {
     /// Adds a block, unless somebody did since `seen` blocks were counted.
     #[cold]
     fn grow(&self, seen: usize) {
-        self.directory.update(|directory| {
+        self.blocks.fetch_add(1, SeqCst);
+        let has_grown = self.directory.update(|directory| {
             if directory.blocks.len() != seen {
                 return None;
             }
@@ -131,14 +140,19 @@ impl<T> Slots<T> {
             )));
             Some(Directory { blocks })
         });
+        if !has_grown {
+            self.blocks.fetch_sub(1, SeqCst);
+        }
     }
 
     /// Removes the entry, if the key still names one. The value is dropped here, or by a reader that
     /// is looking at it just now.
+    #[inline]
     pub(crate) fn remove(&self, key: Key) -> bool {
         self.remove_on(self.own_stripe(), key)
     }
 
+    #[inline]
     pub(crate) fn remove_on(&self, stripe: usize, key: Key) -> bool {
         let directory = self.directory.load();
         let Some((block, at)) = directory.place(key.index) else {
@@ -152,12 +166,14 @@ impl<T> Slots<T> {
     }
 
     /// A place is free again. If that makes much free, the table may shrink. The value is dropped last.
+    #[inline]
     fn freed(&self, block: usize, stripe: usize, freed: Freed<T>) {
         let hint = &self.hints[stripe].0;
         if narrow(block) < hint.load(Relaxed) {
             hint.store(narrow(block), Relaxed);
         }
-        if freed.much_is_free {
+        // A block that comes later has somebody in it who will look after us.
+        if freed.much_is_free && self.blocks.load(SeqCst) > self.kept {
             self.shrink();
         }
         drop(freed);
@@ -201,6 +217,7 @@ impl<T> Slots<T> {
                 })
             });
             if removed {
+                self.blocks.fetch_sub(1, SeqCst);
                 return true;
             }
         }
@@ -249,6 +266,7 @@ impl<T> Slots<T> {
 }
 
 impl<T> Directory<T> {
+    #[inline]
     fn place(&self, index: u32) -> Option<(&Arc<Block<T>>, usize)> {
         let index = index as usize;
         let number = (index / FIRST + 1).ilog2() as usize;
@@ -261,6 +279,7 @@ impl<T> Directory<T> {
     clippy::cast_possible_truncation,
     reason = "a table of 2^32 slots does not fit into memory"
 )]
+#[inline]
 fn narrow(index: usize) -> u32 {
     index as u32
 }
@@ -278,6 +297,7 @@ pub(crate) struct Reserved<'a, T> {
 
 impl<T> Reserved<'_, T> {
     /// The key that the entry will have.
+    #[inline]
     pub(crate) fn key(&self) -> Key {
         let directory = self.directory.as_ref();
         let directory = directory.expect("a reservation has its place until it is committed");
@@ -288,6 +308,7 @@ impl<T> Reserved<'_, T> {
     }
 
     /// Lists the value.
+    #[inline]
     pub(crate) fn commit(mut self, value: T) -> Key {
         let key = self.key();
         if let Some(directory) = self.directory.take() {

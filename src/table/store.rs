@@ -11,6 +11,7 @@ use crate::{
         record::{Class, Meta, Record},
         resource::Resource,
         slots::{Directory, Key, Reserved, Slots},
+        stripe,
     },
 };
 use std::{
@@ -35,7 +36,9 @@ pub(crate) struct Table {
     /// Two numbers are this table's own: `number` for its records, `number + 1` for tracked `Arc`s.
     number: u32,
     /// Tasks, contexts, registrations: whoever owns the record removes it.
-    records: Slots<Weak<dyn Record>>,
+    records: Arc<Slots<Weak<dyn Record>>>,
+    /// Ways to the records, one for each stripe of threads.
+    doors: Box<[Arc<Door>]>,
     /// Plain `Arc`s, whose end nobody announces: the table owns these records and sweeps them.
     arcs: Slots<Arc<dyn Record>>,
     /// How many `Arc`s are in there, dead ones included.
@@ -48,16 +51,26 @@ impl Table {
     pub(crate) fn new() -> Self {
         use std::sync::atomic::AtomicU32;
         static TABLES: AtomicU32 = AtomicU32::new(0);
+        let records = Arc::new(Slots::new());
+        let door = |_| Arc::new(Door(Arc::clone(&records)));
         Self {
             number: TABLES.fetch_add(2, Relaxed),
-            records: Slots::new(),
+            doors: (0..stripe::count()).map(door).collect(),
+            records,
             arcs: Slots::new(),
             tracked: AtomicUsize::new(0),
             broom: AtomicUsize::new(0),
         }
     }
 
+    /// The way to the records for guards that this thread makes.
+    #[inline]
+    pub(crate) fn door(&self) -> &Arc<Door> {
+        &self.doors[stripe::current() & (self.doors.len() - 1)]
+    }
+
     /// Reserves an entry, lets `build` make the record for its id, and lists it.
+    #[inline]
     pub(crate) fn insert<R: Record + 'static>(
         &self,
         facts: Facts,
@@ -110,6 +123,7 @@ impl Table {
     }
 
     /// Removes the entry with this id, if it is still there.
+    #[inline]
     pub(crate) fn remove(&self, id: ResourceId) -> bool {
         let key = Key {
             index: id.index,
@@ -172,6 +186,7 @@ impl Table {
     }
 
     /// Removes dead `Arc`s among the next few.
+    #[inline]
     fn sweep(&self, slots: usize) {
         if self.tracked.load(Relaxed) == 0 {
             return;
@@ -257,7 +272,24 @@ impl Table {
     }
 }
 
+/// A way to the records of a table, for guards that remove one. There are several, so that guards made
+/// on several threads do not count themselves in one place.
+#[repr(align(128))]
+pub(crate) struct Door(Arc<Slots<Weak<dyn Record>>>);
+
+impl Door {
+    /// Removes the record that was listed under this id in this table.
+    #[inline]
+    pub(crate) fn remove(&self, id: ResourceId) {
+        self.0.remove(Key {
+            index: id.index,
+            generation: id.generation,
+        });
+    }
+}
+
 impl Facts {
+    #[inline]
     fn meta<T>(self, table: u32, reserved: &Reserved<'_, T>) -> Meta {
         let Key { index, generation } = reserved.key();
         Meta::new(

@@ -19,6 +19,7 @@ pub(crate) fn count() -> usize {
 }
 
 /// This thread's number.
+#[inline]
 pub(crate) fn current() -> usize {
     NUMBER.with(|number| match number.get() {
         0 => number_this_thread(number),
@@ -37,6 +38,7 @@ fn number_this_thread(place: &Cell<usize>) -> usize {
 
 /// A number that grows with every call on this thread: it orders entries that the clock cannot tell
 /// apart, as under paused time.
+#[inline]
 pub(crate) fn next_made() -> u32 {
     MADE.with(|made| made.replace(made.get().wrapping_add(1)))
 }

@@ -53,6 +53,7 @@ pub(crate) struct Turned {
 
 impl<'a> Wishes<'a> {
     /// Asks for a place that needs a runtime to run on.
+    #[inline]
     pub(crate) fn admit(mut self, origin: Origin) -> Result<Admitted<'a>, Turned> {
         if self.runtime.is_none() && self.core.node.is_root() {
             // A registry outlives runtimes, the global one all of them: here and now comes first.
@@ -68,6 +69,7 @@ impl<'a> Wishes<'a> {
     }
 
     /// Asks for a place that is brought its own runtime.
+    #[inline]
     pub(crate) fn admit_anywhere(self, origin: Origin) -> Result<Admitted<'a>, Turned> {
         let Self {
             core,
@@ -97,6 +99,7 @@ impl<'a> Wishes<'a> {
     }
 }
 
+#[inline]
 fn facts(name: Option<Name>, kind: Option<Name>, origin: Origin) -> Facts {
     Facts {
         name: name.unwrap_or(Name::Borrowed(origin.name)),
@@ -107,6 +110,7 @@ fn facts(name: Option<Name>, kind: Option<Name>, origin: Origin) -> Facts {
 
 impl Admitted<'_> {
     /// Lists the task, with facts and output in one allocation.
+    #[inline]
     pub(crate) fn sit_together<T: Send + 'static>(
         &mut self,
         is_blocking: bool,
@@ -143,23 +147,27 @@ impl Admitted<'_> {
         node.table.insert(self.take_facts(), insert)
     }
 
+    #[inline]
     fn take_facts(&mut self) -> Facts {
         self.facts.take().expect("a task sits down once")
     }
 
     /// The runtime to spawn on.
+    #[inline]
     pub(crate) fn runtime(&self) -> &Handle {
         let runtime = self.runtime.as_ref().or_else(|| self.core.runtime());
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
 
     /// What ends a cancellable task.
+    #[inline]
     pub(crate) fn cancelled(&self) -> Option<WaitForCancellationFutureOwned> {
         self.is_cancellable
             .then(|| self.core.node.token.clone().cancelled_owned())
     }
 
     /// The task is with the runtime. A close that gave up on its tasks meanwhile missed this one.
+    #[inline]
     pub(crate) fn spawned<T>(self, shared: Shared<T>, join: JoinHandle<()>) -> Task<T> {
         let record = shared.record();
         record.spawned(join);

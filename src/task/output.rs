@@ -38,6 +38,7 @@ enum Place<T> {
 }
 
 impl<T> Output<T> {
+    #[inline]
     pub(crate) fn new() -> Self {
         Self {
             state: AtomicU32::new(0),
@@ -45,6 +46,7 @@ impl<T> Output<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.state.load(Acquire) & ABANDONED != 0
     }
@@ -68,6 +70,7 @@ impl<T> Output<T> {
     }
 
     /// The handle's part, once. `has_waited` if it was ever polled: then there may be a waker.
+    #[inline]
     pub(crate) fn abandon(&self, has_waited: bool) {
         let before = self.state.fetch_or(ABANDONED, AcqRel);
         if has_waited || before & READY != 0 {

@@ -27,6 +27,7 @@ pub(crate) struct TaskRecord {
 }
 
 impl TaskRecord {
+    #[inline]
     pub(crate) fn new(meta: Meta, node: Arc<Node>, is_blocking: bool, supersedes: bool) -> Self {
         Self {
             meta,
@@ -39,6 +40,7 @@ impl TaskRecord {
     }
 
     /// The task is with the runtime.
+    #[inline]
     pub(crate) fn spawned(&self, join: JoinHandle<()>) {
         let _ = self.join.set(join);
     }
