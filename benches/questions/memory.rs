@@ -90,17 +90,16 @@ fn burst(tasks: usize) -> f64 {
         for _ in 0..tasks {
             tokio::spawn(tokio::task::yield_now());
         }
-        settle().await;
+        all_gone().await;
         let registry = Registry::new();
         let ctx = registry.context("burst");
         let before = heap::read().0;
         for _ in 0..tasks {
             drop(ctx.spawn(tokio::task::yield_now()));
         }
-        settle().await;
+        all_gone().await;
         let after = heap::read().0;
-        drop(ctx);
-        settle().await;
+        ctx.close().await;
         (registry, before, after)
     });
     drop((registry, runtime));
@@ -109,9 +108,13 @@ fn burst(tasks: usize) -> f64 {
     after as f64 / before as f64
 }
 
-/// Lets everything that is ready run: tasks that yield once are done after a few rounds.
-async fn settle() {
-    for _ in 0..8 {
+/// Lets the runtime run until it has no tasks left.
+async fn all_gone() {
+    while tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
+        > 0
+    {
         tokio::task::yield_now().await;
     }
 }

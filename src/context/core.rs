@@ -38,15 +38,18 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const ROOT: u32 = u32::MAX;
 
 /// What is known of a context, as long as anybody asks.
+///
+/// What every task writes comes first, on a cache line of its own, and away from the rest.
+#[repr(C, align(128))]
 pub(crate) struct Node {
+    pub(crate) gate: Gate,
+    pub(crate) tally: Tally,
     pub(crate) meta: Meta,
     pub(crate) parent: Option<Arc<Node>>,
     pub(crate) core: Weak<Core>,
     pub(crate) table: Arc<Table>,
-    pub(crate) gate: Gate,
     pub(crate) handles: Handles,
     pub(crate) token: CancellationToken,
-    pub(crate) tally: Tally,
     pub(crate) close_on_panic: bool,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,

@@ -29,6 +29,8 @@ pub(crate) trait InTask: Record {
     fn node(&self) -> &Arc<Node>;
     /// It is polled, or its closure runs.
     fn start(&self);
+    /// The thread that spawned it.
+    fn home(&self) -> u32;
     /// Whether it may be the latest of its name.
     fn supersedes(&self) -> bool;
     /// The place for its output, if that lies with the task.

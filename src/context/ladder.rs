@@ -7,7 +7,7 @@ use crate::{
         close,
         core::{Core, Node},
         current::{Scope, Scoped},
-        stragglers,
+        shells, stragglers,
     },
     panics,
     sync::lock,
@@ -28,6 +28,7 @@ const REMIND: Duration = Duration::from_secs(1);
 /// dropped anywhere and begun again; a hook that was under way then is noted as interrupted.
 pub(crate) async fn climb(core: &Arc<Core>) {
     drain(core).await;
+    shells::free_all();
     while let Some(hook) = core.on_close.pop_or_seal() {
         Watched::new(core, hook).await;
     }

@@ -1,11 +1,11 @@
 //! Contexts: scopes that own tasks, hooks, values and child contexts, and close for certain.
 //!
 //! A `core` is what a context is made of. [`gate`] decides who comes in and when
-//! everybody has left; [`handles`] counts who holds it; [`sets`] holds the tasks; a [`stack`] holds the
+//! everybody has left; [`handles`] counts who holds it; a [`stack`] holds the
 //! hooks ([`callback`]) and owned values; [`tally`] counts what became of the tasks. [`tree`] opens
 //! contexts. `close` begins and ends a close, [`ladder`] is what lies between,
 //! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way.
-//! [`current`] knows whose code is running. The rest is what users hold: [`handle`], [`weak`],
+//! [`current`] knows whose code is running, [`shells`] takes back what is left of it. The rest is what users hold: [`handle`], [`weak`],
 //! [`builder`], [`hook`], [`owned`].
 
 pub(crate) mod builder;
@@ -23,6 +23,7 @@ pub(crate) mod ladder;
 pub(crate) mod owned;
 pub(crate) mod reason;
 pub(crate) mod report;
+pub(crate) mod shells;
 pub(crate) mod stack;
 pub(crate) mod stragglers;
 pub(crate) mod tally;

@@ -1,8 +1,7 @@
 //! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
 
-use crate::{clock, id::ResourceId, name::Name, table::stripe};
+use crate::{clock::Stamp, id::ResourceId, name::Name, table::stripe};
 use std::panic::Location;
-use tokio::time::Instant;
 
 /// The facts that never change after registration.
 pub(crate) struct Meta {
@@ -10,7 +9,7 @@ pub(crate) struct Meta {
     pub(crate) name: Name,
     pub(crate) kind: Name,
     pub(crate) location: &'static Location<'static>,
-    pub(crate) created: Instant,
+    pub(crate) created: Stamp,
     /// Orders entries of one thread that the clock cannot tell apart.
     made: u32,
 }
@@ -28,13 +27,13 @@ impl Meta {
             name,
             kind,
             location,
-            created: clock::now(),
+            created: Stamp::now(),
             made: stripe::next_made(),
         }
     }
 
     /// Sorts by creation.
-    pub(crate) fn order(&self) -> (Instant, u32, u32) {
+    pub(crate) fn order(&self) -> (Stamp, u32, u32) {
         (self.created, self.made, self.id.index)
     }
 }
@@ -86,8 +85,38 @@ impl std::fmt::Display for State {
     }
 }
 
+/// How a thing stood when it was looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Standing {
+    pub(crate) state: State,
+    /// Strong handles; `NONE` where there are none to count.
+    handles: u32,
+}
+
+impl Standing {
+    const NONE: u32 = u32::MAX;
+
+    pub(crate) fn new(state: State, handles: Option<usize>) -> Self {
+        let most = Self::NONE - 1;
+        let handles = handles.map_or(Self::NONE, |n| {
+            u32::try_from(n).map_or(most, |n| n.min(most))
+        });
+        Self { state, handles }
+    }
+
+    pub(crate) fn handles(self) -> Option<usize> {
+        (self.handles != Self::NONE).then_some(self.handles as usize)
+    }
+}
+
 /// One entry of the table. Records hold facts, never the user's value.
 pub(crate) trait Record: Send + Sync {
+    /// What a listing notes of it: when it was created, and how it stands.
+    fn seen(&self) -> (Stamp, Standing) {
+        let standing = Standing::new(self.state(), self.strong_count());
+        (self.meta().created, standing)
+    }
+
     fn meta(&self) -> &Meta;
     fn class(&self) -> Class;
     fn state(&self) -> State;

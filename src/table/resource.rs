@@ -1,9 +1,9 @@
 //! One line of a listing.
 
 use crate::{
-    clock,
+    clock::Stamp,
     id::ResourceId,
-    table::record::{Class, Record, State},
+    table::record::{Class, Record, Standing, State},
 };
 use std::{
     fmt,
@@ -11,7 +11,6 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::time::Instant;
 
 /// What was known about one live thing at the moment it was listed.
 ///
@@ -35,17 +34,17 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub struct Resource {
     record: Arc<dyn Record>,
-    state: State,
-    age: Duration,
-    strong_count: Option<usize>,
+    /// In nanoseconds.
+    age: u64,
+    standing: Standing,
 }
 
 impl Resource {
-    pub(crate) fn of(record: Arc<dyn Record>, now: Instant) -> Self {
+    pub(crate) fn of(record: Arc<dyn Record>, now: Stamp) -> Self {
+        let (created, standing) = record.seen();
         Self {
-            state: record.state(),
-            age: now.saturating_duration_since(record.meta().created),
-            strong_count: record.strong_count(),
+            age: now.since(created),
+            standing,
             record,
         }
     }
@@ -79,18 +78,18 @@ impl Resource {
 
     /// How far along it was when it was listed.
     pub fn state(&self) -> State {
-        self.state
+        self.standing.state
     }
 
     /// When it was created, as wall-clock time. Reckoned from the monotonic clock, so later
     /// corrections of the system clock do not show.
     pub fn created_at(&self) -> SystemTime {
-        clock::wall(self.record.meta().created)
+        self.record.meta().created.wall()
     }
 
     /// How old it was when it was listed. Follows tokio's clock, which tests can pause.
     pub fn age(&self) -> Duration {
-        self.age
+        Duration::from_nanos(self.age)
     }
 
     /// The line of code that created it.
@@ -112,7 +111,7 @@ impl Resource {
     /// Strong handles at the moment of listing: of a context, of a [`Tracked`](crate::Tracked)
     /// value, of a tracked `Arc`. `None` for what has no handles, such as tasks.
     pub fn strong_count(&self) -> Option<usize> {
-        self.strong_count
+        self.standing.handles()
     }
 }
 
@@ -150,8 +149,8 @@ impl fmt::Debug for Resource {
             .field("id", &self.id())
             .field("name", &self.name())
             .field("kind", &self.kind())
-            .field("state", &self.state)
-            .field("age", &self.age)
+            .field("state", &self.state())
+            .field("age", &self.age())
             .field("location", &format_args!("{}", self.location()))
             .finish_non_exhaustive()
     }
@@ -165,13 +164,13 @@ impl serde::Serialize for Resource {
         out.serialize_field("id", &self.id())?;
         out.serialize_field("name", self.name())?;
         out.serialize_field("kind", self.kind())?;
-        out.serialize_field("state", &self.state)?;
+        out.serialize_field("state", &self.state())?;
         out.serialize_field("created_at", &self.created_at())?;
-        out.serialize_field("age_secs", &self.age.as_secs_f64())?;
+        out.serialize_field("age_secs", &self.age().as_secs_f64())?;
         out.serialize_field("location", &self.location().to_string())?;
         out.serialize_field("parent", &self.parent())?;
         out.serialize_field("path", &self.path())?;
-        out.serialize_field("strong_count", &self.strong_count)?;
+        out.serialize_field("strong_count", &self.strong_count())?;
         out.end()
     }
 }

@@ -80,7 +80,7 @@ impl<T> Slots<T> {
 
     #[inline]
     fn own_stripe(&self) -> usize {
-        stripe::current() & (self.stripes() - 1)
+        stripe::current() as usize & (self.stripes() - 1)
     }
 
     /// Takes a free slot, growing the table when there is none. The slot is listed once committed,

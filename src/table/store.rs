@@ -1,7 +1,7 @@
 //! The table of one registry: records in slots, found by id, listed in bounded steps.
 
 use crate::{
-    clock,
+    clock::Stamp,
     id::ResourceId,
     name::Name,
     sync::{AtomicUsize, Ordering::Relaxed},
@@ -66,7 +66,7 @@ impl Table {
     /// The way to the records for guards that this thread makes.
     #[inline]
     pub(crate) fn door(&self) -> &Arc<Door> {
-        &self.doors[stripe::current() & (self.doors.len() - 1)]
+        &self.doors[stripe::current() as usize & (self.doors.len() - 1)]
     }
 
     /// Reserves an entry, lets `build` make the record for its id, and lists it.
@@ -214,7 +214,7 @@ impl Table {
             arcs,
             cursor: Some(Cursor::Records(0)),
             found,
-            now: clock::now(),
+            now: Stamp::now(),
         }
     }
 
@@ -242,7 +242,7 @@ impl Table {
         most: usize,
         is_wanted: impl Fn(&dyn Record) -> bool,
     ) -> (usize, Vec<Resource>) {
-        let (directory, now) = (self.records.directory(), clock::now());
+        let (directory, now) = (self.records.directory(), Stamp::now());
         let (mut count, mut found, mut cursor) = (0, Vec::new(), 0);
         let mut visit = |record: &Weak<dyn Record>| {
             let Some(record) = record.upgrade().filter(|record| is_wanted(&**record)) else {
@@ -330,7 +330,7 @@ struct Listing<'a> {
     arcs: Arc<Directory<Arc<dyn Record>>>,
     cursor: Option<Cursor>,
     found: Vec<Resource>,
-    now: tokio::time::Instant,
+    now: Stamp,
 }
 
 impl Listing<'_> {
@@ -343,7 +343,9 @@ impl Listing<'_> {
                     .table
                     .records
                     .scan(&self.records, from, STEP, |_, record| {
-                        found.extend(record.upgrade().map(|record| Resource::of(record, now)));
+                        if let Some(record) = record.upgrade() {
+                            found.push(Resource::of(record, now));
+                        }
                     });
                 Some(next.map_or(Cursor::Arcs(0), Cursor::Records))
             }

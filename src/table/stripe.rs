@@ -4,7 +4,7 @@ use std::{cell::Cell, sync::OnceLock};
 
 thread_local! {
     /// This thread's number + 1, or 0 before it is asked for.
-    static NUMBER: Cell<usize> = const { Cell::new(0) };
+    static NUMBER: Cell<u32> = const { Cell::new(0) };
     /// How many entries this thread has made.
     static MADE: Cell<u32> = const { Cell::new(0) };
 }
@@ -20,7 +20,7 @@ pub(crate) fn count() -> usize {
 
 /// This thread's number.
 #[inline]
-pub(crate) fn current() -> usize {
+pub(crate) fn current() -> u32 {
     NUMBER.with(|number| match number.get() {
         0 => number_this_thread(number),
         number => number - 1,
@@ -28,9 +28,9 @@ pub(crate) fn current() -> usize {
 }
 
 #[cold]
-fn number_this_thread(place: &Cell<usize>) -> usize {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
+fn number_this_thread(place: &Cell<u32>) -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static THREADS: AtomicU32 = AtomicU32::new(0);
     let number = THREADS.fetch_add(1, Ordering::Relaxed);
     place.set(number.wrapping_add(1));
     number

@@ -1,7 +1,7 @@
 //! Letting a task in: through the gate, into the registry, onto its seat.
 
 use crate::{
-    context::{close, core::Core},
+    context::{close, core::Core, shells},
     error::{NO_RUNTIME, Refused, RefusedReason},
     name::{Name, Printed},
     panics,
@@ -171,6 +171,7 @@ impl Admitted<'_> {
     pub(crate) fn spawned<T>(self, shared: Shared<T>, join: JoinHandle<()>) -> Task<T> {
         let record = shared.record();
         record.spawned(join);
+        shells::free_some();
         if self.core.node.gate.must_abort() {
             record.end();
         }

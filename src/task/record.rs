@@ -3,7 +3,10 @@
 use crate::{
     context::{core::Node, current::InTask},
     sync::{AtomicU32, Ordering::Relaxed},
-    table::record::{Class, Meta, Record, State},
+    table::{
+        record::{Class, Meta, Record, State},
+        stripe,
+    },
     task::output::Output,
 };
 use std::{
@@ -21,6 +24,7 @@ pub(crate) struct TaskRecord {
     started: AtomicU32,
     is_blocking: bool,
     supersedes: bool,
+    home: u32,
     /// What it can be aborted by, once it has been spawned. tokio keeps a task's memory for it, without
     /// the future, which was dropped at the end; it goes with this record.
     join: OnceLock<JoinHandle<()>>,
@@ -35,6 +39,7 @@ impl TaskRecord {
             started: AtomicU32::new(0),
             is_blocking,
             supersedes,
+            home: stripe::current(),
             join: OnceLock::new(),
         }
     }
@@ -101,6 +106,10 @@ impl InTask for TaskRecord {
         }
     }
 
+    fn home(&self) -> u32 {
+        self.home
+    }
+
     fn supersedes(&self) -> bool {
         self.supersedes
     }
@@ -152,6 +161,10 @@ impl<T: Send + 'static> InTask for TaskCell<T> {
 
     fn start(&self) {
         self.record.start();
+    }
+
+    fn home(&self) -> u32 {
+        self.record.home()
     }
 
     fn supersedes(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::{
         current::{self, InTask, Scope},
         handle,
         reason::CloseReason,
+        shells,
         tally::Outcome,
     },
     name::Printed,
@@ -63,6 +64,7 @@ impl Seat {
         node.tally.task(outcome);
         settle(node, &*task, outcome);
         close::leave(node);
+        shells::give_back(task);
     }
 
     /// The task has a result that nobody can claim. While its context closes that is worth a word;
