@@ -64,7 +64,9 @@ impl Stamp {
 
 #[inline]
 fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    let nanos = i64::from(duration.subsec_nanos());
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// Waits that long. On a runtime without timers it never ends: what cannot be timed is not cut short.

@@ -4,7 +4,12 @@
 //! sides do the same work one after the other, and what counts is the median of the ratios of each
 //! round.
 
-#![allow(dead_code, reason = "every bench uses its part of this")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "every bench uses its part of this, and none of it should ever fail"
+)]
 
 pub(crate) mod heap;
 pub(crate) mod peers;
@@ -181,12 +186,12 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Nanoseconds per item.
-#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub(crate) fn per(since: Instant, items: usize) -> f64 {
     since.elapsed().as_nanos() as f64 / items as f64
 }
 
-#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_nanos() as f64 / 1_000.0
 }

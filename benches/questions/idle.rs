@@ -120,23 +120,23 @@ fn actors(runtime: &Runtime, tasks: usize) -> f64 {
 
 pub(crate) fn bars(form: Form) -> Vec<Bar> {
     let (runtime, registry) = (current_thread(), Registry::new());
-    let (tasks, few) = (form.size(20_000), form.size(2_000));
-    let contest = |tasks| {
+    let tasks = form.size(20_000);
+    let contest = || {
         let title = format!("current_thread, {tasks} tasks that wait for the end");
         Contest::new(title, "ns a task").side("headcount", {
             let (registry, runtime) = (&registry, &runtime);
             move || headcount(registry, runtime, tasks)
         })
     };
-    let light = contest(tasks)
+    let light = contest()
         .side("JoinSet + token", || join_set(&runtime, tasks))
         .side("TaskTracker + token", || tracker(&runtime, tasks))
         .side("hand-rolled registry", || hand_rolled(&runtime, tasks))
         .run(form.rounds(40));
-    let heavy = contest(few)
-        .side("tokio-graceful-shutdown", || subsystems(&runtime, few))
-        .side("kameo", || actors(&runtime, few))
-        .run(form.rounds(20));
+    let heavy = contest()
+        .side("tokio-graceful-shutdown", || subsystems(&runtime, tasks))
+        .side("kameo", || actors(&runtime, tasks))
+        .run(form.rounds(8));
     vec![
         Bar::new(
             "idle_task_cost",

@@ -53,7 +53,9 @@ fn on(threads: usize, pairs: usize, pair: impl Fn() + Sync) -> f64 {
     thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
         let own = one();
-        let others = others.into_iter().map(|other| other.join().unwrap());
+        let others = others
+            .into_iter()
+            .map(|other| other.join().expect("no panic"));
         others.fold(own, f64::max)
     })
 }
@@ -75,8 +77,8 @@ impl Stores {
 
     fn mutex(&self) {
         let id = self.id();
-        self.mutex.lock().unwrap().insert(id, facts());
-        self.mutex.lock().unwrap().remove(&id);
+        self.mutex.lock().expect("no panic").insert(id, facts());
+        self.mutex.lock().expect("no panic").remove(&id);
     }
 
     fn dashmap(&self) {
@@ -121,7 +123,7 @@ fn contest(threads: usize, pairs: usize, rounds: usize) -> Outcome {
     Contest::new(title, "ns a pair")
         .side("headcount", || {
             on(threads, pairs, || {
-                drop(registry.register("entry", "resource"))
+                drop(registry.register("entry", "resource"));
             })
         })
         .side("DashMap", || on(threads, pairs, || stores.dashmap()))

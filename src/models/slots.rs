@@ -107,7 +107,9 @@ fn two_readers_and_a_remover_empty_a_slot_once() {
 fn a_stale_key_never_hits_a_newer_entry() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    loom::model(move || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(move || {
         let slots = Arc::new(Slots::with_stripes(1));
         let drops = Arc::new(AtomicUsize::new(0));
         let old = slots.reserve_on(0).commit(Value(1, Arc::clone(&drops)));
@@ -137,7 +139,9 @@ fn a_stale_key_never_hits_a_newer_entry() {
 fn a_reader_sees_one_tenant_whole() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    loom::model(move || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(move || {
         let slots = Arc::new(Slots::with_stripes(1));
         let drops = Arc::new(AtomicUsize::new(0));
         let old = slots.reserve_on(0).commit(Value(0, Arc::clone(&drops)));

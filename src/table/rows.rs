@@ -341,13 +341,9 @@ mod tests {
             // SAFETY: nobody else has the slot.
             unsafe { rows.fill(at, at) };
         }
-        let mut seen = Vec::new();
-        rows.read(
-            5..2 * ROW + 1,
-            |at, _, &value| seen.push((at, value)),
-            |_| {},
-        );
-        let all: Vec<_> = (5..2 * ROW + 1).map(|at| (at, at)).collect();
+        let (end, mut seen) = (2 * ROW + 1, Vec::new());
+        rows.read(5..end, |at, _, &value| seen.push((at, value)), |_| {});
+        let all: Vec<_> = (5..end).map(|at| (at, at)).collect();
         assert_eq!(seen, all);
     }
 }

@@ -25,6 +25,8 @@ const ANCHORS: usize = 100;
 const HELD: usize = 200;
 /// Ended tasks that listings are searched for.
 const REMEMBERED: usize = 2_000;
+/// Listings at the least, on however slow a machine.
+const ENOUGH: usize = 10;
 const MARKER: &str = "a panic of the churn";
 
 /// What the spawners and the lister share.
@@ -77,7 +79,7 @@ async fn churn(what: &str, time: Duration) {
         .map(|number| tokio::spawn(spawner(Arc::clone(&churn), dice.fork(number))))
         .collect();
     let (start, mut listings) = (Instant::now(), 0_usize);
-    while start.elapsed() < time {
+    while start.elapsed() < time || listings <= ENOUGH {
         churn.list(listings % 2 == 0).await;
         listings += 1;
         tokio::task::yield_now().await;
@@ -95,7 +97,6 @@ async fn churn(what: &str, time: Duration) {
     drop(ctx);
     assert_eq!(registry.count(), 0);
     println!("{what}: {spawned} tasks, {listings} listings");
-    assert!(listings > 10);
 }
 
 impl Churn {
