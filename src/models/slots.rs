@@ -102,6 +102,55 @@ fn two_readers_and_a_remover_empty_a_slot_once() {
     outcomes.assert_all([(0, 0), (0, 1), (1, 0), (1, 1)]);
 }
 
+/// Two entries of one row are removed while two read it: each is emptied once, by whoever may, and
+/// not by a reader who leaves while the other one looks at it.
+#[test]
+fn a_row_is_emptied_of_all_that_was_left_in_it() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(4);
+    model.check(move || {
+        let slots = Arc::new(Slots::with_stripes(1));
+        let drops = Arc::new(AtomicUsize::new(0));
+        // The first block has one place, the second has two, in one row.
+        let [_, one, other] =
+            [0, 1, 2].map(|n| slots.reserve_on(0).commit(Value(n, Arc::clone(&drops))));
+        let remover = thread::spawn({
+            let slots = Arc::clone(&slots);
+            move || assert!(slots.remove_on(0, one) && slots.remove_on(0, other))
+        });
+        let read = |slots: &Slots<Value>| {
+            let (directory, mut count) = (slots.directory(), 0);
+            slots.scan(&directory, 1, 2, |_, _| count += 1);
+            count
+        };
+        let reader = thread::spawn({
+            let slots = Arc::clone(&slots);
+            move || read(&slots)
+        });
+        let here = read(&slots);
+        let there = reader.join().unwrap();
+        remover.join().unwrap();
+        assert_eq!((drops.load(SeqCst), slots.len()), (2, 1));
+        let places = [slots.reserve_on(0), slots.reserve_on(0)];
+        let places = places.map(|place| place.key().index);
+        assert!(places == [1, 2] || places == [2, 1]);
+        saw.saw((here, there));
+    });
+    outcomes.assert_all([
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+        (2, 0),
+        (2, 1),
+        (2, 2),
+    ]);
+}
+
 /// L3: of two removals with one key one succeeds, and a newer tenant of the place is not touched.
 #[test]
 fn a_stale_key_never_hits_a_newer_entry() {
