@@ -1,0 +1,118 @@
+//! How many instructions does it take? A figure that is the same on every run.
+//!
+//! Runs itself under callgrind (`valgrind`), twice for each question, with more and with fewer rounds, so
+//! that what the program itself takes cancels out. Prints the figure, the last one that was noted in
+//! `instructions.txt`, and the difference: 10 % is a change somebody made, in this crate, tokio, or the
+//! compiler. `-- --note` notes the new figures.
+
+use headcount::Registry;
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command};
+use tokio::task::JoinSet;
+
+const QUESTIONS: [&str; 4] = [
+    "spawn_to_end",
+    "spawn_to_end_join_set",
+    "register_to_remove",
+    "live_per_entry",
+];
+const BATCH: usize = 1_000;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, question, rounds] = args.as_slice() {
+        return work(question, rounds.parse().expect("a number"));
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!("# instructions: no valgrind here");
+        return;
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
+    let noted = read(&fs::read_to_string(&file).unwrap_or_default());
+    let mut found = String::new();
+    for question in QUESTIONS {
+        let now = (counted(question, 12) - counted(question, 4)) / (8 * BATCH as u64);
+        let _ = writeln!(found, "{question} {now}");
+        match noted.get(question) {
+            Some(&last) => println!(
+                "instructions {question} {now}, noted {last}: {}",
+                change(now, last)
+            ),
+            None => println!("instructions {question} {now}"),
+        }
+    }
+    if args.iter().any(|arg| arg == "--note") {
+        fs::write(file, found).expect("the file can be written");
+    }
+}
+
+fn read(noted: &str) -> BTreeMap<String, u64> {
+    let line = |line: &str| {
+        let (question, figure) = line.split_once(' ')?;
+        Some((question.to_owned(), figure.parse().ok()?))
+    };
+    noted.lines().filter_map(line).collect()
+}
+
+fn change(now: u64, last: u64) -> String {
+    let tenths = (1_000 * i128::from(now)) / i128::from(last) - 1_000;
+    let verdict = if tenths >= 100 { ", grown" } else { "" };
+    format!("{:+}.{} %{verdict}", tenths / 10, tenths.abs() % 10)
+}
+
+/// What callgrind counts for so many rounds.
+fn counted(question: &str, rounds: usize) -> u64 {
+    let program = std::env::current_exe().expect("a program has a path");
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([question, &rounds.to_string()])
+        .output()
+        .expect("valgrind runs");
+    let said = String::from_utf8_lossy(&run.stderr);
+    let refs = said.lines().find(|line| line.contains("refs:"));
+    let digits = refs
+        .expect("callgrind counts")
+        .rsplit("refs:")
+        .next()
+        .unwrap_or_default();
+    let digits: String = digits.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().expect("a number")
+}
+
+fn work(question: &str, rounds: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let registry = Registry::new();
+    let _kept: Vec<_> = match question {
+        "live_per_entry" => (0..BATCH)
+            .map(|_| registry.register("entry", "resource"))
+            .collect(),
+        _ => Vec::new(),
+    };
+    for _ in 0..rounds {
+        match question {
+            "spawn_to_end" => runtime.block_on(async {
+                let ctx = registry.context("batch");
+                for _ in 0..BATCH {
+                    drop(ctx.task("worker").spawn(tokio::task::yield_now()));
+                }
+                drop(ctx.close().await);
+            }),
+            "spawn_to_end_join_set" => runtime.block_on(async {
+                let mut set = JoinSet::new();
+                for _ in 0..BATCH {
+                    set.spawn(tokio::task::yield_now());
+                }
+                while set.join_next().await.is_some() {}
+            }),
+            "register_to_remove" => {
+                for _ in 0..BATCH {
+                    drop(registry.register("entry", "resource"));
+                }
+            }
+            "live_per_entry" => drop(runtime.block_on(registry.live())),
+            other => panic!("{other} is no question"),
+        }
+    }
+}
