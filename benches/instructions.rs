@@ -15,11 +15,13 @@ const QUESTIONS: [&str; 4] = [
     "register_to_remove",
     "live_per_entry",
 ];
+/// How the program asks itself for the work of one question.
+const COUNT: &str = "--count";
 const BATCH: usize = 1_000;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    if let [_, question, rounds] = args.as_slice() {
+    if let [_, COUNT, question, rounds] = args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         return work(question, rounds.parse().expect("a number"));
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
@@ -65,7 +67,7 @@ fn counted(question: &str, rounds: usize) -> u64 {
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(program)
-        .args([question, &rounds.to_string()])
+        .args([COUNT, question, &rounds.to_string()])
         .output()
         .expect("valgrind runs");
     let said = String::from_utf8_lossy(&run.stderr);

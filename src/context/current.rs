@@ -73,7 +73,7 @@ struct Entered<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
-    /// There was no scope to enter, or no stack.
+    /// There is no stack any more: the thread is being torn down.
     Outside,
     First,
     /// Inside another scope, which is among the outer ones meanwhile.
@@ -84,7 +84,6 @@ impl<'a> Entered<'a> {
     #[inline]
     fn new(scope: &'a mut Option<Scope>) -> Self {
         let depth = INNERMOST.try_with(|innermost| match innermost.take() {
-            None if scope.is_none() => Depth::Outside,
             None => {
                 innermost.set(scope.take());
                 Depth::First
@@ -100,7 +99,7 @@ impl<'a> Entered<'a> {
 
 #[cold]
 fn nest(innermost: &Cell<Option<Scope>>, outer: Option<Scope>, scope: &mut Option<Scope>) -> Depth {
-    if scope.is_none() || OUTER.try_with(|_| ()).is_err() {
+    if OUTER.try_with(|_| ()).is_err() {
         innermost.set(outer);
         return Depth::Outside;
     }
