@@ -74,6 +74,6 @@
 //! # What it is made of
 //!
 //! Of what a short task costs more than on `tokio::spawn`, a quarter is its place in the list (reserve,
-//! publish, remove, give back), a tenth the scope that makes `Context::current` work, a twentieth each the
-//! clock and tokio's handle, which is kept for the abort. The rest is the allocation of the record,
-//! the reference counts of record and context, and the gate.
+//! publish, remove, give back), and a twentieth each the scope that makes `Context::current` work, the clock,
+//! and tokio's handle, which is kept for the abort: found by leaving each of them out. The rest is the
+//! allocation of the record, the reference counts of record and context, and the gate.
