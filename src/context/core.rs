@@ -14,6 +14,7 @@ use crate::{
         handles::Handles,
         reason::CloseReason,
         report::{CloseReport, Log},
+        roundup::Roundup,
         stack::Stack,
         tally::Tally,
     },
@@ -35,7 +36,13 @@ use tokio::{runtime::Handle, sync::Notify, task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The index that marks the node of a registry itself, which is in no table.
-pub(crate) const ROOT: u32 = u32::MAX;
+const ROOT: u32 = u32::MAX;
+/// The id of a registry's own node.
+pub(crate) const ROOT_ID: ResourceId = ResourceId {
+    table: 0,
+    index: ROOT,
+    generation: ROOT,
+};
 
 /// What is known of a context, as long as anybody asks.
 ///
@@ -86,6 +93,8 @@ pub(crate) struct Core {
     pub(crate) drive: Drive,
     /// Ends wrapped futures when the grace period is over.
     pub(crate) kill: OnceLock<CancellationToken>,
+    /// In a registry's own: who looks for the tasks of closes that lost their patience.
+    pub(crate) roundup: Roundup,
     /// The latest superseding task of each name.
     pub(crate) latest: Mutex<BTreeMap<String, (ResourceId, AbortHandle)>>,
 }
@@ -186,6 +195,11 @@ impl Core {
     /// The core of the registry this context belongs to.
     pub(crate) fn root(self: &Arc<Self>) -> &Arc<Core> {
         self.root.as_ref().unwrap_or(self)
+    }
+
+    /// The core of the registry, where that is not to be kept.
+    pub(crate) fn root_core(&self) -> &Core {
+        self.root.as_deref().unwrap_or(self)
     }
 
     /// The runtime to work on: the one remembered, else this thread's, which is remembered.

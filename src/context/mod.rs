@@ -4,7 +4,8 @@
 //! everybody has left; [`handles`] counts who holds it; a [`stack`] holds the
 //! hooks ([`callback`]) and owned values; [`tally`] counts what became of the tasks. [`tree`] opens
 //! contexts. `close` begins and ends a close, [`ladder`] is what lies between,
-//! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way.
+//! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way,
+//! found by [`roundup`].
 //! [`current`] knows whose code is running, [`shells`] takes back what is left of it. The rest is what users hold: [`handle`], [`weak`],
 //! [`builder`], [`hook`], [`owned`].
 
@@ -23,6 +24,7 @@ pub(crate) mod ladder;
 pub(crate) mod owned;
 pub(crate) mod reason;
 pub(crate) mod report;
+pub(crate) mod roundup;
 pub(crate) mod shells;
 pub(crate) mod stack;
 pub(crate) mod stragglers;

@@ -2,28 +2,19 @@
 
 use crate::{
     clock,
-    context::core::{Core, Node},
+    context::{
+        core::Core,
+        roundup::{NAMED, Stragglers},
+    },
     name::{Printed, Quoted},
     sync::lock,
     table::{
         live::Live,
-        record::{Class, Record},
         resource::{self, Resource},
         store::Table,
     },
 };
 use std::{fmt, sync::Arc, time::Duration};
-
-/// How many stragglers an event names.
-const NAMED: usize = 10;
-
-/// Whether a record is of a task of this context itself.
-fn is_task_of(node: &Node) -> impl Fn(&dyn Record) -> bool {
-    let parent = (!node.is_root()).then_some(node.meta.id);
-    move |record| {
-        record.class() == Class::Task && record.parent().map(|parent| parent.meta().id) == parent
-    }
-}
 
 /// Aborts every task whose context has condemned its tasks; looks through the whole table.
 pub(crate) fn abort(table: &Table) {
@@ -37,22 +28,16 @@ pub(crate) fn has_any(core: &Core) -> bool {
 }
 
 /// Aborts what the close of this context itself waits for, and warns of it; its children do so
-/// themselves. Looks through the whole table, in bounded steps.
+/// themselves.
 pub(crate) async fn warn_and_abort(core: &Core, is_first: bool) {
     let node = &core.node;
     if !has_any(core) {
         return;
     }
-    let is_ours = is_task_of(node);
-    let aborted = |record: &dyn Record| {
-        let is_ours = is_ours(record);
-        if is_ours {
-            record.abort();
-        }
-        is_ours
-    };
-    // Many contexts may do this at once: none of them keeps more than it names.
-    let (tasks, named) = node.table.find(NAMED, aborted).await;
+    let Stragglers {
+        count: tasks,
+        named,
+    } = core.root_core().roundup.of(node).await;
     let named: Vec<_> = named.iter().collect();
     let since = core
         .begun

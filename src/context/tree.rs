@@ -3,18 +3,18 @@
 use crate::{
     context::{
         close,
-        core::{Core, Limits, Node, ROOT},
+        core::{Core, Limits, Node, ROOT_ID},
         drive::Drive,
         driver,
         gate::Gate,
         handles::Handles,
         reason::CloseReason,
         report::{CloseReport, CloseStatus, Log},
+        roundup::Roundup,
         stack::Stack,
         stragglers,
         tally::{Counts, Tally},
     },
-    id::ResourceId,
     name::Name,
     sync::{Mutex, lock},
     table::{
@@ -41,13 +41,8 @@ pub(crate) struct Spec {
 /// The node and core of a registry: the parent of its contexts, listed nowhere.
 #[track_caller]
 pub(crate) fn root() -> Arc<Core> {
-    let id = ResourceId {
-        table: 0,
-        index: ROOT,
-        generation: ROOT,
-    };
     let meta = Meta::new(
-        id,
+        ROOT_ID,
         Name::Borrowed("registry"),
         Name::Borrowed("registry"),
         Location::caller(),
@@ -172,6 +167,7 @@ impl Core {
             begun: OnceLock::new(),
             drive: Drive::new(),
             kill: OnceLock::new(),
+            roundup: Roundup::default(),
             latest: Mutex::new(BTreeMap::new()),
         }
     }

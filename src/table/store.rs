@@ -236,32 +236,17 @@ impl Table {
         });
     }
 
-    /// Counts the records that `is_wanted`, and returns the first few of them; in bounded steps.
-    pub(crate) async fn find(
-        &self,
-        most: usize,
-        is_wanted: impl Fn(&dyn Record) -> bool,
-    ) -> (usize, Vec<Resource>) {
-        let (directory, now) = (self.records.directory(), Stamp::now());
-        let (mut count, mut found, mut cursor) = (0, Vec::new(), 0);
-        let mut visit = |record: &Weak<dyn Record>| {
-            let Some(record) = record.upgrade().filter(|record| is_wanted(&**record)) else {
-                return;
-            };
-            count += 1;
-            if found.len() < most {
-                found.push(Resource::of(record, now));
+    /// Looks at every record, yielding to the runtime after every few slots.
+    pub(crate) async fn visit(&self, mut look: impl FnMut(Arc<dyn Record>)) {
+        let (directory, mut cursor) = (self.records.directory(), 0);
+        while let Some(next) = self.records.scan(&directory, cursor, STEP, |_, record| {
+            if let Some(record) = record.upgrade() {
+                look(record);
             }
-        };
-        while let Some(next) = self
-            .records
-            .scan(&directory, cursor, STEP, |_, record| visit(record))
-        {
+        }) {
             cursor = next;
             tokio::task::yield_now().await;
         }
-        found.sort_unstable_by_key(|resource| resource.record().meta().order());
-        (count, found)
     }
 
     /// Lists what is live without yielding.

@@ -270,3 +270,39 @@ fn a_panic_of_a_detached_task_is_an_error() {
     );
     assert!(said[0].contains("panicked: boom"), "{said:#?}");
 }
+
+/// Many closes lose their patience at once: one look serves them all, and each names its own tasks.
+#[test]
+fn a_thousand_closes_that_hang_name_their_own_tasks_each() {
+    const CONTEXTS: usize = 1_000;
+    let said = said(|| async {
+        let root = Registry::new().context("root");
+        let contexts: Vec<_> = (0..CONTEXTS)
+            .map(|n| {
+                let ctx = root.child(format!("ctx-{n}."));
+                for _ in 0..2 {
+                    let deaf = ctx.task(format!("deaf-{n}."));
+                    drop(deaf.spawn(std::future::pending::<()>()));
+                }
+                ctx
+            })
+            .collect();
+        let report = in_time(root.close()).await;
+        assert_eq!(report.aborted(), 2 * CONTEXTS as u64);
+        drop(contexts);
+    });
+    let warned: Vec<_> = said
+        .iter()
+        .filter(|line| line.contains("aborting"))
+        .collect();
+    assert_eq!(warned.len(), CONTEXTS);
+    for n in 0..CONTEXTS {
+        let (context, task) = (format!("context=ctx-{n}."), format!("/deaf-{n}. ("));
+        let of_it = |line: &&&String| line.contains(&context);
+        let lines: Vec<_> = warned.iter().filter(of_it).collect();
+        assert_eq!(lines.len(), 1, "{context}");
+        assert!(lines[0].contains("tasks=2"), "{}", lines[0]);
+        assert_eq!(lines[0].matches(&task).count(), 2, "{}", lines[0]);
+        assert_eq!(lines[0].matches("deaf-").count(), 2, "{}", lines[0]);
+    }
+}
