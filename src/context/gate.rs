@@ -124,3 +124,68 @@ fn state_of(word: u64) -> State {
         State::Open
     }
 }
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+
+    /// Enters twice and leaves twice, after `prepare` on a gate with one inside.
+    fn leaves(prepare: impl FnOnce(&Gate)) -> (Left, Left) {
+        let gate = Gate::new();
+        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        prepare(&gate);
+        (gate.leave(), gate.leave())
+    }
+
+    /// Nobody is woken for nothing: only the last one out has something to do, and only if asked.
+    #[test]
+    fn the_last_one_out_does_what_is_asked_for() {
+        use Left::{Drained, Orphaned, Quietly};
+        assert_eq!(leaves(|_| ()), (Quietly, Quietly));
+        assert_eq!(leaves(|gate| gate.watch()), (Quietly, Drained));
+        assert_eq!(leaves(|gate| gate.abort()), (Quietly, Quietly));
+        let close = |gate: &Gate| assert_eq!(gate.begin(), State::Open);
+        assert_eq!(leaves(close), (Quietly, Drained));
+        let orphan = |gate: &Gate| {
+            close(gate);
+            assert!(!gate.orphan(), "somebody is inside");
+        };
+        assert_eq!(leaves(orphan), (Quietly, Orphaned));
+        let end = |gate: &Gate| {
+            close(gate);
+            assert!(gate.end() && !gate.end());
+        };
+        assert_eq!(leaves(end), (Quietly, Quietly));
+        let end_orphan = |gate: &Gate| {
+            orphan(gate);
+            gate.end();
+        };
+        assert_eq!(leaves(end_orphan), (Quietly, Quietly));
+        let end_watched = |gate: &Gate| {
+            end(gate);
+            gate.watch();
+        };
+        assert_eq!(leaves(end_watched), (Quietly, Drained));
+    }
+
+    #[test]
+    fn a_gate_that_closes_refuses_and_says_how_far_it_is() {
+        let gate = Gate::new();
+        assert_eq!((gate.state(), gate.inside()), (State::Open, 0));
+        assert_eq!(gate.enter(), Ok(()));
+        assert_eq!((gate.begin(), gate.begin()), (State::Open, State::Closing));
+        assert_eq!(gate.enter(), Err(Left::Quietly));
+        assert_eq!((gate.state(), gate.inside()), (State::Closing, 1));
+        assert!(!gate.is_aborting() && !gate.must_abort());
+        gate.abort();
+        assert!(gate.is_aborting() && gate.must_abort());
+        assert_eq!(gate.leave(), Left::Drained);
+        assert!(gate.orphan(), "nobody is inside");
+        assert_eq!(gate.enter(), Err(Left::Orphaned));
+        gate.end();
+        assert_eq!(
+            (gate.state(), gate.enter()),
+            (State::Closed, Err(Left::Quietly))
+        );
+    }
+}
