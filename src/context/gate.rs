@@ -142,8 +142,8 @@ mod tests {
     fn the_last_one_out_does_what_is_asked_for() {
         use Left::{Drained, Orphaned, Quietly};
         assert_eq!(leaves(|_| ()), (Quietly, Quietly));
-        assert_eq!(leaves(|gate| gate.watch()), (Quietly, Drained));
-        assert_eq!(leaves(|gate| gate.abort()), (Quietly, Quietly));
+        assert_eq!(leaves(Gate::watch), (Quietly, Drained));
+        assert_eq!(leaves(Gate::abort), (Quietly, Quietly));
         let close = |gate: &Gate| assert_eq!(gate.begin(), State::Open);
         assert_eq!(leaves(close), (Quietly, Drained));
         let orphan = |gate: &Gate| {
