@@ -56,9 +56,14 @@ fn read(noted: &str) -> BTreeMap<String, u64> {
 }
 
 fn change(now: u64, last: u64) -> String {
-    let tenths = (1_000 * i128::from(now)) / i128::from(last) - 1_000;
-    let verdict = if tenths >= 100 { ", grown" } else { "" };
-    format!("{:+}.{} %{verdict}", tenths / 10, tenths.abs() % 10)
+    let tenths = 1_000 * now.abs_diff(last) / last;
+    let sign = if now < last { '-' } else { '+' };
+    let verdict = if now > last && tenths >= 100 {
+        ", grown"
+    } else {
+        ""
+    };
+    format!("{sign}{}.{} %{verdict}", tenths / 10, tenths % 10)
 }
 
 /// What callgrind counts for so many rounds.

@@ -13,6 +13,7 @@ mod autotraits;
 mod bad_input;
 mod close;
 mod current;
+mod debug;
 mod drops;
 mod events;
 mod hooks;
