@@ -126,3 +126,35 @@ async fn look(
     }
     found
 }
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::context::tree;
+    use futures::FutureExt;
+
+    /// Somebody who waits for a turn and gives up leaves nothing behind.
+    #[test]
+    fn a_ticket_that_is_given_up_is_forgotten() {
+        let (root, roundup) = (tree::root(), Roundup::default());
+        let node = &root.node;
+        let turn = roundup.turn.try_lock().unwrap();
+        {
+            let mut waiting = std::pin::pin!(roundup.of(node));
+            assert!(
+                (&mut waiting).now_or_never().is_none(),
+                "it is another's turn"
+            );
+            assert_eq!(lock(&roundup.tickets).waiting.len(), 1);
+        }
+        drop(turn);
+        assert!(
+            roundup
+                .of(node)
+                .now_or_never()
+                .is_some_and(|found| found.count == 0)
+        );
+        let tickets = lock(&roundup.tickets);
+        assert!(tickets.waiting.is_empty() && tickets.answered.is_empty());
+    }
+}

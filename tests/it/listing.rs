@@ -1,7 +1,7 @@
 //! What a listing tells, and how it prints (L5, I16).
 
 use crate::util::{in_time, settle};
-use headcount::Registry;
+use headcount::{Registry, Resource};
 use std::time::Duration;
 
 /// L5
@@ -226,4 +226,20 @@ async fn a_listing_and_a_report_serialize() {
         (&report["status"], &report["reason"]["requested"]),
         (&"closed".into(), &"close".into())
     );
+}
+
+/// The iterator knows its length, from both ends.
+#[test]
+fn a_listing_is_counted_without_being_walked() {
+    let registry = Registry::new();
+    let held: Vec<_> = (0..5)
+        .map(|n| registry.register(format!("{n}"), "entry"))
+        .collect();
+    let live = registry.live_now();
+    let mut iter = live.iter();
+    assert_eq!((iter.len(), iter.size_hint()), (5, (5, Some(5))));
+    assert_eq!(iter.next().map(Resource::name), Some("0"));
+    assert_eq!(iter.next_back().map(Resource::name), Some("4"));
+    assert_eq!(iter.len(), 3);
+    drop(held);
 }
