@@ -197,11 +197,6 @@ impl Core {
         self.root.as_ref().unwrap_or(self)
     }
 
-    /// The core of the registry, where that is not to be kept.
-    pub(crate) fn root_core(&self) -> &Core {
-        self.root.as_deref().unwrap_or(self)
-    }
-
     /// The runtime to work on: the one remembered, else this thread's, which is remembered.
     #[inline]
     pub(crate) fn runtime(&self) -> Option<&Handle> {

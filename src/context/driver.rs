@@ -68,8 +68,8 @@ pub(crate) fn ensure(core: &Arc<Core>) -> bool {
 
 /// Tells those who await or drive closes in this registry that some of them may have to bring a
 /// runtime. It is for ancestors only, but telling all is cheaper than finding those.
-fn strand(core: &Core) {
-    let root = core.root_core();
+fn strand(core: &Arc<Core>) {
+    let root = core.root();
     root.drive.strand();
     close::ring(&root.node.changed);
 }

@@ -14,7 +14,7 @@ const CLOSING: u64 = 1;
 /// Set once nothing is left; never cleared.
 const CLOSED: u64 = 1 << 1;
 /// Set when tasks that are still there are to be aborted; never cleared. A spawn that got in before
-/// the close but reaches the set of tasks after the abort sees it, and aborts its task itself.
+/// the close but is spawned too late for the abort to find it sees it, and aborts its task itself.
 const ABORTING: u64 = 1 << 2;
 /// Set when no runtime is left to drive the close: the last one to leave finishes it.
 const ORPHANED: u64 = 1 << 3;

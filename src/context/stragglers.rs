@@ -29,7 +29,7 @@ pub(crate) fn has_any(core: &Core) -> bool {
 
 /// Aborts what the close of this context itself waits for, and warns of it; its children do so
 /// themselves.
-pub(crate) async fn warn_and_abort(core: &Core, is_first: bool) {
+pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
     let node = &core.node;
     if !has_any(core) {
         return;
@@ -37,7 +37,7 @@ pub(crate) async fn warn_and_abort(core: &Core, is_first: bool) {
     let Stragglers {
         count: tasks,
         named,
-    } = core.root_core().roundup.of(node).await;
+    } = core.root().roundup.of(node).await;
     let named: Vec<_> = named.iter().collect();
     let since = core
         .begun

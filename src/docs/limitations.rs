@@ -26,6 +26,8 @@
 //!   [`headcount::spawn`](crate::spawn), which lands on the current context.
 //! * **A tracked `Arc` dies unannounced.** It is not listed or counted any more, but its memory is kept
 //!   until somebody registers or tracks something.
+//! * **What is left of a finished task holds on to its runtime's memory**, until the next spawn or close in
+//!   the process: of at most 32 tasks, and only of those that ran on another thread than spawned them.
 //! * **The table shrinks from its end.** Places are reused lowest first, but an entry that sits in the last
 //!   block keeps that block: one survivor of a burst of 300,000 entries may keep some 20 MB until it ends.
 //! * **The registry count is exact when nothing changes.** While others register and end it is a moment's
