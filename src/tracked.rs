@@ -4,7 +4,7 @@ use crate::{
     id::ResourceId,
     table::{
         record::Record,
-        registration::Registration,
+        registration::Listed,
         store::{Facts, Table},
     },
 };
@@ -33,9 +33,9 @@ pub struct Tracked<T> {
 }
 
 struct Inner<T> {
-    // Before the registration: what is alive is listed.
+    // Before the entry: what is alive is listed.
     value: T,
-    registration: Registration,
+    listed: Listed,
 }
 
 impl<T: Send + Sync + 'static> Tracked<T> {
@@ -45,9 +45,9 @@ impl<T: Send + Sync + 'static> Tracked<T> {
         parent: Option<Arc<dyn Record>>,
         value: T,
     ) -> Self {
-        let inner = table.register_arc(facts, parent, |registration| Inner {
+        let inner = table.insert_arc(facts, parent, |record| Inner {
             value,
-            registration,
+            listed: Listed::new(record, table),
         });
         Self { inner }
     }
@@ -56,12 +56,12 @@ impl<T: Send + Sync + 'static> Tracked<T> {
 impl<T> Tracked<T> {
     /// The id of the entry.
     pub fn id(&self) -> ResourceId {
-        self.inner.registration.id()
+        self.inner.listed.record().meta().id
     }
 
     /// The name it was given.
     pub fn name(&self) -> &str {
-        self.inner.registration.name()
+        &self.inner.listed.record().meta().name
     }
 
     /// How many strong handles there are, this one included.

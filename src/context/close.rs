@@ -28,17 +28,17 @@ pub(crate) fn begin(core: &Core, reason: CloseReason) -> bool {
 
 /// One of those inside goes out.
 #[inline]
-pub(crate) fn leave(node: &Arc<Node>) {
+pub(crate) fn leave(node: &Node) {
     settle(node, node.gate.leave());
 }
 
 /// Does what the last one out has to do.
 #[inline]
-pub(crate) fn settle(node: &Arc<Node>, left: Left) {
+pub(crate) fn settle(node: &Node, left: Left) {
     match left {
         Left::Quietly => {}
         Left::Drained => ring(&node.drained),
-        Left::Orphaned => finish_orphans(Arc::clone(node)),
+        Left::Orphaned => finish_orphans(node.arc()),
     }
 }
 

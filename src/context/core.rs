@@ -51,6 +51,7 @@ pub(crate) const ROOT_ID: ResourceId = ResourceId {
 pub(crate) struct Node {
     pub(crate) gate: Gate,
     pub(crate) tally: Tally,
+    pub(crate) me: Weak<Node>,
     pub(crate) meta: Meta,
     pub(crate) parent: Option<Arc<Node>>,
     pub(crate) core: Weak<Core>,
@@ -125,6 +126,11 @@ pub(crate) struct Owned {
 }
 
 impl Node {
+    /// The node, to be held.
+    pub(crate) fn arc(&self) -> Arc<Self> {
+        self.me.upgrade().expect("it is held by whoever asks")
+    }
+
     pub(crate) fn is_root(&self) -> bool {
         self.meta.id.index == ROOT
     }
@@ -188,6 +194,18 @@ impl Record for Node {
 
     fn strong_count(&self) -> Option<usize> {
         Some(self.handles.count())
+    }
+
+    fn is_root(&self) -> bool {
+        Node::is_root(self)
+    }
+
+    fn condemns(&self) -> bool {
+        self.gate.is_aborting()
+    }
+
+    fn as_context(&self) -> Option<&dyn Any> {
+        Some(self)
     }
 }
 

@@ -4,9 +4,14 @@
 //! there mostly are none. A scope travels by value: a poll moves it in and takes it out again, so
 //! entering costs no reference count.
 
-use crate::{context::core::Node, table::record::Record};
+use crate::{
+    context::core::Node,
+    table::{
+        card::{Card, CardPlace},
+        record::Record,
+    },
+};
 use std::{
-    any::Any,
     cell::{Cell, RefCell},
     pin::Pin,
     sync::Arc,
@@ -14,34 +19,28 @@ use std::{
 };
 
 /// Whose code is running.
-#[derive(Clone)]
 pub(crate) enum Scope {
     /// The body of `Registry::scope`: it belongs to nobody, and means this registry.
     Registry(Arc<Node>),
     /// A hook's.
     Hook(Arc<Node>),
     /// A task's.
-    Task(Arc<dyn InTask>),
+    Task(CardPlace),
 }
 
-/// A task, as its own code sees it.
-pub(crate) trait InTask: Record {
-    fn node(&self) -> &Arc<Node>;
-    /// It is polled, or its closure runs.
-    fn start(&self);
-    /// The thread that spawned it.
-    fn home(&self) -> u32;
-    /// Whether it may be the latest of its name.
-    fn supersedes(&self) -> bool;
-    /// The place for its output, if that lies with the task.
-    fn output(&self) -> Option<&dyn Any>;
+/// The context of a task.
+#[inline]
+pub(crate) fn context_of(task: &Card) -> &Node {
+    let context = task.owner().and_then(Record::as_context);
+    let node = context.and_then(|context| context.downcast_ref());
+    node.expect("a task belongs to a context")
 }
 
 impl Scope {
-    fn node(&self) -> &Arc<Node> {
+    fn node(&self) -> &Node {
         match self {
             Self::Registry(node) | Self::Hook(node) => node,
-            Self::Task(task) => task.node(),
+            Self::Task(task) => context_of(task),
         }
     }
 
@@ -143,7 +142,7 @@ fn with_innermost<R>(look: impl FnOnce(&Scope) -> R) -> Option<R> {
 }
 
 /// Reads the innermost node, if there is one. `read` must not ask for scopes, nor unwind.
-pub(crate) fn with_node<R>(read: impl FnOnce(&Arc<Node>) -> R) -> Option<R> {
+pub(crate) fn with_node<R>(read: impl FnOnce(&Node) -> R) -> Option<R> {
     with_innermost(|scope| read(scope.node()))
 }
 

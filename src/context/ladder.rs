@@ -7,7 +7,7 @@ use crate::{
         close,
         core::{Core, Node},
         current::{Scope, Scoped},
-        shells, stragglers,
+        stragglers,
     },
     panics,
     sync::lock,
@@ -28,7 +28,7 @@ const REMIND: Duration = Duration::from_secs(1);
 /// dropped anywhere and begun again; a hook that was under way then is noted as interrupted.
 pub(crate) async fn climb(core: &Arc<Core>) {
     drain(core).await;
-    shells::free_all();
+    core.node.table.cards.throw_shells();
     while let Some(hook) = core.on_close.pop_or_seal() {
         Watched::new(core, hook).await;
     }

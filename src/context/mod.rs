@@ -25,7 +25,6 @@ pub(crate) mod owned;
 pub(crate) mod reason;
 pub(crate) mod report;
 pub(crate) mod roundup;
-pub(crate) mod shells;
 pub(crate) mod stack;
 pub(crate) mod stragglers;
 pub(crate) mod tally;

@@ -11,7 +11,10 @@ use crate::{
     context::core::{Node, ROOT_ID},
     id::ResourceId,
     sync::{Mutex, lock},
-    table::{record::Class, resource::Resource},
+    table::{
+        record::{Class, Record},
+        resource::Resource,
+    },
 };
 use std::collections::{BTreeMap, HashMap};
 use tokio::sync;
@@ -106,16 +109,18 @@ async fn look(
 ) -> HashMap<ResourceId, Stragglers> {
     let mut found: HashMap<_, _> = contexts.collect();
     let now = Stamp::now();
-    let visit = node.table.visit(|record| {
-        if record.class() != Class::Task {
+    let cards = &node.table.cards;
+    let visit = node.table.visit(|look| {
+        let card = look.tenant();
+        if card.class() != Class::Task {
             return;
         }
-        let context = record.parent().map_or(ROOT_ID, |parent| parent.meta().id);
+        let context = card.parent().map_or(ROOT_ID, |parent| parent.meta().id);
         if let Some(stragglers) = found.get_mut(&context) {
-            record.abort();
+            card.abort(look.later());
             stragglers.count += 1;
             if stragglers.named.len() < NAMED {
-                stragglers.named.push(Resource::of(record, now));
+                stragglers.named.push(Resource::of_look(look, cards, now));
             }
         }
     });

@@ -18,7 +18,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// Aborts every task whose context has condemned its tasks; looks through the whole table.
 pub(crate) fn abort(table: &Table) {
-    table.for_each(|record| record.abort());
+    table.for_each(|look| look.tenant().abort(look.later()));
 }
 
 /// Whether the close of this context waits for tasks of its own.

@@ -49,7 +49,8 @@ pub(crate) fn root() -> Arc<Core> {
     );
     let table = Arc::new(Table::new());
     Arc::new_cyclic(|core| {
-        let node = Arc::new(Node {
+        let node = Arc::new_cyclic(|me| Node {
+            me: Weak::clone(me),
             meta,
             parent: None,
             core: core.clone(),
@@ -58,7 +59,6 @@ pub(crate) fn root() -> Arc<Core> {
             handles: Handles::none(),
             token: CancellationToken::new(),
             tally: Tally::new(),
-
             close_on_panic: false,
             report: OnceLock::new(),
             changed: Notify::new(),
@@ -91,7 +91,8 @@ fn build(parent: &Arc<Core>, spec: Spec) -> Arc<Core> {
     let table = &parent.node.table;
     Arc::new_cyclic(|core: &Weak<Core>| {
         let node = table.insert(spec.facts, |meta| {
-            Arc::new(Node {
+            Arc::new_cyclic(|me| Node {
+                me: Weak::clone(me),
                 meta,
                 parent: Some(Arc::clone(&parent.node)),
                 core: core.clone(),
@@ -100,7 +101,6 @@ fn build(parent: &Arc<Core>, spec: Spec) -> Arc<Core> {
                 handles: Handles::one(),
                 token: parent.node.token.child_token(),
                 tally: Tally::new(),
-
                 close_on_panic: spec.close_on_panic,
                 report: OnceLock::new(),
                 changed: Notify::new(),

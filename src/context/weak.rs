@@ -127,8 +127,7 @@ impl Context {
     /// # }
     /// ```
     pub fn current() -> Option<WeakContext> {
-        current::with_node(|node| (!node.is_root()).then(|| WeakContext::new(Arc::clone(node))))
-            .flatten()
+        current::with_node(|node| (!node.is_root()).then(|| WeakContext::new(node.arc()))).flatten()
     }
 
     /// The context this one is a child of.

@@ -97,7 +97,7 @@ impl Registry {
     /// Lists something for as long as the returned [`Registration`] lives.
     #[track_caller]
     pub fn register(&self, name: impl Into<Name>, kind: impl Into<Name>) -> Registration {
-        self.table().register(facts(name, kind), self.parent())
+        Registration::new(self.table(), facts(name, kind), self.parent())
     }
 
     /// Takes a value and lists it for as long as a handle to it lives.
@@ -229,7 +229,7 @@ impl Registry {
     fn parent(&self) -> Option<Arc<dyn Record>> {
         current::with_node(|node| {
             let is_ours = !node.is_root() && Arc::ptr_eq(&node.table, self.table());
-            is_ours.then(|| Arc::clone(node) as _)
+            is_ours.then(|| node.arc() as _)
         })
         .flatten()
     }

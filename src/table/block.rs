@@ -1,92 +1,256 @@
-//! A block of the table: its slots, and which of them are free.
+//! A block of the table: its slots, which of them are free, and what happens when one becomes free.
 
 use crate::{
     sync::{AtomicU32, Ordering::Relaxed},
     table::{
-        free::FreeLists,
-        rows::{Emptied, Removal, Rows},
+        free::{FreeLists, Line, Popped, Pushed},
+        slot::{Gone, PIN, Slot},
+        stripe,
     },
 };
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
-/// Slots in the first block; each further block has twice as many as the one before it.
-#[cfg(not(headcount_loom))]
-pub(crate) const FIRST: usize = 64;
-#[cfg(headcount_loom)]
-pub(crate) const FIRST: usize = 1;
+/// How many shells a table may keep beyond one for each tenant: divided among the stripes of its first
+/// block (I6).
+const SPARE_SHELLS: usize = 16;
 
-#[derive(Debug)]
-pub(crate) struct Block<T> {
+/// Whoever can take a block off the table.
+pub(crate) trait Shrink: Send + Sync {
+    /// Much of a block is free.
+    fn shrink(&self);
+}
+
+/// For each stripe the lowest block where it may find a free slot. A hint, never relied upon.
+pub(crate) type Hints = Arc<[Line<AtomicU32>]>;
+
+pub(crate) struct Block<T, L> {
     pub(crate) number: usize,
-    pub(crate) rows: Rows<T>,
+    pub(crate) slots: Box<[Slot<T, L>]>,
     pub(crate) free: FreeLists,
     /// Slots that ran out of generations and are never used again.
     spent: AtomicU32,
+    hints: Hints,
+    table: Weak<dyn Shrink>,
+    /// This block, if the table may ever give it back.
+    me: Option<Weak<Self>>,
 }
 
-impl<T> Block<T> {
-    pub(crate) fn new(number: usize, stripes: usize, generation: u32) -> Self {
-        let size = FIRST << number;
-        Self {
-            number,
-            rows: Rows::new(size, generation),
-            free: FreeLists::full(size, stripes),
-            spent: AtomicU32::new(0),
-        }
-    }
+/// What a tenant that is gone leaves behind, to be dropped last of all: the tenant may be what keeps this
+/// table, and the block may have been given back as soon as its last place was free.
+#[must_use = "it is to be dropped when nothing else is to be done with the block"]
+pub(crate) struct Remains<T, L> {
+    tenant: Option<T>,
+    _block: Option<Arc<Block<T, L>>>,
+}
 
-    pub(crate) fn is_free(&self) -> bool {
-        self.free.len() == self.rows.len()
-    }
-
-    /// How many entries it has: exact while nobody registers or removes.
-    pub(crate) fn len(&self) -> usize {
-        let idle = self.free.len() + self.spent.load(Relaxed) as usize;
-        self.rows.len().saturating_sub(idle)
-    }
-
-    /// Removes an entry; says whether there was one. If nobody reads it the slot is free at once, and
-    /// its value comes back, with whether much of the block is free now.
+impl<T, L> Remains<T, L> {
     #[inline]
-    pub(crate) fn remove(&self, at: usize, generation: u32) -> (bool, Option<Freed<T>>) {
-        match self.rows.remove(at, generation) {
-            Removal::Nobody => (false, None),
-            Removal::Done(emptied) => (true, Some(self.take_back(emptied))),
-            Removal::Readers => (true, None),
-        }
+    pub(crate) fn tenant(&self) -> &T {
+        self.tenant.as_ref().expect("a tenant leaves once")
     }
+}
 
-    /// Puts a place back that was taken off its free list and not filled.
-    pub(crate) fn put_back(&self, at: usize) -> Freed<T> {
-        self.take_back(Emptied {
-            at,
-            value: None,
-            is_free: true,
+impl<T, L> Block<T, L> {
+    pub(crate) fn new(
+        (number, size): (usize, usize),
+        generation: u32,
+        hints: &Hints,
+        table: Weak<dyn Shrink>,
+        is_kept: bool,
+    ) -> Arc<Self> {
+        let stripes = hints.len();
+        let spare_shells = if number == 0 {
+            SPARE_SHELLS.div_ceil(stripes)
+        } else {
+            0
+        };
+        Arc::new_cyclic(|me| Self {
+            number,
+            slots: (0..size).map(|_| Slot::new(generation)).collect(),
+            free: FreeLists::full(size, stripes, spare_shells),
+            spent: AtomicU32::new(0),
+            hints: Arc::clone(hints),
+            table,
+            me: (!is_kept).then(|| Weak::clone(me)),
         })
     }
 
-    /// Puts the place of an emptied slot back on its free list.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn is_free(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
+    /// How many entries are listed: exact while nobody registers or removes.
+    pub(crate) fn listed(&self) -> usize {
+        let free = self.free.len() + self.spent.load(Relaxed) as usize;
+        let others = free + self.free.lingering();
+        self.slots.len().saturating_sub(others)
+    }
+
+    /// The highest generation of all slots.
+    pub(crate) fn oldest(&self) -> u32 {
+        let generations = self.slots.iter().map(Slot::generation);
+        generations.max().unwrap_or(0)
+    }
+
+    /// Takes a free place, without the shell that may have been in it.
     #[inline]
-    pub(crate) fn take_back(&self, emptied: Emptied<T>) -> Freed<T> {
-        let Emptied { at, value, is_free } = emptied;
-        let much_is_free = is_free && self.free.push(at);
-        if !is_free {
-            self.spent.fetch_add(1, Relaxed);
+    pub(crate) fn pop(&self, stripe: usize) -> Option<usize> {
+        match self.free.pop(stripe)? {
+            Popped::Bare(at) => Some(at),
+            Popped::Shelled(at) => {
+                self.throw_shell(at);
+                Some(at)
+            }
         }
-        Freed {
-            _value: value,
-            much_is_free,
+    }
+
+    #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
+    fn throw_shell(&self, at: usize) {
+        // SAFETY: the place came off a free list, which hands it out to one at a time.
+        drop(unsafe { self.slots[at].take_shell() });
+    }
+
+    /// Puts a place back that was taken off its free list and not filled.
+    pub(crate) fn put_back(&self, at: usize) {
+        let is_much = self.free.push(at, Pushed::Directly);
+        self.freed(at, is_much);
+    }
+
+    /// The owner takes its tenant off the list; out of its slot as well if nobody else has it. Otherwise it
+    /// is still to be [`release`](Self::release)d.
+    #[inline]
+    pub(crate) fn unlist(&self, at: usize) -> Option<Remains<T, L>> {
+        let (was_listed, is_alone) = self.slots[at].unlist();
+        // Somebody may have removed it by its key before, and let it linger.
+        if was_listed && is_alone {
+            return Some(self.vacate(self.own_stripe(), at, Pushed::Directly));
+        }
+        if was_listed {
+            self.free.linger(at);
+        }
+        None
+    }
+
+    /// Takes the tenant of this generation off the list; says whether it was there.
+    pub(crate) fn remove(&self, at: usize, generation: u32) -> bool {
+        let slot = &self.slots[at];
+        if slot.pin(Some(generation)).is_none() {
+            return false;
+        }
+        // Pinned: however fast its owner leaves, it cannot be gone before it lingers.
+        let (was_listed, _) = slot.unlist();
+        if was_listed {
+            self.free.linger(at);
+        }
+        drop(self.release(at, PIN));
+        was_listed
+    }
+
+    /// Lets go of a tenant; whoever does so last, after it left the list, empties the slot.
+    #[inline]
+    pub(crate) fn release(&self, at: usize, hold: u64) -> Option<Remains<T, L>> {
+        self.settle(at, self.slots[at].release(hold))
+    }
+
+    #[inline]
+    pub(crate) fn settle(&self, at: usize, gone: Gone) -> Option<Remains<T, L>> {
+        let is_last = gone == Gone::Last;
+        is_last.then(|| self.vacate(self.own_stripe(), at, Pushed::Lingered))
+    }
+
+    #[inline]
+    fn own_stripe(&self) -> usize {
+        stripe::current() as usize & (self.hints.len() - 1)
+    }
+
+    /// Empties a slot, as the last one who held it, and frees its place. A shell that another thread made
+    /// goes back to that thread.
+    #[inline]
+    #[expect(unsafe_code, reason = "emptying a slot takes being alone with it")]
+    pub(crate) fn vacate(&self, stripe: usize, at: usize, pushed: Pushed) -> Remains<T, L> {
+        // Before the place is free: after that, nothing else keeps the block.
+        let block = self.me.as_ref().and_then(Weak::upgrade);
+        let slot = &self.slots[at];
+        let is_ours = self.free.home(at) == stripe;
+        let keeps_shell = !is_ours && pushed == Pushed::Directly && slot.has_later();
+        // SAFETY: the callers let go last.
+        let (tenant, shell, is_free) = unsafe { slot.empty(keeps_shell) };
+        let is_much = if !is_free {
+            self.spend(at, pushed);
+            false
+        } else if keeps_shell {
+            self.free.push_shelled(at)
+        } else {
+            self.free.push(at, pushed)
+        };
+        self.freed(at, is_much);
+        drop(shell);
+        Remains {
+            tenant,
+            _block: block,
+        }
+    }
+
+    #[cold]
+    fn spend(&self, at: usize, pushed: Pushed) {
+        self.spent.fetch_add(1, Relaxed);
+        if pushed == Pushed::Lingered {
+            self.free.stop_lingering(at);
+        }
+    }
+
+    /// A place is free again: looks after shells, and the size of the table.
+    #[inline]
+    fn freed(&self, at: usize, is_much: bool) {
+        let hint = &self.hints[self.free.home(at)].0;
+        let number = u32::try_from(self.number).unwrap_or(u32::MAX);
+        if number < hint.load(Relaxed) {
+            hint.store(number, Relaxed);
+        }
+        while self.free.has_too_many_shells(at) {
+            let Some(other) = self.free.pop_shelled(at) else {
+                break;
+            };
+            self.bare(other);
+        }
+        if is_much {
+            self.shrink();
+        }
+    }
+
+    /// Throws away all shells there are.
+    pub(crate) fn throw_shells(&self) {
+        while let Some(at) = self.free.pop_any_shelled() {
+            self.bare(at);
+        }
+    }
+
+    #[cold]
+    fn bare(&self, at: usize) {
+        self.throw_shell(at);
+        self.free.push(at, Pushed::Directly);
+    }
+
+    #[cold]
+    fn shrink(&self) {
+        if let Some(table) = self.table.upgrade() {
+            table.shrink();
         }
     }
 }
 
-/// A removed value on its way out, to be dropped last of all.
-pub(crate) struct Freed<T> {
-    _value: Option<T>,
-    pub(crate) much_is_free: bool,
-}
-
-/// Index of the first slot of a block.
-#[inline]
-pub(crate) fn base(number: usize) -> usize {
-    FIRST * ((1 << number) - 1)
+impl<T, L> fmt::Debug for Block<T, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("number", &self.number)
+            .field("listed", &self.listed())
+            .finish_non_exhaustive()
+    }
 }

@@ -1,32 +1,49 @@
-//! Which places of a block are free: one lock-free stack of indices per stripe of threads.
+//! Which places of a block are free: two lock-free stacks of indices per stripe of threads.
 //!
 //! Every place has a home stripe and goes back there, whoever frees it. So a block is wholly free just
 //! when all its stripes are full, and whoever frees its last place is the one who fills a stripe.
 //!
+//! A stripe has two stacks. *Bare* places are free and nothing else. *Shelled* ones still hold the shell
+//! of their last tenant, which whoever takes the place next throws away: the thread that made it, most
+//! likely, whose allocator gets its memory back without a detour. There are never more shells than
+//! tenants, and a few: see [`has_too_many_shells`](FreeLists::has_too_many_shells).
+//!
 //! A head holds the index of its first place and a 32-bit tag that changes with every push and pop, so
 //! a head that looks the same is the same (no ABA). A link holds the next index, and how many places
 //! the list has from there on: so [`len`](FreeLists::len) is read off the heads, and costs those who
-//! push and pop nothing.
+//! push and pop nothing. The head of the bare ones also counts the *lingering*: places that are neither
+//! free nor listed, because somebody still looks at what was there. A place that stops lingering is
+//! free in the same step.
 
 use crate::sync::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
 };
 
-/// The lower half of a word: index + 1, or 0 for none.
-const FIRST: u64 = u32::MAX as u64;
+/// The lowest bits of a head and a link: index + 1, or 0 for none.
+const FIRST: u64 = u16::MAX as u64;
+/// One lingering place, in a head.
+const LINGERING: u64 = FIRST + 1;
+/// One more push or pop, in a head.
+const TAG: u64 = 1 << 32;
+/// The most places that a block may have.
+pub(crate) const MOST: usize = 1 << 15;
 
 #[derive(Debug)]
 pub(crate) struct FreeLists {
     stripes: Box<[Line<Stripe>]>,
     /// For a free place: how many from here on in the upper half, next place in the lower.
     links: Box<[AtomicU64]>,
+    /// How many shells a stripe may have beyond its tenants.
+    spare_shells: usize,
 }
 
 #[derive(Debug)]
 struct Stripe {
-    /// Tag in the upper half, first place in the lower.
-    head: AtomicU64,
+    /// Tag, lingering places, first place.
+    bare: AtomicU64,
+    /// Tag, first place.
+    shelled: AtomicU64,
     /// How many places have this stripe for a home.
     share: usize,
 }
@@ -36,45 +53,99 @@ struct Stripe {
 #[repr(align(128))]
 pub(crate) struct Line<T>(pub(crate) T);
 
-/// A whole list, taken off its head.
+/// All free places of a stripe, taken off its heads.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Chain(u64);
+pub(crate) struct Chain {
+    bare: u64,
+    shelled: u64,
+}
+
+/// A place that was free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Popped {
+    Bare(usize),
+    /// The shell of the last tenant is still in it.
+    Shelled(usize),
+}
+
+/// How a place comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It had not been taken off the list of tenants before: it was reserved, or listed until now.
+    Directly,
+    /// It was counted among the [`lingering`](FreeLists::linger).
+    Lingered,
+}
 
 impl FreeLists {
     /// All places free, in contiguous runs, so that stripes do not share cache lines. There must be a
     /// power of two of them.
-    pub(crate) fn full(places: usize, stripes: usize) -> Self {
-        debug_assert!(places.is_power_of_two());
+    pub(crate) fn full(places: usize, stripes: usize, spare_shells: usize) -> Self {
+        debug_assert!(places.is_power_of_two() && places <= MOST);
         let first = |stripe: usize| (stripe * places).div_ceil(stripes);
         let stripe = |stripe| Stripe {
-            head: AtomicU64::new(0),
+            bare: AtomicU64::new(0),
+            shelled: AtomicU64::new(0),
             share: first(stripe + 1) - first(stripe),
         };
         let lists = Self {
             stripes: (0..stripes).map(|number| Line(stripe(number))).collect(),
             links: (0..places).map(|_| AtomicU64::new(0)).collect(),
+            spare_shells,
         };
-        for place in (0..places).rev() {
-            lists.push(place);
+        for stripe in 0..stripes {
+            lists.fill(first(stripe)..first(stripe + 1), stripe);
         }
         lists
     }
 
+    /// Makes the places of a stripe free, lowest first. Nobody else knows the lists yet.
+    fn fill(&self, places: std::ops::Range<usize>, stripe: usize) {
+        let (start, end) = (places.start, places.end);
+        for place in places {
+            let next = if place + 1 < end { place as u64 + 2 } else { 0 };
+            self.links[place].store(((end - place) as u64) << 32 | next, Relaxed);
+        }
+        if start < end {
+            self.stripes[stripe].0.bare.store(start as u64 + 1, Relaxed);
+        }
+    }
+
     /// The stripe where a place belongs.
     #[inline]
-    fn home(&self, place: usize) -> usize {
+    pub(crate) fn home(&self, place: usize) -> usize {
         (place * self.stripes.len()) >> self.links.len().trailing_zeros()
     }
 
+    #[inline]
+    fn stripe_of(&self, place: usize) -> &Stripe {
+        &self.stripes[self.home(place)].0
+    }
+
     /// Takes a free place: of this stripe, else of the next one that has any.
-    pub(crate) fn pop(&self, stripe: usize) -> Option<usize> {
+    #[inline]
+    pub(crate) fn pop(&self, stripe: usize) -> Option<Popped> {
+        self.pop_from(stripe).or_else(|| self.pop_elsewhere(stripe))
+    }
+
+    #[cold]
+    fn pop_elsewhere(&self, stripe: usize) -> Option<Popped> {
         let stripes = self.stripes.len();
-        (stripe..stripe + stripes).find_map(|stripe| self.pop_from(stripe % stripes))
+        (stripe + 1..stripe + stripes).find_map(|stripe| self.pop_from(stripe % stripes))
+    }
+
+    /// Shells first: whoever spawns is about to need as much memory as they hold.
+    #[inline]
+    fn pop_from(&self, stripe: usize) -> Option<Popped> {
+        let stripe = &self.stripes[stripe].0;
+        if let Some(place) = self.pop_off(&stripe.shelled) {
+            return Some(Popped::Shelled(place));
+        }
+        self.pop_off(&stripe.bare).map(Popped::Bare)
     }
 
     #[inline]
-    fn pop_from(&self, stripe: usize) -> Option<usize> {
-        let head = &self.stripes[stripe].0.head;
+    fn pop_off(&self, head: &AtomicU64) -> Option<usize> {
         let mut seen = head.load(Acquire);
         loop {
             let first = first_of(seen)?;
@@ -87,44 +158,100 @@ impl FreeLists {
         }
     }
 
-    /// Gives a place back; true if its stripe is full now, or half full.
+    /// Takes a place with a shell in it, of the stripe where this place belongs.
+    pub(crate) fn pop_shelled(&self, place: usize) -> Option<usize> {
+        self.pop_off(&self.stripe_of(place).shelled)
+    }
+
+    /// Takes a place with a shell in it, of whatever stripe.
+    pub(crate) fn pop_any_shelled(&self) -> Option<usize> {
+        let mut stripes = self.stripes.iter();
+        stripes.find_map(|stripe| self.pop_off(&stripe.0.shelled))
+    }
+
+    /// Gives a place back; true if much of its stripe is free now.
     #[inline]
-    pub(crate) fn push(&self, place: usize) -> bool {
-        let stripe = self.home(place);
-        let head = &self.stripes[stripe].0.head;
+    pub(crate) fn push(&self, place: usize, pushed: Pushed) -> bool {
+        let stripe = self.stripe_of(place);
+        let lingered = match pushed {
+            Pushed::Directly => 0,
+            Pushed::Lingered => LINGERING,
+        };
+        let count = self.push_on(&stripe.bare, place, lingered);
+        self.is_much(stripe, count + self.len_from(stripe.shelled.load(SeqCst)))
+    }
+
+    /// Gives a place back that did not linger, with a shell in it; true if much of its stripe is free now.
+    pub(crate) fn push_shelled(&self, place: usize) -> bool {
+        let stripe = self.stripe_of(place);
+        let count = self.push_on(&stripe.shelled, place, 0);
+        self.is_much(stripe, count + self.len_from(stripe.bare.load(SeqCst)))
+    }
+
+    /// How many are on the list now. Of two who free the last places of two lists, one sees the other:
+    /// both write before they look at all heads (`SeqCst`).
+    #[inline]
+    fn push_on(&self, head: &AtomicU64, place: usize, lingered: u64) -> usize {
         let mut seen = head.load(Acquire);
         loop {
             let count = self.len_from(seen) + 1;
             self.links[place].store((count as u64) << 32 | seen & FIRST, Relaxed);
-            let ours = retagged(seen, place as u64 + 1);
-            // Of two who free the last places of two stripes, one sees the other: both write before
-            // they look at all heads (`SeqCst`).
+            let ours = retagged(seen, place as u64 + 1) - lingered;
             match head.compare_exchange_weak(seen, ours, SeqCst, Acquire) {
-                Ok(_) => {
-                    let share = self.stripes[stripe].0.share;
-                    return count == share || 2 * count == share;
-                }
+                Ok(_) => return count,
                 Err(now) => seen = now,
             }
         }
     }
 
-    /// Takes a whole list.
+    /// Whether a stripe with so many free places is full, or half full, or a good deal fuller than it was
+    /// when this was last true.
+    #[inline]
+    fn is_much(&self, stripe: &Stripe, free: usize) -> bool {
+        free == stripe.share
+            || 2 * free == stripe.share
+            || 2 * free > stripe.share && free % 16 == 0
+    }
+
+    /// Counts a place among the lingering, until it is pushed.
+    #[inline]
+    pub(crate) fn linger(&self, place: usize) {
+        self.stripe_of(place).bare.fetch_add(LINGERING, SeqCst);
+    }
+
+    /// The place will never be pushed.
+    pub(crate) fn stop_lingering(&self, place: usize) {
+        self.stripe_of(place).bare.fetch_sub(LINGERING, SeqCst);
+    }
+
+    /// Whether the stripe where this place belongs holds more shells than it has tenants, and a few.
+    #[inline]
+    pub(crate) fn has_too_many_shells(&self, place: usize) -> bool {
+        let stripe = self.stripe_of(place);
+        let shells = self.len_from(stripe.shelled.load(SeqCst));
+        shells > 0 && {
+            let free = self.len_from(stripe.bare.load(SeqCst)) + shells;
+            shells > stripe.share.saturating_sub(free) + self.spare_shells
+        }
+    }
+
+    /// Takes all free places of a stripe.
     pub(crate) fn take(&self, stripe: usize) -> Chain {
-        let head = &self.stripes[stripe].0.head;
-        let mut seen = head.load(Acquire);
-        while first_of(seen).is_some() {
-            match head.compare_exchange_weak(seen, retagged(seen, 0), AcqRel, Acquire) {
-                Ok(_) => break,
-                Err(now) => seen = now,
-            }
+        let Stripe { bare, shelled, .. } = &self.stripes[stripe].0;
+        Chain {
+            bare: take_off(bare),
+            shelled: take_off(shelled),
         }
-        Chain(seen)
     }
 
-    /// Puts a chain back where it was taken: whole if the list is still empty, else place by place.
-    pub(crate) fn give_back(&self, stripe: usize, Chain(chain): Chain) {
-        let head = &self.stripes[stripe].0.head;
+    /// Puts a chain back where it was taken: whole where the list is still empty, else place by place.
+    pub(crate) fn give_back(&self, stripe: usize, chain: Chain) {
+        let Stripe { bare, shelled, .. } = &self.stripes[stripe].0;
+        self.put_on(bare, chain.bare);
+        self.put_on(shelled, chain.shelled);
+    }
+
+    fn put_on(&self, head: &AtomicU64, chain: u64) {
         let seen = head.load(Acquire);
         if first_of(seen).is_none() {
             let whole = retagged(seen, chain & FIRST);
@@ -135,17 +262,18 @@ impl FreeLists {
         let mut next = first_of(chain);
         while let Some(place) = next {
             next = first_of(self.links[place].load(Relaxed));
-            self.push(place);
+            self.push_on(head, place, 0);
         }
     }
 
     /// How many places a chain has.
-    pub(crate) fn chain_len(&self, Chain(chain): Chain) -> usize {
-        self.len_from(chain)
+    pub(crate) fn chain_len(&self, chain: Chain) -> usize {
+        self.len_from(chain.bare) + self.len_from(chain.shelled)
     }
 
     fn stripe_len(&self, stripe: usize) -> usize {
-        self.len_from(self.stripes[stripe].0.head.load(SeqCst))
+        let Stripe { bare, shelled, .. } = &self.stripes[stripe].0;
+        self.len_from(bare.load(SeqCst)) + self.len_from(shelled.load(SeqCst))
     }
 
     /// How many places are free; exact while nobody pushes or pops.
@@ -155,10 +283,30 @@ impl FreeLists {
             .sum()
     }
 
+    /// How many places are neither free nor listed.
+    pub(crate) fn lingering(&self) -> usize {
+        let of = |stripe: &Line<Stripe>| {
+            let head = stripe.0.bare.load(SeqCst);
+            (head / LINGERING & FIRST) as usize
+        };
+        self.stripes.iter().map(of).sum()
+    }
+
     #[inline]
     fn len_from(&self, head: u64) -> usize {
         first_of(head).map_or(0, |first| (self.links[first].load(Relaxed) >> 32) as usize)
     }
+}
+
+fn take_off(head: &AtomicU64) -> u64 {
+    let mut seen = head.load(Acquire);
+    while first_of(seen).is_some() {
+        match head.compare_exchange_weak(seen, retagged(seen, 0), AcqRel, Acquire) {
+            Ok(_) => break,
+            Err(now) => seen = now,
+        }
+    }
+    seen & FIRST
 }
 
 #[inline]
@@ -169,7 +317,7 @@ fn first_of(word: u64) -> Option<usize> {
 /// A head that lists `first` and differs from `head` in its tag.
 #[inline]
 fn retagged(head: u64, first: u64) -> u64 {
-    ((head >> 32).wrapping_add(1) << 32) | first
+    (head & !FIRST).wrapping_add(TAG) | first
 }
 
 #[cfg(all(test, not(headcount_loom)))]

@@ -3,6 +3,7 @@
 use crate::{
     id::ResourceId,
     table::{
+        listing::Found,
         record::{Class, Record, State},
         resource::Resource,
         tree::Tree,
@@ -10,8 +11,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
-    ops::Range,
+    fmt, slice,
     sync::OnceLock,
     time::Duration,
 };
@@ -44,50 +44,51 @@ use std::{
 ///
 /// # Performance
 ///
-/// Listing does not sort; the first access in order (iteration, filters, printing) does, once.
+/// Listing notes where things are, and does not sort; the first access in order (iteration, filters,
+/// printing) does, once.
 pub struct Live {
-    found: Vec<Resource>,
-    /// The order of creation, as places in `found`; `None` if that is sorted already.
-    order: OnceLock<Option<Vec<u32>>>,
+    len: usize,
+    /// What was found; `None` if it was sorted from the start.
+    found: Option<Found>,
+    /// In the order of creation, once somebody asked for it.
+    sorted: OnceLock<Vec<Resource>>,
 }
 
 impl Live {
-    pub(crate) fn new(found: Vec<Resource>) -> Self {
+    pub(crate) fn new(found: Found) -> Self {
         Self {
-            found,
-            order: OnceLock::new(),
+            len: found.cards.len() + found.others.len(),
+            found: Some(found),
+            sorted: OnceLock::new(),
         }
     }
 
     fn of_sorted(sorted: Vec<Resource>) -> Self {
         Self {
-            found: sorted,
-            order: OnceLock::from(None),
+            len: sorted.len(),
+            found: None,
+            sorted: OnceLock::from(sorted),
         }
+    }
+
+    fn sorted(&self) -> &[Resource] {
+        self.sorted
+            .get_or_init(|| self.found.as_ref().map(sort).unwrap_or_default())
     }
 
     /// In the order of creation.
     pub fn iter(&self) -> LiveIter<'_> {
-        let order = self.order.get_or_init(|| {
-            let mut order: Vec<u32> = (0..).take(self.found.len()).collect();
-            order.sort_unstable_by_key(|&at| self.found[at as usize].record().meta().order());
-            Some(order)
-        });
-        LiveIter {
-            found: &self.found,
-            order: order.as_deref(),
-            left: 0..self.found.len(),
-        }
+        LiveIter(self.sorted().iter())
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.found.len()
+        self.len
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        self.len == 0
     }
 
     fn only(&self, mut keep: impl FnMut(&Resource) -> bool) -> Self {
@@ -180,6 +181,16 @@ impl Live {
     }
 }
 
+/// What was found, each by itself, in the order of creation.
+fn sort(found: &Found) -> Vec<Resource> {
+    let mut all = Vec::with_capacity(found.cards.len() + found.others.len());
+    all.extend(found.others.iter().cloned());
+    let cards = found.cards.iter();
+    all.extend(cards.map(|(card, sighting)| Resource::of_card(card, *sighting)));
+    all.sort_unstable_by_key(|resource| resource.record().meta().order());
+    all
+}
+
 /// Whether a record is the root of `known` or a descendant of it; walks up once per context.
 fn is_under(record: &dyn Record, known: &mut HashMap<ResourceId, bool>) -> bool {
     let mut walked = Vec::new();
@@ -219,33 +230,23 @@ impl Clone for Live {
 
 /// Goes through a [`Live`] in the order of creation. Made by [`Live::iter`].
 #[derive(Clone)]
-pub struct LiveIter<'a> {
-    found: &'a [Resource],
-    order: Option<&'a [u32]>,
-    left: Range<usize>,
-}
-
-impl<'a> LiveIter<'a> {
-    fn at(&self, at: usize) -> &'a Resource {
-        &self.found[self.order.map_or(at, |order| order[at] as usize)]
-    }
-}
+pub struct LiveIter<'a>(slice::Iter<'a, Resource>);
 
 impl<'a> Iterator for LiveIter<'a> {
     type Item = &'a Resource;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.left.next().map(|at| self.at(at))
+        self.0.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.left.size_hint()
+        self.0.size_hint()
     }
 }
 
 impl DoubleEndedIterator for LiveIter<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.left.next_back().map(|at| self.at(at))
+        self.0.next_back()
     }
 }
 
@@ -270,12 +271,9 @@ impl IntoIterator for Live {
     type Item = Resource;
     type IntoIter = std::vec::IntoIter<Resource>;
 
-    fn into_iter(mut self) -> Self::IntoIter {
-        if self.order.get() != Some(&None) {
-            self.found
-                .sort_unstable_by_key(|resource| resource.record().meta().order());
-        }
-        self.found.into_iter()
+    fn into_iter(self) -> Self::IntoIter {
+        self.sorted();
+        self.sorted.into_inner().unwrap_or_default().into_iter()
     }
 }
 

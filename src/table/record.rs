@@ -1,7 +1,7 @@
 //! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
 
 use crate::{clock::Stamp, id::ResourceId, name::Name, table::stripe};
-use std::panic::Location;
+use std::{any::Any, panic::Location};
 
 /// The facts that never change after registration.
 pub(crate) struct Meta {
@@ -85,38 +85,8 @@ impl std::fmt::Display for State {
     }
 }
 
-/// How a thing stood when it was looked at.
-#[derive(Clone, Copy)]
-pub(crate) struct Standing {
-    pub(crate) state: State,
-    /// Strong handles; `NONE` where there are none to count.
-    handles: u32,
-}
-
-impl Standing {
-    const NONE: u32 = u32::MAX;
-
-    pub(crate) fn new(state: State, handles: Option<usize>) -> Self {
-        let most = Self::NONE - 1;
-        let handles = handles.map_or(Self::NONE, |n| {
-            u32::try_from(n).map_or(most, |n| n.min(most))
-        });
-        Self { state, handles }
-    }
-
-    pub(crate) fn handles(self) -> Option<usize> {
-        (self.handles != Self::NONE).then_some(self.handles as usize)
-    }
-}
-
 /// One entry of the table. Records hold facts, never the user's value.
 pub(crate) trait Record: Send + Sync {
-    /// What a listing notes of it: when it was created, and how it stands.
-    fn seen(&self) -> (Stamp, Standing) {
-        let standing = Standing::new(self.state(), self.strong_count());
-        (self.meta().created, standing)
-    }
-
     fn meta(&self) -> &Meta;
     fn class(&self) -> Class;
     fn state(&self) -> State;
@@ -126,10 +96,16 @@ pub(crate) trait Record: Send + Sync {
     fn strong_count(&self) -> Option<usize> {
         None
     }
-    /// Ends it by force, if it is a task and its context has condemned its tasks.
-    fn abort(&self) {}
-    /// Whether it is a blocking closure that has started, which nothing can end but itself.
-    fn is_unabortable(&self) -> bool {
+    /// Whether it is the registry itself, which is listed nowhere.
+    fn is_root(&self) -> bool {
         false
+    }
+    /// Whether its tasks are to be ended by force.
+    fn condemns(&self) -> bool {
+        false
+    }
+    /// The context that it is, for those who know more of contexts.
+    fn as_context(&self) -> Option<&dyn Any> {
+        None
     }
 }

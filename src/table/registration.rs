@@ -3,36 +3,12 @@
 use crate::{
     id::ResourceId,
     table::{
-        entry::Entry,
+        card::CardPlace,
         record::Record,
         store::{Door, Facts, Table},
     },
 };
 use std::{fmt, sync::Arc};
-
-impl Table {
-    /// Lists a resource for as long as the returned registration lives.
-    pub(crate) fn register(
-        self: &Arc<Self>,
-        facts: Facts,
-        parent: Option<Arc<dyn Record>>,
-    ) -> Registration {
-        let record = self.insert(facts, |meta| Arc::new(Entry { meta, parent }));
-        Registration::new(record, self)
-    }
-
-    /// Lists a resource with the handles of a value, which `make` makes of its registration.
-    pub(crate) fn register_arc<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        facts: Facts,
-        parent: Option<Arc<dyn Record>>,
-        make: impl FnOnce(Registration) -> T,
-    ) -> Arc<T> {
-        self.insert_arc(facts, parent, |record| {
-            make(Registration::new(record, self))
-        })
-    }
-}
 
 /// Keeps an entry in its registry for as long as it lives; dropping it removes the entry.
 ///
@@ -58,37 +34,36 @@ impl Table {
 /// ```
 #[must_use = "dropping a registration removes its entry at once"]
 pub struct Registration {
-    record: Arc<dyn Record>,
-    door: Arc<Door>,
+    // Before the door, which keeps it.
+    place: CardPlace,
+    _door: Arc<Door>,
 }
 
 impl Registration {
-    pub(crate) fn new(record: Arc<dyn Record>, table: &Table) -> Self {
+    #[inline]
+    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
+    pub(crate) fn new(table: &Table, facts: Facts, parent: Option<Arc<dyn Record>>) -> Self {
+        let door = Arc::clone(table.door());
         Self {
-            record,
-            door: Arc::clone(table.door()),
+            // SAFETY: the door is kept, and dropped after the place.
+            place: unsafe { table.register(facts, parent) },
+            _door: door,
         }
     }
 
     /// The id of the entry.
     pub fn id(&self) -> ResourceId {
-        self.record.meta().id
+        self.place.meta().id
     }
 
     /// The name of the entry.
     pub fn name(&self) -> &str {
-        &self.record.meta().name
+        &self.place.meta().name
     }
 
     /// The kind of the entry.
     pub fn kind(&self) -> &str {
-        &self.record.meta().kind
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.door.remove(self.record.meta().id);
+        &self.place.meta().kind
     }
 }
 
@@ -99,5 +74,30 @@ impl fmt::Debug for Registration {
             .field("name", &self.name())
             .field("kind", &self.kind())
             .finish()
+    }
+}
+
+/// Keeps the record of a value listed for as long as the value lives.
+pub(crate) struct Listed {
+    record: Arc<dyn Record>,
+    door: Arc<Door>,
+}
+
+impl Listed {
+    pub(crate) fn new(record: Arc<dyn Record>, table: &Table) -> Self {
+        Self {
+            record,
+            door: Arc::clone(table.door()),
+        }
+    }
+
+    pub(crate) fn record(&self) -> &dyn Record {
+        &*self.record
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.door.remove(self.record.meta().id);
     }
 }

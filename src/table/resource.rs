@@ -3,7 +3,12 @@
 use crate::{
     clock::Stamp,
     id::ResourceId,
-    table::record::{Class, Record, Standing, State},
+    table::{
+        card::{Card, Cards, Join},
+        pins::Pinned,
+        record::{Class, Record, State},
+        slots::Look,
+    },
 };
 use std::{
     fmt,
@@ -33,74 +38,122 @@ use std::{
 /// ```
 #[derive(Clone)]
 pub struct Resource {
-    record: Arc<dyn Record>,
-    /// In nanoseconds.
-    age: u64,
-    standing: Standing,
+    facts: Facts,
+    /// Strong handles at that moment; `None` where there are none to count.
+    handles: Option<usize>,
+    sighting: Sighting,
+}
+
+/// Where the facts are: they outlive the thing as long as somebody looks at them.
+#[derive(Clone)]
+enum Facts {
+    /// In the slot of a task or a registration.
+    Card(Pinned<Card, Join>),
+    Record(Arc<dyn Record>),
+}
+
+/// How a thing stood when it was found.
+#[derive(Clone, Copy)]
+pub(crate) struct Sighting {
+    /// In nanoseconds, in two halves, so that a million sightings are small.
+    age: [u32; 2],
+    state: State,
+}
+
+impl Sighting {
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "two halves are a whole")]
+    pub(crate) fn of(record: &(impl Record + ?Sized), now: Stamp) -> Self {
+        let age = now.since(record.meta().created);
+        Self {
+            age: [age as u32, (age >> 32) as u32],
+            state: record.state(),
+        }
+    }
+
+    fn age(self) -> Duration {
+        let [low, high] = self.age.map(u64::from);
+        Duration::from_nanos(high << 32 | low)
+    }
 }
 
 impl Resource {
     pub(crate) fn of(record: Arc<dyn Record>, now: Stamp) -> Self {
-        let (created, standing) = record.seen();
         Self {
-            age: now.since(created),
-            standing,
-            record,
+            handles: record.strong_count(),
+            sighting: Sighting::of(&*record, now),
+            facts: Facts::Record(record),
+        }
+    }
+
+    pub(crate) fn of_look(look: Look<'_, Card, Join>, cards: &Arc<Cards>, now: Stamp) -> Self {
+        let sighting = Sighting::of(look.tenant(), now);
+        Self::of_card(Pinned::of(look, cards), sighting)
+    }
+
+    pub(crate) fn of_card(card: Pinned<Card, Join>, sighting: Sighting) -> Self {
+        Self {
+            handles: None,
+            sighting,
+            facts: Facts::Card(card),
         }
     }
 
     pub(crate) fn record(&self) -> &dyn Record {
-        &*self.record
+        match &self.facts {
+            Facts::Card(card) => &**card,
+            Facts::Record(record) => &**record,
+        }
     }
 
     pub(crate) fn class(&self) -> Class {
-        self.record.class()
+        self.record().class()
     }
 
     pub(crate) fn is_unabortable(&self) -> bool {
-        self.record.is_unabortable()
+        matches!(&self.facts, Facts::Card(card) if card.is_unabortable())
     }
 
     /// The id, never reused.
     pub fn id(&self) -> ResourceId {
-        self.record.meta().id
+        self.record().meta().id
     }
 
     /// The name, whole. Use `Display` of a [`Live`](crate::Live) for a form that is safe to print.
     pub fn name(&self) -> &str {
-        &self.record.meta().name
+        &self.record().meta().name
     }
 
     /// The kind: `task`, `blocking`, `context`, or what was given.
     pub fn kind(&self) -> &str {
-        &self.record.meta().kind
+        &self.record().meta().kind
     }
 
     /// How far along it was when it was listed.
     pub fn state(&self) -> State {
-        self.standing.state
+        self.sighting.state
     }
 
     /// When it was created, as wall-clock time. Reckoned from the monotonic clock, so later
     /// corrections of the system clock do not show.
     pub fn created_at(&self) -> SystemTime {
-        self.record.meta().created.wall()
+        self.record().meta().created.wall()
     }
 
     /// How old it was when it was listed. Follows tokio's clock, which tests can pause.
     pub fn age(&self) -> Duration {
-        Duration::from_nanos(self.age)
+        self.sighting.age()
     }
 
     /// The line of code that created it.
     pub fn location(&self) -> &'static Location<'static> {
-        self.record.meta().location
+        self.record().meta().location
     }
 
     /// The context it belongs to: the one that a task, a context or an owned value is in, or for a
     /// registered resource the one whose task registered it.
     pub fn parent(&self) -> Option<ResourceId> {
-        self.record.parent().map(|parent| parent.meta().id)
+        self.record().parent().map(|parent| parent.meta().id)
     }
 
     /// Names from the outermost context down to this, joined by `/`.
@@ -111,7 +164,7 @@ impl Resource {
     /// Strong handles at the moment of listing: of a context, of a [`Tracked`](crate::Tracked)
     /// value, of a tracked `Arc`. `None` for what has no handles, such as tasks.
     pub fn strong_count(&self) -> Option<usize> {
-        self.standing.handles()
+        self.handles
     }
 }
 

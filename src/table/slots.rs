@@ -1,10 +1,9 @@
-//! The lock-free table: reserve, commit, remove and scan, without waiting for anybody.
+//! The lock-free table: reserve, list, remove and scan, without waiting for anybody.
 //!
-//! A [`Directory`] lists blocks of doubling size, each with its slots and their free lists. It is
-//! replaced as a whole through a [`Snapshot`] when the table grows or shrinks. Slots never move, so a
-//! scan of an old directory sees every entry that was live when the directory was read, and was not
-//! removed since. A block that leaves the directory stays allocated as long as somebody holds a
-//! directory that lists it.
+//! A [`Directory`] lists blocks, each with its slots and their free lists. It is replaced as a whole
+//! through a [`Snapshot`] when the table grows or shrinks. Slots never move, so a scan of an old directory
+//! sees every entry that was live when the directory was read, and was not removed since. A block that
+//! leaves the directory stays allocated as long as somebody holds a directory that lists it.
 //!
 //! A block is given back when it is the last one and wholly free. Whoever gives it back first takes
 //! every free place in it: if that is all of them, nobody has one, and nobody can get one.
@@ -16,16 +15,33 @@ use crate::{
         Snapshot,
     },
     table::{
-        block::{Block, FIRST, Freed, base},
-        free::Line,
+        block::{Block, Hints, Shrink},
+        free::{Line, MOST},
+        hold::{At, Held, Pin, Place},
+        slot::{HELD, OWNED, PIN},
         stripe,
     },
 };
-use std::sync::Arc;
+use std::{
+    fmt,
+    mem::ManuallyDrop,
+    sync::{Arc, Weak},
+};
 
-/// Blocks that a table keeps once it has them: 1,984 places, 64 KiB. Without them a table that is used in
-/// bursts would grow and shrink with each.
-const KEPT: usize = 5;
+/// Slots in the first block. Each further block has twice as many as the one before it, up to
+/// `FIRST << DOUBLINGS`.
+#[cfg(not(headcount_loom))]
+pub(crate) const FIRST: usize = 64;
+#[cfg(headcount_loom)]
+pub(crate) const FIRST: usize = 1;
+/// From here on blocks are of one size: a table has little spare room, and growing never takes long.
+const DOUBLINGS: usize = 5;
+const LARGEST: usize = FIRST << DOUBLINGS;
+const _: () = assert!(LARGEST <= MOST);
+
+/// Blocks that a table keeps once it has them: 960 places. Without them a table that is used in bursts
+/// would grow and shrink with each.
+const KEPT: usize = 4;
 
 /// Where an entry lives, and which tenant of that place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,43 +50,50 @@ pub(crate) struct Key {
     pub(crate) generation: u32,
 }
 
-/// A growing and shrinking set of values, each found again by its [`Key`].
-#[derive(Debug)]
-pub(crate) struct Slots<T> {
-    directory: Snapshot<Directory<T>>,
-    /// For each stripe the lowest block where it may find a free slot. A hint, never relied upon.
-    hints: Box<[Line<AtomicU32>]>,
+/// A growing and shrinking set of tenants, each found again by its [`Key`]. A tenant may have a second part
+/// that comes later.
+pub(crate) struct Slots<T, L = ()> {
+    directory: Snapshot<Directory<T, L>>,
+    hints: Hints,
     /// How many blocks there are, or are about to be.
     blocks: AtomicUsize,
     /// Blocks that are kept, once there are as many.
     kept: usize,
     /// New blocks start at this generation: above every generation of blocks given back.
     floor: AtomicU32,
+    me: Weak<Self>,
 }
 
 /// The blocks of one moment. Replaced, never changed.
 #[derive(Debug)]
-pub(crate) struct Directory<T> {
-    blocks: Vec<Arc<Block<T>>>,
+pub(crate) struct Directory<T, L = ()> {
+    blocks: Vec<Arc<Block<T, L>>>,
 }
 
-impl<T> Slots<T> {
-    pub(crate) fn new() -> Self {
-        Self {
-            kept: KEPT,
-            ..Self::with_stripes(stripe::count())
-        }
+impl<T, L> Slots<T, L>
+where
+    T: Send + Sync + 'static,
+    L: Send + Sync + 'static,
+{
+    pub(crate) fn new() -> Arc<Self> {
+        Self::keeping(KEPT, stripe::count())
     }
 
     /// A table that keeps one block.
-    pub(crate) fn with_stripes(stripes: usize) -> Self {
-        Self {
+    #[cfg(test)]
+    pub(crate) fn with_stripes(stripes: usize) -> Arc<Self> {
+        Self::keeping(1, stripes)
+    }
+
+    fn keeping(kept: usize, stripes: usize) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
             directory: Snapshot::new(Directory { blocks: Vec::new() }),
             hints: (0..stripes).map(|_| Line(AtomicU32::new(0))).collect(),
             blocks: AtomicUsize::new(0),
-            kept: 1,
+            kept,
             floor: AtomicU32::new(0),
-        }
+            me: Weak::clone(me),
+        })
     }
 
     #[inline]
@@ -83,24 +106,22 @@ impl<T> Slots<T> {
         stripe::current() as usize & (self.stripes() - 1)
     }
 
-    /// Takes a free slot, growing the table when there is none. The slot is listed once committed,
+    /// Takes a free slot, growing the table when there is none. The slot is listed once it is filled,
     /// and free again if the reservation is dropped instead.
     #[inline]
-    pub(crate) fn reserve(&self) -> Reserved<'_, T> {
+    pub(crate) fn reserve(&self) -> Reserved<T, L> {
         self.reserve_on(self.own_stripe())
     }
 
     #[inline]
-    pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<'_, T> {
+    pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<T, L> {
         loop {
             let directory = self.directory.load();
             if let Some((block, at)) = self.find_free(&directory, stripe) {
                 return Reserved {
-                    slots: self,
-                    stripe,
                     block,
                     at,
-                    directory: Some(directory),
+                    directory,
                 };
             }
             self.grow(directory.blocks.len());
@@ -109,12 +130,12 @@ impl<T> Slots<T> {
 
     /// A free slot, as block and place, from the hinted block on; failing that, from the start.
     #[inline]
-    fn find_free(&self, directory: &Directory<T>, stripe: usize) -> Option<(usize, usize)> {
+    fn find_free(&self, directory: &Directory<T, L>, stripe: usize) -> Option<(usize, usize)> {
         let hint = &self.hints[stripe].0;
         let start = hint.load(Relaxed) as usize;
         let (before, from) = directory.blocks.split_at(start.min(directory.blocks.len()));
         for block in from.iter().chain(before) {
-            if let Some(at) = block.free.pop(stripe) {
+            if let Some(at) = block.pop(stripe) {
                 if block.number != start {
                     hint.store(narrow(block.number), Relaxed);
                 }
@@ -133,11 +154,13 @@ impl<T> Slots<T> {
                 return None;
             }
             let mut blocks = directory.blocks.clone();
-            blocks.push(Arc::new(Block::new(
-                seen,
-                self.stripes(),
+            blocks.push(Block::new(
+                (seen, size(seen)),
                 self.floor.load(Acquire),
-            )));
+                &self.hints,
+                Weak::clone(&self.me) as _,
+                seen < self.kept,
+            ));
             Some(Directory { blocks })
         });
         if !has_grown {
@@ -145,44 +168,19 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Removes the entry, if the key still names one. The value is dropped here, or by a reader that
-    /// is looking at it just now.
-    #[inline]
+    /// Takes the entry off the list, if the key still names one. It is dropped here, or by whoever holds
+    /// it.
     pub(crate) fn remove(&self, key: Key) -> bool {
-        self.remove_on(self.own_stripe(), key)
-    }
-
-    #[inline]
-    pub(crate) fn remove_on(&self, stripe: usize, key: Key) -> bool {
         let directory = self.directory.load();
-        let Some((block, at)) = directory.place(key.index) else {
-            return false;
-        };
-        let (was_there, freed) = block.remove(at, key.generation);
-        if let Some(freed) = freed {
-            self.freed(block.number, stripe, freed);
-        }
-        was_there
-    }
-
-    /// A place is free again. If that makes much free, the table may shrink. The value is dropped last.
-    #[inline]
-    fn freed(&self, block: usize, stripe: usize, freed: Freed<T>) {
-        let hint = &self.hints[stripe].0;
-        if narrow(block) < hint.load(Relaxed) {
-            hint.store(narrow(block), Relaxed);
-        }
-        // A block that comes later has somebody in it who will look after us.
-        if freed.much_is_free && self.blocks.load(SeqCst) > self.kept {
-            self.shrink();
-        }
-        drop(freed);
+        let place = directory.place(key.index);
+        place.is_some_and(|(block, at)| block.remove(at, key.generation))
     }
 
     /// Gives the last blocks back as long as they are wholly free and the rest is at least half free,
     /// so that a table at the edge does not grow and shrink by turns.
-    fn shrink(&self) {
-        loop {
+    fn give_back(&self) {
+        // A block that comes later has somebody in it who will look after us.
+        while self.blocks.load(SeqCst) > self.kept {
             let directory = self.directory.load();
             let Some((last, rest)) = directory.blocks.split_last() else {
                 return;
@@ -190,7 +188,7 @@ impl<T> Slots<T> {
             if rest.len() < self.kept || !last.is_free() {
                 return;
             }
-            let kept: usize = rest.iter().map(|block| block.rows.len()).sum();
+            let kept: usize = rest.iter().map(|block| block.len()).sum();
             let free: usize = rest.iter().map(|block| block.free.len()).sum();
             // Unless the block was in use all the while, somebody gave a place back meanwhile, whom the
             // attempt kept from seeing that it was the last: so look again.
@@ -203,13 +201,13 @@ impl<T> Slots<T> {
     /// Takes every free place of the last block; if that is all of them nobody else can have one, and
     /// the block leaves the directory. Otherwise the places go back. A block with a place that ran out
     /// of generations stays: its successor would have to start where that one ended.
-    fn retire(&self, last: &Arc<Block<T>>) -> bool {
+    fn retire(&self, last: &Arc<Block<T, L>>) -> bool {
         let taken: Vec<_> = (0..self.stripes())
             .map(|stripe| last.free.take(stripe))
             .collect();
         let count: usize = taken.iter().map(|&chain| last.free.chain_len(chain)).sum();
-        if count == last.rows.len() {
-            self.floor.fetch_max(last.rows.oldest(), AcqRel);
+        if count == last.len() {
+            self.floor.fetch_max(last.oldest(), AcqRel);
             let removed = self.directory.update(|directory| {
                 let (end, rest) = directory.blocks.split_last()?;
                 Arc::ptr_eq(end, last).then(|| Directory {
@@ -227,52 +225,101 @@ impl<T> Slots<T> {
         false
     }
 
-    /// How many entries there are: exact while nobody registers or removes. Costs a few loads per
+    /// Throws away the shells that may linger when nobody spawns any more.
+    pub(crate) fn throw_shells(&self) {
+        // Only the first block may have more of them than tenants.
+        if let Some(block) = self.directory.load().blocks.first() {
+            block.throw_shells();
+        }
+    }
+
+    /// How many entries are listed: exact while nobody registers or removes. Costs a few loads per
     /// block.
     pub(crate) fn len(&self) -> usize {
         let directory = self.directory.load();
-        directory.blocks.iter().map(|block| block.len()).sum()
+        directory.blocks.iter().map(|block| block.listed()).sum()
     }
 
     /// The blocks of this moment, to be scanned in as many steps as the caller likes.
-    pub(crate) fn directory(&self) -> Arc<Directory<T>> {
+    pub(crate) fn directory(&self) -> Arc<Directory<T, L>> {
         Arc::clone(&self.directory.load())
     }
 
-    /// Looks at up to `steps` slots from `cursor` on; returns where to go on, or `None` at the end.
+    /// A pin that a [`Look`] left on an entry.
+    ///
+    /// # Safety
+    ///
+    /// There is one, each is taken up once, and the table stays until what is returned is dropped.
+    #[expect(unsafe_code, reason = "nobody counts again what was counted before")]
+    pub(crate) unsafe fn take_up(&self, index: u32) -> Pin<T, L> {
+        let directory = self.directory.load();
+        let place = directory.place(index);
+        let (block, at) = place.expect("what is pinned stays in its place");
+        // SAFETY: as demanded.
+        unsafe { Pin::new(At::new(block, narrow(at))) }
+    }
+}
+
+impl<T, L> Shrink for Slots<T, L>
+where
+    T: Send + Sync + 'static,
+    L: Send + Sync + 'static,
+{
+    fn shrink(&self) {
+        self.give_back();
+    }
+}
+
+impl<T, L> Directory<T, L> {
+    /// Looks at the entries in up to `steps` slots from `cursor` on; returns where to go on, or `None` at
+    /// the end.
     pub(crate) fn scan(
         &self,
-        directory: &Directory<T>,
         cursor: usize,
         steps: usize,
-        mut visit: impl FnMut(Key, &T),
+        mut visit: impl FnMut(Look<'_, T, L>),
     ) -> Option<usize> {
         let (mut cursor, end) = (cursor, cursor + steps);
         while cursor < end {
-            let (block, at) = directory.place(narrow(cursor))?;
-            let most = (block.rows.len() - at).min(end - cursor);
-            let first = base(block.number);
-            let look = |at, generation, value: &T| {
-                let index = narrow(first + at);
-                visit(Key { index, generation }, value);
-            };
-            block.rows.read(at..at + most, look, |emptied| {
-                self.freed(block.number, self.own_stripe(), block.take_back(emptied));
-            });
+            let (block, start) = self.place(narrow(cursor))?;
+            let most = (block.len() - start).min(end - cursor);
+            for at in start..start + most {
+                if let Some(generation) = block.slots[at].pin(None) {
+                    visit(Look {
+                        block,
+                        at,
+                        generation,
+                    });
+                }
+            }
             cursor += most;
         }
         Some(cursor)
     }
-}
 
-impl<T> Directory<T> {
     #[inline]
-    fn place(&self, index: u32) -> Option<(&Arc<Block<T>>, usize)> {
+    fn place(&self, index: u32) -> Option<(&Block<T, L>, usize)> {
         let index = index as usize;
-        let number = (index / FIRST + 1).ilog2() as usize;
+        let number = if index < base(DOUBLINGS) {
+            (index / FIRST + 1).ilog2() as usize
+        } else {
+            DOUBLINGS + (index - base(DOUBLINGS)) / LARGEST
+        };
         let block = self.blocks.get(number)?;
         Some((block, index - base(number)))
     }
+}
+
+/// How many slots a block has.
+fn size(number: usize) -> usize {
+    FIRST << number.min(DOUBLINGS)
+}
+
+/// Index of the first slot of a block.
+#[inline]
+fn base(number: usize) -> usize {
+    let doubled = number.min(DOUBLINGS);
+    FIRST * ((1 << doubled) - 1) + (number - doubled) * LARGEST
 }
 
 #[expect(
@@ -284,52 +331,131 @@ fn narrow(index: usize) -> u32 {
     index as u32
 }
 
-/// A slot taken but not yet listed (reserve, then commit). Dropping it frees the slot.
-#[derive(Debug)]
-pub(crate) struct Reserved<'a, T> {
-    slots: &'a Slots<T>,
-    stripe: usize,
+/// A slot taken but not yet listed. Dropping it frees the slot.
+pub(crate) struct Reserved<T, L> {
     block: usize,
     at: usize,
-    /// `None` once committed.
-    directory: Option<Loaded<Directory<T>>>,
+    directory: Loaded<Directory<T, L>>,
 }
 
-impl<T> Reserved<'_, T> {
+impl<T, L> Reserved<T, L> {
+    #[inline]
+    fn block(&self) -> &Block<T, L> {
+        &self.directory.blocks[self.block]
+    }
+
     /// The key that the entry will have.
     #[inline]
     pub(crate) fn key(&self) -> Key {
-        let directory = self.directory.as_ref();
-        let directory = directory.expect("a reservation has its place until it is committed");
         Key {
             index: narrow(base(self.block) + self.at),
-            generation: directory.blocks[self.block].rows.generation(self.at),
+            generation: self.block().slots[self.at].generation(),
         }
     }
 
-    /// Lists the value.
+    /// Fills the slot and lists it.
     #[inline]
-    pub(crate) fn commit(mut self, value: T) -> Key {
+    #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
+    fn fill(self, tenant: T, holds: u64) -> At<T, L> {
+        // Taken apart, because dropping it would free the slot.
+        let this = ManuallyDrop::new(self);
+        let block = this.block();
+        // SAFETY: the place came off a free list, which hands it out to one at a time, and it is filled
+        // once, because that uses up the reservation.
+        unsafe { block.slots[this.at].fill(tenant, holds) };
+        let at = At::new(block, narrow(this.at));
+        // SAFETY: it is read once, and what it was read from is not used any more.
+        drop(unsafe { std::ptr::read(&raw const this.directory) });
+        at
+    }
+
+    /// Lists the tenant, until it is removed by its key.
+    #[inline]
+    pub(crate) fn list(self, tenant: T) -> Key {
         let key = self.key();
-        if let Some(directory) = self.directory.take() {
-            let rows = &directory.blocks[self.block].rows;
-            #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
-            // SAFETY: the place came off a free list, which hands it out to one at a time, and it is
-            // filled once, because that uses up the reservation.
-            unsafe {
-                rows.fill(self.at, value);
-            }
-        }
+        self.fill(tenant, 0);
         key
+    }
+
+    /// Lists the tenant for as long as its owner has it.
+    ///
+    /// # Safety
+    ///
+    /// The table stays until the place is dropped: whoever has it, or the tenant itself, holds the table.
+    #[inline]
+    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
+    pub(crate) unsafe fn own(self, tenant: T) -> Place<T, L> {
+        // SAFETY: the slot counts the hold, and the table stays.
+        unsafe { Place::new(self.fill(tenant, OWNED)) }
+    }
+
+    /// Lists the tenant for as long as its owner has it, with a second hold on it.
+    ///
+    /// # Safety
+    ///
+    /// As [`own`](Self::own), for both holds.
+    #[inline]
+    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
+    pub(crate) unsafe fn share(self, tenant: T) -> (Place<T, L>, Held<T, L>) {
+        let at = self.fill(tenant, OWNED | HELD);
+        // SAFETY: the slot counts both holds, and the table stays.
+        unsafe { (Place::new(at), Held::new(at)) }
     }
 }
 
-impl<T> Drop for Reserved<'_, T> {
+impl<T, L> Drop for Reserved<T, L> {
     fn drop(&mut self) {
-        if let Some(directory) = self.directory.take() {
-            let freed = directory.blocks[self.block].put_back(self.at);
-            self.slots.freed(self.block, self.stripe, freed);
+        self.block().put_back(self.at);
+    }
+}
+
+/// An entry that is being looked at, and stays as long as that lasts.
+pub(crate) struct Look<'a, T, L> {
+    block: &'a Block<T, L>,
+    at: usize,
+    generation: u32,
+}
+
+impl<T, L> Look<'_, T, L> {
+    pub(crate) fn key(&self) -> Key {
+        Key {
+            index: narrow(base(self.block.number) + self.at),
+            generation: self.generation,
         }
+    }
+
+    #[inline]
+    #[expect(unsafe_code, reason = "the pin is what makes looking safe")]
+    pub(crate) fn tenant(&self) -> &T {
+        // SAFETY: it is pinned.
+        unsafe { self.block.slots[self.at].tenant() }
+    }
+
+    /// The second part of the tenant, if it has come.
+    #[expect(unsafe_code, reason = "the pin is what makes looking safe")]
+    pub(crate) fn later(&self) -> Option<&L> {
+        // SAFETY: it is pinned.
+        unsafe { self.block.slots[self.at].later() }
+    }
+
+    /// Leaves the entry pinned, for somebody to [take up](Slots::take_up).
+    #[inline]
+    pub(crate) fn keep(self) -> u32 {
+        let this = ManuallyDrop::new(self);
+        narrow(base(this.block.number) + this.at)
+    }
+}
+
+impl<T, L> Drop for Look<'_, T, L> {
+    #[inline]
+    fn drop(&mut self) {
+        drop(self.block.release(self.at, PIN));
+    }
+}
+
+impl<T, L> fmt::Debug for Slots<T, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").finish_non_exhaustive()
     }
 }
 

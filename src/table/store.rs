@@ -1,16 +1,16 @@
-//! The table of one registry: records in slots, found by id, listed in bounded steps.
+//! The table of one registry: entries found by id, listed in bounded steps.
 
 use crate::{
-    clock::Stamp,
     id::ResourceId,
     name::Name,
     sync::{AtomicUsize, Ordering::Relaxed},
     table::{
-        entry::{ArcEntry, Entry},
+        card::{Card, CardHeld, CardPlace, Cards, Join, Role},
+        entry::ArcEntry,
+        listing::Listing,
         live::Live,
         record::{Class, Meta, Record},
-        resource::Resource,
-        slots::{Directory, Key, Reserved, Slots},
+        slots::{Key, Look, Reserved, Slots},
         stripe,
     },
 };
@@ -19,8 +19,8 @@ use std::{
     sync::{Arc, Weak},
 };
 
-/// How many slots a listing looks at between two yields: about 20 µs of work.
-const STEP: usize = 512;
+/// How many slots a listing looks at between two yields: about 10 µs of work.
+pub(crate) const STEP: usize = 512;
 /// How many tracked `Arc`s a registration looks at, to sweep the dead ones.
 const SWEPT: usize = 2;
 
@@ -33,14 +33,16 @@ pub(crate) struct Facts {
 
 /// Everything one registry lists.
 pub(crate) struct Table {
-    /// Two numbers are this table's own: `number` for its records, `number + 1` for tracked `Arc`s.
+    /// Three numbers are this table's own: `number` for cards, and one each for the others.
     number: u32,
-    /// Tasks, contexts, registrations: whoever owns the record removes it.
-    records: Arc<Slots<Weak<dyn Record>>>,
-    /// Ways to the records, one for each stripe of threads.
-    doors: Box<[Arc<Door>]>,
+    /// Tasks and registrations: the facts are in the slot, whoever they are about owns them.
+    pub(crate) cards: Arc<Cards>,
+    /// Contexts and owned values: whoever has the record removes it.
+    pub(crate) records: Arc<Slots<Weak<dyn Record>>>,
     /// Plain `Arc`s, whose end nobody announces: the table owns these records and sweeps them.
-    arcs: Slots<Arc<dyn Record>>,
+    pub(crate) arcs: Arc<Slots<Arc<dyn Record>>>,
+    /// Ways to the entries, one for each stripe of threads.
+    doors: Box<[Arc<Door>]>,
     /// How many `Arc`s are in there, dead ones included.
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
@@ -51,11 +53,17 @@ impl Table {
     pub(crate) fn new() -> Self {
         use std::sync::atomic::AtomicU32;
         static TABLES: AtomicU32 = AtomicU32::new(0);
-        let records = Arc::new(Slots::new());
-        let door = |_| Arc::new(Door(Arc::clone(&records)));
+        let (cards, records) = (Slots::new(), Slots::new());
+        let door = |_| {
+            Arc::new(Door {
+                _cards: Arc::clone(&cards),
+                records: Arc::clone(&records),
+            })
+        };
         Self {
-            number: TABLES.fetch_add(2, Relaxed),
+            number: TABLES.fetch_add(3, Relaxed),
             doors: (0..stripe::count()).map(door).collect(),
+            cards,
             records,
             arcs: Slots::new(),
             tracked: AtomicUsize::new(0),
@@ -63,14 +71,79 @@ impl Table {
         }
     }
 
-    /// The way to the records for guards that this thread makes.
+    /// The way to the entries for guards that this thread makes.
     #[inline]
     pub(crate) fn door(&self) -> &Arc<Door> {
         &self.doors[stripe::current() as usize & (self.doors.len() - 1)]
     }
 
-    /// Reserves an entry, lets `build` make the record for its id, and lists it.
+    /// Reserves a slot for a card, and makes it.
     #[inline]
+    fn card(
+        &self,
+        facts: Facts,
+        parent: Option<Arc<dyn Record>>,
+        role: Role,
+    ) -> (Reserved<Card, Join>, Card) {
+        self.sweep(SWEPT);
+        let reserved = self.cards.reserve();
+        let meta = facts.meta(self.number, reserved.key());
+        (reserved, Card::new(meta, parent, role))
+    }
+
+    /// Lists a resource for as long as its place is kept.
+    ///
+    /// # Safety
+    ///
+    /// The caller keeps a door of this table for as long as the place.
+    #[inline]
+    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
+    pub(crate) unsafe fn register(
+        &self,
+        facts: Facts,
+        parent: Option<Arc<dyn Record>>,
+    ) -> CardPlace {
+        let (reserved, card) = self.card(facts, parent, Role::Registration);
+        // SAFETY: a door keeps the slots.
+        unsafe { reserved.own(card) }
+    }
+
+    /// Lists a task of a context for as long as its place is kept, or its handle.
+    ///
+    /// # Safety
+    ///
+    /// The context has this table, and keeps it.
+    #[inline]
+    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
+    pub(crate) unsafe fn sit(
+        &self,
+        facts: Facts,
+        context: Arc<dyn Record>,
+        role: Role,
+    ) -> (CardPlace, CardHeld) {
+        let (reserved, card) = self.card(facts, Some(context), role);
+        // SAFETY: the card holds the context, which holds the table, and is dropped last.
+        unsafe { reserved.share(card) }
+    }
+
+    /// As [`sit`](Self::sit), without a handle.
+    ///
+    /// # Safety
+    ///
+    /// The context has this table, and keeps it.
+    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
+    pub(crate) unsafe fn sit_alone(
+        &self,
+        facts: Facts,
+        context: Arc<dyn Record>,
+        role: Role,
+    ) -> CardPlace {
+        let (reserved, card) = self.card(facts, Some(context), role);
+        // SAFETY: as above.
+        unsafe { reserved.own(card) }
+    }
+
+    /// Reserves an entry, lets `build` make the record for its id, and lists it.
     pub(crate) fn insert<R: Record + 'static>(
         &self,
         facts: Facts,
@@ -78,9 +151,9 @@ impl Table {
     ) -> Arc<R> {
         self.sweep(SWEPT);
         let reserved = self.records.reserve();
-        let record = build(facts.meta(self.number, &reserved));
+        let record = build(facts.meta(self.number + 1, reserved.key()));
         let listed = Arc::downgrade(&record);
-        reserved.commit(listed);
+        reserved.list(listed);
         record
     }
 
@@ -93,12 +166,15 @@ impl Table {
     ) -> Arc<T> {
         self.sweep(SWEPT);
         let reserved = self.records.reserve();
-        let meta = facts.meta(self.number, &reserved);
+        let meta = facts.meta(self.number + 1, reserved.key());
         Arc::new_cyclic(|value: &Weak<T>| {
-            let entry = Entry { meta, parent };
             let value = value.clone();
-            let record: Arc<dyn Record> = Arc::new(ArcEntry { entry, value });
-            reserved.commit(Arc::downgrade(&record));
+            let record: Arc<dyn Record> = Arc::new(ArcEntry {
+                meta,
+                parent,
+                value,
+            });
+            reserved.list(Arc::downgrade(&record));
             make(record)
         })
     }
@@ -112,26 +188,24 @@ impl Table {
     ) -> ResourceId {
         self.sweep(2 * SWEPT);
         let reserved = self.arcs.reserve();
-        let meta = facts.meta(self.number + 1, &reserved);
+        let meta = facts.meta(self.number + 2, reserved.key());
         let id = meta.id;
         self.tracked.fetch_add(1, Relaxed);
-        reserved.commit(Arc::new(ArcEntry {
-            entry: Entry { meta, parent },
+        reserved.list(Arc::new(ArcEntry {
+            meta,
+            parent,
             value,
         }));
         id
     }
 
-    /// Removes the entry with this id, if it is still there.
-    #[inline]
+    /// Takes the entry with this id off the list, if it is still there.
     pub(crate) fn remove(&self, id: ResourceId) -> bool {
-        let key = Key {
-            index: id.index,
-            generation: id.generation,
-        };
-        match id.table {
-            table if table == self.number => self.records.remove(key),
-            table if table == self.number + 1 => self.untrack(key),
+        let key = id.key();
+        match id.table.wrapping_sub(self.number) {
+            0 => self.cards.remove(key),
+            1 => self.records.remove(key),
+            2 => self.untrack(key),
             _ => false,
         }
     }
@@ -146,26 +220,32 @@ impl Table {
 
     /// Removes the entry with this id if it is a resource.
     pub(crate) fn forget(&self, id: ResourceId) -> bool {
-        let is_task_or_context = id.table == self.number && {
-            let directory = self.records.directory();
-            let mut protected = false;
-            self.records
-                .scan(&directory, id.index as usize, 1, |_, record| {
-                    protected = record
-                        .upgrade()
-                        .is_some_and(|record| record.class() != Class::Resource);
+        self.is_resource(id) && self.remove(id)
+    }
+
+    fn is_resource(&self, id: ResourceId) -> bool {
+        let (mut is_resource, at) = (true, id.index as usize);
+        match id.table.wrapping_sub(self.number) {
+            0 => {
+                self.cards.directory().scan(at, 1, |look| {
+                    is_resource = look.tenant().class() == Class::Resource;
                 });
-            protected
-        };
-        !is_task_or_context && self.remove(id)
+            }
+            1 => {
+                self.records.directory().scan(at, 1, |look| {
+                    let record = look.tenant().upgrade();
+                    is_resource = record.is_none_or(|record| record.class() == Class::Resource);
+                });
+            }
+            _ => {}
+        }
+        is_resource
     }
 
     /// Forgets every resource; tasks and contexts stay. Returns how many it forgot.
     pub(crate) fn clear(&self) -> usize {
-        let mut listing = self.listing();
-        while listing.step() {}
-        let resources = listing
-            .found
+        let live = self.live_now();
+        let resources = live
             .into_iter()
             .filter(|found| found.class() == Class::Resource);
         resources
@@ -178,25 +258,31 @@ impl Table {
     pub(crate) fn count(&self) -> usize {
         let mut alive = 0;
         if self.tracked.load(Relaxed) > 0 {
-            scan_all(&self.arcs, |_, record| {
-                alive += usize::from(is_alive(record));
-            });
+            let (directory, mut cursor) = (self.arcs.directory(), 0);
+            while let Some(next) = directory.scan(cursor, STEP, |look| {
+                alive += usize::from(is_alive(look.tenant()));
+            }) {
+                cursor = next;
+            }
         }
-        self.records.len() + alive
+        self.cards.len() + self.records.len() + alive
     }
 
     /// Removes dead `Arc`s among the next few.
     #[inline]
     fn sweep(&self, slots: usize) {
-        if self.tracked.load(Relaxed) == 0 {
-            return;
+        if self.tracked.load(Relaxed) > 0 {
+            self.sweep_some(slots);
         }
-        let directory = self.arcs.directory();
+    }
+
+    #[cold]
+    fn sweep_some(&self, slots: usize) {
         let mut dead = Vec::new();
         let start = self.broom.load(Relaxed);
-        let next = self.arcs.scan(&directory, start, slots, |key, record| {
-            if !is_alive(record) {
-                dead.push(key);
+        let next = self.arcs.directory().scan(start, slots, |look| {
+            if !is_alive(look.tenant()) {
+                dead.push(look.key());
             }
         });
         self.broom.store(next.unwrap_or(0), Relaxed);
@@ -205,147 +291,79 @@ impl Table {
         }
     }
 
-    fn listing(&self) -> Listing<'_> {
-        let (records, arcs) = (self.records.directory(), self.arcs.directory());
-        let found = Vec::with_capacity(self.records.len() + self.arcs.len());
-        Listing {
-            table: self,
-            records,
-            arcs,
-            cursor: Some(Cursor::Records(0)),
-            found,
-            now: Stamp::now(),
-        }
-    }
-
     /// Lists what is live, yielding to the runtime after every few slots.
     pub(crate) async fn live(&self) -> Live {
-        let mut listing = self.listing();
+        let mut listing = Listing::of(self);
         while listing.step() {
             tokio::task::yield_now().await;
         }
-        Live::new(listing.found)
-    }
-
-    /// Looks at every record, without yielding.
-    pub(crate) fn for_each(&self, mut look: impl FnMut(&dyn Record)) {
-        scan_all(&self.records, |_, record| {
-            if let Some(record) = record.upgrade() {
-                look(&*record);
-            }
-        });
-    }
-
-    /// Looks at every record, yielding to the runtime after every few slots.
-    pub(crate) async fn visit(&self, mut look: impl FnMut(Arc<dyn Record>)) {
-        let (directory, mut cursor) = (self.records.directory(), 0);
-        while let Some(next) = self.records.scan(&directory, cursor, STEP, |_, record| {
-            if let Some(record) = record.upgrade() {
-                look(record);
-            }
-        }) {
-            cursor = next;
-            tokio::task::yield_now().await;
-        }
+        listing.into_live()
     }
 
     /// Lists what is live without yielding.
     pub(crate) fn live_now(&self) -> Live {
-        let mut listing = self.listing();
+        let mut listing = Listing::of(self);
         while listing.step() {}
-        Live::new(listing.found)
+        listing.into_live()
+    }
+
+    /// Looks at every task and registration, without yielding.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(Look<'_, Card, Join>)) {
+        let (directory, mut cursor) = (self.cards.directory(), 0);
+        while let Some(next) = directory.scan(cursor, STEP, &mut look) {
+            cursor = next;
+        }
+    }
+
+    /// Looks at every task and registration, yielding to the runtime after every few slots.
+    pub(crate) async fn visit(&self, mut look: impl FnMut(Look<'_, Card, Join>)) {
+        let (directory, mut cursor) = (self.cards.directory(), 0);
+        while let Some(next) = directory.scan(cursor, STEP, &mut look) {
+            cursor = next;
+            tokio::task::yield_now().await;
+        }
     }
 }
 
-/// A way to the records of a table, for guards that remove one. There are several, so that guards made
+/// A way to the entries of a table, for guards that remove one. There are several, so that guards made
 /// on several threads do not count themselves in one place.
 #[repr(align(128))]
-pub(crate) struct Door(Arc<Slots<Weak<dyn Record>>>);
+pub(crate) struct Door {
+    _cards: Arc<Cards>,
+    records: Arc<Slots<Weak<dyn Record>>>,
+}
 
 impl Door {
     /// Removes the record that was listed under this id in this table.
-    #[inline]
     pub(crate) fn remove(&self, id: ResourceId) {
-        self.0.remove(Key {
-            index: id.index,
-            generation: id.generation,
-        });
+        self.records.remove(id.key());
+    }
+}
+
+impl ResourceId {
+    fn key(self) -> Key {
+        Key {
+            index: self.index,
+            generation: self.generation,
+        }
     }
 }
 
 impl Facts {
     #[inline]
-    fn meta<T>(self, table: u32, reserved: &Reserved<'_, T>) -> Meta {
-        let Key { index, generation } = reserved.key();
-        Meta::new(
-            ResourceId {
-                table,
-                index,
-                generation,
-            },
-            self.name,
-            self.kind,
-            self.location,
-        )
+    fn meta(self, table: u32, key: Key) -> Meta {
+        let id = ResourceId {
+            table,
+            index: key.index,
+            generation: key.generation,
+        };
+        Meta::new(id, self.name, self.kind, self.location)
     }
 }
 
 /// A tracked `Arc` whose last handle is gone is not listed any more, swept or not.
-fn is_alive(record: &Arc<dyn Record>) -> bool {
+pub(crate) fn is_alive(record: &Arc<dyn Record>) -> bool {
     record.strong_count() != Some(0)
-}
-
-fn scan_all<T>(slots: &Slots<T>, mut visit: impl FnMut(Key, &T)) {
-    let directory = slots.directory();
-    let mut cursor = 0;
-    while let Some(next) = slots.scan(&directory, cursor, STEP, &mut visit) {
-        cursor = next;
-    }
-}
-
-enum Cursor {
-    Records(usize),
-    Arcs(usize),
-}
-
-/// A scan under way. What it has found keeps records alive, never the things they stand for (I5).
-struct Listing<'a> {
-    table: &'a Table,
-    records: Arc<Directory<Weak<dyn Record>>>,
-    arcs: Arc<Directory<Arc<dyn Record>>>,
-    cursor: Option<Cursor>,
-    found: Vec<Resource>,
-    now: Stamp,
-}
-
-impl Listing<'_> {
-    /// One bounded step; says whether there is more to do.
-    fn step(&mut self) -> bool {
-        let (found, now) = (&mut self.found, self.now);
-        self.cursor = match self.cursor {
-            Some(Cursor::Records(from)) => {
-                let next = self
-                    .table
-                    .records
-                    .scan(&self.records, from, STEP, |_, record| {
-                        if let Some(record) = record.upgrade() {
-                            found.push(Resource::of(record, now));
-                        }
-                    });
-                Some(next.map_or(Cursor::Arcs(0), Cursor::Records))
-            }
-            Some(Cursor::Arcs(from)) => {
-                let next = self.table.arcs.scan(&self.arcs, from, STEP, |_, record| {
-                    if is_alive(record) {
-                        found.push(Resource::of(Arc::clone(record), now));
-                    }
-                });
-                next.map(Cursor::Arcs)
-            }
-            None => None,
-        };
-        self.cursor.is_some()
-    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,18 @@
 //! Letting a task in: through the gate, into the registry, onto its seat.
 
 use crate::{
-    context::{close, core::Core, shells},
+    context::{close, core::Core},
     error::{NO_RUNTIME, Refused, RefusedReason},
     name::{Name, Printed},
     panics,
-    table::store::Facts,
-    task::{
-        handle::Task,
-        output::Output,
-        record::{Shared, TaskCell, TaskRecord},
-        seat::Seat,
-        supersede,
+    table::{
+        card::{CardHeld, Join, Role},
+        store::Facts,
     },
+    task::{handle::Task, output::Whereabouts, seat::Seat, supersede},
 };
 use std::{panic::Location, sync::Arc};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::runtime::Handle;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How a task is to be started.
@@ -109,42 +106,32 @@ fn facts(name: Option<Name>, kind: Option<Name>, origin: Origin) -> Facts {
 }
 
 impl Admitted<'_> {
-    /// Lists the task, with facts and output in one allocation.
+    /// Lists the task.
     #[inline]
-    pub(crate) fn sit_together<T: Send + 'static>(
-        &mut self,
-        is_blocking: bool,
-    ) -> (Shared<T>, Seat) {
-        let node = &self.core.node;
-        let supersedes = self.supersedes;
-        let cell = node.table.insert(self.take_facts(), |meta| {
-            let record = TaskRecord::new(meta, Arc::clone(node), is_blocking, supersedes);
-            Arc::new(TaskCell {
-                record,
-                output: Output::new(),
-            })
-        });
-        let seat = Seat::new(Arc::clone(&cell) as _);
-        (Shared::Together(cell), seat)
+    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
+    pub(crate) fn sit(&mut self, is_blocking: bool) -> (CardHeld, Seat) {
+        let (node, role) = (&self.core.node, self.role(is_blocking));
+        let facts = self.take_facts();
+        // SAFETY: the node has this table.
+        let (place, held) = unsafe { node.table.sit(facts, Arc::clone(node) as _, role) };
+        (held, Seat::new(place))
     }
 
-    /// Lists the task, with an output that may not leave this thread.
-    pub(crate) fn sit_apart<T>(&mut self) -> (Shared<T>, Arc<Output<T>>, Seat) {
-        let record = self.list();
-        let output = Arc::new(Output::new());
-        let seat = Seat::new(Arc::clone(&record) as _);
-        (Shared::Apart(record, Arc::clone(&output)), output, seat)
-    }
-
-    /// Lists the task, without any output: somebody else polls it and gets that.
+    /// Lists the task, without a handle: somebody else polls it and gets its output.
+    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) fn sit_alone(&mut self) -> Seat {
-        Seat::new(self.list())
+        let (node, role) = (&self.core.node, self.role(false));
+        let facts = self.take_facts();
+        // SAFETY: the node has this table.
+        Seat::new(unsafe { node.table.sit_alone(facts, Arc::clone(node) as _, role) })
     }
 
-    fn list(&mut self) -> Arc<TaskRecord> {
-        let (node, supersedes) = (&self.core.node, self.supersedes);
-        let insert = |meta| Arc::new(TaskRecord::new(meta, Arc::clone(node), false, supersedes));
-        node.table.insert(self.take_facts(), insert)
+    #[inline]
+    fn role(&self, is_blocking: bool) -> Role {
+        Role::Task {
+            is_blocking,
+            supersedes: self.supersedes,
+        }
     }
 
     #[inline]
@@ -166,16 +153,16 @@ impl Admitted<'_> {
             .then(|| self.core.node.token.clone().cancelled_owned())
     }
 
-    /// The task is with the runtime. A close that gave up on its tasks meanwhile missed this one.
+    /// The task is with the runtime. A close that gave up on its tasks meanwhile may have missed this one;
+    /// then we see that it did, because it says so before it looks, and we look after the task can be
+    /// aborted.
     #[inline]
-    pub(crate) fn spawned<T>(self, shared: Shared<T>, join: JoinHandle<()>) -> Task<T> {
-        let record = shared.record();
-        record.spawned(join);
-        shells::free_some();
-        if self.core.node.gate.must_abort() {
-            record.end();
+    pub(crate) fn spawned<T>(self, held: CardHeld, output: Whereabouts<T>, join: Join) -> Task<T> {
+        held.complete(join);
+        let task = Task::accepted(held, output);
+        if self.core.node.gate.is_aborting() {
+            task.abort();
         }
-        let task = Task::accepted(shared);
         if self.supersedes {
             supersede::started(self.core, &task);
         }

@@ -3,21 +3,18 @@
 use crate::{
     error::TaskError,
     panics,
-    task::{
-        running::{self, Together},
-        seat::Seat,
-    },
+    task::{output::Together, running, seat::Seat},
 };
 
 /// A closure that runs in its context's scope, and settles everything when it ends, also by being
 /// dropped before it started.
-pub(crate) struct Job<F, T: 'static> {
+pub(crate) struct Job<F, T: Send + 'static> {
     closure: Option<F>,
     outlet: Together<T>,
     seat: Seat,
 }
 
-impl<F: FnOnce() -> T, T> Job<F, T> {
+impl<F: FnOnce() -> T, T: Send + 'static> Job<F, T> {
     pub(crate) fn new(closure: F, seat: Seat) -> Self {
         Self {
             closure: Some(closure),
@@ -39,7 +36,7 @@ impl<F: FnOnce() -> T, T> Job<F, T> {
     }
 }
 
-impl<F, T: 'static> Drop for Job<F, T> {
+impl<F, T: Send + 'static> Drop for Job<F, T> {
     fn drop(&mut self) {
         if let Some(closure) = self.closure.take() {
             let dropped = self.seat.enter(|| panics::guarded(|| drop(closure)));

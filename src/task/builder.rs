@@ -8,7 +8,8 @@ use crate::{
         admit::{Admitted, Origin, Wishes},
         blocking::Job,
         handle::Task,
-        running::{Apart, Plain, Running, Together, UntilCancelled},
+        output::{Apart, Output, Together, Whereabouts},
+        running::{Plain, Running, UntilCancelled},
     },
 };
 use std::{fmt, panic::Location, sync::Arc};
@@ -203,7 +204,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let (shared, seat) = admitted.sit_together(false);
+    let (held, seat) = admitted.sit(false);
     let (outlet, runtime) = (Together::new(), admitted.runtime());
     let join = match admitted.cancelled() {
         None => runtime.spawn(Running::new(Plain { future }, outlet, seat)),
@@ -212,7 +213,7 @@ where
             runtime.spawn(Running::new(future, outlet, seat))
         }
     };
-    admitted.spawned(shared, join)
+    admitted.spawned(held, Whereabouts::card(), join)
 }
 
 fn run_blocking<F, T>(mut admitted: Admitted<'_>, closure: F) -> Task<T>
@@ -220,10 +221,10 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let (shared, seat) = admitted.sit_together(true);
+    let (held, seat) = admitted.sit(true);
     let job = Job::new(closure, seat);
     let join = admitted.runtime().spawn_blocking(move || job.run());
-    admitted.spawned(shared, join)
+    admitted.spawned(held, Whereabouts::card(), join)
 }
 
 #[track_caller]
@@ -232,8 +233,9 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let (shared, output, seat) = admitted.sit_apart();
-    let outlet = Apart(output);
+    let (held, seat) = admitted.sit(false);
+    let output = Arc::new(Output::new());
+    let outlet = Apart(Arc::clone(&output));
     // Outside a `LocalSet` tokio panics, at the line of whoever called us.
     let join = match admitted.cancelled() {
         None => spawn_local(Running::new(Plain { future }, outlet, seat)),
@@ -242,7 +244,7 @@ where
             spawn_local(Running::new(future, outlet, seat))
         }
     };
-    admitted.spawned(shared, join)
+    admitted.spawned(held, Whereabouts::Apart(output), join)
 }
 
 impl fmt::Debug for TaskBuilder<'_> {

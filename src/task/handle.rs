@@ -1,7 +1,14 @@
 //! [`Task`]: the handle to a spawned task.
 
 use crate::{
-    error::TaskError, id::ResourceId, name::Name, table::record::Record, task::record::Shared,
+    error::TaskError,
+    id::ResourceId,
+    name::Name,
+    table::{
+        card::{CardHeld, Join},
+        record::{Meta, Record},
+    },
+    task::output::{Output, Whereabouts},
 };
 use std::{
     fmt,
@@ -39,8 +46,15 @@ use tokio::task::AbortHandle;
 pub struct Task<T>(Inner<T>);
 
 enum Inner<T> {
-    Accepted { shared: Shared<T>, has_waited: bool },
-    Refused { name: Name },
+    Accepted {
+        /// `None` once it is let go.
+        held: Option<CardHeld>,
+        output: Whereabouts<T>,
+        has_waited: bool,
+    },
+    Refused {
+        name: Name,
+    },
 }
 
 /// The id of a task that was refused: it names nothing.
@@ -51,9 +65,11 @@ const NOBODY: ResourceId = ResourceId {
 };
 
 impl<T> Task<T> {
-    pub(crate) fn accepted(shared: Shared<T>) -> Self {
+    #[inline]
+    pub(crate) fn accepted(held: CardHeld, output: Whereabouts<T>) -> Self {
         Self(Inner::Accepted {
-            shared,
+            held: Some(held),
+            output,
             has_waited: false,
         })
     }
@@ -62,43 +78,49 @@ impl<T> Task<T> {
         Self(Inner::Refused { name })
     }
 
-    pub(crate) fn abort_handle(&self) -> Option<AbortHandle> {
+    fn held(&self) -> Option<&CardHeld> {
         match &self.0 {
-            Inner::Accepted { shared, .. } => shared.record().abort_handle(),
+            Inner::Accepted { held, .. } => held.as_ref(),
             Inner::Refused { .. } => None,
         }
+    }
+
+    fn join(&self) -> Option<&Join> {
+        self.held().and_then(CardHeld::later)
+    }
+
+    fn meta(&self) -> Option<&Meta> {
+        self.held().map(|held| held.meta())
+    }
+
+    pub(crate) fn abort_handle(&self) -> Option<AbortHandle> {
+        self.join().map(Join::abort_handle)
     }
 
     /// Asks the runtime to drop the task's future at its next wait. It may still return before that;
     /// a blocking closure that has started runs on. Calling it again does nothing.
     pub fn abort(&self) {
-        if let Inner::Accepted { shared, .. } = &self.0 {
-            shared.record().end();
+        if let Some(join) = self.join() {
+            join.abort();
         }
     }
 
     /// The id of the task's entry. A task that was refused has none, and an id that names nothing.
     pub fn id(&self) -> ResourceId {
-        match &self.0 {
-            Inner::Accepted { shared, .. } => shared.record().meta().id,
-            Inner::Refused { .. } => NOBODY,
-        }
+        self.meta().map_or(NOBODY, |meta| meta.id)
     }
 
     /// The name it was given, or the type path of its future.
     pub fn name(&self) -> &str {
         match &self.0 {
-            Inner::Accepted { shared, .. } => &shared.record().meta().name,
             Inner::Refused { name } => name,
+            Inner::Accepted { .. } => self.meta().map_or("", |meta| &meta.name),
         }
     }
 
     /// Whether its future is dropped and its result is here (or it was refused).
     pub fn is_finished(&self) -> bool {
-        match &self.0 {
-            Inner::Accepted { shared, .. } => shared.output().is_ready(),
-            Inner::Refused { .. } => true,
-        }
+        self.held().is_none_or(CardHeld::is_ready)
     }
 }
 
@@ -108,10 +130,15 @@ impl<T> Future for Task<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             Inner::Accepted {
-                shared, has_waited, ..
+                held,
+                output,
+                has_waited,
             } => {
                 *has_waited = true;
-                let result = ready!(shared.output().poll(cx));
+                let held = held
+                    .as_ref()
+                    .expect("a handle holds its task until it is dropped");
+                let result = ready!(output.find(held).poll(held.is_ready(), cx));
                 Poll::Ready(result.expect("a task was polled again after it gave its result"))
             }
             Inner::Refused { .. } => Poll::Ready(Err(TaskError::Refused)),
@@ -122,10 +149,14 @@ impl<T> Future for Task<T> {
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         if let Inner::Accepted {
-            shared, has_waited, ..
-        } = &self.0
+            held,
+            output,
+            has_waited,
+        } = &mut self.0
         {
-            shared.output().abandon(*has_waited);
+            if let Some(held) = held.take() {
+                Output::abandon(held, output, *has_waited);
+            }
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Tasks: futures and closures that a context accepted and awaits.
 //!
-//! [`record`] is what is known of a task, [`output`] how its result reaches its handle, [`seat`] what
-//! it owes its context when it ends. [`running`], [`blocking`] and [`wrapped`] are the three shapes a
+//! [`output`] is how the result of a task reaches its handle, [`seat`] what it owes its context when it ends. [`running`], [`blocking`] and [`wrapped`] are the three shapes a
 //! task has; [`admit`], [`builder`] and [`spawn`] start them, and [`handle`] is what their starter gets.
 
 pub(crate) mod admit;
@@ -9,7 +8,6 @@ pub(crate) mod blocking;
 pub(crate) mod builder;
 pub(crate) mod handle;
 pub(crate) mod output;
-pub(crate) mod record;
 pub(crate) mod running;
 pub(crate) mod seat;
 pub(crate) mod spawn;

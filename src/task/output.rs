@@ -3,29 +3,82 @@
 use crate::{
     error::TaskError,
     panics,
-    sync::{
-        AtomicU32, Mutex,
-        Ordering::{AcqRel, Acquire},
-        lock,
+    sync::{Mutex, lock},
+    table::{
+        card::{Card, CardHeld, CardPlace, Join},
+        hold::Unlisted,
     },
 };
 use std::{
+    marker::PhantomData,
     mem,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-/// Set by the task after it put its result in place.
-const READY: u32 = 1;
-/// Set by the handle when it is dropped.
-const ABANDONED: u32 = 1 << 1;
-
-/// A place for one result between a task and its handle. Whoever of the two comes second, sees the
-/// other's flag: the result is claimed, or dropped, exactly once. A task whose handle was dropped before
-/// takes no lock.
+/// A place for one result between a task and its handle. Which of them comes first is decided by the
+/// holds on the task's slot: whoever comes second sees the other, and the result is claimed, or
+/// dropped, exactly once. A task whose handle was dropped before needs no place at all.
 #[derive(Debug)]
-pub(crate) struct Output<T> {
-    state: AtomicU32,
-    place: Mutex<Place<T>>,
+pub(crate) struct Output<T>(Mutex<Place<T>>);
+
+/// Where the output of a task goes.
+pub(crate) trait Outlet {
+    type Output;
+
+    fn output<'a>(&'a self, task: &'a Card) -> &'a Output<Self::Output>;
+}
+
+/// The output lies with the card of the task.
+pub(crate) struct Together<T>(PhantomData<fn(T)>);
+
+impl<T> Together<T> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Send + 'static> Outlet for Together<T> {
+    type Output = T;
+
+    fn output<'a>(&'a self, task: &'a Card) -> &'a Output<T> {
+        task.output(Output::new)
+    }
+}
+
+/// The output lies by itself, because it may not leave its thread.
+pub(crate) struct Apart<T>(pub(crate) Arc<Output<T>>);
+
+impl<T> Outlet for Apart<T> {
+    type Output = T;
+
+    fn output<'a>(&'a self, _: &'a Card) -> &'a Output<T> {
+        &self.0
+    }
+}
+
+/// Where the output of a task comes from.
+pub(crate) enum Whereabouts<T> {
+    /// With the task's card, which finds or makes it.
+    Card(fn(&Card) -> &Output<T>),
+    /// By itself, because it may not leave its thread.
+    Apart(Arc<Output<T>>),
+}
+
+impl<T: Send + 'static> Whereabouts<T> {
+    pub(crate) fn card() -> Self {
+        Self::Card(|card| card.output(Output::new))
+    }
+}
+
+impl<T> Whereabouts<T> {
+    #[inline]
+    pub(crate) fn find<'a>(&'a self, card: &'a Card) -> &'a Output<T> {
+        match self {
+            Self::Card(find) => find(card),
+            Self::Apart(output) => output,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -33,33 +86,34 @@ enum Place<T> {
     Empty,
     /// The handle waits.
     Waiting(Waker),
-    /// Errors are boxed, because they are rare, and a place is part of every task.
+    /// Errors are boxed, because they are rare, and a place is part of many tasks.
     Done(Result<T, Box<TaskError>>),
 }
 
 impl<T> Output<T> {
-    #[inline]
     pub(crate) fn new() -> Self {
-        Self {
-            state: AtomicU32::new(0),
-            place: Mutex::new(Place::Empty),
-        }
+        Self(Mutex::new(Place::Empty))
     }
 
-    #[inline]
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.state.load(Acquire) & ABANDONED != 0
+    /// The task's part, once, when it has left the list. Never panics, whatever
+    /// wakers and destructors do.
+    pub(crate) fn deliver(
+        result: Result<T, TaskError>,
+        task: &Unlisted<Card, Join>,
+        outlet: &impl Outlet<Output = T>,
+    ) {
+        let Unlisted::Shared(owner) = task else {
+            // The handle was dropped in the last moment.
+            panics::discard(result);
+            return;
+        };
+        outlet.output(owner).put(result, owner);
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
-        self.state.load(Acquire) & READY != 0
-    }
-
-    /// The task's part, once. Never panics, whatever wakers and destructors do.
-    pub(crate) fn deliver(&self, result: Result<T, TaskError>) {
+    fn put(&self, result: Result<T, TaskError>, owner: &CardPlace) {
         let done = Place::Done(result.map_err(Box::new));
-        let before = mem::replace(&mut *lock(&self.place), done);
-        if self.state.fetch_or(READY, AcqRel) & ABANDONED != 0 {
+        let before = mem::replace(&mut *lock(&self.0), done);
+        if !owner.ready() {
             panics::discard(self.take());
         }
         if let Place::Waiting(waker) = before {
@@ -71,22 +125,28 @@ impl<T> Output<T> {
 
     /// The handle's part, once. `has_waited` if it was ever polled: then there may be a waker.
     #[inline]
-    pub(crate) fn abandon(&self, has_waited: bool) {
-        let before = self.state.fetch_or(ABANDONED, AcqRel);
-        if has_waited || before & READY != 0 {
-            panics::discard(self.take());
+    pub(crate) fn abandon(held: CardHeld, place: &Whereabouts<T>, has_waited: bool) {
+        if has_waited {
+            panics::discard(place.find(&held).take());
+        }
+        if let Err(held) = held.leave_unready() {
+            panics::discard(place.find(&held).take());
         }
     }
 
     fn take(&self) -> Place<T> {
-        mem::replace(&mut *lock(&self.place), Place::Empty)
+        mem::replace(&mut *lock(&self.0), Place::Empty)
     }
 
     /// The result, once it is there. After that there is none.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
+    pub(crate) fn poll(
+        &self,
+        is_ready: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<T, TaskError>>> {
         // Made before the lock is taken and dropped after it is let go: wakers are user code (I9).
-        let mut waker = (!self.is_ready()).then(|| cx.waker().clone());
-        let mut place = lock(&self.place);
+        let mut waker = (!is_ready).then(|| cx.waker().clone());
+        let mut place = lock(&self.0);
         let before = match (&*place, waker.take()) {
             (Place::Empty | Place::Waiting(_), Some(waker)) => {
                 mem::replace(&mut *place, Place::Waiting(waker))

@@ -1,59 +1,23 @@
 //! A spawned future, as the runtime sees it.
 
 use crate::{
-    context::{current::InTask, tally::Outcome},
+    context::tally::Outcome,
     error::TaskError,
     panics,
-    task::{output::Output, seat::Seat},
+    task::{
+        output::{Outlet, Output},
+        seat::Seat,
+    },
 };
 use std::{
     any::Any,
-    marker::PhantomData,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// What a task came to by itself: its output, or `Cancelled`.
 pub(crate) type Ended<T> = Result<T, TaskError>;
-
-/// Where the output of a task goes.
-pub(crate) trait Outlet {
-    type Output;
-
-    fn output<'a>(&'a self, task: &'a dyn InTask) -> &'a Output<Self::Output>;
-}
-
-/// The output lies with the facts of the task.
-pub(crate) struct Together<T>(PhantomData<fn(T)>);
-
-impl<T> Together<T> {
-    pub(crate) fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T: 'static> Outlet for Together<T> {
-    type Output = T;
-
-    #[inline]
-    fn output<'a>(&'a self, task: &'a dyn InTask) -> &'a Output<T> {
-        let output = task.output().and_then(|output| output.downcast_ref());
-        output.expect("a task is spawned together with a place for its own output")
-    }
-}
-
-/// The output lies by itself, because it may not leave its thread.
-pub(crate) struct Apart<T>(pub(crate) Arc<Output<T>>);
-
-impl<T> Outlet for Apart<T> {
-    type Output = T;
-
-    fn output<'a>(&'a self, _: &'a dyn InTask) -> &'a Output<T> {
-        &self.0
-    }
-}
 
 pin_project_lite::pin_project! {
     /// A future that runs in its context's scope, and settles everything when it ends: by returning,
@@ -122,16 +86,16 @@ fn ended<T>(result: Result<Ended<T>, Payload>, dropped: Result<(), Payload>) -> 
 /// still listed.
 #[inline]
 pub(crate) fn finish<O: Outlet>(outlet: &O, seat: &mut Seat, result: Ended<O::Output>) {
-    let Some(task) = seat.task() else {
+    if seat.task().is_none() {
         return;
-    };
+    }
     let outcome = outcome(&result);
-    let is_claimed = !outlet.output(task).is_abandoned();
+    let is_claimed = seat.is_claimed();
     if let Err(TaskError::Panicked(_, message)) = &result {
         seat.say_panicked(message, is_claimed);
     }
     if is_claimed {
-        seat.free(outcome, |task| outlet.output(task).deliver(result));
+        seat.free(outcome, |task| Output::deliver(result, task, outlet));
         return;
     }
     if size_of::<O::Output>() > 0 && result.is_ok() {

@@ -4,49 +4,58 @@ use crate::{
     context::{
         close,
         core::Node,
-        current::{self, InTask, Scope},
+        current::{self, Scope, context_of},
         handle,
         reason::CloseReason,
-        shells,
         tally::Outcome,
     },
     name::Printed,
     sync::lock,
+    table::{
+        card::{Card, CardPlace, Join, Role},
+        hold::Unlisted,
+        record::Record,
+    },
     task::supersede,
 };
-use std::sync::Arc;
 
 /// One task's place inside its context.
 pub(crate) struct Seat {
     /// `None` while its scope is entered, and once the seat is free.
-    task: Option<Arc<dyn InTask>>,
+    place: Option<CardPlace>,
 }
 
 impl Seat {
-    pub(crate) fn new(task: Arc<dyn InTask>) -> Self {
-        Self { task: Some(task) }
+    pub(crate) fn new(place: CardPlace) -> Self {
+        Self { place: Some(place) }
     }
 
     /// Who sits here, if it has not ended.
-    pub(crate) fn task(&self) -> Option<&dyn InTask> {
-        self.task.as_deref()
+    pub(crate) fn task(&self) -> Option<&Card> {
+        self.place.as_deref()
+    }
+
+    /// Whether somebody has the task's handle.
+    #[inline]
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.place.as_ref().is_some_and(CardPlace::is_held)
     }
 
     /// The task is polled, or its closure runs.
     #[inline]
     pub(crate) fn start(&self) {
-        if let Some(task) = &self.task {
-            task.start();
+        if let Some(place) = &self.place {
+            place.start();
         }
     }
 
     /// Runs the task's code with its context and itself as the current ones. It must not unwind.
     #[inline]
     pub(crate) fn enter<R>(&mut self, body: impl FnOnce() -> R) -> R {
-        let mut scope = self.task.take().map(Scope::Task);
+        let mut scope = self.place.take().map(Scope::Task);
         let done = current::enter(&mut scope, body);
-        if let Some(Scope::Task(task)) = scope {
-            self.task = Some(task);
+        if let Some(Scope::Task(place)) = scope {
+            self.place = Some(place);
         }
         done
     }
@@ -54,27 +63,27 @@ impl Seat {
     /// The task's future is dropped: takes it off the list (I4), lets `deliver` hand over the result,
     /// and only then goes out of the gate (I1). Nothing happens the second time.
     #[inline]
-    pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce(&dyn InTask)) {
-        let Some(task) = self.task.take() else {
+    pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce(&Unlisted<Card, Join>)) {
+        let Some(place) = self.place.take() else {
             return;
         };
-        let node = task.node();
-        node.table.remove(task.meta().id);
-        deliver(&*task);
+        let task = place.unlist();
+        deliver(&task);
+        let node = context_of(&task);
         node.tally.task(outcome);
-        settle(node, &*task, outcome);
+        settle(node, &task, outcome);
         close::leave(node);
-        shells::give_back(task);
     }
 
     /// The task has a result that nobody can claim. While its context closes that is worth a word;
     /// otherwise its handle was dropped because nobody wants to.
     pub(crate) fn say_late(&self) {
-        let Some(task) = &self.task else {
+        let Some(task) = self.task() else {
             return;
         };
-        if task.node().is_cancelled() {
-            let (context, task) = (&task.node().meta.name, &task.meta().name);
+        let node = context_of(task);
+        if node.is_cancelled() {
+            let (context, task) = (&node.meta.name, &task.meta().name);
             tracing::debug!(context = %Printed(context), task = %Printed(task), "a late result was dropped: nobody can claim it");
         }
     }
@@ -82,10 +91,10 @@ impl Seat {
     /// The task panicked: whoever reads the report wants to know which it was, and if nobody has its
     /// handle, this is the only place that tells.
     pub(crate) fn say_panicked(&self, message: &str, is_claimed: bool) {
-        let Some(task) = &self.task else {
+        let Some(task) = self.task() else {
             return;
         };
-        let (node, meta) = (task.node(), task.meta());
+        let (node, meta) = (context_of(task), task.meta());
         let failure = format!(
             "task {} (spawned at {}:{}) panicked: {message}",
             Printed(&meta.name),
@@ -96,24 +105,25 @@ impl Seat {
             tracing::error!(context = %Printed(&node.meta.name), "{failure}");
         }
         if let Some(core) = node.core.upgrade() {
-            lock(&core.log).failure(&**node, &failure);
+            lock(&core.log).failure(node, &failure);
         }
     }
 }
 
 #[inline]
-fn settle(node: &Node, task: &dyn InTask, outcome: Outcome) {
-    if task.supersedes() || outcome == Outcome::Panicked {
-        settle_with_core(node, task, outcome);
+fn settle(node: &Node, task: &Card, outcome: Outcome) {
+    let supersedes = matches!(task.role(), Role::Task { supersedes, .. } if supersedes);
+    if supersedes || outcome == Outcome::Panicked {
+        settle_with_core(node, supersedes.then_some(task), outcome);
     }
 }
 
 #[cold]
-fn settle_with_core(node: &Node, task: &dyn InTask, outcome: Outcome) {
+fn settle_with_core(node: &Node, latest: Option<&Card>, outcome: Outcome) {
     let Some(core) = node.core.upgrade() else {
         return;
     };
-    if task.supersedes() {
+    if let Some(task) = latest {
         supersede::ended(&core, &task.meta().name, task.meta().id);
     }
     if outcome == Outcome::Panicked && node.close_on_panic {

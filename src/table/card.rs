@@ -1,0 +1,131 @@
+//! The facts about a task or a registration: they have no memory of their own, but a slot of the table.
+
+use crate::{
+    sync::{AtomicU32, Ordering::Relaxed},
+    table::{
+        hold::{Held, Place},
+        record::{Class, Meta, Record, State},
+        slots::Slots,
+    },
+};
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+};
+use tokio::task::JoinHandle;
+
+/// What a task can be aborted by. tokio keeps a task's memory for it, without the future, which was
+/// dropped at the end: the shell.
+pub(crate) type Join = JoinHandle<()>;
+pub(crate) type Cards = Slots<Card, Join>;
+/// Where a task or a registration is listed, in the hand of whoever it is listed for.
+pub(crate) type CardPlace = Place<Card, Join>;
+/// The same, in the hand of a task's handle.
+pub(crate) type CardHeld = Held<Card, Join>;
+
+pub(crate) struct Card {
+    meta: Meta,
+    /// The context it belongs to: its identity, not a handle (I3).
+    parent: Option<Arc<dyn Record>>,
+    role: Role,
+    /// 1 once a task was polled, or its closure started.
+    started: AtomicU32,
+    /// The place for a task's output, once somebody needs one. The output is taken out by whoever is last
+    /// of task and handle, never by the drop of this: a listing may be the last to let go of it (I5).
+    output: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// What a card is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Registration,
+    Task {
+        is_blocking: bool,
+        /// Whether it may be the latest of its name.
+        supersedes: bool,
+    },
+}
+
+impl Card {
+    #[inline]
+    pub(crate) fn new(meta: Meta, parent: Option<Arc<dyn Record>>, role: Role) -> Self {
+        Self {
+            meta,
+            parent,
+            role,
+            started: AtomicU32::new(0),
+            output: OnceLock::new(),
+        }
+    }
+
+    /// The task is polled, or its closure runs.
+    #[inline]
+    pub(crate) fn start(&self) {
+        if self.started.load(Relaxed) == 0 {
+            self.started.store(1, Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The place for the output, made by `make` if it is the first time. Every caller makes the same kind.
+    pub(crate) fn output<O: Any + Send + Sync>(&self, make: impl FnOnce() -> O) -> &O {
+        let output = self.output.get_or_init(|| Box::new(make()));
+        output
+            .downcast_ref()
+            .expect("a task is spawned with one kind of output")
+    }
+
+    /// Ends a task by force, if its context has condemned its tasks.
+    pub(crate) fn abort(&self, join: Option<&Join>) {
+        let is_condemned = || self.parent.as_ref().is_some_and(|parent| parent.condemns());
+        if let Some(join) = join.filter(|_| is_condemned()) {
+            join.abort();
+        }
+    }
+
+    /// Whether it is a blocking closure that has started, which nothing can end but itself.
+    pub(crate) fn is_unabortable(&self) -> bool {
+        matches!(self.role, Role::Task { is_blocking, .. } if is_blocking)
+            && self.state() == State::Running
+    }
+}
+
+impl Record for Card {
+    #[inline]
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn class(&self) -> Class {
+        match self.role {
+            Role::Registration => Class::Resource,
+            Role::Task { .. } => Class::Task,
+        }
+    }
+
+    #[inline]
+    fn state(&self) -> State {
+        match (self.role, self.started.load(Relaxed)) {
+            (Role::Registration, _) => State::Live,
+            (Role::Task { .. }, 0) => State::Waiting,
+            (Role::Task { .. }, _) => State::Running,
+        }
+    }
+
+    fn parent(&self) -> Option<&dyn Record> {
+        let parent = self.parent.as_deref();
+        parent.filter(|parent| !parent.is_root())
+    }
+}
+
+impl Card {
+    /// The context of a task, the registry's own included.
+    #[inline]
+    pub(crate) fn owner(&self) -> Option<&dyn Record> {
+        self.parent.as_deref()
+    }
+}
