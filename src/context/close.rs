@@ -8,6 +8,7 @@ use crate::{
         gate::Left,
         reason::CloseReason,
         report::{CloseReport, CloseStatus},
+        tally::Outcome,
     },
     panics,
     sync::lock,
@@ -26,10 +27,16 @@ pub(crate) fn begin(core: &Core, reason: CloseReason) -> bool {
     first
 }
 
-/// One of those inside goes out.
+/// A task goes out.
 #[inline]
-pub(crate) fn leave(node: &Node) {
-    settle(node, node.gate.leave());
+pub(crate) fn leave(node: &Node, outcome: Outcome) {
+    let left = if outcome == Outcome::Finished {
+        node.gate.leave_finished()
+    } else {
+        node.tally.task(outcome);
+        node.gate.leave()
+    };
+    settle(node, left);
 }
 
 /// Does what the last one out has to do.
@@ -64,8 +71,8 @@ fn finish_orphans(node: Arc<Node>) {
 /// Drops owned values, latest first, until there are no more; a panic in one is noted.
 pub(crate) fn drop_owned(core: &Core) {
     while let Some(owned) = core.owned.pop_or_seal() {
-        let mut scope = Some(Scope::Hook(Arc::clone(&core.node)));
-        let panic = current::enter(&mut scope, || panics::discard(owned.value));
+        let scope = Scope::Hook(Arc::clone(&core.node));
+        let panic = current::enter(&scope, || panics::discard(owned.value));
         if let Some(panic) = panic {
             let failure = format!(
                 "{} {} panicked while it was dropped: {panic}",
@@ -94,7 +101,7 @@ pub(crate) fn conclude(core: &Arc<Core>) -> Left {
             let log = lock(&core.log).clone();
             lock(&parent.log).child(&log);
         }
-        parent.tally.child(node.tally.counts());
+        parent.tally.child(node.counts());
         parent.gate.leave()
     });
     let reason = report.reason().clone();
@@ -119,11 +126,5 @@ pub(crate) fn report(core: &Core, status: CloseStatus) -> CloseReport {
         .expect("a close that is reported has begun");
     let why = (reason.clone(), clock::now().saturating_duration_since(*at));
     let log = lock(&core.log).clone();
-    CloseReport::new(
-        &core.node.meta.name,
-        status,
-        why,
-        core.node.tally.counts(),
-        log,
-    )
+    CloseReport::new(&core.node.meta.name, status, why, core.node.counts(), log)
 }

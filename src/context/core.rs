@@ -16,7 +16,7 @@ use crate::{
         report::{CloseReport, Log},
         roundup::Roundup,
         stack::Stack,
-        tally::Tally,
+        tally::{Counts, Tally},
     },
     id::ResourceId,
     sync::{Mutex, lock},
@@ -129,6 +129,15 @@ impl Node {
     /// The node, to be held.
     pub(crate) fn arc(&self) -> Arc<Self> {
         self.me.upgrade().expect("it is held by whoever asks")
+    }
+
+    /// What became of its tasks and of those below it.
+    pub(crate) fn counts(&self) -> Counts {
+        let counts = self.tally.counts();
+        Counts {
+            finished: counts.finished + self.gate.finished(),
+            ..counts
+        }
     }
 
     pub(crate) fn is_root(&self) -> bool {

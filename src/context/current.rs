@@ -1,8 +1,8 @@
 //! Where the running code belongs: the context, and the task, of this poll.
 //!
-//! Scopes nest as polls do, so a thread has a stack of them: the innermost, and those round it, of which
-//! there mostly are none. A scope travels by value: a poll moves it in and takes it out again, so
-//! entering costs no reference count.
+//! A scope is borrowed for as long as its code runs: the thread knows where it is, and no more, so entering
+//! costs no reference count. Scopes nest as polls do; those round the innermost one, of which there mostly
+//! are none, are remembered apart.
 
 use crate::{
     context::core::Node,
@@ -11,8 +11,9 @@ use crate::{
         record::Record,
     },
 };
+use scoped_tls::scoped_thread_local;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -31,7 +32,13 @@ pub(crate) enum Scope {
 /// The context of a task.
 #[inline]
 pub(crate) fn context_of(task: &Card) -> &Node {
-    let context = task.owner().and_then(Record::as_context);
+    node_of(task.owner())
+}
+
+/// What a task belongs to, as the context that it is.
+#[inline]
+pub(crate) fn node_of(owner: Option<&dyn Record>) -> &Node {
+    let context = owner.and_then(Record::as_context);
     let node = context.and_then(|context| context.downcast_ref());
     node.expect("a task belongs to a context")
 }
@@ -48,113 +55,69 @@ impl Scope {
     fn is_awaited_by(&self, node: &Node) -> bool {
         !matches!(self, Self::Registry(_)) && self.node().is_inside(node)
     }
+
+    /// The innermost context whose close would wait for the code in this scope.
+    fn awaited_by(&self) -> Option<Arc<Node>> {
+        (!matches!(self, Self::Registry(_))).then(|| self.node().arc())
+    }
 }
+
+scoped_thread_local!(static INNERMOST: Scope);
 
 thread_local! {
-    static INNERMOST: Cell<Option<Scope>> = const { Cell::new(None) };
-    /// Those round it, outermost first.
-    static OUTER: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
+    /// The contexts that would wait for the scopes round the innermost one, outermost first.
+    static OUTER: RefCell<Vec<Option<Arc<Node>>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `body` in `scope`; the scope comes back when it is done, or unwinds. While the thread is being
-/// torn down there is no stack, and code runs without a scope.
+/// Runs `body` in `scope`.
 #[inline]
-pub(crate) fn enter<R>(scope: &mut Option<Scope>, body: impl FnOnce() -> R) -> R {
-    let _entered = Entered::new(scope);
-    body()
+pub(crate) fn enter<R>(scope: &Scope, body: impl FnOnce() -> R) -> R {
+    let _nested = INNERMOST.is_set().then(Nested::new);
+    INNERMOST.set(scope, body)
 }
 
-/// Puts the scope on the stack, and takes it off again when dropped.
-struct Entered<'a> {
-    scope: &'a mut Option<Scope>,
-    depth: Depth,
+/// Remembers the scope round another one, until dropped.
+struct Nested {
+    /// False while the thread is being torn down: there is nothing to remember it in.
+    is_remembered: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    /// There is no stack any more: the thread is being torn down.
-    Outside,
-    First,
-    /// Inside another scope, which is among the outer ones meanwhile.
-    Nested,
-}
-
-impl<'a> Entered<'a> {
-    #[inline]
-    fn new(scope: &'a mut Option<Scope>) -> Self {
-        let depth = INNERMOST.try_with(|innermost| match innermost.take() {
-            None => {
-                innermost.set(scope.take());
-                Depth::First
-            }
-            outer => nest(innermost, outer, scope),
-        });
+impl Nested {
+    #[cold]
+    fn new() -> Self {
+        let outer = INNERMOST.with(Scope::awaited_by);
+        let remember = |all: &RefCell<Vec<_>>| all.borrow_mut().push(outer);
         Self {
-            scope,
-            depth: depth.unwrap_or(Depth::Outside),
+            is_remembered: OUTER.try_with(remember).is_ok(),
         }
     }
 }
 
-#[cold]
-fn nest(innermost: &Cell<Option<Scope>>, outer: Option<Scope>, scope: &mut Option<Scope>) -> Depth {
-    if OUTER.try_with(|_| ()).is_err() {
-        innermost.set(outer);
-        return Depth::Outside;
-    }
-    let _ = OUTER.try_with(|all| all.borrow_mut().extend(outer));
-    innermost.set(scope.take());
-    Depth::Nested
-}
-
-impl Drop for Entered<'_> {
-    #[inline]
+impl Drop for Nested {
     fn drop(&mut self) {
-        if self.depth == Depth::Outside {
-            return;
+        if self.is_remembered {
+            let _ = OUTER.try_with(|all| all.borrow_mut().pop());
         }
-        let outer = if self.depth == Depth::Nested {
-            take_outer()
-        } else {
-            None
-        };
-        let _ = INNERMOST.try_with(|innermost| *self.scope = innermost.replace(outer));
     }
 }
 
-#[cold]
-fn take_outer() -> Option<Scope> {
-    let take = |all: &RefCell<Vec<Scope>>| all.borrow_mut().pop();
-    OUTER.try_with(take).ok().flatten()
-}
-
-/// Looks at the innermost scope, if there is one.
-fn with_innermost<R>(look: impl FnOnce(&Scope) -> R) -> Option<R> {
-    INNERMOST
-        .try_with(|innermost| {
-            let scope = innermost.take();
-            let seen = scope.as_ref().map(look);
-            innermost.set(scope);
-            seen
-        })
-        .ok()
-        .flatten()
-}
-
-/// Reads the innermost node, if there is one. `read` must not ask for scopes, nor unwind.
+/// Reads the innermost node, if there is one.
 pub(crate) fn with_node<R>(read: impl FnOnce(&Node) -> R) -> Option<R> {
-    with_innermost(|scope| read(scope.node()))
+    INNERMOST
+        .is_set()
+        .then(|| INNERMOST.with(|scope| read(scope.node())))
 }
 
 /// Whether the running code belongs to this context or to a descendant of it, so that waiting for its
 /// close would be waiting for oneself (I10). Outer scopes count: they wait for the inner ones.
 pub(crate) fn is_inside(node: &Node) -> bool {
-    if with_innermost(|scope| scope.is_awaited_by(node)).unwrap_or(false) {
+    let is_awaited = |scope: &Scope| scope.is_awaited_by(node);
+    if INNERMOST.is_set() && INNERMOST.with(is_awaited) {
         return true;
     }
-    let is_inside = |outer: &RefCell<Vec<Scope>>| {
+    let is_inside = |outer: &RefCell<Vec<Option<Arc<Node>>>>| {
         let outer = outer.borrow();
-        outer.iter().any(|scope| scope.is_awaited_by(node))
+        outer.iter().flatten().any(|inner| inner.is_inside(node))
     };
     OUTER.try_with(is_inside).unwrap_or(false)
 }
@@ -164,7 +127,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct Scoped<F> {
         #[pin]
         future: Option<F>,
-        scope: Option<Scope>,
+        scope: Scope,
     }
 
     impl<F> PinnedDrop for Scoped<F> {
@@ -179,7 +142,7 @@ impl<F> Scoped<F> {
     pub(crate) fn new(scope: Scope, future: F) -> Self {
         Self {
             future: Some(future),
-            scope: Some(scope),
+            scope,
         }
     }
 }

@@ -243,8 +243,8 @@ fn abandon(core: &Arc<Core>) {
     let hooks = core.on_closing.seal().into_iter();
     for hook in hooks.chain(core.on_close.seal()) {
         ladder::interrupted(&core.node, hook.origin());
-        let mut scope = Some(Scope::Hook(Arc::clone(&core.node)));
-        current::enter(&mut scope, || panics::discard(hook));
+        let scope = Scope::Hook(Arc::clone(&core.node));
+        current::enter(&scope, || panics::discard(hook));
     }
     *lock(&core.node.orphan) = Some(Arc::clone(core));
     if core.node.gate.orphan() {

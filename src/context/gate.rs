@@ -5,7 +5,10 @@
 //! and then the close sees it and waits, or after it, and then it is refused. There is no third way.
 
 use crate::{
-    sync::{AtomicU64, Ordering::SeqCst},
+    sync::{
+        AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
     table::record::State,
 };
 
@@ -21,8 +24,13 @@ const ORPHANED: u64 = 1 << 3;
 /// Set when somebody wants to be told that the gate is empty whatever its state: `idle`. Also of a
 /// closed gate, where one who is being refused counts as inside for a moment.
 const WATCHED: u64 = 1 << 4;
-/// One of those inside.
-const ONE: u64 = 1 << 8;
+/// One of those inside; there is room for two billion.
+const ONE: u64 = 1 << 5;
+const INSIDE: u64 = FINISHED - ONE;
+/// One of those who left because they were finished.
+const FINISHED: u64 = 1 << 36;
+/// So many of them are put aside, long before they run out of the word.
+const MANY: u64 = 1 << 27;
 
 /// What the last one to leave has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +44,25 @@ pub(crate) enum Left {
 }
 
 #[derive(Debug)]
-pub(crate) struct Gate(AtomicU64);
+pub(crate) struct Gate {
+    /// How many finished, how many are inside, and the flags.
+    word: AtomicU64,
+    /// Those who finished and have no room in the word.
+    aside: AtomicU64,
+}
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self {
+            word: AtomicU64::new(0),
+            aside: AtomicU64::new(0),
+        }
     }
 
     /// Comes in, or is refused. Whoever came in must [`leave`](Self::leave) once.
     #[inline]
     pub(crate) fn enter(&self) -> Result<(), Left> {
-        if self.0.fetch_add(ONE, SeqCst) & CLOSING == 0 {
+        if self.word.fetch_add(ONE, SeqCst) & CLOSING == 0 {
             return Ok(());
         }
         Err(self.leave())
@@ -55,59 +71,87 @@ impl Gate {
     /// Goes out.
     #[inline]
     pub(crate) fn leave(&self) -> Left {
-        let before = self.0.fetch_sub(ONE, SeqCst);
-        let is_last = before / ONE == 1;
-        let is_closed = before & CLOSED != 0;
-        if is_last && !is_closed && before & ORPHANED != 0 {
-            Left::Orphaned
-        } else if is_last && (before & WATCHED != 0 || !is_closed && before & CLOSING != 0) {
-            Left::Drained
-        } else {
-            Left::Quietly
+        left(self.word.fetch_sub(ONE, SeqCst))
+    }
+
+    /// Goes out, and is counted as finished.
+    #[inline]
+    pub(crate) fn leave_finished(&self) -> Left {
+        if self.word.load(Relaxed) / FINISHED >= MANY {
+            self.put_aside();
         }
+        left(self.word.fetch_add(FINISHED - ONE, SeqCst))
+    }
+
+    /// Makes room in the word. The caller is inside, so nobody reads the last count meanwhile.
+    #[cold]
+    fn put_aside(&self) {
+        let fewer = |word: u64| (word / FINISHED >= MANY).then(|| word - MANY * FINISHED);
+        if self.word.fetch_update(SeqCst, Relaxed, fewer).is_ok() {
+            self.aside.fetch_add(MANY, SeqCst);
+        }
+    }
+
+    /// How many have finished; exact once nobody is inside.
+    pub(crate) fn finished(&self) -> u64 {
+        self.aside.load(SeqCst) + self.word.load(SeqCst) / FINISHED
     }
 
     /// Begins the close, unless it has begun; returns the state before: `Open` for the one caller who
     /// began it (I8). A read-modify-write, so it is not behind: what the caller wrote before it is seen
     /// by whoever [`end`](Self::end)s the close later.
     pub(crate) fn begin(&self) -> State {
-        state_of(self.0.fetch_or(CLOSING, SeqCst))
+        state_of(self.word.fetch_or(CLOSING, SeqCst))
     }
 
     /// Ends the close; true for the one caller who did.
     pub(crate) fn end(&self) -> bool {
-        self.0.fetch_or(CLOSED, SeqCst) & CLOSED == 0
+        self.word.fetch_or(CLOSED, SeqCst) & CLOSED == 0
     }
 
     /// From here on every task that is still there is to be aborted.
     pub(crate) fn abort(&self) {
-        self.0.fetch_or(ABORTING, SeqCst);
+        self.word.fetch_or(ABORTING, SeqCst);
     }
 
     /// Whether the tasks that are there are to be aborted. `SeqCst`: who made a task abortable, and then does
     /// not see the abort here, is seen by whoever looks for tasks after the abort.
     #[inline]
     pub(crate) fn is_aborting(&self) -> bool {
-        self.0.load(SeqCst) & ABORTING != 0
+        self.word.load(SeqCst) & ABORTING != 0
     }
 
     /// Leaves the rest of the close to the last one inside; true if nobody is, so the caller does it.
     pub(crate) fn orphan(&self) -> bool {
-        self.0.fetch_or(ORPHANED, SeqCst) / ONE == 0
+        self.word.fetch_or(ORPHANED, SeqCst) & INSIDE == 0
     }
 
     /// From here on the last one to leave says so, though the gate is open.
     pub(crate) fn watch(&self) {
-        self.0.fetch_or(WATCHED, SeqCst);
+        self.word.fetch_or(WATCHED, SeqCst);
     }
 
     /// How many are inside.
     pub(crate) fn inside(&self) -> u64 {
-        self.0.load(SeqCst) / ONE
+        (self.word.load(SeqCst) & INSIDE) / ONE
     }
 
     pub(crate) fn state(&self) -> State {
-        state_of(self.0.load(SeqCst))
+        state_of(self.word.load(SeqCst))
+    }
+}
+
+/// What whoever left has to do, by the word as it was before.
+#[inline]
+fn left(before: u64) -> Left {
+    let is_last = before & INSIDE == ONE;
+    let is_closed = before & CLOSED != 0;
+    if is_last && !is_closed && before & ORPHANED != 0 {
+        Left::Orphaned
+    } else if is_last && (before & WATCHED != 0 || !is_closed && before & CLOSING != 0) {
+        Left::Drained
+    } else {
+        Left::Quietly
     }
 }
 

@@ -1,4 +1,5 @@
-//! What became of the tasks of a context and of its descendants.
+//! What became of the tasks of a context and of its descendants. Own tasks that finished are not counted
+//! here: the gate does, in the step in which they leave.
 
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 

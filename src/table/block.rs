@@ -4,7 +4,7 @@ use crate::{
     sync::{AtomicU32, Ordering::Relaxed},
     table::{
         free::{FreeLists, Line, Popped, Pushed},
-        slot::{Gone, PIN, Slot},
+        slot::{Gone, PIN, Slot, Tenant},
         stripe,
     },
 };
@@ -26,9 +26,9 @@ pub(crate) trait Shrink: Send + Sync {
 /// For each stripe the lowest block where it may find a free slot. A hint, never relied upon.
 pub(crate) type Hints = Arc<[Line<AtomicU32>]>;
 
-pub(crate) struct Block<T, L> {
+pub(crate) struct Block<T: Tenant> {
     pub(crate) number: usize,
-    pub(crate) slots: Box<[Slot<T, L>]>,
+    pub(crate) slots: Box<[Slot<T>]>,
     pub(crate) free: FreeLists,
     /// Slots that ran out of generations and are never used again.
     spent: AtomicU32,
@@ -41,19 +41,12 @@ pub(crate) struct Block<T, L> {
 /// What a tenant that is gone leaves behind, to be dropped last of all: the tenant may be what keeps this
 /// table, and the block may have been given back as soon as its last place was free.
 #[must_use = "it is to be dropped when nothing else is to be done with the block"]
-pub(crate) struct Remains<T, L> {
-    tenant: Option<T>,
-    _block: Option<Arc<Block<T, L>>>,
+pub(crate) struct Remains<T: Tenant> {
+    pub(crate) keeper: T::Keeper,
+    _block: Option<Arc<Block<T>>>,
 }
 
-impl<T, L> Remains<T, L> {
-    #[inline]
-    pub(crate) fn tenant(&self) -> &T {
-        self.tenant.as_ref().expect("a tenant leaves once")
-    }
-}
-
-impl<T, L> Block<T, L> {
+impl<T: Tenant> Block<T> {
     pub(crate) fn new(
         (number, size): (usize, usize),
         generation: u32,
@@ -126,7 +119,7 @@ impl<T, L> Block<T, L> {
     /// The owner takes its tenant off the list; out of its slot as well if nobody else has it. Otherwise it
     /// is still to be [`release`](Self::release)d.
     #[inline]
-    pub(crate) fn unlist(&self, at: usize) -> Option<Remains<T, L>> {
+    pub(crate) fn unlist(&self, at: usize) -> Option<Remains<T>> {
         let (was_listed, is_alone) = self.slots[at].unlist();
         // Somebody may have removed it by its key before, and let it linger.
         if was_listed && is_alone {
@@ -155,12 +148,12 @@ impl<T, L> Block<T, L> {
 
     /// Lets go of a tenant; whoever does so last, after it left the list, empties the slot.
     #[inline]
-    pub(crate) fn release(&self, at: usize, hold: u64) -> Option<Remains<T, L>> {
+    pub(crate) fn release(&self, at: usize, hold: u64) -> Option<Remains<T>> {
         self.settle(at, self.slots[at].release(hold))
     }
 
     #[inline]
-    pub(crate) fn settle(&self, at: usize, gone: Gone) -> Option<Remains<T, L>> {
+    pub(crate) fn settle(&self, at: usize, gone: Gone) -> Option<Remains<T>> {
         let is_last = gone == Gone::Last;
         is_last.then(|| self.vacate(self.own_stripe(), at, Pushed::Lingered))
     }
@@ -174,14 +167,14 @@ impl<T, L> Block<T, L> {
     /// goes back to that thread.
     #[inline]
     #[expect(unsafe_code, reason = "emptying a slot takes being alone with it")]
-    pub(crate) fn vacate(&self, stripe: usize, at: usize, pushed: Pushed) -> Remains<T, L> {
+    pub(crate) fn vacate(&self, stripe: usize, at: usize, pushed: Pushed) -> Remains<T> {
         // Before the place is free: after that, nothing else keeps the block.
         let block = self.me.as_ref().and_then(Weak::upgrade);
         let slot = &self.slots[at];
         let is_ours = self.free.home(at) == stripe;
         let keeps_shell = !is_ours && pushed == Pushed::Directly && slot.has_later();
         // SAFETY: the callers let go last.
-        let (tenant, shell, is_free) = unsafe { slot.empty(keeps_shell) };
+        let (keeper, shell, is_free) = unsafe { slot.empty(keeps_shell) };
         let is_much = if !is_free {
             self.spend(at, pushed);
             false
@@ -193,7 +186,7 @@ impl<T, L> Block<T, L> {
         self.freed(at, is_much);
         drop(shell);
         Remains {
-            tenant,
+            keeper,
             _block: block,
         }
     }
@@ -246,7 +239,7 @@ impl<T, L> Block<T, L> {
     }
 }
 
-impl<T, L> fmt::Debug for Block<T, L> {
+impl<T: Tenant> fmt::Debug for Block<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Block")
             .field("number", &self.number)

@@ -5,6 +5,7 @@ use crate::{
     table::{
         hold::{Held, Place},
         record::{Class, Meta, Record, State},
+        slot::Tenant,
         slots::Slots,
     },
 };
@@ -17,11 +18,11 @@ use tokio::task::JoinHandle;
 /// What a task can be aborted by. tokio keeps a task's memory for it, without the future, which was
 /// dropped at the end: the shell.
 pub(crate) type Join = JoinHandle<()>;
-pub(crate) type Cards = Slots<Card, Join>;
+pub(crate) type Cards = Slots<Card>;
 /// Where a task or a registration is listed, in the hand of whoever it is listed for.
-pub(crate) type CardPlace = Place<Card, Join>;
+pub(crate) type CardPlace = Place<Card>;
 /// The same, in the hand of a task's handle.
-pub(crate) type CardHeld = Held<Card, Join>;
+pub(crate) type CardHeld = Held<Card>;
 
 pub(crate) struct Card {
     meta: Meta,
@@ -91,6 +92,16 @@ impl Card {
     pub(crate) fn is_unabortable(&self) -> bool {
         matches!(self.role, Role::Task { is_blocking, .. } if is_blocking)
             && self.state() == State::Running
+    }
+}
+
+impl Tenant for Card {
+    type Later = Join;
+    type Keeper = Option<Arc<dyn Record>>;
+
+    #[inline]
+    fn take_keeper(&mut self) -> Self::Keeper {
+        self.parent.take()
     }
 }
 

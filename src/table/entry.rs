@@ -1,7 +1,41 @@
 //! Records of values that live in an `Arc`: owned or tracked.
 
-use crate::table::record::{Class, Meta, Record, State};
-use std::sync::{Arc, Weak};
+use crate::table::{
+    record::{Class, Meta, Record, State},
+    slot::Tenant,
+};
+use std::{
+    ops::Deref,
+    sync::{Arc, Weak},
+};
+
+/// A record that lies elsewhere, in its slot.
+pub(crate) struct Elsewhere<R>(Option<R>);
+
+impl<R> Elsewhere<R> {
+    pub(crate) fn new(record: R) -> Self {
+        Self(Some(record))
+    }
+}
+
+impl<R: Send + Sync + 'static> Tenant for Elsewhere<R> {
+    type Later = ();
+    type Keeper = Option<R>;
+
+    fn take_keeper(&mut self) -> Option<R> {
+        self.0.take()
+    }
+}
+
+impl<R> Deref for Elsewhere<R> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        self.0
+            .as_ref()
+            .expect("it is there until its slot is emptied")
+    }
+}
 
 /// The record of a value that lives in an `Arc`: it counts the handles, and never holds one.
 pub(crate) struct ArcEntry<T: ?Sized> {

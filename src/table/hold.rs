@@ -11,26 +11,26 @@
 
 use crate::table::{
     block::{Block, Remains},
-    slot::{HELD, OWNED, PIN, Slot},
+    slot::{HELD, OWNED, PIN, Slot, Tenant},
 };
 use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 
 /// Where a tenant is.
-pub(crate) struct At<T, L> {
-    block: NonNull<Block<T, L>>,
+pub(crate) struct At<T: Tenant> {
+    block: NonNull<Block<T>>,
     at: u32,
 }
 
-impl<T, L> Clone for At<T, L> {
+impl<T: Tenant> Clone for At<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T, L> Copy for At<T, L> {}
+impl<T: Tenant> Copy for At<T> {}
 
-impl<T, L> At<T, L> {
-    pub(crate) fn new(block: &Block<T, L>, at: u32) -> Self {
+impl<T: Tenant> At<T> {
+    pub(crate) fn new(block: &Block<T>, at: u32) -> Self {
         Self {
             block: NonNull::from(block),
             at,
@@ -41,7 +41,7 @@ impl<T, L> At<T, L> {
     ///
     /// The tenant here is held, and the table is there, as long as the reference lives.
     #[inline]
-    unsafe fn block(&self) -> &Block<T, L> {
+    unsafe fn block(&self) -> &Block<T> {
         // SAFETY: a block with a tenant stays on the table.
         unsafe { self.block.as_ref() }
     }
@@ -50,7 +50,7 @@ impl<T, L> At<T, L> {
     ///
     /// As [`block`](Self::block).
     #[inline]
-    unsafe fn slot(&self) -> &Slot<T, L> {
+    unsafe fn slot(&self) -> &Slot<T> {
         // SAFETY: as demanded.
         unsafe { &self.block().slots[self.at as usize] }
     }
@@ -59,37 +59,37 @@ impl<T, L> At<T, L> {
 macro_rules! hold {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        pub(crate) struct $name<T, L>(At<T, L>);
+        pub(crate) struct $name<T: Tenant>(At<T>);
 
         // SAFETY: a hold is a shared reference to what is in a slot, which may be emptied on any thread
         // that lets go; slots are made for that if tenants can be sent and shared.
-        unsafe impl<T: Send + Sync, L: Send + Sync> Send for $name<T, L> {}
+        unsafe impl<T: Tenant> Send for $name<T> {}
         // SAFETY: as above.
-        unsafe impl<T: Send + Sync, L: Send + Sync> Sync for $name<T, L> {}
+        unsafe impl<T: Tenant> Sync for $name<T> {}
 
-        impl<T, L> $name<T, L> {
+        impl<T: Tenant> $name<T> {
             /// # Safety
             ///
             /// This hold is counted in the slot there, and the table stays until it is dropped.
             #[inline]
-            pub(crate) unsafe fn new(at: At<T, L>) -> Self {
+            pub(crate) unsafe fn new(at: At<T>) -> Self {
                 Self(at)
             }
 
             #[inline]
-            fn block(&self) -> &Block<T, L> {
+            fn block(&self) -> &Block<T> {
                 // SAFETY: we hold the tenant, and the table is there: that is what `new` demands.
                 unsafe { self.0.block() }
             }
 
             #[inline]
-            fn slot(&self) -> &Slot<T, L> {
+            fn slot(&self) -> &Slot<T> {
                 // SAFETY: as above.
                 unsafe { self.0.slot() }
             }
         }
 
-        impl<T, L> Deref for $name<T, L> {
+        impl<T: Tenant> Deref for $name<T> {
             type Target = T;
 
             #[inline]
@@ -99,7 +99,7 @@ macro_rules! hold {
             }
         }
 
-        impl<T, L> fmt::Debug for $name<T, L> {
+        impl<T: Tenant> fmt::Debug for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($name)).finish_non_exhaustive()
             }
@@ -123,46 +123,34 @@ hold! {
 }
 
 /// A tenant that left the list, in the hand of its owner.
-pub(crate) enum Unlisted<T, L> {
+pub(crate) enum Unlisted<T: Tenant> {
     /// Nobody else has it, and it is out of its slot.
-    Alone(Remains<T, L>),
+    Alone(Remains<T>),
     /// It is let go when this is dropped.
-    Shared(Leaving<T, L>),
+    Shared(Leaving<T>),
 }
 
 /// The hold of an owner whose tenant is not listed any more.
-pub(crate) struct Leaving<T, L>(ManuallyDrop<Place<T, L>>);
+pub(crate) struct Leaving<T: Tenant>(ManuallyDrop<Place<T>>);
 
-impl<T, L> Deref for Leaving<T, L> {
-    type Target = Place<T, L>;
+impl<T: Tenant> Deref for Leaving<T> {
+    type Target = Place<T>;
 
-    fn deref(&self) -> &Place<T, L> {
+    fn deref(&self) -> &Place<T> {
         &self.0
     }
 }
 
-impl<T, L> Drop for Leaving<T, L> {
+impl<T: Tenant> Drop for Leaving<T> {
     fn drop(&mut self) {
         drop(self.block().release(self.0.0.at as usize, OWNED));
     }
 }
 
-impl<T, L> Deref for Unlisted<T, L> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        match self {
-            Self::Alone(remains) => remains.tenant(),
-            Self::Shared(place) => place,
-        }
-    }
-}
-
-impl<T, L> Place<T, L> {
+impl<T: Tenant> Place<T> {
     /// Takes the tenant off the list, and keeps it.
     #[inline]
-    pub(crate) fn unlist(self) -> Unlisted<T, L> {
+    pub(crate) fn unlist(self) -> Unlisted<T> {
         let place = ManuallyDrop::new(self);
         match place.block().unlist(place.0.at as usize) {
             Some(remains) => Unlisted::Alone(remains),
@@ -182,7 +170,7 @@ impl<T, L> Place<T, L> {
     }
 }
 
-impl<T, L> Drop for Place<T, L> {
+impl<T: Tenant> Drop for Place<T> {
     #[inline]
     fn drop(&mut self) {
         let at = self.0.at as usize;
@@ -194,11 +182,11 @@ impl<T, L> Drop for Place<T, L> {
     }
 }
 
-impl<T, L> Held<T, L> {
+impl<T: Tenant> Held<T> {
     /// Puts the second part of the tenant in place; once. What the caller reads afterwards, `SeqCst`, is
     /// as new as what was written before somebody looked at the tenant and did not find this.
     #[inline]
-    pub(crate) fn complete(&self, later: L) {
+    pub(crate) fn complete(&self, later: T::Later) {
         debug_assert!(self.later().is_none(), "it is completed once");
         // SAFETY: there is one `Held` of a tenant, and it is not shared before the tenant is complete.
         unsafe { self.slot().complete(later) }
@@ -206,7 +194,7 @@ impl<T, L> Held<T, L> {
 
     /// The second part of the tenant, if it has come.
     #[inline]
-    pub(crate) fn later(&self) -> Option<&L> {
+    pub(crate) fn later(&self) -> Option<&T::Later> {
         // SAFETY: we hold the tenant.
         unsafe { self.slot().later() }
     }
@@ -229,20 +217,20 @@ impl<T, L> Held<T, L> {
     }
 }
 
-impl<T, L> Drop for Held<T, L> {
+impl<T: Tenant> Drop for Held<T> {
     fn drop(&mut self) {
         drop(self.block().release(self.0.at as usize, HELD));
     }
 }
 
-impl<T, L> Clone for Pin<T, L> {
+impl<T: Tenant> Clone for Pin<T> {
     fn clone(&self) -> Self {
         self.slot().pin_again();
         Self(self.0)
     }
 }
 
-impl<T, L> Drop for Pin<T, L> {
+impl<T: Tenant> Drop for Pin<T> {
     #[inline]
     fn drop(&mut self) {
         drop(self.block().release(self.0.at as usize, PIN));

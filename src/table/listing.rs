@@ -3,7 +3,8 @@
 use crate::{
     clock::Stamp,
     table::{
-        card::{Card, Join},
+        card::Card,
+        entry::Elsewhere,
         live::Live,
         pins::Pins,
         record::Record,
@@ -16,9 +17,9 @@ use std::sync::{Arc, Weak};
 
 /// What has been found keeps facts alive, never the things they stand for (I5).
 pub(crate) struct Listing {
-    cards: Arc<Directory<Card, Join>>,
-    records: Arc<Directory<Weak<dyn Record>>>,
-    arcs: Arc<Directory<Arc<dyn Record>>>,
+    cards: Arc<Directory<Card>>,
+    records: Arc<Directory<Elsewhere<Weak<dyn Record>>>>,
+    arcs: Arc<Directory<Elsewhere<Arc<dyn Record>>>>,
     cursor: Option<Cursor>,
     found: Found,
     now: Stamp,
@@ -26,7 +27,7 @@ pub(crate) struct Listing {
 
 /// Everything that a listing has found.
 pub(crate) struct Found {
-    pub(crate) cards: Pins<Card, Join, Sighting>,
+    pub(crate) cards: Pins<Card, Sighting>,
     /// Contexts and values.
     pub(crate) others: Vec<Resource>,
 }

@@ -2,6 +2,7 @@
 
 use crate::table::{
     hold::Pin,
+    slot::Tenant,
     slots::{Look, Slots},
 };
 use std::{
@@ -12,21 +13,13 @@ use std::{
 };
 
 /// Pinned entries, each with a note of how it was found: four bytes and a note, and no reference count.
-pub(crate) struct Pins<T, L, N>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
-    slots: Arc<Slots<T, L>>,
+pub(crate) struct Pins<T: Tenant, N> {
+    slots: Arc<Slots<T>>,
     found: Vec<(u32, N)>,
 }
 
-impl<T, L, N> Pins<T, L, N>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
-    pub(crate) fn of(slots: &Arc<Slots<T, L>>, room: usize) -> Self {
+impl<T: Tenant, N> Pins<T, N> {
+    pub(crate) fn of(slots: &Arc<Slots<T>>, room: usize) -> Self {
         Self {
             slots: Arc::clone(slots),
             found: Vec::with_capacity(room),
@@ -35,7 +28,7 @@ where
 
     /// Keeps an entry of the same table.
     #[inline]
-    pub(crate) fn keep(&mut self, look: Look<'_, T, L>, note: N) {
+    pub(crate) fn keep(&mut self, look: Look<'_, T>, note: N) {
         self.found.push((look.keep(), note));
     }
 
@@ -44,7 +37,7 @@ where
     }
 
     /// Each entry, pinned once more.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Pinned<T, L>, &N)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Pinned<T>, &N)> {
         self.found.iter().map(|(index, note)| {
             // Ours stays, so the one taken up is left alone.
             let ours = ManuallyDrop::new(take_up(&self.slots, *index));
@@ -59,21 +52,13 @@ where
 
 /// Takes up a pin that a look has left.
 #[expect(unsafe_code, reason = "nobody counts again what was counted before")]
-fn take_up<T, L>(slots: &Arc<Slots<T, L>>, index: u32) -> Pin<T, L>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
+fn take_up<T: Tenant>(slots: &Arc<Slots<T>>, index: u32) -> Pin<T> {
     // SAFETY: `keep` left one pin for each index, and those who call this have the index from there; they
     // hold the table for as long as the pin.
     unsafe { slots.take_up(index) }
 }
 
-impl<T, L, N> Drop for Pins<T, L, N>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
+impl<T: Tenant, N> Drop for Pins<T, N> {
     fn drop(&mut self) {
         for (index, _) in mem::take(&mut self.found) {
             drop(take_up(&self.slots, index));
@@ -82,23 +67,15 @@ where
 }
 
 /// A pinned entry, and the table that keeps it.
-pub(crate) struct Pinned<T, L>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
+pub(crate) struct Pinned<T: Tenant> {
     // Before the table.
-    pin: Pin<T, L>,
-    slots: Arc<Slots<T, L>>,
+    pin: Pin<T>,
+    slots: Arc<Slots<T>>,
 }
 
-impl<T, L> Pinned<T, L>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
+impl<T: Tenant> Pinned<T> {
     /// Keeps an entry of this table.
-    pub(crate) fn of(look: Look<'_, T, L>, slots: &Arc<Slots<T, L>>) -> Self {
+    pub(crate) fn of(look: Look<'_, T>, slots: &Arc<Slots<T>>) -> Self {
         Self {
             pin: take_up(slots, look.keep()),
             slots: Arc::clone(slots),
@@ -106,11 +83,7 @@ where
     }
 }
 
-impl<T, L> Clone for Pinned<T, L>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
+impl<T: Tenant> Clone for Pinned<T> {
     fn clone(&self) -> Self {
         Self {
             pin: self.pin.clone(),
@@ -119,11 +92,7 @@ where
     }
 }
 
-impl<T, L> Deref for Pinned<T, L>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
+impl<T: Tenant> Deref for Pinned<T> {
     type Target = T;
 
     #[inline]
@@ -132,11 +101,7 @@ where
     }
 }
 
-impl<T, L> fmt::Debug for Pinned<T, L>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
+impl<T: Tenant> fmt::Debug for Pinned<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pin.fmt(f)
     }

@@ -4,7 +4,7 @@ use crate::{
     clock::Stamp,
     id::ResourceId,
     table::{
-        card::{Card, Cards, Join},
+        card::{Card, Cards},
         pins::Pinned,
         record::{Class, Record, State},
         slots::Look,
@@ -48,7 +48,7 @@ pub struct Resource {
 #[derive(Clone)]
 enum Facts {
     /// In the slot of a task or a registration.
-    Card(Pinned<Card, Join>),
+    Card(Pinned<Card>),
     Record(Arc<dyn Record>),
 }
 
@@ -86,12 +86,12 @@ impl Resource {
         }
     }
 
-    pub(crate) fn of_look(look: Look<'_, Card, Join>, cards: &Arc<Cards>, now: Stamp) -> Self {
+    pub(crate) fn of_look(look: Look<'_, Card>, cards: &Arc<Cards>, now: Stamp) -> Self {
         let sighting = Sighting::of(look.tenant(), now);
         Self::of_card(Pinned::of(look, cards), sighting)
     }
 
-    pub(crate) fn of_card(card: Pinned<Card, Join>, sighting: Sighting) -> Self {
+    pub(crate) fn of_card(card: Pinned<Card>, sighting: Sighting) -> Self {
         Self {
             handles: None,
             sighting,

@@ -31,7 +31,7 @@ use crate::sync::{
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     UnsafeCell, order,
 };
-use std::fmt;
+use std::{fmt, mem::MaybeUninit};
 
 pub(crate) const LISTED: u64 = 1 << 31;
 /// The hold of a tenant's owner.
@@ -48,15 +48,27 @@ const TOO_MANY_PINS: u64 = PINS / 2;
 /// Whatever keeps a tenant in its slot.
 const HOLDS: u64 = LISTED | OWNED | HELD | PINS;
 
-pub(crate) struct Slot<T, L> {
+/// What can be put into a slot.
+pub(crate) trait Tenant: Send + Sync + 'static {
+    /// Its second part, which comes later; when the tenant is gone, its shell.
+    type Later: Send + Sync;
+    /// What may keep the table that the slot is in.
+    type Keeper;
+
+    /// Gives away what may keep the table; the rest is dropped in the slot.
+    fn take_keeper(&mut self) -> Self::Keeper;
+}
+
+pub(crate) struct Slot<T: Tenant> {
     state: AtomicU64,
-    tenant: UnsafeCell<Option<T>>,
-    later: UnsafeCell<Option<L>>,
+    /// There whenever anything holds it.
+    tenant: UnsafeCell<MaybeUninit<T>>,
+    later: UnsafeCell<Option<T::Later>>,
 }
 
 // SAFETY: tenants are moved in and out by one thread at a time, and shared with holders on others; so is
 // the second part, and what is left of it in a free slot goes to whoever takes that.
-unsafe impl<T: Send + Sync, L: Send + Sync> Sync for Slot<T, L> {}
+unsafe impl<T: Tenant> Sync for Slot<T> {}
 
 /// What letting go came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +79,12 @@ pub(crate) enum Gone {
     Last,
 }
 
-impl<T, L> Slot<T, L> {
+impl<T: Tenant> Slot<T> {
     /// A free slot whose first tenant will have this generation.
     pub(crate) fn new(generation: u32) -> Self {
         Self {
             state: AtomicU64::new(free(generation)),
-            tenant: UnsafeCell::new(None),
+            tenant: UnsafeCell::new(MaybeUninit::uninit()),
             later: UnsafeCell::new(None),
         }
     }
@@ -95,10 +107,11 @@ impl<T, L> Slot<T, L> {
     ///
     /// The caller alone has this slot: it took it from a free list, and fills it once.
     #[inline]
-    pub(crate) unsafe fn fill(&self, tenant: T, holds: u64) {
+    pub(crate) unsafe fn fill(&self, holds: u64, make: impl FnOnce() -> T) {
         // SAFETY: the slot is free, so nobody looks at it, and the caller is the only one to fill it.
-        self.tenant
-            .with_mut(|place| unsafe { *place = Some(tenant) });
+        self.tenant.with_mut(|place| unsafe {
+            (*place).write(make());
+        });
         // Pairs with `pin`: who sees `LISTED` sees the tenant.
         self.state
             .store(free(self.generation()) | LISTED | holds, Release);
@@ -110,7 +123,7 @@ impl<T, L> Slot<T, L> {
     ///
     /// The caller alone has this slot: it took it from a free list.
     #[inline]
-    pub(crate) unsafe fn take_shell(&self) -> Option<L> {
+    pub(crate) unsafe fn take_shell(&self) -> Option<T::Later> {
         // SAFETY: the slot is free, so nobody looks at it, and the caller is the only one who has it.
         self.later.with_mut(|place| unsafe { (*place).take() })
     }
@@ -149,8 +162,8 @@ impl<T, L> Slot<T, L> {
     #[inline]
     pub(crate) unsafe fn tenant(&self) -> &T {
         // SAFETY: it is held, so nobody empties the slot; it was filled before there was a hold.
-        let tenant = self.tenant.with(|place| unsafe { (*place).as_ref() });
-        tenant.expect("a slot that is held has a tenant")
+        self.tenant
+            .with(|place| unsafe { (*place).assume_init_ref() })
     }
 
     /// The second part of the tenant, if it has come.
@@ -159,7 +172,7 @@ impl<T, L> Slot<T, L> {
     ///
     /// The caller holds the tenant, as long as the reference lives.
     #[inline]
-    pub(crate) unsafe fn later(&self) -> Option<&L> {
+    pub(crate) unsafe fn later(&self) -> Option<&T::Later> {
         if self.state.load(SeqCst) & LATER == 0 {
             return None;
         }
@@ -174,7 +187,7 @@ impl<T, L> Slot<T, L> {
     ///
     /// The caller has the `HELD` of this tenant, and calls this once.
     #[inline]
-    pub(crate) unsafe fn complete(&self, later: L) {
+    pub(crate) unsafe fn complete(&self, later: T::Later) {
         // SAFETY: nobody else writes it, and nobody reads it before `LATER`.
         self.later.with_mut(|place| unsafe { *place = Some(later) });
         self.state.fetch_or(LATER, SeqCst);
@@ -227,16 +240,24 @@ impl<T, L> Slot<T, L> {
         None
     }
 
-    /// Takes tenant and second part out, the latter only if it is to be thrown away, and frees the slot.
-    /// The last answer is false if it has run out of generations: then it stays empty for ever.
+    /// Drops the tenant and frees the slot. What the tenant leaves to be dropped outside comes back, and the
+    /// second part if it is not to be kept as a shell. The last answer is false if the slot has run out of
+    /// generations: then it stays empty for ever.
     ///
     /// # Safety
     ///
     /// The caller let go last.
     #[inline]
-    pub(crate) unsafe fn empty(&self, keep_shell: bool) -> (Option<T>, Option<L>, bool) {
+    pub(crate) unsafe fn empty(&self, keep_shell: bool) -> (T::Keeper, Option<T::Later>, bool)
+    where
+        T: Tenant,
+    {
         // SAFETY: nobody holds the tenant, and it is not listed, so nobody ever will.
-        let tenant = self.tenant.with_mut(|place| unsafe { (*place).take() });
+        let keeper = self.tenant.with_mut(|place| unsafe {
+            let keeper = (*place).assume_init_mut().take_keeper();
+            (*place).assume_init_drop();
+            keeper
+        });
         let shell = if keep_shell {
             None
         } else {
@@ -244,10 +265,21 @@ impl<T, L> Slot<T, L> {
             unsafe { self.take_shell() }
         };
         let next = self.generation().checked_add(1);
-        if let Some(next) = next {
-            self.state.store(free(next), Release);
+        // Without another generation it keeps the one it had, without any flag.
+        let now = free(next.unwrap_or(self.generation()));
+        self.state.store(now, Release);
+        (keeper, shell, next.is_some())
+    }
+}
+
+/// A table that goes takes its tenants along.
+impl<T: Tenant> Drop for Slot<T> {
+    fn drop(&mut self) {
+        if self.state.load(Relaxed) & HOLDS != 0 {
+            // SAFETY: whoever drops a slot is alone with it, and somebody held the tenant.
+            self.tenant
+                .with_mut(|place| unsafe { (*place).assume_init_drop() });
         }
-        (tenant, shell, next.is_some())
     }
 }
 
@@ -278,7 +310,7 @@ fn free(generation: u32) -> u64 {
     u64::from(generation) << 32
 }
 
-impl<T, L> fmt::Debug for Slot<T, L> {
+impl<T: Tenant> fmt::Debug for Slot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slot").finish_non_exhaustive()
     }

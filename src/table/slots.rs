@@ -18,7 +18,7 @@ use crate::{
         block::{Block, Hints, Shrink},
         free::{Line, MOST},
         hold::{At, Held, Pin, Place},
-        slot::{HELD, OWNED, PIN},
+        slot::{HELD, OWNED, PIN, Tenant},
         stripe,
     },
 };
@@ -52,8 +52,8 @@ pub(crate) struct Key {
 
 /// A growing and shrinking set of tenants, each found again by its [`Key`]. A tenant may have a second part
 /// that comes later.
-pub(crate) struct Slots<T, L = ()> {
-    directory: Snapshot<Directory<T, L>>,
+pub(crate) struct Slots<T: Tenant> {
+    directory: Snapshot<Directory<T>>,
     hints: Hints,
     /// How many blocks there are, or are about to be.
     blocks: AtomicUsize,
@@ -66,15 +66,11 @@ pub(crate) struct Slots<T, L = ()> {
 
 /// The blocks of one moment. Replaced, never changed.
 #[derive(Debug)]
-pub(crate) struct Directory<T, L = ()> {
-    blocks: Vec<Arc<Block<T, L>>>,
+pub(crate) struct Directory<T: Tenant> {
+    blocks: Vec<Arc<Block<T>>>,
 }
 
-impl<T, L> Slots<T, L>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
+impl<T: Tenant> Slots<T> {
     pub(crate) fn new() -> Arc<Self> {
         Self::keeping(KEPT, stripe::count())
     }
@@ -109,12 +105,12 @@ where
     /// Takes a free slot, growing the table when there is none. The slot is listed once it is filled,
     /// and free again if the reservation is dropped instead.
     #[inline]
-    pub(crate) fn reserve(&self) -> Reserved<T, L> {
+    pub(crate) fn reserve(&self) -> Reserved<T> {
         self.reserve_on(self.own_stripe())
     }
 
     #[inline]
-    pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<T, L> {
+    pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<T> {
         loop {
             let directory = self.directory.load();
             if let Some((block, at)) = self.find_free(&directory, stripe) {
@@ -130,7 +126,7 @@ where
 
     /// A free slot, as block and place, from the hinted block on; failing that, from the start.
     #[inline]
-    fn find_free(&self, directory: &Directory<T, L>, stripe: usize) -> Option<(usize, usize)> {
+    fn find_free(&self, directory: &Directory<T>, stripe: usize) -> Option<(usize, usize)> {
         let hint = &self.hints[stripe].0;
         let start = hint.load(Relaxed) as usize;
         let (before, from) = directory.blocks.split_at(start.min(directory.blocks.len()));
@@ -201,7 +197,7 @@ where
     /// Takes every free place of the last block; if that is all of them nobody else can have one, and
     /// the block leaves the directory. Otherwise the places go back. A block with a place that ran out
     /// of generations stays: its successor would have to start where that one ended.
-    fn retire(&self, last: &Arc<Block<T, L>>) -> bool {
+    fn retire(&self, last: &Arc<Block<T>>) -> bool {
         let taken: Vec<_> = (0..self.stripes())
             .map(|stripe| last.free.take(stripe))
             .collect();
@@ -241,7 +237,7 @@ where
     }
 
     /// The blocks of this moment, to be scanned in as many steps as the caller likes.
-    pub(crate) fn directory(&self) -> Arc<Directory<T, L>> {
+    pub(crate) fn directory(&self) -> Arc<Directory<T>> {
         Arc::clone(&self.directory.load())
     }
 
@@ -251,7 +247,7 @@ where
     ///
     /// There is one, each is taken up once, and the table stays until what is returned is dropped.
     #[expect(unsafe_code, reason = "nobody counts again what was counted before")]
-    pub(crate) unsafe fn take_up(&self, index: u32) -> Pin<T, L> {
+    pub(crate) unsafe fn take_up(&self, index: u32) -> Pin<T> {
         let directory = self.directory.load();
         let place = directory.place(index);
         let (block, at) = place.expect("what is pinned stays in its place");
@@ -260,24 +256,20 @@ where
     }
 }
 
-impl<T, L> Shrink for Slots<T, L>
-where
-    T: Send + Sync + 'static,
-    L: Send + Sync + 'static,
-{
+impl<T: Tenant> Shrink for Slots<T> {
     fn shrink(&self) {
         self.give_back();
     }
 }
 
-impl<T, L> Directory<T, L> {
+impl<T: Tenant> Directory<T> {
     /// Looks at the entries in up to `steps` slots from `cursor` on; returns where to go on, or `None` at
     /// the end.
     pub(crate) fn scan(
         &self,
         cursor: usize,
         steps: usize,
-        mut visit: impl FnMut(Look<'_, T, L>),
+        mut visit: impl FnMut(Look<'_, T>),
     ) -> Option<usize> {
         let (mut cursor, end) = (cursor, cursor + steps);
         while cursor < end {
@@ -298,7 +290,7 @@ impl<T, L> Directory<T, L> {
     }
 
     #[inline]
-    fn place(&self, index: u32) -> Option<(&Block<T, L>, usize)> {
+    fn place(&self, index: u32) -> Option<(&Block<T>, usize)> {
         let index = index as usize;
         let number = if index < base(DOUBLINGS) {
             (index / FIRST + 1).ilog2() as usize
@@ -332,15 +324,15 @@ fn narrow(index: usize) -> u32 {
 }
 
 /// A slot taken but not yet listed. Dropping it frees the slot.
-pub(crate) struct Reserved<T, L> {
+pub(crate) struct Reserved<T: Tenant> {
     block: usize,
     at: usize,
-    directory: Loaded<Directory<T, L>>,
+    directory: Loaded<Directory<T>>,
 }
 
-impl<T, L> Reserved<T, L> {
+impl<T: Tenant> Reserved<T> {
     #[inline]
-    fn block(&self) -> &Block<T, L> {
+    fn block(&self) -> &Block<T> {
         &self.directory.blocks[self.block]
     }
 
@@ -356,13 +348,14 @@ impl<T, L> Reserved<T, L> {
     /// Fills the slot and lists it.
     #[inline]
     #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
-    fn fill(self, tenant: T, holds: u64) -> At<T, L> {
+    fn fill(self, holds: u64, make: impl FnOnce(Key) -> T) -> At<T> {
+        let key = self.key();
         // Taken apart, because dropping it would free the slot.
         let this = ManuallyDrop::new(self);
         let block = this.block();
         // SAFETY: the place came off a free list, which hands it out to one at a time, and it is filled
         // once, because that uses up the reservation.
-        unsafe { block.slots[this.at].fill(tenant, holds) };
+        unsafe { block.slots[this.at].fill(holds, || make(key)) };
         let at = At::new(block, narrow(this.at));
         // SAFETY: it is read once, and what it was read from is not used any more.
         drop(unsafe { std::ptr::read(&raw const this.directory) });
@@ -373,20 +366,20 @@ impl<T, L> Reserved<T, L> {
     #[inline]
     pub(crate) fn list(self, tenant: T) -> Key {
         let key = self.key();
-        self.fill(tenant, 0);
+        self.fill(0, |_| tenant);
         key
     }
 
-    /// Lists the tenant for as long as its owner has it.
+    /// Lists the tenant that `make` makes for its key, for as long as its owner has it. `make` must not panic.
     ///
     /// # Safety
     ///
     /// The table stays until the place is dropped: whoever has it, or the tenant itself, holds the table.
     #[inline]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
-    pub(crate) unsafe fn own(self, tenant: T) -> Place<T, L> {
+    pub(crate) unsafe fn own(self, make: impl FnOnce(Key) -> T) -> Place<T> {
         // SAFETY: the slot counts the hold, and the table stays.
-        unsafe { Place::new(self.fill(tenant, OWNED)) }
+        unsafe { Place::new(self.fill(OWNED, make)) }
     }
 
     /// Lists the tenant for as long as its owner has it, with a second hold on it.
@@ -396,27 +389,27 @@ impl<T, L> Reserved<T, L> {
     /// As [`own`](Self::own), for both holds.
     #[inline]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
-    pub(crate) unsafe fn share(self, tenant: T) -> (Place<T, L>, Held<T, L>) {
-        let at = self.fill(tenant, OWNED | HELD);
+    pub(crate) unsafe fn share(self, make: impl FnOnce(Key) -> T) -> (Place<T>, Held<T>) {
+        let at = self.fill(OWNED | HELD, make);
         // SAFETY: the slot counts both holds, and the table stays.
         unsafe { (Place::new(at), Held::new(at)) }
     }
 }
 
-impl<T, L> Drop for Reserved<T, L> {
+impl<T: Tenant> Drop for Reserved<T> {
     fn drop(&mut self) {
         self.block().put_back(self.at);
     }
 }
 
 /// An entry that is being looked at, and stays as long as that lasts.
-pub(crate) struct Look<'a, T, L> {
-    block: &'a Block<T, L>,
+pub(crate) struct Look<'a, T: Tenant> {
+    block: &'a Block<T>,
     at: usize,
     generation: u32,
 }
 
-impl<T, L> Look<'_, T, L> {
+impl<T: Tenant> Look<'_, T> {
     pub(crate) fn key(&self) -> Key {
         Key {
             index: narrow(base(self.block.number) + self.at),
@@ -433,7 +426,7 @@ impl<T, L> Look<'_, T, L> {
 
     /// The second part of the tenant, if it has come.
     #[expect(unsafe_code, reason = "the pin is what makes looking safe")]
-    pub(crate) fn later(&self) -> Option<&L> {
+    pub(crate) fn later(&self) -> Option<&T::Later> {
         // SAFETY: it is pinned.
         unsafe { self.block.slots[self.at].later() }
     }
@@ -446,14 +439,14 @@ impl<T, L> Look<'_, T, L> {
     }
 }
 
-impl<T, L> Drop for Look<'_, T, L> {
+impl<T: Tenant> Drop for Look<'_, T> {
     #[inline]
     fn drop(&mut self) {
         drop(self.block.release(self.at, PIN));
     }
 }
 
-impl<T, L> fmt::Debug for Slots<T, L> {
+impl<T: Tenant> fmt::Debug for Slots<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slots").finish_non_exhaustive()
     }

@@ -5,8 +5,8 @@ use crate::{
     name::Name,
     sync::{AtomicUsize, Ordering::Relaxed},
     table::{
-        card::{Card, CardHeld, CardPlace, Cards, Join, Role},
-        entry::ArcEntry,
+        card::{Card, CardHeld, CardPlace, Cards, Role},
+        entry::{ArcEntry, Elsewhere},
         listing::Listing,
         live::Live,
         record::{Class, Meta, Record},
@@ -38,9 +38,9 @@ pub(crate) struct Table {
     /// Tasks and registrations: the facts are in the slot, whoever they are about owns them.
     pub(crate) cards: Arc<Cards>,
     /// Contexts and owned values: whoever has the record removes it.
-    pub(crate) records: Arc<Slots<Weak<dyn Record>>>,
+    pub(crate) records: Arc<Slots<Elsewhere<Weak<dyn Record>>>>,
     /// Plain `Arc`s, whose end nobody announces: the table owns these records and sweeps them.
-    pub(crate) arcs: Arc<Slots<Arc<dyn Record>>>,
+    pub(crate) arcs: Arc<Slots<Elsewhere<Arc<dyn Record>>>>,
     /// Ways to the entries, one for each stripe of threads.
     doors: Box<[Arc<Door>]>,
     /// How many `Arc`s are in there, dead ones included.
@@ -77,18 +77,10 @@ impl Table {
         &self.doors[stripe::current() as usize & (self.doors.len() - 1)]
     }
 
-    /// Reserves a slot for a card, and makes it.
     #[inline]
-    fn card(
-        &self,
-        facts: Facts,
-        parent: Option<Arc<dyn Record>>,
-        role: Role,
-    ) -> (Reserved<Card, Join>, Card) {
+    fn reserve_card(&self) -> Reserved<Card> {
         self.sweep(SWEPT);
-        let reserved = self.cards.reserve();
-        let meta = facts.meta(self.number, reserved.key());
-        (reserved, Card::new(meta, parent, role))
+        self.cards.reserve()
     }
 
     /// Lists a resource for as long as its place is kept.
@@ -103,9 +95,9 @@ impl Table {
         facts: Facts,
         parent: Option<Arc<dyn Record>>,
     ) -> CardPlace {
-        let (reserved, card) = self.card(facts, parent, Role::Registration);
+        let make = |key| Card::new(facts.meta(self.number, key), parent, Role::Registration);
         // SAFETY: a door keeps the slots.
-        unsafe { reserved.own(card) }
+        unsafe { self.reserve_card().own(make) }
     }
 
     /// Lists a task of a context for as long as its place is kept, or its handle.
@@ -121,9 +113,9 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> (CardPlace, CardHeld) {
-        let (reserved, card) = self.card(facts, Some(context), role);
-        // SAFETY: the card holds the context, which holds the table, and is dropped last.
-        unsafe { reserved.share(card) }
+        let make = |key| Card::new(facts.meta(self.number, key), Some(context), role);
+        // SAFETY: the card holds the context, which holds the table, and is given away last.
+        unsafe { self.reserve_card().share(make) }
     }
 
     /// As [`sit`](Self::sit), without a handle.
@@ -138,9 +130,9 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> CardPlace {
-        let (reserved, card) = self.card(facts, Some(context), role);
+        let make = |key| Card::new(facts.meta(self.number, key), Some(context), role);
         // SAFETY: as above.
-        unsafe { reserved.own(card) }
+        unsafe { self.reserve_card().own(make) }
     }
 
     /// Reserves an entry, lets `build` make the record for its id, and lists it.
@@ -153,7 +145,7 @@ impl Table {
         let reserved = self.records.reserve();
         let record = build(facts.meta(self.number + 1, reserved.key()));
         let listed = Arc::downgrade(&record);
-        reserved.list(listed);
+        reserved.list(Elsewhere::new(listed));
         record
     }
 
@@ -174,7 +166,7 @@ impl Table {
                 parent,
                 value,
             });
-            reserved.list(Arc::downgrade(&record));
+            reserved.list(Elsewhere::new(Arc::downgrade(&record)));
             make(record)
         })
     }
@@ -191,11 +183,11 @@ impl Table {
         let meta = facts.meta(self.number + 2, reserved.key());
         let id = meta.id;
         self.tracked.fetch_add(1, Relaxed);
-        reserved.list(Arc::new(ArcEntry {
+        reserved.list(Elsewhere::new(Arc::new(ArcEntry {
             meta,
             parent,
             value,
-        }));
+        })));
         id
     }
 
@@ -308,7 +300,7 @@ impl Table {
     }
 
     /// Looks at every task and registration, without yielding.
-    pub(crate) fn for_each(&self, mut look: impl FnMut(Look<'_, Card, Join>)) {
+    pub(crate) fn for_each(&self, mut look: impl FnMut(Look<'_, Card>)) {
         let (directory, mut cursor) = (self.cards.directory(), 0);
         while let Some(next) = directory.scan(cursor, STEP, &mut look) {
             cursor = next;
@@ -316,7 +308,7 @@ impl Table {
     }
 
     /// Looks at every task and registration, yielding to the runtime after every few slots.
-    pub(crate) async fn visit(&self, mut look: impl FnMut(Look<'_, Card, Join>)) {
+    pub(crate) async fn visit(&self, mut look: impl FnMut(Look<'_, Card>)) {
         let (directory, mut cursor) = (self.cards.directory(), 0);
         while let Some(next) = directory.scan(cursor, STEP, &mut look) {
             cursor = next;
@@ -330,7 +322,7 @@ impl Table {
 #[repr(align(128))]
 pub(crate) struct Door {
     _cards: Arc<Cards>,
-    records: Arc<Slots<Weak<dyn Record>>>,
+    records: Arc<Slots<Elsewhere<Weak<dyn Record>>>>,
 }
 
 impl Door {

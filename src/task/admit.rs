@@ -33,13 +33,11 @@ pub(crate) struct Origin {
     pub(crate) location: &'static Location<'static>,
 }
 
-/// A task that was let in: the gate counts it, and its seat will go out again.
-pub(crate) struct Admitted<'a> {
-    core: &'a Arc<Core>,
-    facts: Option<Facts>,
-    runtime: Option<Handle>,
-    is_cancellable: bool,
-    supersedes: bool,
+/// A task that was let in: the gate counts it, and its seat will go out again. It borrows the wishes,
+/// because moving so much about costs as much as the gate does.
+pub(crate) struct Admitted<'w, 'a> {
+    wishes: &'w mut Wishes<'a>,
+    origin: Origin,
 }
 
 /// A task that was turned away: what it would have been, and why.
@@ -51,67 +49,61 @@ pub(crate) struct Turned {
 impl<'a> Wishes<'a> {
     /// Asks for a place that needs a runtime to run on.
     #[inline]
-    pub(crate) fn admit(mut self, origin: Origin) -> Result<Admitted<'a>, Turned> {
+    pub(crate) fn admit(&mut self, origin: Origin) -> Result<Admitted<'_, 'a>, RefusedReason> {
         if self.runtime.is_none() && self.core.node.is_root() {
             // A registry outlives runtimes, the global one all of them: here and now comes first.
             self.runtime = Handle::try_current().ok();
         }
         if self.runtime.is_none() && self.core.runtime().is_none() {
-            return Err(Turned {
-                facts: facts(self.name, self.kind, origin),
-                reason: RefusedReason::NoRuntime,
-            });
+            return Err(RefusedReason::NoRuntime);
         }
         self.admit_anywhere(origin)
     }
 
     /// Asks for a place that is brought its own runtime.
     #[inline]
-    pub(crate) fn admit_anywhere(self, origin: Origin) -> Result<Admitted<'a>, Turned> {
-        let Self {
-            core,
-            name,
-            kind,
-            runtime,
-            is_cancellable,
-            supersedes,
-        } = self;
-        let facts = facts(name, kind, origin);
-        match core.node.gate.enter() {
+    pub(crate) fn admit_anywhere(
+        &mut self,
+        origin: Origin,
+    ) -> Result<Admitted<'_, 'a>, RefusedReason> {
+        match self.core.node.gate.enter() {
             Ok(()) => Ok(Admitted {
-                core,
-                facts: Some(facts),
-                runtime,
-                is_cancellable,
-                supersedes,
+                wishes: self,
+                origin,
             }),
             Err(left) => {
-                close::settle(&core.node, left);
-                Err(Turned {
-                    facts,
-                    reason: RefusedReason::Closed,
-                })
+                close::settle(&self.core.node, left);
+                Err(RefusedReason::Closed)
             }
+        }
+    }
+
+    #[inline]
+    fn take_facts(&mut self, origin: Origin) -> Facts {
+        let or = |wish: Option<Name>, name| wish.unwrap_or(Name::Borrowed(name));
+        Facts {
+            name: or(self.name.take(), origin.name),
+            kind: or(self.kind.take(), origin.kind),
+            location: origin.location,
+        }
+    }
+
+    #[cold]
+    pub(crate) fn turned(mut self, origin: Origin, reason: RefusedReason) -> Turned {
+        Turned {
+            facts: self.take_facts(origin),
+            reason,
         }
     }
 }
 
-#[inline]
-fn facts(name: Option<Name>, kind: Option<Name>, origin: Origin) -> Facts {
-    Facts {
-        name: name.unwrap_or(Name::Borrowed(origin.name)),
-        kind: kind.unwrap_or(Name::Borrowed(origin.kind)),
-        location: origin.location,
-    }
-}
-
-impl Admitted<'_> {
+impl Admitted<'_, '_> {
     /// Lists the task.
     #[inline]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) fn sit(&mut self, is_blocking: bool) -> (CardHeld, Seat) {
-        let (node, role) = (&self.core.node, self.role(is_blocking));
-        let facts = self.take_facts();
+        let (node, role) = (&self.wishes.core.node, self.role(is_blocking));
+        let facts = self.wishes.take_facts(self.origin);
         // SAFETY: the node has this table.
         let (place, held) = unsafe { node.table.sit(facts, Arc::clone(node) as _, role) };
         (held, Seat::new(place))
@@ -120,8 +112,8 @@ impl Admitted<'_> {
     /// Lists the task, without a handle: somebody else polls it and gets its output.
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) fn sit_alone(&mut self) -> Seat {
-        let (node, role) = (&self.core.node, self.role(false));
-        let facts = self.take_facts();
+        let (node, role) = (&self.wishes.core.node, self.role(false));
+        let facts = self.wishes.take_facts(self.origin);
         // SAFETY: the node has this table.
         Seat::new(unsafe { node.table.sit_alone(facts, Arc::clone(node) as _, role) })
     }
@@ -130,27 +122,25 @@ impl Admitted<'_> {
     fn role(&self, is_blocking: bool) -> Role {
         Role::Task {
             is_blocking,
-            supersedes: self.supersedes,
+            supersedes: self.wishes.supersedes,
         }
-    }
-
-    #[inline]
-    fn take_facts(&mut self) -> Facts {
-        self.facts.take().expect("a task sits down once")
     }
 
     /// The runtime to spawn on.
     #[inline]
     pub(crate) fn runtime(&self) -> &Handle {
-        let runtime = self.runtime.as_ref().or_else(|| self.core.runtime());
+        let wished = self.wishes.runtime.as_ref();
+        let runtime = wished.or_else(|| self.wishes.core.runtime());
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
 
     /// What ends a cancellable task.
     #[inline]
     pub(crate) fn cancelled(&self) -> Option<WaitForCancellationFutureOwned> {
-        self.is_cancellable
-            .then(|| self.core.node.token.clone().cancelled_owned())
+        let wishes = &self.wishes;
+        wishes
+            .is_cancellable
+            .then(|| wishes.core.node.token.clone().cancelled_owned())
     }
 
     /// The task is with the runtime. A close that gave up on its tasks meanwhile may have missed this one;
@@ -160,11 +150,12 @@ impl Admitted<'_> {
     pub(crate) fn spawned<T>(self, held: CardHeld, output: Whereabouts<T>, join: Join) -> Task<T> {
         held.complete(join);
         let task = Task::accepted(held, output);
-        if self.core.node.gate.is_aborting() {
+        let core = self.wishes.core;
+        if core.node.gate.is_aborting() {
             task.abort();
         }
-        if self.supersedes {
-            supersede::started(self.core, &task);
+        if self.wishes.supersedes {
+            supersede::started(core, &task);
         }
         task
     }

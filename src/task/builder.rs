@@ -82,15 +82,18 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// If there is no tokio runtime, see [`RefusedReason::NoRuntime`](crate::RefusedReason::NoRuntime).
     #[track_caller]
-    pub fn spawn<F>(self, future: F) -> Task<F::Output>
+    pub fn spawn<F>(mut self, future: F) -> Task<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let core = self.0.core;
-        match self.0.admit(Origin::of::<F>("task")) {
+        let origin = Origin::of::<F>("task");
+        match self.0.admit(origin) {
             Ok(admitted) => run(admitted, future),
-            Err(turned) => turned.task(core, future),
+            Err(reason) => {
+                let core = self.0.core;
+                self.0.turned(origin, reason).task(core, future)
+            }
         }
     }
 
@@ -100,14 +103,15 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// [`Refused`], with the future in it, if the context is closing or closed, or there is no runtime.
     #[track_caller]
-    pub fn try_spawn<F>(self, future: F) -> Result<Task<F::Output>, Refused<F>>
+    pub fn try_spawn<F>(mut self, future: F) -> Result<Task<F::Output>, Refused<F>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        match self.0.admit(Origin::of::<F>("task")) {
+        let origin = Origin::of::<F>("task");
+        match self.0.admit(origin) {
             Ok(admitted) => Ok(run(admitted, future)),
-            Err(turned) => Err(turned.refused(future)),
+            Err(reason) => Err(self.0.turned(origin, reason).refused(future)),
         }
     }
 
@@ -118,15 +122,18 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// If there is no tokio runtime, see [`RefusedReason::NoRuntime`](crate::RefusedReason::NoRuntime).
     #[track_caller]
-    pub fn spawn_blocking<F, T>(self, closure: F) -> Task<T>
+    pub fn spawn_blocking<F, T>(mut self, closure: F) -> Task<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let core = self.0.core;
-        match self.0.admit(Origin::of::<F>("blocking")) {
+        let origin = Origin::of::<F>("blocking");
+        match self.0.admit(origin) {
             Ok(admitted) => run_blocking(admitted, closure),
-            Err(turned) => turned.task(core, closure),
+            Err(reason) => {
+                let core = self.0.core;
+                self.0.turned(origin, reason).task(core, closure)
+            }
         }
     }
 
@@ -136,14 +143,15 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// [`Refused`], with the closure in it, if the context is closing or closed, or there is no runtime.
     #[track_caller]
-    pub fn try_spawn_blocking<F, T>(self, closure: F) -> Result<Task<T>, Refused<F>>
+    pub fn try_spawn_blocking<F, T>(mut self, closure: F) -> Result<Task<T>, Refused<F>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        match self.0.admit(Origin::of::<F>("blocking")) {
+        let origin = Origin::of::<F>("blocking");
+        match self.0.admit(origin) {
             Ok(admitted) => Ok(run_blocking(admitted, closure)),
-            Err(turned) => Err(turned.refused(closure)),
+            Err(reason) => Err(self.0.turned(origin, reason).refused(closure)),
         }
     }
 
@@ -154,15 +162,18 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// Outside a [`LocalSet`](tokio::task::LocalSet).
     #[track_caller]
-    pub fn spawn_local<F>(self, future: F) -> Task<F::Output>
+    pub fn spawn_local<F>(mut self, future: F) -> Task<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        let core = self.0.core;
-        match self.0.admit_anywhere(Origin::of::<F>("task")) {
+        let origin = Origin::of::<F>("task");
+        match self.0.admit_anywhere(origin) {
             Ok(admitted) => run_local(admitted, future),
-            Err(turned) => turned.task(core, future),
+            Err(reason) => {
+                let core = self.0.core;
+                self.0.turned(origin, reason).task(core, future)
+            }
         }
     }
 
@@ -176,14 +187,15 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// Outside a [`LocalSet`](tokio::task::LocalSet).
     #[track_caller]
-    pub fn try_spawn_local<F>(self, future: F) -> Result<Task<F::Output>, Refused<F>>
+    pub fn try_spawn_local<F>(mut self, future: F) -> Result<Task<F::Output>, Refused<F>>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        match self.0.admit_anywhere(Origin::of::<F>("task")) {
+        let origin = Origin::of::<F>("task");
+        match self.0.admit_anywhere(origin) {
             Ok(admitted) => Ok(run_local(admitted, future)),
-            Err(turned) => Err(turned.refused(future)),
+            Err(reason) => Err(self.0.turned(origin, reason).refused(future)),
         }
     }
 }
@@ -199,7 +211,7 @@ impl Origin {
     }
 }
 
-fn run<F>(mut admitted: Admitted<'_>, future: F) -> Task<F::Output>
+fn run<F>(mut admitted: Admitted<'_, '_>, future: F) -> Task<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -216,7 +228,7 @@ where
     admitted.spawned(held, Whereabouts::card(), join)
 }
 
-fn run_blocking<F, T>(mut admitted: Admitted<'_>, closure: F) -> Task<T>
+fn run_blocking<F, T>(mut admitted: Admitted<'_, '_>, closure: F) -> Task<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
@@ -228,7 +240,7 @@ where
 }
 
 #[track_caller]
-fn run_local<F>(mut admitted: Admitted<'_>, future: F) -> Task<F::Output>
+fn run_local<F>(mut admitted: Admitted<'_, '_>, future: F) -> Task<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,

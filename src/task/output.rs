@@ -4,10 +4,7 @@ use crate::{
     error::TaskError,
     panics,
     sync::{Mutex, lock},
-    table::{
-        card::{Card, CardHeld, CardPlace, Join},
-        hold::Unlisted,
-    },
+    table::card::{Card, CardHeld, CardPlace},
 };
 use std::{
     marker::PhantomData,
@@ -97,20 +94,7 @@ impl<T> Output<T> {
 
     /// The task's part, once, when it has left the list. Never panics, whatever
     /// wakers and destructors do.
-    pub(crate) fn deliver(
-        result: Result<T, TaskError>,
-        task: &Unlisted<Card, Join>,
-        outlet: &impl Outlet<Output = T>,
-    ) {
-        let Unlisted::Shared(owner) = task else {
-            // The handle was dropped in the last moment.
-            panics::discard(result);
-            return;
-        };
-        outlet.output(owner).put(result, owner);
-    }
-
-    fn put(&self, result: Result<T, TaskError>, owner: &CardPlace) {
+    pub(crate) fn deliver(&self, result: Result<T, TaskError>, owner: &CardPlace) {
         let done = Place::Done(result.map_err(Box::new));
         let before = mem::replace(&mut *lock(&self.0), done);
         if !owner.ready() {

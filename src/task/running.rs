@@ -4,13 +4,11 @@ use crate::{
     context::tally::Outcome,
     error::TaskError,
     panics,
-    task::{
-        output::{Outlet, Output},
-        seat::Seat,
-    },
+    task::{output::Outlet, seat::Seat},
 };
 use std::{
     any::Any,
+    mem::needs_drop,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -95,14 +93,20 @@ pub(crate) fn finish<O: Outlet>(outlet: &O, seat: &mut Seat, result: Ended<O::Ou
         seat.say_panicked(message, is_claimed);
     }
     if is_claimed {
-        seat.free(outcome, |task| Output::deliver(result, task, outlet));
+        seat.free(outcome, |task| match task {
+            Some(place) => outlet.output(place).deliver(result, place),
+            // The handle was dropped in the last moment.
+            None => drop(panics::discard(result)),
+        });
         return;
     }
     if size_of::<O::Output>() > 0 && result.is_ok() {
         seat.say_late();
     }
-    if let Some(panic) = seat.enter(|| panics::discard(result)) {
-        seat.say_panicked(&panic, false);
+    if needs_drop::<O::Output>() || result.is_err() {
+        if let Some(panic) = seat.enter(|| panics::discard(result)) {
+            seat.say_panicked(&panic, false);
+        }
     }
     seat.free(outcome, |_| {});
 }

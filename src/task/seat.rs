@@ -4,7 +4,7 @@ use crate::{
     context::{
         close,
         core::Node,
-        current::{self, Scope, context_of},
+        current::{self, Scope, context_of, node_of},
         handle,
         reason::CloseReason,
         tally::Outcome,
@@ -12,7 +12,7 @@ use crate::{
     name::Printed,
     sync::lock,
     table::{
-        card::{Card, CardPlace, Join, Role},
+        card::{Card, CardPlace, Role},
         hold::Unlisted,
         record::Record,
     },
@@ -21,58 +21,72 @@ use crate::{
 
 /// One task's place inside its context.
 pub(crate) struct Seat {
-    /// `None` while its scope is entered, and once the seat is free.
-    place: Option<CardPlace>,
+    /// The scope of a task, with its place; `None` once the seat is free.
+    scope: Option<Scope>,
 }
 
 impl Seat {
     pub(crate) fn new(place: CardPlace) -> Self {
-        Self { place: Some(place) }
+        Self {
+            scope: Some(Scope::Task(place)),
+        }
     }
 
     /// Who sits here, if it has not ended.
     pub(crate) fn task(&self) -> Option<&Card> {
-        self.place.as_deref()
+        self.place().map(|place| &**place)
+    }
+
+    #[inline]
+    fn place(&self) -> Option<&CardPlace> {
+        match &self.scope {
+            Some(Scope::Task(place)) => Some(place),
+            _ => None,
+        }
     }
 
     /// Whether somebody has the task's handle.
     #[inline]
     pub(crate) fn is_claimed(&self) -> bool {
-        self.place.as_ref().is_some_and(CardPlace::is_held)
+        self.place().is_some_and(CardPlace::is_held)
     }
 
     /// The task is polled, or its closure runs.
     #[inline]
     pub(crate) fn start(&self) {
-        if let Some(place) = &self.place {
+        if let Some(place) = self.place() {
             place.start();
         }
     }
 
-    /// Runs the task's code with its context and itself as the current ones. It must not unwind.
+    /// Runs the task's code with its context and itself as the current ones.
     #[inline]
-    pub(crate) fn enter<R>(&mut self, body: impl FnOnce() -> R) -> R {
-        let mut scope = self.place.take().map(Scope::Task);
-        let done = current::enter(&mut scope, body);
-        if let Some(Scope::Task(place)) = scope {
-            self.place = Some(place);
+    pub(crate) fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
+        match &self.scope {
+            Some(scope) => current::enter(scope, body),
+            None => body(),
         }
-        done
     }
 
-    /// The task's future is dropped: takes it off the list (I4), lets `deliver` hand over the result,
-    /// and only then goes out of the gate (I1). Nothing happens the second time.
+    /// The task's future is dropped: takes it off the list (I4), lets `deliver` hand over the result, unless
+    /// nobody looks at the task any more, and only then goes out of the gate (I1). Nothing happens the
+    /// second time.
     #[inline]
-    pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce(&Unlisted<Card, Join>)) {
-        let Some(place) = self.place.take() else {
+    pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce(Option<&CardPlace>)) {
+        let Some(Scope::Task(place)) = self.scope.take() else {
             return;
         };
-        let task = place.unlist();
-        deliver(&task);
-        let node = context_of(&task);
-        node.tally.task(outcome);
-        settle(node, &task, outcome);
-        close::leave(node);
+        settle(&place, outcome);
+        match place.unlist() {
+            Unlisted::Alone(remains) => {
+                deliver(None);
+                close::leave(node_of(remains.keeper.as_deref()), outcome);
+            }
+            Unlisted::Shared(place) => {
+                deliver(Some(&place));
+                close::leave(context_of(&place), outcome);
+            }
+        }
     }
 
     /// The task has a result that nobody can claim. While its context closes that is worth a word;
@@ -111,10 +125,10 @@ impl Seat {
 }
 
 #[inline]
-fn settle(node: &Node, task: &Card, outcome: Outcome) {
+fn settle(task: &Card, outcome: Outcome) {
     let supersedes = matches!(task.role(), Role::Task { supersedes, .. } if supersedes);
     if supersedes || outcome == Outcome::Panicked {
-        settle_with_core(node, supersedes.then_some(task), outcome);
+        settle_with_core(context_of(task), supersedes.then_some(task), outcome);
     }
 }
 

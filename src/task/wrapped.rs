@@ -84,10 +84,8 @@ impl TaskBuilder<'_> {
     #[track_caller]
     pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, Refused<F>> {
         let core = self.core();
-        match self
-            .into_wishes()
-            .admit_anywhere(Origin::of::<F>("wrapped"))
-        {
+        let (mut wishes, origin) = (self.into_wishes(), Origin::of::<F>("wrapped"));
+        match wishes.admit_anywhere(origin) {
             Ok(mut admitted) => {
                 let seat = admitted.sit_alone();
                 let kill = Some(core.kill().clone().cancelled_owned());
@@ -97,7 +95,7 @@ impl TaskBuilder<'_> {
                     kill,
                 })
             }
-            Err(turned) => Err(turned.refused(future)),
+            Err(reason) => Err(wishes.turned(origin, reason).refused(future)),
         }
     }
 }
