@@ -1,7 +1,10 @@
 //! A block of the table: its slots, which of them are free, and what happens when one becomes free.
 
 use crate::{
-    sync::{AtomicU32, Ordering::Relaxed},
+    sync::{
+        AtomicU32, AtomicU64, AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+    },
     table::{
         free::{FreeLists, Line, Popped, Pushed},
         slot::{Gone, PIN, Slot, Tenant},
@@ -23,8 +26,31 @@ pub(crate) trait Shrink: Send + Sync {
     fn shrink(&self);
 }
 
-/// For each stripe the lowest block where it may find a free slot. A hint, never relied upon.
-pub(crate) type Hints = Arc<[Line<AtomicU32>]>;
+/// What all blocks of a table share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// For each stripe of threads where it may find a free slot. A hint, never relied upon.
+    pub(crate) hints: Box<[Line<AtomicU64>]>,
+    /// How many blocks there are, or are about to be.
+    pub(crate) blocks: AtomicUsize,
+    /// Blocks that are kept, once there are as many.
+    pub(crate) kept: usize,
+}
+
+/// A block in the upper half, a stripe of it in the lower.
+#[inline]
+pub(crate) fn hint(block: usize, stripe: usize) -> u64 {
+    (block as u64) << 32 | stripe as u64
+}
+
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the halves of a hint are small"
+)]
+pub(crate) fn hinted(hint: u64) -> (usize, usize) {
+    ((hint >> 32) as usize, hint as u32 as usize)
+}
 
 pub(crate) struct Block<T: Tenant> {
     pub(crate) number: usize,
@@ -32,7 +58,7 @@ pub(crate) struct Block<T: Tenant> {
     pub(crate) free: FreeLists,
     /// Slots that ran out of generations and are never used again.
     spent: AtomicU32,
-    hints: Hints,
+    shared: Arc<Shared>,
     table: Weak<dyn Shrink>,
     /// This block, if the table may ever give it back.
     me: Option<Weak<Self>>,
@@ -50,11 +76,10 @@ impl<T: Tenant> Block<T> {
     pub(crate) fn new(
         (number, size): (usize, usize),
         generation: u32,
-        hints: &Hints,
+        shared: &Arc<Shared>,
         table: Weak<dyn Shrink>,
-        is_kept: bool,
     ) -> Arc<Self> {
-        let stripes = hints.len();
+        let stripes = shared.hints.len();
         let spare_shells = if number == 0 {
             SPARE_SHELLS.div_ceil(stripes)
         } else {
@@ -65,9 +90,9 @@ impl<T: Tenant> Block<T> {
             slots: (0..size).map(|_| Slot::new(generation)).collect(),
             free: FreeLists::full(size, stripes, spare_shells),
             spent: AtomicU32::new(0),
-            hints: Arc::clone(hints),
+            shared: Arc::clone(shared),
             table,
-            me: (!is_kept).then(|| Weak::clone(me)),
+            me: (number >= shared.kept).then(|| Weak::clone(me)),
         })
     }
 
@@ -92,7 +117,7 @@ impl<T: Tenant> Block<T> {
         generations.max().unwrap_or(0)
     }
 
-    /// Takes a free place, without the shell that may have been in it.
+    /// Takes a free place of this stripe, without the shell that may have been in it.
     #[inline]
     pub(crate) fn pop(&self, stripe: usize) -> Option<usize> {
         match self.free.pop(stripe)? {
@@ -123,7 +148,7 @@ impl<T: Tenant> Block<T> {
         let (was_listed, is_alone) = self.slots[at].unlist();
         // Somebody may have removed it by its key before, and let it linger.
         if was_listed && is_alone {
-            return Some(self.vacate(self.own_stripe(), at, Pushed::Directly));
+            return Some(self.vacate(stripe::current(), at, Pushed::Directly));
         }
         if was_listed {
             self.free.linger(at);
@@ -155,25 +180,21 @@ impl<T: Tenant> Block<T> {
     #[inline]
     pub(crate) fn settle(&self, at: usize, gone: Gone) -> Option<Remains<T>> {
         let is_last = gone == Gone::Last;
-        is_last.then(|| self.vacate(self.own_stripe(), at, Pushed::Lingered))
+        is_last.then(|| self.vacate(stripe::current(), at, Pushed::Lingered))
     }
 
-    #[inline]
-    fn own_stripe(&self) -> usize {
-        stripe::current() as usize & (self.hints.len() - 1)
-    }
-
-    /// Empties a slot, as the last one who held it, and frees its place. A shell that another thread made
-    /// goes back to that thread.
+    /// Empties a slot, as the last one who held it, on this thread, and frees its place. A shell that
+    /// another thread made is left for that one.
     #[inline]
     #[expect(unsafe_code, reason = "emptying a slot takes being alone with it")]
-    pub(crate) fn vacate(&self, stripe: usize, at: usize, pushed: Pushed) -> Remains<T> {
+    pub(crate) fn vacate(&self, thread: u32, at: usize, pushed: Pushed) -> Remains<T> {
         // Before the place is free: after that, nothing else keeps the block.
         let block = self.me.as_ref().and_then(Weak::upgrade);
         let slot = &self.slots[at];
-        let is_ours = self.free.home(at) == stripe;
+        // SAFETY: the callers let go last, so it is theirs until they empty it.
+        let is_ours = unsafe { slot.tenant() }.maker() == thread;
         let keeps_shell = !is_ours && pushed == Pushed::Directly && slot.has_later();
-        // SAFETY: the callers let go last.
+        // SAFETY: as above.
         let (keeper, shell, is_free) = unsafe { slot.empty(keeps_shell) };
         let is_much = if !is_free {
             self.spend(at, pushed);
@@ -202,10 +223,10 @@ impl<T: Tenant> Block<T> {
     /// A place is free again: looks after shells, and the size of the table.
     #[inline]
     fn freed(&self, at: usize, is_much: bool) {
-        let hint = &self.hints[self.free.home(at)].0;
-        let number = u32::try_from(self.number).unwrap_or(u32::MAX);
-        if number < hint.load(Relaxed) {
-            hint.store(number, Relaxed);
+        let home = self.free.home(at);
+        let place = &self.shared.hints[home].0;
+        if self.number < hinted(place.load(Relaxed)).0 {
+            place.store(hint(self.number, home), Relaxed);
         }
         while self.free.has_too_many_shells(at) {
             let Some(other) = self.free.pop_shelled(at) else {
@@ -213,7 +234,8 @@ impl<T: Tenant> Block<T> {
             };
             self.bare(other);
         }
-        if is_much {
+        // A block that comes later has somebody in it who will look after us.
+        if is_much && self.shared.blocks.load(SeqCst) > self.shared.kept {
             self.shrink();
         }
     }

@@ -7,6 +7,7 @@ use crate::{
         record::{Class, Meta, Record, State},
         slot::Tenant,
         slots::Slots,
+        stripe,
     },
 };
 use std::{
@@ -29,6 +30,7 @@ pub(crate) struct Card {
     /// The context it belongs to: its identity, not a handle (I3).
     parent: Option<Arc<dyn Record>>,
     role: Role,
+    maker: u32,
     /// 1 once a task was polled, or its closure started.
     started: AtomicU32,
     /// The place for a task's output, once somebody needs one. The output is taken out by whoever is last
@@ -54,6 +56,7 @@ impl Card {
             meta,
             parent,
             role,
+            maker: stripe::current(),
             started: AtomicU32::new(0),
             output: OnceLock::new(),
         }
@@ -98,6 +101,11 @@ impl Card {
 impl Tenant for Card {
     type Later = Join;
     type Keeper = Option<Arc<dyn Record>>;
+
+    #[inline]
+    fn maker(&self) -> u32 {
+        self.maker
+    }
 
     #[inline]
     fn take_keeper(&mut self) -> Self::Keeper {

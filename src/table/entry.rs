@@ -22,6 +22,11 @@ impl<R: Send + Sync + 'static> Tenant for Elsewhere<R> {
     type Later = ();
     type Keeper = Option<R>;
 
+    /// It has no shell, so nobody asks.
+    fn maker(&self) -> u32 {
+        0
+    }
+
     fn take_keeper(&mut self) -> Option<R> {
         self.0.take()
     }

@@ -122,21 +122,10 @@ impl FreeLists {
         &self.stripes[self.home(place)].0
     }
 
-    /// Takes a free place: of this stripe, else of the next one that has any.
+    /// Takes a free place of this stripe. Shells first: whoever spawns is about to need as much memory as
+    /// they hold.
     #[inline]
     pub(crate) fn pop(&self, stripe: usize) -> Option<Popped> {
-        self.pop_from(stripe).or_else(|| self.pop_elsewhere(stripe))
-    }
-
-    #[cold]
-    fn pop_elsewhere(&self, stripe: usize) -> Option<Popped> {
-        let stripes = self.stripes.len();
-        (stripe + 1..stripe + stripes).find_map(|stripe| self.pop_from(stripe % stripes))
-    }
-
-    /// Shells first: whoever spawns is about to need as much memory as they hold.
-    #[inline]
-    fn pop_from(&self, stripe: usize) -> Option<Popped> {
         let stripe = &self.stripes[stripe].0;
         if let Some(place) = self.pop_off(&stripe.shelled) {
             return Some(Popped::Shelled(place));

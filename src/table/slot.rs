@@ -55,6 +55,9 @@ pub(crate) trait Tenant: Send + Sync + 'static {
     /// What may keep the table that the slot is in.
     type Keeper;
 
+    /// The number of the thread that made it.
+    fn maker(&self) -> u32;
+
     /// Gives away what may keep the table; the rest is dropped in the slot.
     fn take_keeper(&mut self) -> Self::Keeper;
 }

@@ -10,12 +10,12 @@
 
 use crate::{
     sync::{
-        AtomicU32, AtomicUsize, Loaded,
-        Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+        AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Loaded,
+        Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
         Snapshot,
     },
     table::{
-        block::{Block, Hints, Shrink},
+        block::{Block, Shared, Shrink, hint, hinted},
         free::{Line, MOST},
         hold::{At, Held, Pin, Place},
         slot::{HELD, OWNED, PIN, Tenant},
@@ -25,6 +25,7 @@ use crate::{
 use std::{
     fmt,
     mem::ManuallyDrop,
+    ops::Deref,
     sync::{Arc, Weak},
 };
 
@@ -54,11 +55,9 @@ pub(crate) struct Key {
 /// that comes later.
 pub(crate) struct Slots<T: Tenant> {
     directory: Snapshot<Directory<T>>,
-    hints: Hints,
-    /// How many blocks there are, or are about to be.
-    blocks: AtomicUsize,
-    /// Blocks that are kept, once there are as many.
-    kept: usize,
+    /// The blocks that are kept, once they are there: what the directory has, without loading it.
+    kept: [AtomicPtr<Block<T>>; KEPT],
+    shared: Arc<Shared>,
     /// New blocks start at this generation: above every generation of blocks given back.
     floor: AtomicU32,
     me: Weak<Self>,
@@ -82,11 +81,17 @@ impl<T: Tenant> Slots<T> {
     }
 
     fn keeping(kept: usize, stripes: usize) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
-            directory: Snapshot::new(Directory { blocks: Vec::new() }),
-            hints: (0..stripes).map(|_| Line(AtomicU32::new(0))).collect(),
+        let shared = Shared {
+            hints: (0..stripes)
+                .map(|stripe| Line(AtomicU64::new(hint(0, stripe))))
+                .collect(),
             blocks: AtomicUsize::new(0),
             kept,
+        };
+        Arc::new_cyclic(|me| Self {
+            directory: Snapshot::new(Directory { blocks: Vec::new() }),
+            kept: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
+            shared: Arc::new(shared),
             floor: AtomicU32::new(0),
             me: Weak::clone(me),
         })
@@ -94,7 +99,7 @@ impl<T: Tenant> Slots<T> {
 
     #[inline]
     fn stripes(&self) -> usize {
-        self.hints.len()
+        self.shared.hints.len()
     }
 
     #[inline]
@@ -105,20 +110,43 @@ impl<T: Tenant> Slots<T> {
     /// Takes a free slot, growing the table when there is none. The slot is listed once it is filled,
     /// and free again if the reservation is dropped instead.
     #[inline]
-    pub(crate) fn reserve(&self) -> Reserved<T> {
+    pub(crate) fn reserve(&self) -> Reserved<'_, T> {
         self.reserve_on(self.own_stripe())
     }
 
     #[inline]
-    pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<T> {
+    pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<'_, T> {
+        let (number, hinted) = hinted(self.shared.hints[stripe].0.load(Relaxed));
+        let block = self.kept(number);
+        match block.and_then(|block| block.pop(hinted).map(|at| (block, at))) {
+            Some((block, at)) => Reserved {
+                block: Some(Source::Kept(block)),
+                at,
+            },
+            None => self.search(stripe),
+        }
+    }
+
+    /// A block that is kept, if it is there.
+    #[inline]
+    #[expect(
+        unsafe_code,
+        reason = "loading the directory costs a registration an eighth more"
+    )]
+    fn kept(&self, number: usize) -> Option<&Block<T>> {
+        let block = self.kept.get(number)?.load(Acquire);
+        // SAFETY: it is null, or a block of the directory that never leaves it.
+        unsafe { block.as_ref() }
+    }
+
+    /// Finds a free slot in the blocks of the directory.
+    #[inline]
+    fn search(&self, stripe: usize) -> Reserved<'_, T> {
         loop {
             let directory = self.directory.load();
-            if let Some((block, at)) = self.find_free(&directory, stripe) {
-                return Reserved {
-                    block,
-                    at,
-                    directory,
-                };
+            if let Some((number, at)) = self.find_free(&directory, stripe) {
+                let block = Some(Source::Directory(directory, number));
+                return Reserved { block, at };
             }
             self.grow(directory.blocks.len());
         }
@@ -127,15 +155,22 @@ impl<T: Tenant> Slots<T> {
     /// A free slot, as block and place, from the hinted block on; failing that, from the start.
     #[inline]
     fn find_free(&self, directory: &Directory<T>, stripe: usize) -> Option<(usize, usize)> {
-        let hint = &self.hints[stripe].0;
-        let start = hint.load(Relaxed) as usize;
-        let (before, from) = directory.blocks.split_at(start.min(directory.blocks.len()));
+        let place = &self.shared.hints[stripe].0;
+        let (number, other) = hinted(place.load(Relaxed));
+        if let Some(block) = directory.blocks.get(number) {
+            if let Some(at) = block.pop(other) {
+                return Some((number, at));
+            }
+        }
+        let (before, from) = directory
+            .blocks
+            .split_at(number.min(directory.blocks.len()));
         for block in from.iter().chain(before) {
-            if let Some(at) = block.pop(stripe) {
-                if block.number != start {
-                    hint.store(narrow(block.number), Relaxed);
+            for other in (stripe..stripe + self.stripes()).map(|other| other % self.stripes()) {
+                if let Some(at) = block.pop(other) {
+                    place.store(hint(block.number, other), Relaxed);
+                    return Some((block.number, at));
                 }
-                return Some((block.number, at));
             }
         }
         None
@@ -144,7 +179,7 @@ impl<T: Tenant> Slots<T> {
     /// Adds a block, unless somebody did since `seen` blocks were counted.
     #[cold]
     fn grow(&self, seen: usize) {
-        self.blocks.fetch_add(1, SeqCst);
+        self.shared.blocks.fetch_add(1, SeqCst);
         let has_grown = self.directory.update(|directory| {
             if directory.blocks.len() != seen {
                 return None;
@@ -153,14 +188,17 @@ impl<T: Tenant> Slots<T> {
             blocks.push(Block::new(
                 (seen, size(seen)),
                 self.floor.load(Acquire),
-                &self.hints,
+                &self.shared,
                 Weak::clone(&self.me) as _,
-                seen < self.kept,
             ));
             Some(Directory { blocks })
         });
         if !has_grown {
-            self.blocks.fetch_sub(1, SeqCst);
+            self.shared.blocks.fetch_sub(1, SeqCst);
+        }
+        if seen < self.shared.kept {
+            let block = Arc::as_ptr(&self.directory.load().blocks[seen]);
+            self.kept[seen].store(block.cast_mut(), Release);
         }
     }
 
@@ -175,13 +213,12 @@ impl<T: Tenant> Slots<T> {
     /// Gives the last blocks back as long as they are wholly free and the rest is at least half free,
     /// so that a table at the edge does not grow and shrink by turns.
     fn give_back(&self) {
-        // A block that comes later has somebody in it who will look after us.
-        while self.blocks.load(SeqCst) > self.kept {
+        while self.shared.blocks.load(SeqCst) > self.shared.kept {
             let directory = self.directory.load();
             let Some((last, rest)) = directory.blocks.split_last() else {
                 return;
             };
-            if rest.len() < self.kept || !last.is_free() {
+            if rest.len() < self.shared.kept || !last.is_free() {
                 return;
             }
             let kept: usize = rest.iter().map(|block| block.len()).sum();
@@ -211,7 +248,7 @@ impl<T: Tenant> Slots<T> {
                 })
             });
             if removed {
-                self.blocks.fetch_sub(1, SeqCst);
+                self.shared.blocks.fetch_sub(1, SeqCst);
                 return true;
             }
         }
@@ -324,42 +361,48 @@ fn narrow(index: usize) -> u32 {
 }
 
 /// A slot taken but not yet listed. Dropping it frees the slot.
-pub(crate) struct Reserved<T: Tenant> {
-    block: usize,
+pub(crate) struct Reserved<'a, T: Tenant> {
+    /// `None` once the slot is filled.
+    block: Option<Source<'a, T>>,
     at: usize,
-    directory: Loaded<Directory<T>>,
 }
 
-impl<T: Tenant> Reserved<T> {
-    #[inline]
-    fn block(&self) -> &Block<T> {
-        &self.directory.blocks[self.block]
-    }
+/// Where a block was found, and what keeps it.
+enum Source<'a, T: Tenant> {
+    Kept(&'a Block<T>),
+    Directory(Loaded<Directory<T>>, usize),
+}
 
+impl<T: Tenant> Deref for Source<'_, T> {
+    type Target = Block<T>;
+
+    #[inline]
+    fn deref(&self) -> &Block<T> {
+        match self {
+            Self::Kept(block) => block,
+            Self::Directory(directory, number) => &directory.blocks[*number],
+        }
+    }
+}
+
+impl<T: Tenant> Reserved<'_, T> {
     /// The key that the entry will have.
     #[inline]
     pub(crate) fn key(&self) -> Key {
-        Key {
-            index: narrow(base(self.block) + self.at),
-            generation: self.block().slots[self.at].generation(),
-        }
+        let block = self.block.as_ref();
+        key_of(block.expect("it has its place until it is filled"), self.at)
     }
 
     /// Fills the slot and lists it.
     #[inline]
     #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
-    fn fill(self, holds: u64, make: impl FnOnce(Key) -> T) -> At<T> {
-        let key = self.key();
-        // Taken apart, because dropping it would free the slot.
-        let this = ManuallyDrop::new(self);
-        let block = this.block();
+    fn fill(mut self, holds: u64, make: impl FnOnce(Key) -> T) -> At<T> {
+        let block = self.block.take().expect("it is filled once");
+        let key = key_of(&block, self.at);
         // SAFETY: the place came off a free list, which hands it out to one at a time, and it is filled
         // once, because that uses up the reservation.
-        unsafe { block.slots[this.at].fill(holds, || make(key)) };
-        let at = At::new(block, narrow(this.at));
-        // SAFETY: it is read once, and what it was read from is not used any more.
-        drop(unsafe { std::ptr::read(&raw const this.directory) });
-        at
+        unsafe { block.slots[self.at].fill(holds, || make(key)) };
+        At::new(&block, narrow(self.at))
     }
 
     /// Lists the tenant, until it is removed by its key.
@@ -396,9 +439,20 @@ impl<T: Tenant> Reserved<T> {
     }
 }
 
-impl<T: Tenant> Drop for Reserved<T> {
+impl<T: Tenant> Drop for Reserved<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        self.block().put_back(self.at);
+        if let Some(block) = self.block.take() {
+            block.put_back(self.at);
+        }
+    }
+}
+
+#[inline]
+fn key_of<T: Tenant>(block: &Block<T>, at: usize) -> Key {
+    Key {
+        index: narrow(base(block.number) + at),
+        generation: block.slots[at].generation(),
     }
 }
 

@@ -78,7 +78,7 @@ impl Table {
     }
 
     #[inline]
-    fn reserve_card(&self) -> Reserved<Card> {
+    fn reserve_card(&self) -> Reserved<'_, Card> {
         self.sweep(SWEPT);
         self.cards.reserve()
     }
