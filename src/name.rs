@@ -5,6 +5,33 @@ use std::{borrow::Cow, fmt};
 /// What a name or a kind is made from: a literal costs nothing, a `String` is kept as it is.
 pub(crate) type Name = Cow<'static, str>;
 
+/// A name as it is kept: two words instead of three, because every entry has two.
+#[cfg(target_pointer_width = "64")]
+pub(crate) type Label = beef::lean::Cow<'static, str>;
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) type Label = beef::Cow<'static, str>;
+
+/// The longest name that is kept whole: nearly 4 GiB.
+const LONGEST: usize = u32::MAX as usize;
+
+#[inline]
+pub(crate) fn label(name: Name) -> Label {
+    match name {
+        Name::Borrowed(name) if name.len() <= LONGEST => Label::borrowed(name),
+        Name::Owned(name) if name.capacity() <= LONGEST => Label::owned(name),
+        name => cut(&name, LONGEST),
+    }
+}
+
+#[cold]
+fn cut(name: &str, longest: usize) -> Label {
+    let mut end = longest.min(name.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    Label::owned(name[..end].to_owned())
+}
+
 /// How many characters of a name are printed.
 const NAME: usize = 80;
 /// How many characters of a sentence are printed.
@@ -76,6 +103,12 @@ mod tests {
         let printed = Printed(&name).to_string();
         assert_eq!(printed, format!("{}… (1048576 bytes)", "é".repeat(80)));
         assert_eq!(Printed(&"x".repeat(80)).to_string(), "x".repeat(80));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_cut_between_characters() {
+        assert_eq!(&*cut("aé", 2), "a");
+        assert_eq!((&*cut("aé", 3), &*cut("aé", 9)), ("aé", "aé"));
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl<T: Tenant> Block<T> {
         let block = self.me.as_ref().and_then(Weak::upgrade);
         let slot = &self.slots[at];
         // SAFETY: the callers let go last, so it is theirs until they empty it.
-        let is_ours = unsafe { slot.tenant() }.maker() == thread;
+        let is_ours = unsafe { slot.tenant() }.was_made_by(thread);
         let keeps_shell = !is_ours && pushed == Pushed::Directly && slot.has_later();
         // SAFETY: as above.
         let (keeper, shell, is_free) = unsafe { slot.empty(keeps_shell) };

@@ -1,11 +1,11 @@
 //! The facts about a task or a registration: they have no memory of their own, but a slot of the table.
 
 use crate::{
-    sync::{AtomicU32, Ordering::Relaxed},
+    sync::{AtomicU8, Ordering::Relaxed},
     table::{
         hold::{Held, Place},
         record::{Class, Meta, Record, State},
-        slot::Tenant,
+        slot::{Slot, Tenant},
         slots::Slots,
         stripe,
     },
@@ -25,18 +25,25 @@ pub(crate) type CardPlace = Place<Card>;
 /// The same, in the hand of a task's handle.
 pub(crate) type CardHeld = Held<Card>;
 
+/// What the end of a task has to look at comes first, so that it is on one cache line with the slot's
+/// own words; what is only ever read by listings is on the next.
+#[repr(C)]
 pub(crate) struct Card {
-    meta: Meta,
     /// The context it belongs to: its identity, not a handle (I3).
     parent: Option<Arc<dyn Record>>,
+    /// The thread that made it; as good as its lower half.
+    maker: u16,
     role: Role,
-    maker: u32,
     /// 1 once a task was polled, or its closure started.
-    started: AtomicU32,
+    started: AtomicU8,
     /// The place for a task's output, once somebody needs one. The output is taken out by whoever is last
     /// of task and handle, never by the drop of this: a listing may be the last to let go of it (I5).
     output: OnceLock<Box<dyn Any + Send + Sync>>,
+    meta: Meta,
 }
+
+#[cfg(all(target_pointer_width = "64", not(headcount_loom)))]
+const _: () = assert!(size_of::<Slot<Card>>() == 128);
 
 /// What a card is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,21 +60,19 @@ impl Card {
     #[inline]
     pub(crate) fn new(meta: Meta, parent: Option<Arc<dyn Record>>, role: Role) -> Self {
         Self {
-            meta,
             parent,
+            maker: lower_half(stripe::current()),
             role,
-            maker: stripe::current(),
-            started: AtomicU32::new(0),
+            started: AtomicU8::new(0),
             output: OnceLock::new(),
+            meta,
         }
     }
 
     /// The task is polled, or its closure runs.
     #[inline]
     pub(crate) fn start(&self) {
-        if self.started.load(Relaxed) == 0 {
-            self.started.store(1, Relaxed);
-        }
+        self.started.store(1, Relaxed);
     }
 
     #[inline]
@@ -98,13 +103,19 @@ impl Card {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
+#[inline]
+fn lower_half(thread: u32) -> u16 {
+    thread as u16
+}
+
 impl Tenant for Card {
     type Later = Join;
     type Keeper = Option<Arc<dyn Record>>;
 
     #[inline]
-    fn maker(&self) -> u32 {
-        self.maker
+    fn was_made_by(&self, thread: u32) -> bool {
+        self.maker == lower_half(thread)
     }
 
     #[inline]

@@ -23,8 +23,8 @@ impl<R: Send + Sync + 'static> Tenant for Elsewhere<R> {
     type Keeper = Option<R>;
 
     /// It has no shell, so nobody asks.
-    fn maker(&self) -> u32 {
-        0
+    fn was_made_by(&self, _thread: u32) -> bool {
+        true
     }
 
     fn take_keeper(&mut self) -> Option<R> {

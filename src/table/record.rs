@@ -1,13 +1,18 @@
 //! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
 
-use crate::{clock::Stamp, id::ResourceId, name::Name, table::stripe};
+use crate::{
+    clock::Stamp,
+    id::ResourceId,
+    name::{self, Label, Name},
+    table::stripe,
+};
 use std::{any::Any, panic::Location};
 
 /// The facts that never change after registration.
 pub(crate) struct Meta {
     pub(crate) id: ResourceId,
-    pub(crate) name: Name,
-    pub(crate) kind: Name,
+    pub(crate) name: Label,
+    pub(crate) kind: Label,
     pub(crate) location: &'static Location<'static>,
     pub(crate) created: Stamp,
     /// Orders entries of one thread that the clock cannot tell apart.
@@ -24,8 +29,8 @@ impl Meta {
     ) -> Self {
         Self {
             id,
-            name,
-            kind,
+            name: name::label(name),
+            kind: name::label(kind),
             location,
             created: Stamp::now(),
             made: stripe::next_made(),

@@ -55,18 +55,20 @@ pub(crate) trait Tenant: Send + Sync + 'static {
     /// What may keep the table that the slot is in.
     type Keeper;
 
-    /// The number of the thread that made it.
-    fn maker(&self) -> u32;
+    /// Whether the thread of this number made it, as far as it knows.
+    fn was_made_by(&self, thread: u32) -> bool;
 
     /// Gives away what may keep the table; the rest is dropped in the slot.
     fn take_keeper(&mut self) -> Self::Keeper;
 }
 
+/// On cache lines of its own, what changes first.
+#[repr(C, align(64))]
 pub(crate) struct Slot<T: Tenant> {
     state: AtomicU64,
+    later: UnsafeCell<Option<T::Later>>,
     /// There whenever anything holds it.
     tenant: UnsafeCell<MaybeUninit<T>>,
-    later: UnsafeCell<Option<T::Later>>,
 }
 
 // SAFETY: tenants are moved in and out by one thread at a time, and shared with holders on others; so is

@@ -23,12 +23,14 @@ use crate::{
 pub(crate) struct Seat {
     /// The scope of a task, with its place; `None` once the seat is free.
     scope: Option<Scope>,
+    is_started: bool,
 }
 
 impl Seat {
     pub(crate) fn new(place: CardPlace) -> Self {
         Self {
             scope: Some(Scope::Task(place)),
+            is_started: false,
         }
     }
 
@@ -53,7 +55,11 @@ impl Seat {
 
     /// The task is polled, or its closure runs.
     #[inline]
-    pub(crate) fn start(&self) {
+    pub(crate) fn start(&mut self) {
+        if self.is_started {
+            return;
+        }
+        self.is_started = true;
         if let Some(place) = self.place() {
             place.start();
         }
