@@ -7,7 +7,7 @@ use crate::{
         tree::{self, Spec},
     },
     error::Closed,
-    name::Name,
+    name::{Label, Name, label},
     table::store::Facts,
 };
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
@@ -27,8 +27,8 @@ use std::{fmt, panic::Location, sync::Arc, time::Duration};
 #[must_use = "a builder opens nothing until `start`"]
 pub struct ContextBuilder<'a> {
     parent: &'a Arc<Core>,
-    name: Name,
-    kind: Name,
+    name: Label,
+    kind: Label,
     location: &'static Location<'static>,
     limits: Limits,
     close_on_panic: bool,
@@ -37,10 +37,10 @@ pub struct ContextBuilder<'a> {
 impl<'a> ContextBuilder<'a> {
     pub(crate) fn new(
         parent: &'a Arc<Core>,
-        name: Name,
+        name: Label,
         location: &'static Location<'static>,
     ) -> Self {
-        let kind = Name::Borrowed("context");
+        let kind = Label::borrowed("context");
         Self {
             parent,
             name,
@@ -53,7 +53,7 @@ impl<'a> ContextBuilder<'a> {
 
     /// The kind it is listed under; `context` otherwise.
     pub fn kind(mut self, kind: impl Into<Name>) -> Self {
-        self.kind = kind.into();
+        self.kind = label(kind.into());
         self
     }
 
@@ -140,7 +140,7 @@ impl Context {
     #[must_use = "a builder opens nothing until `start`"]
     #[track_caller]
     pub fn open(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
-        ContextBuilder::new(self.core(), name.into(), Location::caller())
+        ContextBuilder::new(self.core(), label(name.into()), Location::caller())
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     context::{core::Owned, handle::Context},
     error::Closed,
-    name::Name,
+    name::{Name, label},
     table::{record::Record, store::Facts},
     tracked::Tracked,
 };
@@ -40,8 +40,8 @@ impl Context {
     ) -> Result<Tracked<T>, Closed<T>> {
         let node = self.node();
         let facts = Facts {
-            name: name.into(),
-            kind: kind.into(),
+            name: label(name.into()),
+            kind: label(kind.into()),
             location: Location::caller(),
         };
         let parent: Arc<dyn Record> = Arc::clone(node) as _;

@@ -15,7 +15,7 @@ use crate::{
         stragglers,
         tally::{Counts, Tally},
     },
-    name::Name,
+    name::Label,
     sync::{Mutex, lock},
     table::{
         record::{Meta, State},
@@ -43,8 +43,8 @@ pub(crate) struct Spec {
 pub(crate) fn root() -> Arc<Core> {
     let meta = Meta::new(
         ROOT_ID,
-        Name::Borrowed("registry"),
-        Name::Borrowed("registry"),
+        Label::borrowed("registry"),
+        Label::borrowed("registry"),
         Location::caller(),
     );
     let table = Arc::new(Table::new());

@@ -12,7 +12,7 @@ use crate::{
         tree,
     },
     id::ResourceId,
-    name::Name,
+    name::{Name, label},
     table::{
         live::Live,
         record::Record,
@@ -91,7 +91,7 @@ impl Registry {
     #[must_use = "a builder opens nothing until `start`"]
     #[track_caller]
     pub fn open(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
-        ContextBuilder::new(&self.root, name.into(), Location::caller())
+        ContextBuilder::new(&self.root, label(name.into()), Location::caller())
     }
 
     /// Lists something for as long as the returned [`Registration`] lives.
@@ -238,8 +238,8 @@ impl Registry {
 #[track_caller]
 fn facts(name: impl Into<Name>, kind: impl Into<Name>) -> Facts {
     Facts {
-        name: name.into(),
-        kind: kind.into(),
+        name: label(name.into()),
+        kind: label(kind.into()),
         location: Location::caller(),
     }
 }

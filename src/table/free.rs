@@ -1,12 +1,14 @@
-//! Which places of a block are free: two lock-free stacks of indices per stripe of threads.
+//! Which places of a block are free: lock-free stacks of indices per stripe of threads.
 //!
 //! Every place has a home stripe and goes back there, whoever frees it. So a block is wholly free just
 //! when all its stripes are full, and whoever frees its last place is the one who fills a stripe.
 //!
-//! A stripe has two stacks. *Bare* places are free and nothing else. *Shelled* ones still hold the shell
-//! of their last tenant, which whoever takes the place next throws away: the thread that made it, most
-//! likely, whose allocator gets its memory back without a detour. There are never more shells than
-//! tenants, and a few: see [`has_too_many_shells`](FreeLists::has_too_many_shells).
+//! *Bare* places are free and nothing else. *Shelled* ones still hold the shell of their last tenant, which
+//! whoever takes the place next throws away: the thread that made it, most likely, whose allocator gets
+//! its memory back without a detour. It does not touch those that came just now, *young* ones, which
+//! somebody else is perhaps still about to let go of, but moves them aside, all at once, to be *ripe* the next
+//! time. There are never more shells than tenants, and a few: see
+//! [`has_too_many_shells`](FreeLists::has_too_many_shells).
 //!
 //! A head holds the index of its first place and a 32-bit tag that changes with every push and pop, so
 //! a head that looks the same is the same (no ABA). A link holds the next index, and how many places
@@ -43,7 +45,9 @@ struct Stripe {
     /// Tag, lingering places, first place.
     bare: AtomicU64,
     /// Tag, first place.
-    shelled: AtomicU64,
+    young: AtomicU64,
+    /// Tag, first place.
+    ripe: AtomicU64,
     /// How many places have this stripe for a home.
     share: usize,
 }
@@ -57,7 +61,8 @@ pub(crate) struct Line<T>(pub(crate) T);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chain {
     bare: u64,
-    shelled: u64,
+    young: u64,
+    ripe: u64,
 }
 
 /// A place that was free.
@@ -85,7 +90,8 @@ impl FreeLists {
         let first = |stripe: usize| (stripe * places).div_ceil(stripes);
         let stripe = |stripe| Stripe {
             bare: AtomicU64::new(0),
-            shelled: AtomicU64::new(0),
+            young: AtomicU64::new(0),
+            ripe: AtomicU64::new(0),
             share: first(stripe + 1) - first(stripe),
         };
         let lists = Self {
@@ -127,10 +133,16 @@ impl FreeLists {
     #[inline]
     pub(crate) fn pop(&self, stripe: usize) -> Option<Popped> {
         let stripe = &self.stripes[stripe].0;
-        if let Some(place) = self.pop_off(&stripe.shelled) {
+        if let Some(place) = self.pop_off(&stripe.ripe) {
             return Some(Popped::Shelled(place));
         }
-        self.pop_off(&stripe.bare).map(Popped::Bare)
+        if first_of(stripe.young.load(Relaxed)).is_some() {
+            self.put_on(&stripe.ripe, take_off(&stripe.young));
+        }
+        match self.pop_off(&stripe.bare) {
+            Some(place) => Some(Popped::Bare(place)),
+            None => self.pop_off(&stripe.ripe).map(Popped::Shelled),
+        }
     }
 
     #[inline]
@@ -149,13 +161,18 @@ impl FreeLists {
 
     /// Takes a place with a shell in it, of the stripe where this place belongs.
     pub(crate) fn pop_shelled(&self, place: usize) -> Option<usize> {
-        self.pop_off(&self.stripe_of(place).shelled)
+        self.pop_shelled_of(self.stripe_of(place))
+    }
+
+    fn pop_shelled_of(&self, stripe: &Stripe) -> Option<usize> {
+        self.pop_off(&stripe.ripe)
+            .or_else(|| self.pop_off(&stripe.young))
     }
 
     /// Takes a place with a shell in it, of whatever stripe.
     pub(crate) fn pop_any_shelled(&self) -> Option<usize> {
         let mut stripes = self.stripes.iter();
-        stripes.find_map(|stripe| self.pop_off(&stripe.0.shelled))
+        stripes.find_map(|stripe| self.pop_shelled_of(&stripe.0))
     }
 
     /// Gives a place back; true if much of its stripe is free now.
@@ -167,14 +184,19 @@ impl FreeLists {
             Pushed::Lingered => LINGERING,
         };
         let count = self.push_on(&stripe.bare, place, lingered);
-        self.is_much(stripe, count + self.len_from(stripe.shelled.load(SeqCst)))
+        self.is_much(stripe, count + self.shells(stripe))
     }
 
     /// Gives a place back that did not linger, with a shell in it; true if much of its stripe is free now.
     pub(crate) fn push_shelled(&self, place: usize) -> bool {
         let stripe = self.stripe_of(place);
-        let count = self.push_on(&stripe.shelled, place, 0);
-        self.is_much(stripe, count + self.len_from(stripe.bare.load(SeqCst)))
+        self.push_on(&stripe.young, place, 0);
+        self.is_much(stripe, self.stripe_len(stripe))
+    }
+
+    #[inline]
+    fn shells(&self, stripe: &Stripe) -> usize {
+        self.len_from(stripe.young.load(SeqCst)) + self.len_from(stripe.ripe.load(SeqCst))
     }
 
     /// How many are on the list now. Of two who free the last places of two lists, one sees the other:
@@ -217,7 +239,7 @@ impl FreeLists {
     #[inline]
     pub(crate) fn has_too_many_shells(&self, place: usize) -> bool {
         let stripe = self.stripe_of(place);
-        let shells = self.len_from(stripe.shelled.load(SeqCst));
+        let shells = self.shells(stripe);
         shells > 0 && {
             let free = self.len_from(stripe.bare.load(SeqCst)) + shells;
             shells > stripe.share.saturating_sub(free) + self.spare_shells
@@ -226,18 +248,20 @@ impl FreeLists {
 
     /// Takes all free places of a stripe.
     pub(crate) fn take(&self, stripe: usize) -> Chain {
-        let Stripe { bare, shelled, .. } = &self.stripes[stripe].0;
+        let stripe = &self.stripes[stripe].0;
         Chain {
-            bare: take_off(bare),
-            shelled: take_off(shelled),
+            bare: take_off(&stripe.bare),
+            young: take_off(&stripe.young),
+            ripe: take_off(&stripe.ripe),
         }
     }
 
     /// Puts a chain back where it was taken: whole where the list is still empty, else place by place.
     pub(crate) fn give_back(&self, stripe: usize, chain: Chain) {
-        let Stripe { bare, shelled, .. } = &self.stripes[stripe].0;
-        self.put_on(bare, chain.bare);
-        self.put_on(shelled, chain.shelled);
+        let stripe = &self.stripes[stripe].0;
+        self.put_on(&stripe.bare, chain.bare);
+        self.put_on(&stripe.young, chain.young);
+        self.put_on(&stripe.ripe, chain.ripe);
     }
 
     fn put_on(&self, head: &AtomicU64, chain: u64) {
@@ -257,19 +281,18 @@ impl FreeLists {
 
     /// How many places a chain has.
     pub(crate) fn chain_len(&self, chain: Chain) -> usize {
-        self.len_from(chain.bare) + self.len_from(chain.shelled)
+        let Chain { bare, young, ripe } = chain;
+        self.len_from(bare) + self.len_from(young) + self.len_from(ripe)
     }
 
-    fn stripe_len(&self, stripe: usize) -> usize {
-        let Stripe { bare, shelled, .. } = &self.stripes[stripe].0;
-        self.len_from(bare.load(SeqCst)) + self.len_from(shelled.load(SeqCst))
+    fn stripe_len(&self, stripe: &Stripe) -> usize {
+        self.len_from(stripe.bare.load(SeqCst)) + self.shells(stripe)
     }
 
     /// How many places are free; exact while nobody pushes or pops.
     pub(crate) fn len(&self) -> usize {
-        (0..self.stripes.len())
-            .map(|stripe| self.stripe_len(stripe))
-            .sum()
+        let stripes = self.stripes.iter();
+        stripes.map(|stripe| self.stripe_len(&stripe.0)).sum()
     }
 
     /// How many places are neither free nor listed.

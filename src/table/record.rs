@@ -3,7 +3,7 @@
 use crate::{
     clock::Stamp,
     id::ResourceId,
-    name::{self, Label, Name},
+    name::Label,
     table::stripe,
 };
 use std::{any::Any, panic::Location};
@@ -23,14 +23,14 @@ impl Meta {
     #[inline]
     pub(crate) fn new(
         id: ResourceId,
-        name: Name,
-        kind: Name,
+        name: Label,
+        kind: Label,
         location: &'static Location<'static>,
     ) -> Self {
         Self {
             id,
-            name: name::label(name),
-            kind: name::label(kind),
+            name,
+            kind,
             location,
             created: Stamp::now(),
             made: stripe::next_made(),

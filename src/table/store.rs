@@ -2,7 +2,7 @@
 
 use crate::{
     id::ResourceId,
-    name::Name,
+    name::Label,
     sync::{AtomicUsize, Ordering::Relaxed},
     table::{
         card::{Card, CardHeld, CardPlace, Cards, Role},
@@ -26,8 +26,8 @@ const SWEPT: usize = 2;
 
 /// Facts of a new record, from its caller.
 pub(crate) struct Facts {
-    pub(crate) name: Name,
-    pub(crate) kind: Name,
+    pub(crate) name: Label,
+    pub(crate) kind: Label,
     pub(crate) location: &'static Location<'static>,
 }
 
@@ -364,8 +364,8 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
-            name: Name::Borrowed("name"),
-            kind: Name::Borrowed("kind"),
+            name: Label::borrowed("name"),
+            kind: Label::borrowed("kind"),
             location: Location::caller(),
         }
     }

@@ -3,7 +3,7 @@
 use crate::{
     context::{close, core::Core},
     error::{NO_RUNTIME, Refused, RefusedReason},
-    name::{Name, Printed},
+    name::{Label, Printed},
     panics,
     table::{
         card::{CardHeld, Join, Role},
@@ -18,8 +18,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 /// How a task is to be started.
 pub(crate) struct Wishes<'a> {
     pub(crate) core: &'a Arc<Core>,
-    pub(crate) name: Option<Name>,
-    pub(crate) kind: Option<Name>,
+    pub(crate) name: Option<Label>,
+    pub(crate) kind: Option<Label>,
     pub(crate) runtime: Option<Handle>,
     pub(crate) is_cancellable: bool,
     pub(crate) supersedes: bool,
@@ -80,7 +80,7 @@ impl<'a> Wishes<'a> {
 
     #[inline]
     fn take_facts(&mut self, origin: Origin) -> Facts {
-        let or = |wish: Option<Name>, name| wish.unwrap_or(Name::Borrowed(name));
+        let or = |wish: Option<Label>, name| wish.unwrap_or(Label::borrowed(name));
         Facts {
             name: or(self.name.take(), origin.name),
             kind: or(self.kind.take(), origin.kind),

@@ -3,7 +3,7 @@
 use crate::{
     context::core::Core,
     error::Refused,
-    name::{self, Name},
+    name::{self, Label, Name, label},
     task::{
         admit::{Admitted, Origin, Wishes},
         blocking::Job,
@@ -29,7 +29,7 @@ use tokio::{runtime::Handle, task::spawn_local};
 pub struct TaskBuilder<'a>(Wishes<'a>);
 
 impl<'a> TaskBuilder<'a> {
-    pub(crate) fn new(core: &'a Arc<Core>, name: Option<Name>) -> Self {
+    pub(crate) fn new(core: &'a Arc<Core>, name: Option<Label>) -> Self {
         Self(Wishes {
             core,
             name,
@@ -50,7 +50,7 @@ impl<'a> TaskBuilder<'a> {
 
     /// The kind it is listed under; `task`, `blocking` or `wrapped` otherwise.
     pub fn kind(mut self, kind: impl Into<Name>) -> Self {
-        self.0.kind = Some(kind.into());
+        self.0.kind = Some(label(kind.into()));
         self
     }
 

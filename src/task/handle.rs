@@ -3,7 +3,7 @@
 use crate::{
     error::TaskError,
     id::ResourceId,
-    name::Name,
+    name::Label,
     table::{
         card::{CardHeld, Join},
         record::{Meta, Record},
@@ -53,7 +53,7 @@ enum Inner<T> {
         has_waited: bool,
     },
     Refused {
-        name: Name,
+        name: Label,
     },
 }
 
@@ -74,7 +74,7 @@ impl<T> Task<T> {
         })
     }
 
-    pub(crate) fn refused(name: Name) -> Self {
+    pub(crate) fn refused(name: Label) -> Self {
         Self(Inner::Refused { name })
     }
 

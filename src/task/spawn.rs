@@ -3,7 +3,7 @@
 use crate::{
     context::handle::Context,
     error::Refused,
-    name::Name,
+    name::{Name, label},
     task::{builder::TaskBuilder, handle::Task},
 };
 
@@ -93,6 +93,6 @@ impl Context {
     /// Starts a task with a name and settings.
     #[must_use = "a builder starts nothing until one of its `spawn` methods"]
     pub fn task(&self, name: impl Into<Name>) -> TaskBuilder<'_> {
-        TaskBuilder::new(self.core(), Some(name.into()))
+        TaskBuilder::new(self.core(), Some(label(name.into())))
     }
 }
