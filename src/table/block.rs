@@ -163,7 +163,7 @@ impl<T: Tenant> Block<T> {
             return false;
         }
         // Pinned: however fast its owner leaves, it cannot be gone before it lingers.
-        let (was_listed, _) = slot.unlist();
+        let was_listed = slot.strike();
         if was_listed {
             self.free.linger(at);
         }

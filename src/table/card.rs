@@ -69,7 +69,8 @@ impl Card {
         }
     }
 
-    /// The task is polled, or its closure runs.
+    /// The task is polled, or its closure runs. Written without a look: a read would have to wait for the
+    /// cache line.
     #[inline]
     pub(crate) fn start(&self) {
         self.started.store(1, Relaxed);

@@ -19,6 +19,15 @@ use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 pub(crate) struct At<T: Tenant> {
     block: NonNull<Block<T>>,
     at: u32,
+    /// What would be padding, with room for the tags of enums that have a hold in them.
+    _room: Room,
+}
+
+/// One value of 256.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Room {
+    Only,
 }
 
 impl<T: Tenant> Clone for At<T> {
@@ -34,6 +43,7 @@ impl<T: Tenant> At<T> {
         Self {
             block: NonNull::from(block),
             at,
+            _room: Room::Only,
         }
     }
 

@@ -5,12 +5,7 @@ use crate::table::{
     slot::Tenant,
     slots::{Look, Slots},
 };
-use std::{
-    fmt,
-    mem::{self, ManuallyDrop},
-    ops::Deref,
-    sync::Arc,
-};
+use std::{fmt, mem::ManuallyDrop, ops::Deref, sync::Arc};
 
 /// Pinned entries, each with a note of how it was found: four bytes and a note, and no reference count.
 pub(crate) struct Pins<T: Tenant, N> {
@@ -60,8 +55,9 @@ fn take_up<T: Tenant>(slots: &Arc<Slots<T>>, index: u32) -> Pin<T> {
 
 impl<T: Tenant, N> Drop for Pins<T, N> {
     fn drop(&mut self) {
-        for (index, _) in mem::take(&mut self.found) {
-            drop(take_up(&self.slots, index));
+        let directory = self.slots.directory();
+        for (index, _) in &self.found {
+            directory.let_go(*index);
         }
     }
 }

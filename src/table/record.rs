@@ -1,11 +1,6 @@
 //! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
 
-use crate::{
-    clock::Stamp,
-    id::ResourceId,
-    name::Label,
-    table::stripe,
-};
+use crate::{clock::Stamp, id::ResourceId, name::Label, table::stripe};
 use std::{any::Any, panic::Location};
 
 /// The facts that never change after registration.

@@ -2,12 +2,13 @@
 //!
 //! # The state word
 //!
-//! generation (32 bits) · `LISTED` · `OWNED` · `HELD` · `LATER` · `READY` · pins (27 bits)
+//! generation (32 bits) · `LISTED` · `STRUCK` · `OWNED` · `HELD` · `LATER` · `READY` · pins (26 bits)
 //!
 //! 1. *Free*: none of the flags, no pins. The slot is on a free list, or in the hand of whoever took it
 //!    from there, who may [`fill`](Slot::fill) it. A shell of the last tenant may be in it.
 //! 2. `LISTED`: set by `fill`, after the tenant is in place. Only now may it be pinned. Cleared once, by its
-//!    owner or by whoever removes it by its key, and with it goes the right to new pins.
+//!    owner, and with it goes the right to new pins. Somebody else, who knows its key, can take that right
+//!    away before: by `STRUCK`, which is set once; and then clears `LISTED` as well if there is no owner.
 //! 3. `OWNED`, `HELD`, pins: who still holds the tenant. `OWNED` is set if the tenant has an owner, who will
 //!    let go of it; otherwise it belongs to the list, and goes when it is not listed any more. `HELD` is a
 //!    second hold that an owner may have given away. Pins are those who look at it.
@@ -33,13 +34,14 @@ use crate::sync::{
 };
 use std::{fmt, mem::MaybeUninit};
 
-pub(crate) const LISTED: u64 = 1 << 31;
+const LISTED: u64 = 1 << 31;
+const STRUCK: u64 = 1 << 30;
 /// The hold of a tenant's owner.
-pub(crate) const OWNED: u64 = 1 << 30;
+pub(crate) const OWNED: u64 = 1 << 29;
 /// The hold that an owner gave away.
-pub(crate) const HELD: u64 = 1 << 29;
-const LATER: u64 = 1 << 28;
-const READY: u64 = 1 << 27;
+pub(crate) const HELD: u64 = 1 << 28;
+const LATER: u64 = 1 << 27;
+const READY: u64 = 1 << 26;
 /// One pin. All of them together are the lowest bits.
 pub(crate) const PIN: u64 = 1;
 const PINS: u64 = READY - 1;
@@ -140,7 +142,9 @@ impl<T: Tenant> Slot<T> {
         let mut seen = self.state.load(SeqCst);
         loop {
             let found = generation_of(seen);
-            if seen & LISTED == 0 || generation.is_some_and(|wanted| wanted != found) {
+            if seen & (LISTED | STRUCK) != LISTED
+                || generation.is_some_and(|wanted| wanted != found)
+            {
                 return None;
             }
             assert_not_too_many(seen);
@@ -199,12 +203,23 @@ impl<T: Tenant> Slot<T> {
         order();
     }
 
-    /// Takes the tenant off the list. Says whether it was there, and whether nobody but its owner
-    /// holds it.
+    /// The owner takes the tenant off the list. Says whether it was there, and whether nobody but the
+    /// owner holds it.
     #[inline]
     pub(crate) fn unlist(&self) -> (bool, bool) {
-        let before = self.state.fetch_and(!LISTED, AcqRel);
-        (before & LISTED != 0, before & (HELD | PINS) == 0)
+        // A subtraction, because processors have one that tells what was there, and the flag is set.
+        let before = self.state.fetch_sub(LISTED, AcqRel);
+        (before & STRUCK == 0, before & (HELD | PINS) == 0)
+    }
+
+    /// Somebody else takes the tenant off the list; says whether it was there. The caller has pinned it.
+    pub(crate) fn strike(&self) -> bool {
+        let before = self.state.fetch_or(STRUCK, AcqRel);
+        let was_listed = before & (LISTED | STRUCK) == LISTED;
+        if was_listed && before & OWNED == 0 {
+            self.state.fetch_sub(LISTED, AcqRel);
+        }
+        was_listed
     }
 
     /// Lets go of the tenant.
@@ -301,7 +316,7 @@ fn gone(left: u64) -> Gone {
 fn assert_not_too_many(state: u64) {
     assert!(
         state & PINS < TOO_MANY_PINS,
-        "67 million listings hold one entry"
+        "33 million listings hold one entry"
     );
 }
 

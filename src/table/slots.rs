@@ -326,6 +326,14 @@ impl<T: Tenant> Directory<T> {
         Some(cursor)
     }
 
+    /// Lets go of a pin that a [`Look`] left on an entry.
+    #[inline]
+    pub(crate) fn let_go(&self, index: u32) {
+        if let Some((block, at)) = self.place(index) {
+            drop(block.release(at, PIN));
+        }
+    }
+
     #[inline]
     fn place(&self, index: u32) -> Option<(&Block<T>, usize)> {
         let index = index as usize;

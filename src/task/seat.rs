@@ -23,14 +23,15 @@ use crate::{
 pub(crate) struct Seat {
     /// The scope of a task, with its place; `None` once the seat is free.
     scope: Option<Scope>,
-    is_started: bool,
 }
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Seat>() == 16, "it is part of every task");
 
 impl Seat {
     pub(crate) fn new(place: CardPlace) -> Self {
         Self {
             scope: Some(Scope::Task(place)),
-            is_started: false,
         }
     }
 
@@ -55,11 +56,7 @@ impl Seat {
 
     /// The task is polled, or its closure runs.
     #[inline]
-    pub(crate) fn start(&mut self) {
-        if self.is_started {
-            return;
-        }
-        self.is_started = true;
+    pub(crate) fn start(&self) {
         if let Some(place) = self.place() {
             place.start();
         }
