@@ -14,7 +14,7 @@ pub(crate) type Label = beef::Cow<'static, str>;
 /// The longest name that is kept whole: nearly 4 GiB.
 const LONGEST: usize = u32::MAX as usize;
 
-#[inline]
+#[inline(always)]
 pub(crate) fn label(name: Name) -> Label {
     match name {
         Name::Borrowed(name) if name.len() <= LONGEST => Label::borrowed(name),

@@ -57,7 +57,7 @@ pub(crate) enum Role {
 }
 
 impl Card {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(meta: Meta, parent: Option<Arc<dyn Record>>, role: Role) -> Self {
         Self {
             parent,

@@ -15,7 +15,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(
         id: ResourceId,
         name: Label,

@@ -40,7 +40,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    #[inline]
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) fn new(table: &Table, facts: Facts, parent: Option<Arc<dyn Record>>) -> Self {
         let door = Arc::clone(table.door());

@@ -113,7 +113,7 @@ impl<T: Tenant> Slot<T> {
     /// # Safety
     ///
     /// The caller alone has this slot: it took it from a free list, and fills it once.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn fill(&self, holds: u64, make: impl FnOnce() -> T) {
         // SAFETY: the slot is free, so nobody looks at it, and the caller is the only one to fill it.
         self.tenant.with_mut(|place| unsafe {

@@ -109,12 +109,12 @@ impl<T: Tenant> Slots<T> {
 
     /// Takes a free slot, growing the table when there is none. The slot is listed once it is filled,
     /// and free again if the reservation is dropped instead.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reserve(&self) -> Reserved<'_, T> {
         self.reserve_on(self.own_stripe())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<'_, T> {
         let (number, hinted) = hinted(self.shared.hints[stripe].0.load(Relaxed));
         let block = self.kept(number);
@@ -140,7 +140,7 @@ impl<T: Tenant> Slots<T> {
     }
 
     /// Finds a free slot in the blocks of the directory.
-    #[inline]
+    #[cold]
     fn search(&self, stripe: usize) -> Reserved<'_, T> {
         loop {
             let directory = self.directory.load();
@@ -402,7 +402,7 @@ impl<T: Tenant> Reserved<'_, T> {
     }
 
     /// Fills the slot and lists it.
-    #[inline]
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
     fn fill(mut self, holds: u64, make: impl FnOnce(Key) -> T) -> At<T> {
         let block = self.block.take().expect("it is filled once");
@@ -426,7 +426,7 @@ impl<T: Tenant> Reserved<'_, T> {
     /// # Safety
     ///
     /// The table stays until the place is dropped: whoever has it, or the tenant itself, holds the table.
-    #[inline]
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) unsafe fn own(self, make: impl FnOnce(Key) -> T) -> Place<T> {
         // SAFETY: the slot counts the hold, and the table stays.
@@ -438,7 +438,7 @@ impl<T: Tenant> Reserved<'_, T> {
     /// # Safety
     ///
     /// As [`own`](Self::own), for both holds.
-    #[inline]
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) unsafe fn share(self, make: impl FnOnce(Key) -> T) -> (Place<T>, Held<T>) {
         let at = self.fill(OWNED | HELD, make);

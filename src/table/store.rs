@@ -77,7 +77,7 @@ impl Table {
         &self.doors[stripe::current() as usize & (self.doors.len() - 1)]
     }
 
-    #[inline]
+    #[inline(always)]
     fn reserve_card(&self) -> Reserved<'_, Card> {
         self.sweep(SWEPT);
         self.cards.reserve()
@@ -88,7 +88,7 @@ impl Table {
     /// # Safety
     ///
     /// The caller keeps a door of this table for as long as the place.
-    #[inline]
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) unsafe fn register(
         &self,
@@ -105,7 +105,7 @@ impl Table {
     /// # Safety
     ///
     /// The context has this table, and keeps it.
-    #[inline]
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) unsafe fn sit(
         &self,
@@ -342,7 +342,7 @@ impl ResourceId {
 }
 
 impl Facts {
-    #[inline]
+    #[inline(always)]
     fn meta(self, table: u32, key: Key) -> Meta {
         let id = ResourceId {
             table,

@@ -48,7 +48,7 @@ pub(crate) struct Turned {
 
 impl<'a> Wishes<'a> {
     /// Asks for a place that needs a runtime to run on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admit(&mut self, origin: Origin) -> Result<Admitted<'_, 'a>, RefusedReason> {
         if self.runtime.is_none() && self.core.node.is_root() {
             // A registry outlives runtimes, the global one all of them: here and now comes first.
@@ -61,7 +61,7 @@ impl<'a> Wishes<'a> {
     }
 
     /// Asks for a place that is brought its own runtime.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admit_anywhere(
         &mut self,
         origin: Origin,
@@ -78,7 +78,7 @@ impl<'a> Wishes<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_facts(&mut self, origin: Origin) -> Facts {
         let or = |wish: Option<Label>, name| wish.unwrap_or(Label::borrowed(name));
         Facts {
@@ -99,7 +99,7 @@ impl<'a> Wishes<'a> {
 
 impl Admitted<'_, '_> {
     /// Lists the task.
-    #[inline]
+    #[inline(always)]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) fn sit(&mut self, is_blocking: bool) -> (CardHeld, Seat) {
         let (node, role) = (&self.wishes.core.node, self.role(is_blocking));
@@ -118,7 +118,7 @@ impl Admitted<'_, '_> {
         Seat::new(unsafe { node.table.sit_alone(facts, Arc::clone(node) as _, role) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn role(&self, is_blocking: bool) -> Role {
         Role::Task {
             is_blocking,
