@@ -8,7 +8,6 @@ use crate::{
         gate::Left,
         reason::CloseReason,
         report::{CloseReport, CloseStatus},
-        tally::Outcome,
     },
     panics,
     sync::lock,
@@ -25,18 +24,6 @@ pub(crate) fn begin(core: &Core, reason: CloseReason) -> bool {
         ring(&core.node.changed);
     }
     first
-}
-
-/// A task goes out.
-#[inline]
-pub(crate) fn leave(node: &Node, outcome: Outcome) {
-    let left = if outcome == Outcome::Finished {
-        node.gate.leave_finished()
-    } else {
-        node.tally.task(outcome);
-        node.gate.leave()
-    };
-    settle(node, left);
 }
 
 /// Does what the last one out has to do.

@@ -21,7 +21,7 @@ use crate::{
     id::ResourceId,
     sync::{Mutex, lock},
     table::{
-        record::{Class, Meta, Record, State},
+        record::{Meta, State},
         store::Table,
     },
 };
@@ -178,43 +178,6 @@ impl Drop for Node {
         while let Some(mut node) = next.and_then(Arc::into_inner) {
             next = node.parent.take();
         }
-    }
-}
-
-impl Record for Node {
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn class(&self) -> Class {
-        Class::Context
-    }
-
-    fn state(&self) -> State {
-        Node::state(self)
-    }
-
-    fn parent(&self) -> Option<&dyn Record> {
-        match &self.parent {
-            Some(parent) if !parent.is_root() => Some(&**parent),
-            _ => None,
-        }
-    }
-
-    fn strong_count(&self) -> Option<usize> {
-        Some(self.handles.count())
-    }
-
-    fn is_root(&self) -> bool {
-        Node::is_root(self)
-    }
-
-    fn condemns(&self) -> bool {
-        self.gate.is_aborting()
-    }
-
-    fn as_context(&self) -> Option<&dyn Any> {
-        Some(self)
     }
 }
 

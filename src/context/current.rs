@@ -32,13 +32,7 @@ pub(crate) enum Scope {
 /// The context of a task.
 #[inline]
 pub(crate) fn context_of(task: &Card) -> &Node {
-    node_of(task.owner())
-}
-
-/// What a task belongs to, as the context that it is.
-#[inline]
-pub(crate) fn node_of(owner: Option<&dyn Record>) -> &Node {
-    let context = owner.and_then(Record::as_context);
+    let context = task.owner().and_then(Record::as_context);
     let node = context.and_then(|context| context.downcast_ref());
     node.expect("a task belongs to a context")
 }

@@ -23,6 +23,7 @@ pub(crate) mod hook;
 pub(crate) mod ladder;
 pub(crate) mod owned;
 pub(crate) mod reason;
+pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod roundup;
 pub(crate) mod stack;

@@ -1,20 +1,10 @@
 //! What became of the tasks of a context and of its descendants. Own tasks that finished are not counted
 //! here: the gate does, in the step in which they leave.
 
-use crate::sync::{AtomicU64, Ordering::Relaxed};
-
-/// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Its future returned.
-    Finished,
-    /// It was cancellable, and its context's token was cancelled.
-    Cancelled,
-    /// Its future was dropped before it returned.
-    Aborted,
-    /// It panicked.
-    Panicked,
-}
+use crate::{
+    sync::{AtomicU64, Ordering::Relaxed},
+    table::record::Outcome,
+};
 
 /// Counters that only grow. Exact once the context is closed.
 #[derive(Debug)]

@@ -10,7 +10,8 @@
 )]
 
 use crate::table::{
-    block::{Block, Remains},
+    block::Block,
+    free::MOST,
     slot::{HELD, OWNED, PIN, Slot, Tenant},
 };
 use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
@@ -18,17 +19,12 @@ use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 /// Where a tenant is.
 pub(crate) struct At<T: Tenant> {
     block: NonNull<Block<T>>,
-    at: u32,
-    /// What would be padding, with room for the tags of enums that have a hold in them.
-    _room: Room,
+    /// A number. As a `char` it leaves room for the tags of enums round it, so that a hold travels in two
+    /// registers; in memory each copy of it would cost as much as an atomic operation.
+    at: char,
 }
 
-/// One value of 256.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-enum Room {
-    Only,
-}
+const _: () = assert!(MOST < 0xD800, "such numbers are all `char`s");
 
 impl<T: Tenant> Clone for At<T> {
     fn clone(&self) -> Self {
@@ -39,12 +35,17 @@ impl<T: Tenant> Clone for At<T> {
 impl<T: Tenant> Copy for At<T> {}
 
 impl<T: Tenant> At<T> {
+    #[inline]
     pub(crate) fn new(block: &Block<T>, at: u32) -> Self {
         Self {
             block: NonNull::from(block),
-            at,
-            _room: Room::Only,
+            at: char::from_u32(at).expect("a block has fewer slots"),
         }
+    }
+
+    #[inline]
+    fn at(self) -> usize {
+        self.at as usize
     }
 
     /// # Safety
@@ -62,7 +63,7 @@ impl<T: Tenant> At<T> {
     #[inline]
     unsafe fn slot(&self) -> &Slot<T> {
         // SAFETY: as demanded.
-        unsafe { &self.block().slots[self.at as usize] }
+        unsafe { &self.block().slots[self.at()] }
     }
 }
 
@@ -132,12 +133,12 @@ hold! {
     Pin
 }
 
-/// A tenant that left the list, in the hand of its owner.
-pub(crate) enum Unlisted<T: Tenant> {
-    /// Nobody else has it, and it is out of its slot.
-    Alone(Remains<T>),
-    /// It is let go when this is dropped.
-    Shared(Leaving<T>),
+/// What an owner still has of a tenant that left the list.
+pub(crate) enum Unlisted<'a, T: Tenant> {
+    /// Nobody else had it, and it is gone, but for this.
+    Alone(&'a T::Keeper),
+    /// Others have it as well.
+    Shared(&'a Place<T>),
 }
 
 /// The hold of an owner whose tenant is not listed any more.
@@ -153,18 +154,18 @@ impl<T: Tenant> Deref for Leaving<T> {
 
 impl<T: Tenant> Drop for Leaving<T> {
     fn drop(&mut self) {
-        drop(self.block().release(self.0.0.at as usize, OWNED));
+        drop(self.block().release(self.0.0.at(), OWNED));
     }
 }
 
 impl<T: Tenant> Place<T> {
-    /// Takes the tenant off the list, and keeps it.
+    /// Takes the tenant off the list, does something, and lets go.
     #[inline]
-    pub(crate) fn unlist(self) -> Unlisted<T> {
+    pub(crate) fn leave<R>(self, then: impl FnOnce(Unlisted<'_, T>) -> R) -> R {
         let place = ManuallyDrop::new(self);
-        match place.block().unlist(place.0.at as usize) {
-            Some(remains) => Unlisted::Alone(remains),
-            None => Unlisted::Shared(Leaving(place)),
+        match place.block().unlist(place.0.at()) {
+            Some(remains) => then(Unlisted::Alone(&remains.keeper)),
+            None => then(Unlisted::Shared(&Leaving(place))),
         }
     }
 
@@ -183,7 +184,7 @@ impl<T: Tenant> Place<T> {
 impl<T: Tenant> Drop for Place<T> {
     #[inline]
     fn drop(&mut self) {
-        let at = self.0.at as usize;
+        let at = self.0.at();
         drop(
             self.block()
                 .unlist(at)
@@ -219,7 +220,7 @@ impl<T: Tenant> Held<T> {
         match self.slot().leave_unready() {
             Some(gone) => {
                 let this = ManuallyDrop::new(self);
-                drop(this.block().settle(this.0.at as usize, gone));
+                drop(this.block().settle(this.0.at(), gone));
                 Ok(())
             }
             None => Err(self),
@@ -229,7 +230,7 @@ impl<T: Tenant> Held<T> {
 
 impl<T: Tenant> Drop for Held<T> {
     fn drop(&mut self) {
-        drop(self.block().release(self.0.at as usize, HELD));
+        drop(self.block().release(self.0.at(), HELD));
     }
 }
 
@@ -243,6 +244,6 @@ impl<T: Tenant> Clone for Pin<T> {
 impl<T: Tenant> Drop for Pin<T> {
     #[inline]
     fn drop(&mut self) {
-        drop(self.block().release(self.0.at as usize, PIN));
+        drop(self.block().release(self.0.at(), PIN));
     }
 }

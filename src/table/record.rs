@@ -85,6 +85,19 @@ impl std::fmt::Display for State {
     }
 }
 
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Its future returned.
+    Finished,
+    /// It was cancellable, and its context's token was cancelled.
+    Cancelled,
+    /// Its future was dropped before it returned.
+    Aborted,
+    /// It panicked.
+    Panicked,
+}
+
 /// One entry of the table. Records hold facts, never the user's value.
 pub(crate) trait Record: Send + Sync {
     fn meta(&self) -> &Meta;
@@ -104,6 +117,8 @@ pub(crate) trait Record: Send + Sync {
     fn condemns(&self) -> bool {
         false
     }
+    /// Is told when one of its tasks is gone, as the last thing the task does.
+    fn task_left(&self, _outcome: Outcome) {}
     /// The context that it is, for those who know more of contexts.
     fn as_context(&self) -> Option<&dyn Any> {
         None

@@ -1,9 +1,9 @@
 //! A spawned future, as the runtime sees it.
 
 use crate::{
-    context::tally::Outcome,
     error::TaskError,
     panics,
+    table::record::Outcome,
     task::{output::Outlet, seat::Seat},
 };
 use std::{

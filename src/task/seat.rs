@@ -2,19 +2,17 @@
 
 use crate::{
     context::{
-        close,
         core::Node,
-        current::{self, Scope, context_of, node_of},
+        current::{self, Scope, context_of},
         handle,
         reason::CloseReason,
-        tally::Outcome,
     },
     name::Printed,
     sync::lock,
     table::{
         card::{Card, CardPlace, Role},
         hold::Unlisted,
-        record::Record,
+        record::{Outcome, Record},
     },
     task::supersede,
 };
@@ -80,16 +78,21 @@ impl Seat {
             return;
         };
         settle(&place, outcome);
-        match place.unlist() {
-            Unlisted::Alone(remains) => {
-                deliver(None);
-                close::leave(node_of(remains.keeper.as_deref()), outcome);
-            }
-            Unlisted::Shared(place) => {
-                deliver(Some(&place));
-                close::leave(context_of(&place), outcome);
-            }
-        }
+        place.leave(|task| {
+            let context = match task {
+                Unlisted::Alone(context) => {
+                    deliver(None);
+                    context.as_deref()
+                }
+                Unlisted::Shared(place) => {
+                    deliver(Some(place));
+                    place.owner()
+                }
+            };
+            context
+                .expect("a task belongs to a context")
+                .task_left(outcome);
+        });
     }
 
     /// The task has a result that nobody can claim. While its context closes that is worth a word;

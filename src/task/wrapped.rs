@@ -1,9 +1,10 @@
 //! Futures that are counted here and run elsewhere.
 
 use crate::{
-    context::{handle::Context, tally::Outcome},
+    context::handle::Context,
     error::{Refused, TaskError},
     name, panics,
+    table::record::Outcome,
     task::{admit::Origin, builder::TaskBuilder, seat::Seat},
 };
 use std::{
