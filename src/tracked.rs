@@ -3,9 +3,9 @@
 use crate::{
     id::ResourceId,
     table::{
-        record::Record,
+        record::{Facts, Record},
         registration::Listed,
-        store::{Facts, Table},
+        store::Table,
     },
 };
 use std::{

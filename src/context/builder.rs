@@ -8,7 +8,7 @@ use crate::{
     },
     error::Closed,
     name::{Label, Name, label},
-    table::store::Facts,
+    table::record::Facts,
 };
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
 

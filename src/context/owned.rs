@@ -4,7 +4,7 @@ use crate::{
     context::{core::Owned, handle::Context},
     error::Closed,
     name::{Name, label},
-    table::{record::Record, store::Facts},
+    table::record::{Facts, Record},
     tracked::Tracked,
 };
 use std::{panic::Location, sync::Arc};

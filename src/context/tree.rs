@@ -18,8 +18,8 @@ use crate::{
     name::Label,
     sync::{Mutex, lock},
     table::{
-        record::{Meta, State},
-        store::{Facts, Table},
+        record::{Facts, Meta, State},
+        store::Table,
     },
 };
 use std::{
@@ -43,9 +43,11 @@ pub(crate) struct Spec {
 pub(crate) fn root() -> Arc<Core> {
     let meta = Meta::new(
         ROOT_ID,
-        Label::borrowed("registry"),
-        Label::borrowed("registry"),
-        Location::caller(),
+        Facts {
+            name: Label::borrowed("registry"),
+            kind: Label::borrowed("registry"),
+            location: Location::caller(),
+        },
     );
     let table = Arc::new(Table::new());
     Arc::new_cyclic(|core| {

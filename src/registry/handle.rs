@@ -15,9 +15,9 @@ use crate::{
     name::{Name, label},
     table::{
         live::Live,
-        record::Record,
+        record::{Facts, Record},
         registration::Registration,
-        store::{Facts, Table},
+        store::Table,
     },
     tracked::Tracked,
 };

@@ -1,10 +1,11 @@
 //! The facts about a task or a registration: they have no memory of their own, but a slot of the table.
 
 use crate::{
+    id::ResourceId,
     sync::{AtomicU8, Ordering::Relaxed},
     table::{
         hold::{Held, Place},
-        record::{Class, Meta, Record, State},
+        record::{Class, Facts, Meta, Record, State},
         slot::{Slot, Tenant},
         slots::Slots,
         stripe,
@@ -12,6 +13,7 @@ use crate::{
 };
 use std::{
     any::Any,
+    mem::MaybeUninit,
     sync::{Arc, OnceLock},
 };
 use tokio::task::JoinHandle;
@@ -57,15 +59,27 @@ pub(crate) enum Role {
 }
 
 impl Card {
+    /// Puts a card in place, field by field.
     #[inline(always)]
-    pub(crate) fn new(meta: Meta, parent: Option<Arc<dyn Record>>, role: Role) -> Self {
-        Self {
-            parent,
-            maker: lower_half(stripe::current()),
-            role,
-            started: AtomicU8::new(0),
-            output: OnceLock::new(),
-            meta,
+    #[expect(
+        unsafe_code,
+        reason = "a card that is made elsewhere is moved here in pieces that do not fit"
+    )]
+    pub(crate) fn init(
+        place: &mut MaybeUninit<Self>,
+        (id, facts): (ResourceId, Facts),
+        parent: Option<Arc<dyn Record>>,
+        role: Role,
+    ) {
+        let card = place.as_mut_ptr();
+        // SAFETY: the fields of a place for a card can be written, one by one, and these are all of them.
+        unsafe {
+            (&raw mut (*card).parent).write(parent);
+            (&raw mut (*card).maker).write(lower_half(stripe::current()));
+            (&raw mut (*card).role).write(role);
+            (&raw mut (*card).started).write(AtomicU8::new(0));
+            (&raw mut (*card).output).write(OnceLock::new());
+            Meta::init(&raw mut (*card).meta, id, facts);
         }
     }
 

@@ -3,6 +3,13 @@
 use crate::{clock::Stamp, id::ResourceId, name::Label, table::stripe};
 use std::{any::Any, panic::Location};
 
+/// Facts of a new record, from its caller.
+pub(crate) struct Facts {
+    pub(crate) name: Label,
+    pub(crate) kind: Label,
+    pub(crate) location: &'static Location<'static>,
+}
+
 /// The facts that never change after registration.
 pub(crate) struct Meta {
     pub(crate) id: ResourceId,
@@ -15,13 +22,12 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    #[inline(always)]
-    pub(crate) fn new(
-        id: ResourceId,
-        name: Label,
-        kind: Label,
-        location: &'static Location<'static>,
-    ) -> Self {
+    pub(crate) fn new(id: ResourceId, facts: Facts) -> Self {
+        let Facts {
+            name,
+            kind,
+            location,
+        } = facts;
         Self {
             id,
             name,
@@ -29,6 +35,29 @@ impl Meta {
             location,
             created: Stamp::now(),
             made: stripe::next_made(),
+        }
+    }
+
+    /// Writes the facts where they shall be, field by field.
+    ///
+    /// # Safety
+    ///
+    /// `place` can be written.
+    #[inline(always)]
+    #[expect(
+        unsafe_code,
+        reason = "facts that are moved are moved in pieces that do not fit"
+    )]
+    pub(crate) unsafe fn init(place: *mut Self, id: ResourceId, facts: Facts) {
+        let created = Stamp::now();
+        // SAFETY: as demanded; these are all fields.
+        unsafe {
+            (&raw mut (*place).id).write(id);
+            (&raw mut (*place).name).write(facts.name);
+            (&raw mut (*place).kind).write(facts.kind);
+            (&raw mut (*place).location).write(facts.location);
+            (&raw mut (*place).created).write(created);
+            (&raw mut (*place).made).write(stripe::next_made());
         }
     }
 

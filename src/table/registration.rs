@@ -4,8 +4,8 @@ use crate::{
     id::ResourceId,
     table::{
         card::CardPlace,
-        record::Record,
-        store::{Door, Facts, Table},
+        record::{Facts, Record},
+        store::{Door, Table},
     },
 };
 use std::{fmt, sync::Arc};

@@ -24,7 +24,7 @@ use crate::{
 };
 use std::{
     fmt,
-    mem::ManuallyDrop,
+    mem::{ManuallyDrop, MaybeUninit},
     ops::Deref,
     sync::{Arc, Weak},
 };
@@ -402,35 +402,45 @@ impl<T: Tenant> Reserved<'_, T> {
     }
 
     /// Fills the slot and lists it.
+    ///
+    /// # Safety
+    ///
+    /// `init` puts a tenant in.
     #[inline(always)]
     #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
-    fn fill(mut self, holds: u64, make: impl FnOnce(Key) -> T) -> At<T> {
+    unsafe fn fill(mut self, holds: u64, init: impl FnOnce(&mut MaybeUninit<T>, Key)) -> At<T> {
         let block = self.block.take().expect("it is filled once");
         let key = key_of(&block, self.at);
         // SAFETY: the place came off a free list, which hands it out to one at a time, and it is filled
-        // once, because that uses up the reservation.
-        unsafe { block.slots[self.at].fill(holds, || make(key)) };
+        // once, because that uses up the reservation; the rest is as demanded.
+        unsafe { block.slots[self.at].fill(holds, |place| init(place, key)) };
         At::new(&block, narrow(self.at))
     }
 
     /// Lists the tenant, until it is removed by its key.
     #[inline]
+    #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
     pub(crate) fn list(self, tenant: T) -> Key {
         let key = self.key();
-        self.fill(0, |_| tenant);
+        let init = |place: &mut MaybeUninit<T>, _| {
+            place.write(tenant);
+        };
+        // SAFETY: it puts the tenant in.
+        unsafe { self.fill(0, init) };
         key
     }
 
-    /// Lists the tenant that `make` makes for its key, for as long as its owner has it. `make` must not panic.
+    /// Lists the tenant that `init` puts in for its key, for as long as its owner has it.
     ///
     /// # Safety
     ///
+    /// `init` puts a tenant in, and does not panic.
     /// The table stays until the place is dropped: whoever has it, or the tenant itself, holds the table.
     #[inline(always)]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
-    pub(crate) unsafe fn own(self, make: impl FnOnce(Key) -> T) -> Place<T> {
+    pub(crate) unsafe fn own(self, init: impl FnOnce(&mut MaybeUninit<T>, Key)) -> Place<T> {
         // SAFETY: the slot counts the hold, and the table stays.
-        unsafe { Place::new(self.fill(OWNED, make)) }
+        unsafe { Place::new(self.fill(OWNED, init)) }
     }
 
     /// Lists the tenant for as long as its owner has it, with a second hold on it.
@@ -440,10 +450,15 @@ impl<T: Tenant> Reserved<'_, T> {
     /// As [`own`](Self::own), for both holds.
     #[inline(always)]
     #[expect(unsafe_code, reason = "the place knows no more than where it is")]
-    pub(crate) unsafe fn share(self, make: impl FnOnce(Key) -> T) -> (Place<T>, Held<T>) {
-        let at = self.fill(OWNED | HELD, make);
+    pub(crate) unsafe fn share(
+        self,
+        init: impl FnOnce(&mut MaybeUninit<T>, Key),
+    ) -> (Place<T>, Held<T>) {
         // SAFETY: the slot counts both holds, and the table stays.
-        unsafe { (Place::new(at), Held::new(at)) }
+        unsafe {
+            let at = self.fill(OWNED | HELD, init);
+            (Place::new(at), Held::new(at))
+        }
     }
 }
 

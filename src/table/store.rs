@@ -2,34 +2,23 @@
 
 use crate::{
     id::ResourceId,
-    name::Label,
     sync::{AtomicUsize, Ordering::Relaxed},
     table::{
         card::{Card, CardHeld, CardPlace, Cards, Role},
         entry::{ArcEntry, Elsewhere},
         listing::Listing,
         live::Live,
-        record::{Class, Meta, Record},
+        record::{Class, Facts, Meta, Record},
         slots::{Key, Look, Reserved, Slots},
         stripe,
     },
 };
-use std::{
-    panic::Location,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 /// How many slots a listing looks at between two yields: about 10 µs of work.
 pub(crate) const STEP: usize = 512;
 /// How many tracked `Arc`s a registration looks at, to sweep the dead ones.
 const SWEPT: usize = 2;
-
-/// Facts of a new record, from its caller.
-pub(crate) struct Facts {
-    pub(crate) name: Label,
-    pub(crate) kind: Label,
-    pub(crate) location: &'static Location<'static>,
-}
 
 /// Everything one registry lists.
 pub(crate) struct Table {
@@ -95,9 +84,16 @@ impl Table {
         facts: Facts,
         parent: Option<Arc<dyn Record>>,
     ) -> CardPlace {
-        let make = |key| Card::new(facts.meta(self.number, key), parent, Role::Registration);
+        let init = |place: &mut _, key: Key| {
+            Card::init(
+                place,
+                (key.id(self.number), facts),
+                parent,
+                Role::Registration,
+            );
+        };
         // SAFETY: a door keeps the slots.
-        unsafe { self.reserve_card().own(make) }
+        unsafe { self.reserve_card().own(init) }
     }
 
     /// Lists a task of a context for as long as its place is kept, or its handle.
@@ -113,9 +109,11 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> (CardPlace, CardHeld) {
-        let make = |key| Card::new(facts.meta(self.number, key), Some(context), role);
+        let init = |place: &mut _, key: Key| {
+            Card::init(place, (key.id(self.number), facts), Some(context), role);
+        };
         // SAFETY: the card holds the context, which holds the table, and is given away last.
-        unsafe { self.reserve_card().share(make) }
+        unsafe { self.reserve_card().share(init) }
     }
 
     /// As [`sit`](Self::sit), without a handle.
@@ -130,9 +128,11 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> CardPlace {
-        let make = |key| Card::new(facts.meta(self.number, key), Some(context), role);
+        let init = |place: &mut _, key: Key| {
+            Card::init(place, (key.id(self.number), facts), Some(context), role);
+        };
         // SAFETY: as above.
-        unsafe { self.reserve_card().own(make) }
+        unsafe { self.reserve_card().own(init) }
     }
 
     /// Reserves an entry, lets `build` make the record for its id, and lists it.
@@ -143,7 +143,7 @@ impl Table {
     ) -> Arc<R> {
         self.sweep(SWEPT);
         let reserved = self.records.reserve();
-        let record = build(facts.meta(self.number + 1, reserved.key()));
+        let record = build(Meta::new(reserved.key().id(self.number + 1), facts));
         let listed = Arc::downgrade(&record);
         reserved.list(Elsewhere::new(listed));
         record
@@ -158,7 +158,7 @@ impl Table {
     ) -> Arc<T> {
         self.sweep(SWEPT);
         let reserved = self.records.reserve();
-        let meta = facts.meta(self.number + 1, reserved.key());
+        let meta = Meta::new(reserved.key().id(self.number + 1), facts);
         Arc::new_cyclic(|value: &Weak<T>| {
             let value = value.clone();
             let record: Arc<dyn Record> = Arc::new(ArcEntry {
@@ -180,7 +180,7 @@ impl Table {
     ) -> ResourceId {
         self.sweep(2 * SWEPT);
         let reserved = self.arcs.reserve();
-        let meta = facts.meta(self.number + 2, reserved.key());
+        let meta = Meta::new(reserved.key().id(self.number + 2), facts);
         let id = meta.id;
         self.tracked.fetch_add(1, Relaxed);
         reserved.list(Elsewhere::new(Arc::new(ArcEntry {
@@ -341,15 +341,14 @@ impl ResourceId {
     }
 }
 
-impl Facts {
-    #[inline(always)]
-    fn meta(self, table: u32, key: Key) -> Meta {
-        let id = ResourceId {
+impl Key {
+    #[inline]
+    fn id(self, table: u32) -> ResourceId {
+        ResourceId {
             table,
-            index: key.index,
-            generation: key.generation,
-        };
-        Meta::new(id, self.name, self.kind, self.location)
+            index: self.index,
+            generation: self.generation,
+        }
     }
 }
 

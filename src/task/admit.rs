@@ -7,7 +7,7 @@ use crate::{
     panics,
     table::{
         card::{CardHeld, Join, Role},
-        store::Facts,
+        record::Facts,
     },
     task::{handle::Task, output::Whereabouts, seat::Seat, supersede},
 };
