@@ -15,6 +15,7 @@ use scoped_tls::scoped_thread_local;
 use std::{
     cell::RefCell,
     pin::Pin,
+    ptr::NonNull,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -26,7 +27,29 @@ pub(crate) enum Scope {
     /// A hook's.
     Hook(Arc<Node>),
     /// A task's.
-    Task(CardPlace),
+    Task(Borrowed),
+}
+
+/// A task's place, for as long as [`enter_task`] lasts.
+pub(crate) struct Borrowed(NonNull<CardPlace>);
+
+#[expect(
+    unsafe_code,
+    reason = "scopes of the other kinds travel with their futures"
+)]
+// SAFETY: it is made by `enter_task` alone, on its stack, and shown to its own thread.
+unsafe impl Send for Borrowed {}
+#[expect(unsafe_code, reason = "as above")]
+// SAFETY: as above.
+unsafe impl Sync for Borrowed {}
+
+impl Borrowed {
+    #[expect(unsafe_code, reason = "a scope cannot have the lifetime of a poll")]
+    fn task(&self) -> &Card {
+        // SAFETY: it is made by `enter_task` alone, which borrows the place and ends after everybody who
+        // can see the scope: they see it by reference, and none outlives `enter`.
+        unsafe { self.0.as_ref() }
+    }
 }
 
 /// The context of a task.
@@ -41,7 +64,7 @@ impl Scope {
     fn node(&self) -> &Node {
         match self {
             Self::Registry(node) | Self::Hook(node) => node,
-            Self::Task(task) => context_of(task),
+            Self::Task(task) => context_of(task.task()),
         }
     }
 
@@ -68,6 +91,13 @@ thread_local! {
 pub(crate) fn enter<R>(scope: &Scope, body: impl FnOnce() -> R) -> R {
     let _nested = INNERMOST.is_set().then(Nested::new);
     INNERMOST.set(scope, body)
+}
+
+/// Runs a task's code, with the task's own scope.
+#[inline]
+pub(crate) fn enter_task<R>(place: &CardPlace, body: impl FnOnce() -> R) -> R {
+    let scope = Scope::Task(Borrowed(NonNull::from(place)));
+    enter(&scope, body)
 }
 
 /// Remembers the scope round another one, until dropped.

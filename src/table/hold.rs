@@ -11,7 +11,6 @@
 
 use crate::table::{
     block::Block,
-    free::MOST,
     slot::{HELD, OWNED, PIN, Slot, Tenant},
 };
 use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
@@ -19,12 +18,8 @@ use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 /// Where a tenant is.
 pub(crate) struct At<T: Tenant> {
     block: NonNull<Block<T>>,
-    /// A number. As a `char` it leaves room for the tags of enums round it, so that a hold travels in two
-    /// registers; in memory each copy of it would cost as much as an atomic operation.
-    at: char,
+    at: u32,
 }
-
-const _: () = assert!(MOST < 0xD800, "such numbers are all `char`s");
 
 impl<T: Tenant> Clone for At<T> {
     fn clone(&self) -> Self {
@@ -39,7 +34,7 @@ impl<T: Tenant> At<T> {
     pub(crate) fn new(block: &Block<T>, at: u32) -> Self {
         Self {
             block: NonNull::from(block),
-            at: char::from_u32(at).expect("a block has fewer slots"),
+            at,
         }
     }
 

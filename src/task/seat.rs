@@ -3,7 +3,7 @@
 use crate::{
     context::{
         core::Node,
-        current::{self, Scope, context_of},
+        current::{self, context_of},
         handle,
         reason::CloseReason,
     },
@@ -19,8 +19,8 @@ use crate::{
 
 /// One task's place inside its context.
 pub(crate) struct Seat {
-    /// The scope of a task, with its place; `None` once the seat is free.
-    scope: Option<Scope>,
+    /// `None` once the seat is free.
+    place: Option<CardPlace>,
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -28,34 +28,24 @@ const _: () = assert!(size_of::<Seat>() == 16, "it is part of every task");
 
 impl Seat {
     pub(crate) fn new(place: CardPlace) -> Self {
-        Self {
-            scope: Some(Scope::Task(place)),
-        }
+        Self { place: Some(place) }
     }
 
     /// Who sits here, if it has not ended.
     pub(crate) fn task(&self) -> Option<&Card> {
-        self.place().map(|place| &**place)
-    }
-
-    #[inline]
-    fn place(&self) -> Option<&CardPlace> {
-        match &self.scope {
-            Some(Scope::Task(place)) => Some(place),
-            _ => None,
-        }
+        self.place.as_deref()
     }
 
     /// Whether somebody has the task's handle.
     #[inline]
     pub(crate) fn is_claimed(&self) -> bool {
-        self.place().is_some_and(CardPlace::is_held)
+        self.place.as_ref().is_some_and(CardPlace::is_held)
     }
 
     /// The task is polled, or its closure runs.
     #[inline]
     pub(crate) fn start(&self) {
-        if let Some(place) = self.place() {
+        if let Some(place) = &self.place {
             place.start();
         }
     }
@@ -63,8 +53,8 @@ impl Seat {
     /// Runs the task's code with its context and itself as the current ones.
     #[inline]
     pub(crate) fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
-        match &self.scope {
-            Some(scope) => current::enter(scope, body),
+        match &self.place {
+            Some(place) => current::enter_task(place, body),
             None => body(),
         }
     }
@@ -74,7 +64,7 @@ impl Seat {
     /// second time.
     #[inline]
     pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce(Option<&CardPlace>)) {
-        let Some(Scope::Task(place)) = self.scope.take() else {
+        let Some(place) = self.place.take() else {
             return;
         };
         settle(&place, outcome);
