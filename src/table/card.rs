@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{
     any::Any,
-    mem::MaybeUninit,
+    mem::{ManuallyDrop, MaybeUninit},
     sync::{Arc, OnceLock},
 };
 use tokio::task::JoinHandle;
@@ -38,10 +38,13 @@ pub(crate) struct Card {
     role: Role,
     /// 1 once a task was polled, or its closure started.
     started: AtomicU8,
+    /// Whether anything in `meta` has to be dropped: a literal has not, and then the end of a task need not
+    /// look at that cache line.
+    has_owned: bool,
     /// The place for a task's output, once somebody needs one. The output is taken out by whoever is last
     /// of task and handle, never by the drop of this: a listing may be the last to let go of it (I5).
     output: OnceLock<Box<dyn Any + Send + Sync>>,
-    meta: Meta,
+    meta: ManuallyDrop<Meta>,
 }
 
 #[cfg(all(target_pointer_width = "64", not(headcount_loom)))]
@@ -78,8 +81,9 @@ impl Card {
             (&raw mut (*card).maker).write(lower_half(stripe::current()));
             (&raw mut (*card).role).write(role);
             (&raw mut (*card).started).write(AtomicU8::new(0));
+            (&raw mut (*card).has_owned).write(facts.name.is_owned() || facts.kind.is_owned());
             (&raw mut (*card).output).write(OnceLock::new());
-            Meta::init(&raw mut (*card).meta, id, facts);
+            Meta::init((&raw mut (*card).meta).cast(), id, facts);
         }
     }
 
@@ -122,6 +126,17 @@ impl Card {
 #[inline]
 fn lower_half(thread: u32) -> u16 {
     thread as u16
+}
+
+impl Drop for Card {
+    #[inline]
+    #[expect(unsafe_code, reason = "reading what is not there costs a cache miss")]
+    fn drop(&mut self) {
+        if self.has_owned {
+            // SAFETY: it is dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.meta) }
+        }
+    }
 }
 
 impl Tenant for Card {

@@ -146,18 +146,17 @@ impl Admitted<'_, '_> {
     /// The task is with the runtime. A close that gave up on its tasks meanwhile may have missed this one;
     /// then we see that it did, because it says so before it looks, and we look after the task can be
     /// aborted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn spawned<T>(self, held: CardHeld, output: Whereabouts<T>, join: Join) -> Task<T> {
         held.complete(join);
-        let task = Task::accepted(held, output);
         let core = self.wishes.core;
         if core.node.gate.is_aborting() {
-            task.abort();
+            held.later().into_iter().for_each(Join::abort);
         }
         if self.wishes.supersedes {
-            supersede::started(core, &task);
+            return supersede::started(core, Task::accepted(held, output));
         }
-        task
+        Task::accepted(held, output)
     }
 }
 

@@ -65,7 +65,7 @@ const NOBODY: ResourceId = ResourceId {
 };
 
 impl<T> Task<T> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn accepted(held: CardHeld, output: Whereabouts<T>) -> Self {
         Self(Inner::Accepted {
             held: Some(held),

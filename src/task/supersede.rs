@@ -3,9 +3,10 @@
 use crate::{context::core::Core, id::ResourceId, sync::lock, task::handle::Task};
 
 /// Makes `task` the latest of its name, and aborts the one that was.
-pub(crate) fn started<T>(core: &Core, task: &Task<T>) {
+#[cold]
+pub(crate) fn started<T>(core: &Core, task: Task<T>) -> Task<T> {
     let Some(abort) = task.abort_handle() else {
-        return;
+        return task;
     };
     let latest = (task.id(), abort);
     let previous = lock(&core.latest).insert(task.name().to_owned(), latest);
@@ -16,6 +17,7 @@ pub(crate) fn started<T>(core: &Core, task: &Task<T>) {
     if task.is_finished() {
         ended(core, task.name(), task.id());
     }
+    task
 }
 
 /// Forgets the task, if it is still the latest of its name: an abort handle pins a task's memory.
