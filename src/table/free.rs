@@ -52,6 +52,16 @@ struct Stripe {
     share: usize,
 }
 
+impl Stripe {
+    /// Whether so many free places are all of them, or half, or a good deal more than when this was last
+    /// true.
+    #[inline]
+    fn is_much(&self, free: usize) -> bool {
+        let is_more = 2 * free > self.share && free % 16 == 0;
+        free == self.share || 2 * free == self.share || is_more
+    }
+}
+
 /// Keeps what one stripe writes off the cache lines of the others.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -184,14 +194,14 @@ impl FreeLists {
             Pushed::Lingered => LINGERING,
         };
         let count = self.push_on(&stripe.bare, place, lingered);
-        self.is_much(stripe, count + self.shells(stripe))
+        stripe.is_much(count + self.shells(stripe))
     }
 
     /// Gives a place back that did not linger, with a shell in it; true if much of its stripe is free now.
     pub(crate) fn push_shelled(&self, place: usize) -> bool {
         let stripe = self.stripe_of(place);
         self.push_on(&stripe.young, place, 0);
-        self.is_much(stripe, self.stripe_len(stripe))
+        stripe.is_much(self.stripe_len(stripe))
     }
 
     #[inline]
@@ -213,15 +223,6 @@ impl FreeLists {
                 Err(now) => seen = now,
             }
         }
-    }
-
-    /// Whether a stripe with so many free places is full, or half full, or a good deal fuller than it was
-    /// when this was last true.
-    #[inline]
-    fn is_much(&self, stripe: &Stripe, free: usize) -> bool {
-        free == stripe.share
-            || 2 * free == stripe.share
-            || 2 * free > stripe.share && free % 16 == 0
     }
 
     /// Counts a place among the lingering, until it is pushed.
@@ -299,7 +300,7 @@ impl FreeLists {
     pub(crate) fn lingering(&self) -> usize {
         let of = |stripe: &Line<Stripe>| {
             let head = stripe.0.bare.load(SeqCst);
-            (head / LINGERING & FIRST) as usize
+            ((head / LINGERING) & FIRST) as usize
         };
         self.stripes.iter().map(of).sum()
     }
