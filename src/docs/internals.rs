@@ -13,21 +13,35 @@
 //!
 //! # The table
 //!
-//! A slot table in blocks of doubling size. The list of blocks is swapped as a whole through
-//! [arc-swap](https://docs.rs/arc-swap), whose loads are wait-free and whose stores are slow (a store
-//! looks at the debt list of every thread that ever loaded). So it is swapped only when the table grows
-//! or shrinks, and everything that happens per entry happens inside a block: a slot is taken from a free
-//! list, filled, and published by one store to its state word; it is removed by one compare-and-swap that
-//! checks the generation, so a stale id never hits a newer entry.
+//! A slot table in blocks that double up to 2,048 slots and then stay equal. The list of blocks is swapped as
+//! a whole through [arc-swap](https://docs.rs/arc-swap), whose loads are wait-free and whose stores are slow (a
+//! store looks at the debt list of every thread that ever loaded). So it is swapped only when the table grows
+//! or shrinks, and everything that happens per entry happens inside a block. The first blocks, once there, stay,
+//! and are found without loading the list.
 //!
-//! A reader announces itself once for a row of 64 slots. A remover that finds readers in the row marks the
-//! slot dead and leaves the clean-up to the last of them: neither ever waits for the other. Free lists are
-//! striped by thread and hold indices with a tag, so there is no ABA. What is in a slot is guarded by its
-//! state word alone. That is the one place with `unsafe`: a checked cell costs an entry two
-//! read-modify-writes more. It is confined to one file, and checked by loom and the address sanitizer.
+//! *A slot is its tenant's memory.* The facts about a task or a registration (its *card*) have no allocation of
+//! their own: they are written into the slot, field by field, and stay there as long as anybody holds them.
+//! One word of the slot says who does: the owner, whose drop takes the entry off the list; the task's handle;
+//! and pins, of those who look. Whoever lets go last, of an entry that is not listed any more, empties the slot.
+//! So a listing never waits for a task that ends, nor the other way round, and a line of a
+//! [`Live`](crate::Live) is a pin: its facts stay readable after the task is gone, and nothing else of the task
+//! is kept. The word has a generation as well, so a stale id never hits a newer entry.
 //!
-//! Slots hold `Weak` references to *records*, the facts about a thing, never the thing. A listing that
-//! upgrades a record can at worst become the last owner of some facts.
+//! A card is two cache lines: what the end of a task needs is on the first, together with the slot's word;
+//! names, place and time are on the second, which nobody but listings reads.
+//!
+//! Contexts and owned values have memory of their own; their slots hold a `Weak` to the facts, never to the
+//! value. A listing that upgrades it can at worst become the last owner of some facts.
+//!
+//! Free places are on lists, striped by thread, which hold indices with a tag, so there is no ABA. A list is
+//! counted in its links, and entries that are neither listed nor free in its head: the number of entries is
+//! read off the heads, and registering counts nothing.
+//!
+//! The places of `unsafe`: the slot's cells and the holds, which are pointers into a block (safe code was built
+//! and measured: with checked cells and records of their own a registration took half as long again, and a
+//! task an allocation more); cards that are written in place; a task's scope, which is a
+//! pointer to the task for the time of a poll. Their protocol is modelled with loom, and run under the address
+//! sanitizer.
 //!
 //! # Contexts
 //!
@@ -48,19 +62,27 @@
 //! allocates an entry for each, locks three times, and keeps a shell of every finished task until somebody
 //! reads it, so that somebody has to. Measured here, with a `JoinSet` under it a task cost 1.9 times as much
 //! as on a bare `JoinSet`, without it 1.4 times, and in that nothing lingers.
-//! So a task is spawned bare. Its record keeps tokio's handle for as long as the record lives, and a close
-//! that has lost its patience looks through the list, once, for the tasks it has to abort. One that is
-//! being spawned just then looks at the gate afterwards and aborts itself: of the two, one sees the other.
+//! So a task is spawned bare. Its slot keeps tokio's handle, and a close that has lost its patience looks
+//! through the list, once, for the tasks it has to abort. One that is being spawned just then looks at the
+//! gate after it made itself abortable: of the two, one sees the other.
 //!
-//! What is left of a task that ran on another thread than the one that spawned it goes back there to be
-//! freed, at most 32 in the whole process at a time: allocators are slow at memory that changes threads.
+//! # Shells
+//!
+//! What tokio still keeps of a finished task, for that handle, is its *shell*. If the thread that ran the task
+//! freed it, and another one had spawned it, the two would contend for the allocator: spawning 100,000 tasks
+//! on a `multi_thread` runtime takes half as long again. So the shell is left in the slot, which is free, and
+//! goes when somebody takes the slot for the next task: the thread that spawned it, most likely, which needs
+//! as much memory just then. A thread throws away only shells that have lain for a moment, because the runtime
+//! may still be about to let go of a fresh one. There are never more shells than tasks that are alive, and 16:
+//! so when the last task of a burst ends, at most 16 are left, and a close throws those away as well.
 //!
 //! # A task
 //!
-//! One allocation holds the record and the place for the output. The future is wrapped so that, however it
+//! The future is wrapped so that, however it
 //! ends (by returning, by panicking, or by being dropped wherever the runtime drops it), the same things
 //! happen in the same order: the future is dropped; the task leaves the list; its output goes to its
-//! handle, or is dropped if that is gone; it leaves the gate.
+//! handle, or is dropped if that is gone; it leaves the gate, which counts it as finished in the same step. A
+//! place for the output is made only for a handle that still waits for it.
 //!
 //! # What is checked how
 //!

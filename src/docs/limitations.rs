@@ -26,8 +26,12 @@
 //!   [`headcount::spawn`](crate::spawn), which lands on the current context.
 //! * **A tracked `Arc` dies unannounced.** It is not listed or counted any more, but its memory is kept
 //!   until somebody registers or tracks something.
-//! * **What is left of a finished task holds on to its runtime's memory**, until the next spawn or close in
-//!   the process: of at most 32 tasks, and only of those that ran on another thread than spawned them.
+//! * **What is left of a finished task holds on to its runtime's memory**, until the next spawn on the same
+//!   registry: of at most as many tasks as are alive, and 16, and only of those that ran on another thread
+//!   than spawned them. A close throws away the 16.
+//! * **A listing keeps the list.** A [`Live`](crate::Live) or [`Resource`](crate::Resource) that is kept holds on
+//!   to the memory of its registry's list, also when the registry is gone.
+//! * **Names are cut at 4 GiB.**
 //! * **The table shrinks from its end.** Places are reused lowest first, but an entry that sits in the last
 //!   block keeps that block: one survivor of a burst of 300,000 entries may keep some 20 MB until it ends.
 //! * **The registry count is exact when nothing changes.** While others register and end it is a moment's
