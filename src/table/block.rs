@@ -269,3 +269,277 @@ impl<T: Tenant> fmt::Debug for Block<T> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::table::{
+        slot::{HELD, OWNED},
+        testing::{Drops, Guest},
+    };
+
+    const HERE: u32 = 1;
+    const ELSEWHERE: u32 = 2;
+
+    /// Counts how often it is told that much is free.
+    #[derive(Default)]
+    struct Told(AtomicUsize);
+
+    impl Shrink for Told {
+        fn shrink(&self) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    struct Table {
+        block: Arc<Block<Guest>>,
+        told: Arc<Told>,
+        drops: Drops,
+    }
+
+    /// The block of this number, of a table that has one more than this, and keeps one.
+    fn table(number: usize, size: usize, stripes: usize) -> Table {
+        let hints = (0..stripes).map(|stripe| Line(AtomicU64::new(hint(number, stripe))));
+        let shared = Arc::new(Shared {
+            hints: hints.collect(),
+            blocks: AtomicUsize::new(number + 1),
+            kept: 1,
+        });
+        let told = Arc::new(Told::default());
+        let table: Weak<Told> = Arc::downgrade(&told);
+        Table {
+            block: Block::new((number, size), 0, &shared, table),
+            told,
+            drops: Drops::default(),
+        }
+    }
+
+    impl Table {
+        /// A new guest of whom nothing but the shell is counted.
+        fn enter(&self, stripe: usize, maker: u32) -> usize {
+            let at = self.enter_incomplete(stripe, maker);
+            // SAFETY: it has `HELD`, which nobody else uses.
+            #[expect(unsafe_code, reason = "tests of a block have no `Held`")]
+            unsafe {
+                self.block.slots[at].complete(self.drops.counted());
+            }
+            at
+        }
+
+        fn enter_incomplete(&self, stripe: usize, maker: u32) -> usize {
+            let at = self.block.pop(stripe).expect("there is a free place");
+            // SAFETY: the place was free.
+            #[expect(unsafe_code, reason = "tests of a block have no `Reserved`")]
+            unsafe {
+                self.block.slots[at].fill(OWNED | HELD, || Guest::new(at).made_by(maker));
+            }
+            at
+        }
+
+        /// The guest here leaves, on the thread of this number.
+        fn leave(&self, at: usize, thread: u32) {
+            self.block.slots[at].release(HELD);
+            assert_eq!(self.block.slots[at].unlist(), (true, true));
+            drop(self.block.vacate(thread, at, Pushed::Directly));
+        }
+
+        fn shells(&self) -> usize {
+            let mut shells = Vec::new();
+            shells.extend(std::iter::from_fn(|| self.block.free.pop_any_shelled()));
+            for at in &shells {
+                self.block.free.push_shelled(*at);
+            }
+            shells.len()
+        }
+    }
+
+    #[test]
+    fn a_shell_that_another_thread_made_stays_in_the_slot() {
+        let table = table(0, 4, 1);
+        let at = table.enter(0, ELSEWHERE);
+        table.leave(at, HERE);
+        assert_eq!((table.shells(), table.drops.count()), (1, 0));
+        assert_eq!((table.block.listed(), table.block.free.len()), (0, 4));
+    }
+
+    #[test]
+    fn a_shell_of_the_own_thread_is_dropped_at_once() {
+        let table = table(0, 4, 1);
+        let at = table.enter(0, HERE);
+        table.leave(at, HERE);
+        assert_eq!((table.shells(), table.drops.count()), (0, 1));
+    }
+
+    #[test]
+    fn who_never_was_complete_leaves_no_shell() {
+        let table = table(0, 4, 1);
+        let at = table.enter_incomplete(0, ELSEWHERE);
+        table.leave(at, HERE);
+        assert_eq!((table.shells(), table.block.free.len()), (0, 4));
+    }
+
+    /// Whoever looked at it last is not the one who ends tasks, and would fill the table with shells.
+    #[test]
+    fn who_lingered_leaves_no_shell() {
+        let table = table(0, 4, 1);
+        let at = table.enter(0, ELSEWHERE);
+        assert_eq!(table.block.slots[at].pin(None), Some(0));
+        table.block.slots[at].release(HELD);
+        assert!(table.block.unlist(at).is_none());
+        assert!(table.block.release(at, OWNED).is_none());
+        assert_eq!(table.block.free.lingering(), 1);
+        assert_eq!(table.block.slots[at].release(PIN), Gone::Last);
+        drop(table.block.vacate(HERE, at, Pushed::Lingered));
+        assert_eq!((table.shells(), table.drops.count()), (0, 1));
+        assert_eq!(
+            (table.block.free.lingering(), table.block.free.len()),
+            (0, 4)
+        );
+    }
+
+    #[test]
+    fn a_shell_is_dropped_by_whoever_takes_the_place_next() {
+        let table = table(0, 1, 1);
+        let at = table.enter(0, ELSEWHERE);
+        table.leave(at, HERE);
+        assert_eq!(table.drops.count(), 0);
+        assert_eq!(table.block.pop(0), Some(at));
+        assert_eq!(table.drops.count(), 1);
+    }
+
+    /// I6.
+    #[test]
+    fn there_are_never_more_shells_than_tenants_and_sixteen() {
+        for stripes in [1, 4, 16] {
+            let table = table(0, 256, stripes);
+            let guests: Vec<_> = (0..256)
+                .map(|n| table.enter(n % stripes, ELSEWHERE))
+                .collect();
+            let mut most = 0;
+            for (left, at) in (0..256).rev().zip(guests) {
+                table.leave(at, HERE);
+                let shells = table.shells();
+                assert_eq!(shells + table.drops.count(), 256 - left);
+                assert!(shells <= left + 16, "{shells} shells, {left} tenants");
+                most = most.max(shells);
+            }
+            assert!(most >= 128, "{most}: no more are thrown away than need be");
+            assert_eq!(table.shells(), 16);
+            table.block.throw_shells();
+            assert_eq!((table.shells(), table.drops.count()), (0, 256));
+            assert_eq!((table.block.free.len(), table.block.listed()), (256, 0));
+        }
+    }
+
+    #[test]
+    fn young_and_ripe_shells_are_thrown_away() {
+        let table = table(0, 8, 1);
+        let guests = [(); 4].map(|()| table.enter(0, ELSEWHERE));
+        table.leave(guests[0], HERE);
+        table.leave(guests[1], HERE);
+        let at = table.block.pop(0).unwrap();
+        table.block.put_back(at);
+        table.leave(guests[2], HERE);
+        table.block.throw_shells();
+        assert_eq!((table.shells(), table.drops.count()), (0, 3));
+        assert_eq!(table.block.free.len(), 7);
+    }
+
+    /// I6: only the first block has spare shells, so that a table of many has no more.
+    #[test]
+    fn a_later_block_has_no_more_shells_than_tenants() {
+        let table = table(1, 128, 4);
+        let guests: Vec<_> = (0..128).map(|n| table.enter(n % 4, ELSEWHERE)).collect();
+        for (left, at) in (0..128).rev().zip(guests) {
+            table.leave(at, HERE);
+            let shells = table.shells();
+            assert!(shells <= left, "{shells} shells, {left} tenants");
+        }
+        assert_eq!((table.shells(), table.drops.count()), (0, 128));
+    }
+
+    #[test]
+    fn who_lingers_is_neither_listed_nor_free() {
+        let table = table(0, 4, 1);
+        let at = table.enter(0, HERE);
+        assert_eq!((table.block.listed(), table.block.is_free()), (1, false));
+        assert!(table.block.unlist(at).is_none());
+        assert_eq!((table.block.listed(), table.block.free.len()), (0, 3));
+        assert!(table.block.release(at, OWNED).is_none());
+        assert!(table.block.release(at, HELD).is_some());
+        assert!(table.block.is_free());
+    }
+
+    /// L3.
+    #[test]
+    fn a_tenant_is_removed_by_its_generation_only() {
+        let table = table(0, 4, 1);
+        let at = table.enter(0, HERE);
+        assert!(!table.block.remove(at, 1));
+        assert!(table.block.remove(at, 0) && !table.block.remove(at, 0));
+        assert_eq!((table.block.listed(), table.block.free.lingering()), (0, 1));
+    }
+
+    /// It is neither free nor listed, nor is it lingering.
+    #[test]
+    fn a_place_that_ran_out_of_generations_is_nothing_any_more() {
+        let table = table(0, 1, 1);
+        let block = Block::new((0, 2), u32::MAX, &table.block.shared, Weak::<Told>::new());
+        let table = Table { block, ..table };
+        let [one, other] = [(); 2].map(|()| table.enter(0, HERE));
+        table.leave(one, HERE);
+        assert_eq!((table.block.listed(), table.block.free.len()), (1, 0));
+        assert!(table.block.unlist(other).is_none());
+        table.block.release(other, HELD);
+        drop(table.block.release(other, OWNED));
+        assert_eq!((table.block.listed(), table.block.free.lingering()), (0, 0));
+        assert_eq!((table.block.free.len(), table.block.pop(0)), (0, None));
+    }
+
+    #[test]
+    fn a_table_is_told_when_much_is_free_if_it_has_more_blocks_than_it_keeps() {
+        for (number, told) in [(0, 0), (1, 2)] {
+            let table = table(number, 4, 1);
+            let guests = [(); 4].map(|()| table.enter(0, HERE));
+            for at in guests {
+                table.leave(at, HERE);
+            }
+            assert_eq!(table.told.0.load(Relaxed), told, "half free, and free");
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_freed_is_hinted_at_if_its_block_comes_before() {
+        let table = table(1, 4, 2);
+        let hints = || {
+            let hints = table.block.shared.hints.iter();
+            hints
+                .map(|hint| hinted(hint.0.load(Relaxed)))
+                .collect::<Vec<_>>()
+        };
+        table.block.shared.hints[1].0.store(hint(2, 0), Relaxed);
+        let [one, other] = [0, 1].map(|stripe| table.enter(stripe, HERE));
+        table.leave(one, HERE);
+        assert_eq!(hints(), [(1, 0), (2, 0)]);
+        table.leave(other, HERE);
+        assert_eq!(hints(), [(1, 0), (1, 1)]);
+        table.block.shared.hints[1].0.store(hint(0, 0), Relaxed);
+        let other = table.enter(1, HERE);
+        table.leave(other, HERE);
+        assert_eq!(hints(), [(1, 0), (0, 0)]);
+    }
+
+    /// As soon as the last place is free, somebody may give the block back.
+    #[test]
+    fn what_remains_of_a_tenant_keeps_a_block_that_may_be_given_back() {
+        for (number, keeps) in [(0, false), (1, true)] {
+            let table = table(number, 4, 1);
+            let at = table.enter(0, HERE);
+            table.block.slots[at].release(HELD);
+            let remains = table.block.unlist(at).unwrap();
+            assert_eq!(Arc::strong_count(&table.block) == 2, keeps);
+            drop(remains);
+            assert_eq!(Arc::strong_count(&table.block), 1);
+        }
+    }
+}

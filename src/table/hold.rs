@@ -242,3 +242,238 @@ impl<T: Tenant> Drop for Pin<T> {
         drop(self.block().release(self.0.at(), PIN));
     }
 }
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::table::{
+        pins::Pinned,
+        slots::{Key, Slots},
+        testing::{Drops, Guest, listed, own, share},
+    };
+    use std::sync::Arc;
+
+    fn table() -> Arc<Slots<Guest>> {
+        Slots::with_stripes(1)
+    }
+
+    /// The place that would be taken next.
+    fn next(table: &Slots<Guest>) -> Key {
+        table.reserve_on(0).key()
+    }
+
+    /// The same place, with its next tenant.
+    fn after(key: Key) -> Key {
+        let generation = key.generation + 1;
+        Key { generation, ..key }
+    }
+
+    fn pin(table: &Arc<Slots<Guest>>, key: Key) -> Pinned<Guest> {
+        let mut pinned = None;
+        table.directory().scan(key.index as usize, 1, |look| {
+            pinned = Some(Pinned::of(look, table));
+        });
+        pinned.unwrap()
+    }
+
+    #[test]
+    fn dropping_a_place_takes_its_tenant_off_the_list_and_frees_it() {
+        let (table, drops) = (table(), Drops::default());
+        let key = next(&table);
+        let place = own(&table, 0, Guest::new(7).counted(&drops));
+        assert_eq!((place.value, table.len()), (7, 1));
+        assert_eq!(listed(&table), [(key, 7)]);
+        drop(place);
+        assert_eq!((drops.count(), table.len()), (1, 0));
+        assert_eq!((listed(&table), next(&table)), (vec![], after(key)));
+    }
+
+    #[test]
+    fn a_place_that_was_removed_by_its_key_is_freed_when_it_is_dropped() {
+        let (table, drops) = (table(), Drops::default());
+        let key = next(&table);
+        let place = own(&table, 0, Guest::new(7).counted(&drops));
+        assert!(table.remove(key) && !table.remove(key));
+        assert_eq!((table.len(), listed(&table).len()), (0, 0));
+        assert_eq!((place.value, drops.count()), (7, 0));
+        assert_ne!(next(&table).index, key.index);
+        drop(place);
+        assert_eq!((drops.count(), table.len()), (1, 0));
+        assert_eq!(next(&table), after(key));
+    }
+
+    #[test]
+    fn a_key_removes_nobody_whose_place_is_dropped() {
+        let table = table();
+        let (key, place, _held) = share(&table, 0, Guest::new(7));
+        drop(place);
+        assert!(!table.remove(key));
+    }
+
+    #[test]
+    fn a_held_outlives_its_place_and_the_slot_is_free_only_afterwards() {
+        let (table, drops) = (table(), Drops::default());
+        let (key, place, held) = share(&table, 0, Guest::new(7).counted(&drops));
+        assert!(place.is_held());
+        drop(place);
+        assert_eq!((table.len(), listed(&table)), (0, vec![]));
+        assert_ne!(next(&table).index, key.index);
+        assert_eq!((held.value, drops.count()), (7, 0));
+        drop(held);
+        assert_eq!((drops.count(), table.len()), (1, 0));
+        assert_eq!(next(&table), after(key));
+    }
+
+    #[test]
+    fn a_place_outlives_its_held() {
+        let (table, drops) = (table(), Drops::default());
+        let (key, place, held) = share(&table, 0, Guest::new(7).counted(&drops));
+        drop(held);
+        assert!(!place.is_held());
+        assert_eq!((listed(&table), table.len()), (vec![(key, 7)], 1));
+        drop(place);
+        assert_eq!((drops.count(), next(&table)), (1, after(key)));
+    }
+
+    #[test]
+    fn a_pin_outlives_place_and_held_and_so_does_its_clone() {
+        let (table, drops) = (table(), Drops::default());
+        let (key, place, held) = share(&table, 0, Guest::new(7).counted(&drops));
+        let pin = pin(&table, key);
+        drop((place, held));
+        let clone = pin.clone();
+        drop(pin);
+        assert_eq!((clone.value, drops.count(), table.len()), (7, 0, 0));
+        assert_ne!(next(&table).index, key.index);
+        drop(clone);
+        assert_eq!((drops.count(), next(&table)), (1, after(key)));
+    }
+
+    /// Whatever it is that keeps a tenant in its slot, and however it left the list.
+    #[test]
+    fn who_lingers_is_not_counted() {
+        for by_key in [false, true] {
+            let table = table();
+            let (key, place, held) = share(&table, 0, Guest::new(7));
+            let (others, pin) = (own(&table, 0, Guest::new(1)), pin(&table, key));
+            if by_key {
+                assert!(table.remove(key));
+            }
+            drop(place);
+            assert_eq!(table.len(), 1);
+            drop(held);
+            assert_eq!(table.len(), 1);
+            drop(pin);
+            assert_eq!(table.len(), 1);
+            drop(others);
+            assert_eq!(table.len(), 0);
+        }
+    }
+
+    #[test]
+    fn who_leaves_alone_is_gone_but_for_its_keeper() {
+        let (table, drops) = (table(), Drops::default());
+        let place = own(&table, 0, Guest::new(7).counted(&drops));
+        let kept = place.leave(|left| match left {
+            Unlisted::Alone(keeper) => (drops.count(), keeper.is_some(), table.len()),
+            Unlisted::Shared(_) => panic!("nobody else has it"),
+        });
+        assert_eq!(kept, (1, true, 0));
+    }
+
+    #[test]
+    fn who_leaves_others_behind_is_there_until_it_has_left() {
+        let (table, drops) = (table(), Drops::default());
+        let (key, place, held) = share(&table, 0, Guest::new(7).counted(&drops));
+        place.leave(|left| match left {
+            Unlisted::Alone(_) => panic!("somebody else has it"),
+            Unlisted::Shared(place) => {
+                drop(held);
+                assert_eq!((place.value, drops.count(), table.len()), (7, 0, 0));
+                assert_ne!(next(&table).index, key.index);
+            }
+        });
+        assert_eq!((drops.count(), next(&table)), (1, after(key)));
+    }
+
+    #[test]
+    fn who_was_removed_by_its_key_leaves_as_if_it_were_shared() {
+        let (table, drops) = (table(), Drops::default());
+        let key = next(&table);
+        let place = own(&table, 0, Guest::new(7).counted(&drops));
+        assert!(table.remove(key));
+        let was_there = place.leave(|left| match left {
+            Unlisted::Alone(_) => false,
+            Unlisted::Shared(place) => place.value == 7 && drops.count() == 0,
+        });
+        assert!(was_there);
+        assert_eq!((drops.count(), next(&table)), (1, after(key)));
+    }
+
+    #[test]
+    fn who_leaves_lets_go_though_what_is_done_meanwhile_panics() {
+        let (table, drops) = (table(), Drops::default());
+        let (_, place, held) = share(&table, 0, Guest::new(7).counted(&drops));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            place.leave(|_| panic!("on purpose"));
+        }));
+        assert!(panicked.is_err());
+        drop(held);
+        assert_eq!((drops.count(), table.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_is_ready_keeps_its_holder() {
+        let table = table();
+        let (_, place, held) = share(&table, 0, Guest::new(7));
+        assert!(!held.is_ready() && place.ready() && held.is_ready());
+        let held = held.leave_unready().unwrap_err();
+        drop(place);
+        assert_eq!(held.value, 7);
+    }
+
+    #[test]
+    fn who_leaves_unready_last_frees_the_place() {
+        let (table, drops) = (table(), Drops::default());
+        let (key, place, held) = share(&table, 0, Guest::new(7).counted(&drops));
+        drop(place);
+        assert!(held.leave_unready().is_ok());
+        assert_eq!((drops.count(), next(&table)), (1, after(key)));
+    }
+
+    #[test]
+    fn an_owner_learns_that_nobody_waits_for_what_is_ready() {
+        let table = table();
+        let (_, place, held) = share(&table, 0, Guest::new(7));
+        assert!(held.leave_unready().is_ok());
+        assert!(!place.ready());
+    }
+
+    #[test]
+    fn what_comes_later_is_seen_by_its_holder_and_by_those_who_look() {
+        let (table, drops) = (table(), Drops::default());
+        let (key, _place, held) = share(&table, 0, Guest::new(7));
+        let looks_complete = || {
+            let mut is_complete = false;
+            table.directory().scan(key.index as usize, 1, |look| {
+                is_complete = look.later().is_some();
+            });
+            is_complete
+        };
+        assert!(held.later().is_none() && !looks_complete());
+        held.complete(drops.counted());
+        assert!(held.later().is_some() && looks_complete());
+    }
+
+    #[test]
+    fn the_last_guest_takes_its_table_along() {
+        let (table, drops) = (table(), Drops::default());
+        let weak = Arc::downgrade(&table);
+        let (_, place, held) = share(&table, 0, Guest::new(7).counted(&drops));
+        table.reserve_on(0).list(Guest::new(8).counted(&drops));
+        drop((table, place));
+        assert_eq!((weak.strong_count(), drops.count()), (1, 0));
+        drop(held);
+        assert_eq!((weak.strong_count(), drops.count()), (0, 2));
+    }
+}

@@ -24,4 +24,6 @@ pub(crate) mod slot;
 pub(crate) mod slots;
 pub(crate) mod store;
 pub(crate) mod stripe;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod tree;
