@@ -331,7 +331,9 @@ mod tests {
             // SAFETY: the place was free.
             #[expect(unsafe_code, reason = "tests of a block have no `Reserved`")]
             unsafe {
-                self.block.slots[at].fill(OWNED | HELD, || Guest::new(at).made_by(maker));
+                self.block.slots[at].fill(OWNED | HELD, |place| {
+                    place.write(Guest::new(at).made_by(maker));
+                });
             }
             at
         }

@@ -348,7 +348,11 @@ mod tests {
     /// Fills a slot that no test fills twice without emptying it.
     fn fill(slot: &Slot<Guest>, holds: u64, guest: Guest) {
         // SAFETY: the slot is free, and the tests have one thread.
-        unsafe { slot.fill(holds, || guest) }
+        unsafe {
+            slot.fill(holds, |place| {
+                place.write(guest);
+            })
+        }
     }
 
     fn complete(slot: &Slot<Guest>, later: Counted) {

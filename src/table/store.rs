@@ -360,6 +360,8 @@ pub(crate) fn is_alive(record: &Arc<dyn Record>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::Label;
+    use std::panic::Location;
 
     fn facts() -> Facts {
         Facts {

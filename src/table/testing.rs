@@ -89,7 +89,11 @@ impl Tenant for Guest {
 #[expect(unsafe_code, reason = "the place knows no more than where it is")]
 pub(crate) fn own(table: &Arc<Slots<Guest>>, stripe: usize, guest: Guest) -> Place<Guest> {
     // SAFETY: the guest holds the table.
-    unsafe { table.reserve_on(stripe).own(|_| guest.of(table)) }
+    unsafe {
+        table.reserve_on(stripe).own(|place, _| {
+            place.write(guest.of(table));
+        })
+    }
 }
 
 /// Lists a guest for as long as its place is kept, with a second hold on it.
@@ -102,7 +106,11 @@ pub(crate) fn share(
     let reserved = table.reserve_on(stripe);
     let key = reserved.key();
     // SAFETY: the guest holds the table.
-    let (place, held) = unsafe { reserved.share(|_| guest.of(table)) };
+    let (place, held) = unsafe {
+        reserved.share(|place, _| {
+            place.write(guest.of(table));
+        })
+    };
     (key, place, held)
 }
 
