@@ -351,7 +351,7 @@ mod tests {
         unsafe {
             slot.fill(holds, |place| {
                 place.write(guest);
-            })
+            });
         }
     }
 
