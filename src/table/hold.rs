@@ -18,7 +18,7 @@ use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 /// Where a tenant is.
 pub(crate) struct At<T: Tenant> {
     block: NonNull<Block<T>>,
-    at: u32,
+    slot: NonNull<Slot<T>>,
 }
 
 impl<T: Tenant> Clone for At<T> {
@@ -31,16 +31,11 @@ impl<T: Tenant> Copy for At<T> {}
 
 impl<T: Tenant> At<T> {
     #[inline]
-    pub(crate) fn new(block: &Block<T>, at: u32) -> Self {
+    pub(crate) fn new(block: &Block<T>, at: usize) -> Self {
         Self {
             block: NonNull::from(block),
-            at,
+            slot: NonNull::from(&block.slots[at]),
         }
-    }
-
-    #[inline]
-    fn at(self) -> usize {
-        self.at as usize
     }
 
     /// # Safety
@@ -57,8 +52,8 @@ impl<T: Tenant> At<T> {
     /// As [`block`](Self::block).
     #[inline]
     unsafe fn slot(&self) -> &Slot<T> {
-        // SAFETY: as demanded.
-        unsafe { &self.block().slots[self.at()] }
+        // SAFETY: so does its slot.
+        unsafe { self.slot.as_ref() }
     }
 }
 
@@ -86,6 +81,13 @@ macro_rules! hold {
             fn block(&self) -> &Block<T> {
                 // SAFETY: we hold the tenant, and the table is there: that is what `new` demands.
                 unsafe { self.0.block() }
+            }
+
+            /// Which slot of its block it is.
+            #[inline]
+            fn at(&self) -> usize {
+                let first = self.block().slots.as_ptr();
+                (self.0.slot.as_ptr() as usize - first as usize) / size_of::<Slot<T>>()
             }
 
             #[inline]
@@ -149,7 +151,7 @@ impl<T: Tenant> Deref for Leaving<T> {
 
 impl<T: Tenant> Drop for Leaving<T> {
     fn drop(&mut self) {
-        drop(self.block().release(self.0.0.at(), OWNED));
+        drop(self.block().release(self.at(), OWNED));
     }
 }
 
@@ -158,7 +160,7 @@ impl<T: Tenant> Place<T> {
     #[inline]
     pub(crate) fn leave<R>(self, then: impl FnOnce(Unlisted<'_, T>) -> R) -> R {
         let place = ManuallyDrop::new(self);
-        match place.block().unlist(place.0.at()) {
+        match place.block().unlist(place.at()) {
             Some(remains) => then(Unlisted::Alone(&remains.keeper)),
             None => then(Unlisted::Shared(&Leaving(place))),
         }
@@ -179,7 +181,7 @@ impl<T: Tenant> Place<T> {
 impl<T: Tenant> Drop for Place<T> {
     #[inline]
     fn drop(&mut self) {
-        let at = self.0.at();
+        let at = self.at();
         drop(
             self.block()
                 .unlist(at)
@@ -215,7 +217,7 @@ impl<T: Tenant> Held<T> {
         match self.slot().leave_unready() {
             Some(gone) => {
                 let this = ManuallyDrop::new(self);
-                drop(this.block().settle(this.0.at(), gone));
+                drop(this.block().settle(this.at(), gone));
                 Ok(())
             }
             None => Err(self),
@@ -225,7 +227,7 @@ impl<T: Tenant> Held<T> {
 
 impl<T: Tenant> Drop for Held<T> {
     fn drop(&mut self) {
-        drop(self.block().release(self.0.at(), HELD));
+        drop(self.block().release(self.at(), HELD));
     }
 }
 
@@ -239,7 +241,7 @@ impl<T: Tenant> Clone for Pin<T> {
 impl<T: Tenant> Drop for Pin<T> {
     #[inline]
     fn drop(&mut self) {
-        drop(self.block().release(self.0.at(), PIN));
+        drop(self.block().release(self.at(), PIN));
     }
 }
 

@@ -289,7 +289,7 @@ impl<T: Tenant> Slots<T> {
         let place = directory.place(index);
         let (block, at) = place.expect("what is pinned stays in its place");
         // SAFETY: as demanded.
-        unsafe { Pin::new(At::new(block, narrow(at))) }
+        unsafe { Pin::new(At::new(block, at)) }
     }
 }
 
@@ -414,7 +414,7 @@ impl<T: Tenant> Reserved<'_, T> {
         // SAFETY: the place came off a free list, which hands it out to one at a time, and it is filled
         // once, because that uses up the reservation; the rest is as demanded.
         unsafe { block.slots[self.at].fill(holds, |place| init(place, key)) };
-        At::new(&block, narrow(self.at))
+        At::new(&block, self.at)
     }
 
     /// Lists the tenant, until it is removed by its key.
