@@ -1,55 +1,42 @@
 //! Where the running code belongs: the context, and the task, of this poll.
 //!
-//! A scope is borrowed for as long as its code runs: the thread knows where it is, and no more, so entering
-//! costs no reference count. Scopes nest as polls do; those round the innermost one, of which there mostly
-//! are none, are remembered apart.
+//! Whoever runs code for a context says so for as long as that lasts, on its own stack: the thread knows the
+//! innermost of these [`Frame`]s, and each knows the one round it. Entering costs two writes, and no
+//! reference count.
+
+#![expect(
+    unsafe_code,
+    reason = "a thread-local cannot have the lifetime of a poll, and `scoped-tls` takes twice as long"
+)]
 
 use crate::{
     context::core::Node,
-    table::{
-        card::{Card, CardPlace},
-        record::Record,
-    },
+    table::{card::Card, record::Record},
 };
-use scoped_tls::scoped_thread_local;
 use std::{
-    cell::RefCell,
+    cell::Cell,
+    iter,
+    mem::transmute,
     pin::Pin,
     ptr::NonNull,
     sync::Arc,
     task::{Context, Poll},
 };
 
-/// Whose code is running.
+/// Whose code a future is.
 pub(crate) enum Scope {
     /// The body of `Registry::scope`: it belongs to nobody, and means this registry.
     Registry(Arc<Node>),
     /// A hook's.
     Hook(Arc<Node>),
-    /// A task's.
-    Task(Borrowed),
 }
 
-/// A task's place, for as long as [`enter_task`] lasts.
-pub(crate) struct Borrowed(NonNull<CardPlace>);
-
-#[expect(
-    unsafe_code,
-    reason = "scopes of the other kinds travel with their futures"
-)]
-// SAFETY: it is made by `enter_task` alone, on its stack, and shown to its own thread.
-unsafe impl Send for Borrowed {}
-#[expect(unsafe_code, reason = "as above")]
-// SAFETY: as above.
-unsafe impl Sync for Borrowed {}
-
-impl Borrowed {
-    #[expect(unsafe_code, reason = "a scope cannot have the lifetime of a poll")]
-    fn task(&self) -> &Card {
-        // SAFETY: it is made by `enter_task` alone, which borrows the place and ends after everybody who
-        // can see the scope: they see it by reference, and none outlives `enter`.
-        unsafe { self.0.as_ref() }
-    }
+/// Whose code is running.
+#[derive(Clone, Copy)]
+pub(crate) enum Owner<'a> {
+    Registry(&'a Node),
+    Hook(&'a Node),
+    Task(&'a Card),
 }
 
 /// The context of a task.
@@ -61,89 +48,91 @@ pub(crate) fn context_of(task: &Card) -> &Node {
 }
 
 impl Scope {
-    fn node(&self) -> &Node {
+    fn owner(&self) -> Owner<'_> {
         match self {
-            Self::Registry(node) | Self::Hook(node) => node,
-            Self::Task(task) => context_of(task.task()),
+            Self::Registry(node) => Owner::Registry(node),
+            Self::Hook(node) => Owner::Hook(node),
         }
-    }
-
-    /// Whether a close of this context would wait for the code in this scope.
-    fn is_awaited_by(&self, node: &Node) -> bool {
-        !matches!(self, Self::Registry(_)) && self.node().is_inside(node)
-    }
-
-    /// The innermost context whose close would wait for the code in this scope.
-    fn awaited_by(&self) -> Option<Arc<Node>> {
-        (!matches!(self, Self::Registry(_))).then(|| self.node().arc())
     }
 }
 
-scoped_thread_local!(static INNERMOST: Scope);
+impl<'a> Owner<'a> {
+    fn node(self) -> &'a Node {
+        match self {
+            Self::Registry(node) | Self::Hook(node) => node,
+            Self::Task(task) => context_of(task),
+        }
+    }
+
+    /// Whether a close of this context would wait for the code of this owner.
+    fn is_awaited_by(self, node: &Node) -> bool {
+        !matches!(self, Self::Registry(_)) && self.node().is_inside(node)
+    }
+}
+
+/// Somebody's code that is running, and the code that runs it.
+struct Frame {
+    /// In truth it lives as long as the frame.
+    owner: Owner<'static>,
+    outer: Option<NonNull<Frame>>,
+}
 
 thread_local! {
-    /// The contexts that would wait for the scopes round the innermost one, outermost first.
-    static OUTER: RefCell<Vec<Option<Arc<Node>>>> = const { RefCell::new(Vec::new()) };
+    static INNERMOST: Cell<Option<NonNull<Frame>>> = const { Cell::new(None) };
+}
+
+/// Takes a frame off again when dropped.
+struct Entered {
+    outer: Option<NonNull<Frame>>,
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        INNERMOST.set(self.outer);
+    }
+}
+
+/// Runs `body` as the code of this owner.
+#[inline]
+pub(crate) fn enter_as<R>(owner: Owner<'_>, body: impl FnOnce() -> R) -> R {
+    let outer = INNERMOST.get();
+    let frame = Frame {
+        // SAFETY: only the lifetime changes. The frame is seen by this thread alone, which looks at it
+        // without keeping it, and not any more when this function ends, or unwinds: until then `owner` is
+        // borrowed.
+        owner: unsafe { transmute::<Owner<'_>, Owner<'static>>(owner) },
+        outer,
+    };
+    INNERMOST.set(Some(NonNull::from(&frame)));
+    let _entered = Entered { outer };
+    body()
 }
 
 /// Runs `body` in `scope`.
-#[inline]
 pub(crate) fn enter<R>(scope: &Scope, body: impl FnOnce() -> R) -> R {
-    let _nested = INNERMOST.is_set().then(Nested::new);
-    INNERMOST.set(scope, body)
+    enter_as(scope.owner(), body)
 }
 
-/// Runs a task's code, with the task's own scope.
-#[inline]
-pub(crate) fn enter_task<R>(place: &CardPlace, body: impl FnOnce() -> R) -> R {
-    let scope = Scope::Task(Borrowed(NonNull::from(place)));
-    enter(&scope, body)
-}
-
-/// Remembers the scope round another one, until dropped.
-struct Nested {
-    /// False while the thread is being torn down: there is nothing to remember it in.
-    is_remembered: bool,
-}
-
-impl Nested {
-    #[cold]
-    fn new() -> Self {
-        let outer = INNERMOST.with(Scope::awaited_by);
-        let remember = |all: &RefCell<Vec<_>>| all.borrow_mut().push(outer);
-        Self {
-            is_remembered: OUTER.try_with(remember).is_ok(),
-        }
-    }
-}
-
-impl Drop for Nested {
-    fn drop(&mut self) {
-        if self.is_remembered {
-            let _ = OUTER.try_with(|all| all.borrow_mut().pop());
-        }
-    }
+/// Looks at the owners of the code that is running, innermost first, until it finds something. What it
+/// looks with must not keep them.
+fn find<R>(mut look: impl FnMut(Owner<'_>) -> Option<R>) -> Option<R> {
+    // SAFETY: a frame is on this thread's stack, and taken off before it goes; the ones round it go later.
+    let frame = |frame: &NonNull<Frame>| unsafe { frame.as_ref() };
+    let mut frames = iter::successors(INNERMOST.get(), |inner| frame(inner).outer);
+    frames.find_map(|one| look(frame(&one).owner))
 }
 
 /// Reads the innermost node, if there is one.
 pub(crate) fn with_node<R>(read: impl FnOnce(&Node) -> R) -> Option<R> {
-    INNERMOST
-        .is_set()
-        .then(|| INNERMOST.with(|scope| read(scope.node())))
+    let mut read = Some(read);
+    find(|owner| read.take().map(|read| read(owner.node())))
 }
 
 /// Whether the running code belongs to this context or to a descendant of it, so that waiting for its
-/// close would be waiting for oneself (I10). Outer scopes count: they wait for the inner ones.
+/// close would be waiting for oneself (I10). Outer code counts: it waits for the inner.
 pub(crate) fn is_inside(node: &Node) -> bool {
-    let is_awaited = |scope: &Scope| scope.is_awaited_by(node);
-    if INNERMOST.is_set() && INNERMOST.with(is_awaited) {
-        return true;
-    }
-    let is_inside = |outer: &RefCell<Vec<Option<Arc<Node>>>>| {
-        let outer = outer.borrow();
-        outer.iter().flatten().any(|inner| inner.is_inside(node))
-    };
-    OUTER.try_with(is_inside).unwrap_or(false)
+    find(|owner| owner.is_awaited_by(node).then_some(())).is_some()
 }
 
 pin_project_lite::pin_project! {

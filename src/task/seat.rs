@@ -3,7 +3,7 @@
 use crate::{
     context::{
         core::Node,
-        current::{self, context_of},
+        current::{self, Owner, context_of},
         handle,
         reason::CloseReason,
     },
@@ -54,7 +54,7 @@ impl Seat {
     #[inline]
     pub(crate) fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
         match &self.place {
-            Some(place) => current::enter_task(place, body),
+            Some(place) => current::enter_as(Owner::Task(place), body),
             None => body(),
         }
     }
