@@ -278,7 +278,7 @@ mod tests {
         table.directory().scan(key.index as usize, 1, |look| {
             pinned = Some(Pinned::of(look, table));
         });
-        pinned.unwrap()
+        pinned.expect("it is listed")
     }
 
     #[test]
