@@ -30,7 +30,7 @@ const INSIDE: u64 = FINISHED - ONE;
 /// One of those who left because they were finished.
 const FINISHED: u64 = 1 << 36;
 /// So many of them are put aside, long before they run out of the word.
-const MANY: u64 = 1 << 27;
+pub(crate) const MANY: u64 = 1 << 27;
 
 /// What the last one to leave has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,15 @@ impl Gate {
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU64::new(0),
+            aside: AtomicU64::new(0),
+        }
+    }
+
+    /// A gate that so many have left because they were finished.
+    #[cfg(test)]
+    pub(crate) fn after(finished: u64) -> Self {
+        Self {
+            word: AtomicU64::new(finished * FINISHED),
             aside: AtomicU64::new(0),
         }
     }
@@ -227,5 +236,30 @@ mod tests {
             (gate.state(), gate.enter()),
             (State::Closed, Err(Left::Quietly))
         );
+    }
+
+    #[test]
+    fn those_who_finished_are_counted_and_others_are_not() {
+        let gate = Gate::new();
+        assert!((0..3).all(|_| gate.enter().is_ok()));
+        gate.leave_finished();
+        gate.leave();
+        assert_eq!((gate.finished(), gate.inside()), (1, 1));
+        gate.begin();
+        assert_eq!(gate.leave_finished(), Left::Drained);
+        assert_eq!((gate.finished(), gate.inside()), (2, 0));
+        assert_eq!(gate.state(), State::Closing);
+    }
+
+    #[test]
+    fn those_who_finished_are_put_aside_before_they_run_out_of_the_word() {
+        let gate = Gate::after(MANY - 1);
+        for finished in MANY..MANY + 3 {
+            assert!(gate.enter().is_ok());
+            gate.leave_finished();
+            assert_eq!((gate.finished(), gate.inside()), (finished, 0));
+        }
+        assert_eq!(gate.aside.load(SeqCst), MANY);
+        assert_eq!(gate.word.load(SeqCst), 2 * FINISHED);
     }
 }

@@ -1,9 +1,13 @@
 //! The gate: spawn against close, closers against each other, the last one out.
 
-use super::outcomes::Outcomes;
+use super::outcomes::{Outcomes, bounded};
 use crate::{
-    context::gate::{Gate, Left},
-    table::record::State,
+    context::gate::{Gate, Left, MANY},
+    table::{
+        record::State,
+        slots::Slots,
+        testing::{Drops, Guest, own, share},
+    },
 };
 use loom::thread;
 use std::sync::{
@@ -133,25 +137,83 @@ fn a_watcher_finds_the_gate_empty_or_is_told() {
     outcomes.assert_all([(true, false), (true, true), (false, true)]);
 }
 
-/// A spawn that got in before the abort, and reaches its set after it, aborts itself.
+/// A close that finds nobody inside, or is told that the last one left, knows how many have finished.
+#[test]
+fn a_close_knows_how_many_have_finished() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let gate = Arc::new(Gate::new());
+        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        let leavers = [(); 2].map(|()| {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || {
+                let left = gate.leave_finished();
+                assert!(left == Left::Quietly || gate.finished() == 2);
+                left
+            })
+        });
+        assert_eq!(gate.begin(), State::Open);
+        let is_empty = gate.inside() == 0;
+        assert!(!is_empty || gate.finished() == 2);
+        let left = leavers.map(|leaver| leaver.join().unwrap());
+        let told = left.iter().filter(|left| **left == Left::Drained).count();
+        assert!(told <= 1 && (is_empty || told == 1));
+        assert_eq!((gate.finished(), gate.inside()), (2, 0));
+        saw.saw((is_empty, told));
+    });
+    outcomes.assert_all([(false, 1), (true, 0), (true, 1)]);
+}
+
+/// The same when two of them find so many that they put them aside: one does.
+#[test]
+fn a_close_knows_how_many_have_finished_though_they_are_put_aside() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(4).check(move || {
+        let gate = Arc::new(Gate::after(MANY));
+        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        let leavers = [(); 2].map(|()| {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || gate.leave_finished())
+        });
+        assert_eq!(gate.begin(), State::Open);
+        let is_empty = gate.inside() == 0;
+        assert!(!is_empty || gate.finished() == MANY + 2);
+        let left = leavers.map(|leaver| leaver.join().unwrap());
+        assert!(is_empty || left.contains(&Left::Drained));
+        assert_eq!((gate.finished(), gate.inside()), (MANY + 2, 0));
+        saw.saw(is_empty);
+    });
+    outcomes.assert_all([false, true]);
+}
+
+/// A spawn that got in before the abort, and can be aborted only after it, aborts itself: whoever looks
+/// for tasks sees it complete, or it sees the abort.
 #[test]
 fn an_abort_reaches_a_spawn_that_was_on_its_way() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
     loom::model(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        // The table has a block already, and a place in it was used before.
+        drop(own(&slots, 0, Guest::new(0)));
         let gate = Arc::new(Gate::new());
-        let set = Arc::new(crate::sync::Mutex::new(0));
         assert!(gate.enter().is_ok());
         let spawner = thread::spawn({
-            let (gate, set) = (Arc::clone(&gate), Arc::clone(&set));
+            let (slots, gate) = (Arc::clone(&slots), Arc::clone(&gate));
             move || {
-                *set.lock().unwrap() += 1;
-                gate.is_aborting()
+                let (_, place, held) = share(&slots, 0, Guest::new(0));
+                held.complete(drops.counted());
+                (gate.is_aborting(), place, held)
             }
         });
         gate.abort();
-        let aborted = *set.lock().unwrap() == 1;
-        let aborts_itself = spawner.join().unwrap();
+        let mut aborted = false;
+        slots.directory().scan(0, 1, |look| {
+            aborted = look.later().is_some();
+        });
+        let (aborts_itself, ..) = spawner.join().unwrap();
         assert!(aborted || aborts_itself, "the abort missed it");
         saw.saw((aborted, aborts_itself));
     });

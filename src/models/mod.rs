@@ -6,6 +6,7 @@
 
 mod closing;
 mod driving;
+mod free;
 mod handles;
 mod outcomes;
 mod outputs;

@@ -30,3 +30,10 @@ impl<T: Ord + Debug> Outcomes<T> {
         assert_eq!(*self.0.lock().unwrap(), BTreeSet::from(all));
     }
 }
+
+/// A model with so many preemptions at most: enough to break what it checks, and few enough to be done.
+pub(super) fn bounded(preemptions: usize) -> loom::model::Builder {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(preemptions);
+    model
+}

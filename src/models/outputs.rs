@@ -1,21 +1,108 @@
 //! A task's result: delivered against a handle that is dropped.
 
-use super::outcomes::Outcomes;
-use crate::task::output::Output;
+use super::outcomes::{Outcomes, bounded};
+use crate::{
+    id::ResourceId,
+    name::Label,
+    table::{
+        card::{CardHeld, Role},
+        record::{Class, Meta, Outcome, Record, State},
+        store::{Facts, Table},
+        testing::{Counted, Drops},
+    },
+    task::{handle::Task, output::Whereabouts, seat::Seat},
+};
 use loom::thread;
 use std::{
+    panic::Location,
+    pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, Ordering::SeqCst},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
 };
 
-struct Counted(Arc<AtomicUsize>);
+/// A context as far as its tasks need one: it keeps the table.
+struct Owner {
+    meta: Meta,
+    table: Arc<Table>,
+}
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, SeqCst);
+impl Record for Owner {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn class(&self) -> Class {
+        Class::Context
+    }
+
+    fn state(&self) -> State {
+        State::Open
+    }
+
+    fn parent(&self) -> Option<&dyn Record> {
+        None
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        name: Label::borrowed("name"),
+        kind: Label::borrowed("kind"),
+        location: Location::caller(),
+    }
+}
+
+fn owner() -> Arc<Owner> {
+    let Facts {
+        name,
+        kind,
+        location,
+    } = facts();
+    let id = ResourceId {
+        table: 0,
+        index: 0,
+        generation: 0,
+    };
+    Arc::new(Owner {
+        meta: Meta::new(id, name, kind, location),
+        table: Arc::new(Table::new()),
+    })
+}
+
+/// A task of its own context, and the hold of its handle.
+#[expect(unsafe_code, reason = "the place knows no more than where it is")]
+fn sit(owner: &Arc<Owner>) -> (Seat, CardHeld) {
+    let role = Role::Task {
+        is_blocking: false,
+        supersedes: false,
+    };
+    let context = Arc::clone(owner) as Arc<dyn Record>;
+    // SAFETY: the owner has this table, and keeps it.
+    let (place, held) = unsafe { owner.table.sit(facts(), context, role) };
+    (Seat::new(place), held)
+}
+
+fn handle(held: CardHeld) -> Task<Counted> {
+    Task::accepted(held, Whereabouts::card())
+}
+
+/// What a task does at its end; says whether its result is dropped when it has.
+fn end(mut seat: Seat, drops: &Drops) -> bool {
+    let result = drops.counted();
+    seat.free(Outcome::Finished, |task| match task {
+        Some(place) => Whereabouts::card().find(place).deliver(Ok(result), place),
+        None => drop(result),
+    });
+    drops.count() == 1
+}
+
+fn poll(task: &mut Task<Counted>, waker: &Waker) -> bool {
+    match Pin::new(task).poll(&mut Context::from_waker(waker)) {
+        Poll::Ready(result) => result.is_ok(),
+        Poll::Pending => false,
     }
 }
 
@@ -24,26 +111,113 @@ impl Drop for Counted {
 fn a_result_is_claimed_or_dropped_exactly_once() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    loom::model(move || {
-        let drops = Arc::new(AtomicUsize::new(0));
-        let output = Arc::new(Output::new());
+    bounded(4).check(move || {
+        let (owner, drops) = (owner(), Drops::default());
+        let (seat, held) = sit(&owner);
         let task = thread::spawn({
-            let (output, drops) = (Arc::clone(&output), Arc::clone(&drops));
-            move || {
-                output.deliver(Ok(Counted(Arc::clone(&drops))));
-                drops.load(SeqCst)
-            }
+            let drops = drops.clone();
+            move || end(seat, &drops)
         });
-        thread::yield_now();
-        let claimed = match output.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => result.is_some(),
-            Poll::Pending => false,
-        };
-        output.abandon(true);
+        let mut handle = handle(held);
+        let claimed = poll(&mut handle, Waker::noop());
+        drop(handle);
         let dropped_by_task = task.join().unwrap();
-        assert_eq!(drops.load(SeqCst), 1);
-        saw.saw((claimed, dropped_by_task == 1));
+        assert_eq!((drops.count(), owner.table.count()), (1, 0));
+        saw.saw((claimed, dropped_by_task));
     });
     // Claimed and dropped here before the task has returned from delivering, too.
     outcomes.assert_all([(false, false), (false, true), (true, false), (true, true)]);
+}
+
+/// The same of a handle that was never polled: exactly one of the two is told to drop the result.
+#[test]
+fn a_result_that_nobody_waits_for_is_dropped_exactly_once() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let (owner, drops) = (owner(), Drops::default());
+        let (seat, held) = sit(&owner);
+        let task = thread::spawn({
+            let drops = drops.clone();
+            move || end(seat, &drops)
+        });
+        drop(handle(held));
+        let dropped_here = drops.count();
+        let dropped_by_task = task.join().unwrap();
+        assert_eq!((drops.count(), owner.table.count()), (1, 0));
+        saw.saw((dropped_here, dropped_by_task));
+    });
+    outcomes.assert_all([(0, true), (1, false), (1, true)]);
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// A handle has its result at once, or is woken when it is there.
+#[test]
+fn a_handle_that_waits_is_woken() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(4).check(move || {
+        let (owner, drops) = (owner(), Drops::default());
+        let (seat, held) = sit(&owner);
+        let task = thread::spawn({
+            let drops = drops.clone();
+            move || end(seat, &drops)
+        });
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut handle = handle(held);
+        let at_once = poll(&mut handle, &waker);
+        task.join().unwrap();
+        let was_woken = woken.0.load(SeqCst);
+        assert!(at_once || was_woken && poll(&mut handle, &waker));
+        drop(handle);
+        assert_eq!((drops.count(), owner.table.count()), (1, 0));
+        saw.saw((at_once, was_woken));
+    });
+    outcomes.assert_all([(true, false), (false, true)]);
+}
+
+/// I5: whoever looks at a task is never the one who drops its result.
+#[test]
+fn a_result_is_dropped_though_somebody_looks_at_the_task() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(3).check(move || {
+        let (owner, drops) = (owner(), Drops::default());
+        let (seat, held) = sit(&owner);
+        let task = thread::spawn({
+            let drops = drops.clone();
+            move || end(seat, &drops)
+        });
+        let dropper = thread::spawn(move || drop(handle(held)));
+        let mut threads = Some((task, dropper));
+        let mut join = || {
+            let (task, dropper) = threads.take()?;
+            dropper.join().unwrap();
+            Some(task.join().unwrap())
+        };
+        let mut was_seen = false;
+        let mut by_task = None;
+        owner.table.for_each(|_| {
+            by_task = join();
+            assert_eq!(drops.count(), 1);
+            was_seen = true;
+        });
+        let by_task = by_task.or_else(&mut join);
+        assert_eq!((drops.count(), owner.table.count()), (1, 0));
+        saw.saw((was_seen, by_task));
+    });
+    outcomes.assert_all([
+        (false, Some(false)),
+        (false, Some(true)),
+        (true, Some(false)),
+        (true, Some(true)),
+    ]);
 }

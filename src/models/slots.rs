@@ -1,28 +1,42 @@
-//! The slot table: remover against reader, reuse against stale keys, growth and shrinking.
+//! The slot table: those who hold a tenant against each other, reuse against stale keys, growth and
+//! shrinking.
 
-use super::outcomes::Outcomes;
-use crate::table::slots::{Key, Slots};
-use loom::thread;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use super::outcomes::{Outcomes, bounded};
+use crate::table::{
+    slots::{Key, Slots},
+    stripe,
+    testing::{Drops, Guest, listed, own, share},
 };
+use loom::thread;
+use std::sync::Arc;
 
-/// A value that counts its drops.
-struct Value(u32, Arc<AtomicUsize>);
-
-impl Drop for Value {
-    fn drop(&mut self) {
-        self.1.fetch_add(1, SeqCst);
-    }
+fn spawn<R: 'static>(
+    slots: &Arc<Slots<Guest>>,
+    does: impl FnOnce(&Arc<Slots<Guest>>) -> R + 'static,
+) -> thread::JoinHandle<R> {
+    let slots = Arc::clone(slots);
+    thread::spawn(move || does(&slots))
 }
 
-fn seen<T>(slots: &Slots<T>, mut look: impl FnMut(Key, &T)) {
-    let directory = slots.directory();
-    let mut cursor = 0;
-    while let Some(next) = slots.scan(&directory, cursor, 8, &mut look) {
-        cursor = next;
-    }
+/// Reads what is in the first place, if it is listed: its value, and whether nobody dropped it meanwhile.
+fn read(slots: &Slots<Guest>, drops: &Drops) -> Option<usize> {
+    let mut seen = None;
+    slots.directory().scan(0, 1, |look| {
+        thread::yield_now();
+        assert_eq!(drops.count(), 0, "it is dropped while somebody looks at it");
+        seen = Some(look.tenant().value);
+    });
+    seen
+}
+
+/// The tenant is gone, and its place is free again.
+fn assert_gone(slots: &Slots<Guest>, key: Key, drops: &Drops) {
+    assert_eq!((drops.count(), slots.len()), (1, 0));
+    let next = Key {
+        index: key.index,
+        generation: key.generation + 1,
+    };
+    assert_eq!(slots.reserve_on(0).key(), next);
 }
 
 /// A reader sees a whole value or none; the value is dropped once, by whoever is last, and the place
@@ -32,123 +46,158 @@ fn a_removed_value_outlives_its_reader() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
     loom::model(move || {
-        let slots = Arc::new(Slots::with_stripes(1));
-        let drops = Arc::new(AtomicUsize::new(0));
-        let key = slots.reserve_on(0).commit(Value(7, Arc::clone(&drops)));
-        let remover = thread::spawn({
-            let (slots, drops) = (Arc::clone(&slots), Arc::clone(&drops));
-            move || {
-                assert!(slots.remove_on(0, key));
-                drops.load(SeqCst) == 1
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        let guest = Guest::new(7).counted(&drops);
+        let key = slots.reserve_on(0).list(guest);
+        let remover = spawn(&slots, {
+            let drops = drops.clone();
+            move |slots| {
+                assert!(slots.remove(key));
+                drops.count() == 1
             }
         });
-        let mut was_seen = false;
-        seen(&slots, |found, value| {
-            assert_eq!((found, value.0, value.1.load(SeqCst)), (key, 7, 0));
-            was_seen = true;
-        });
+        let seen = read(&slots, &drops);
         let dropped_by_remover = remover.join().unwrap();
-        assert_eq!((drops.load(SeqCst), slots.len()), (1, 0));
-        let next = slots.reserve_on(0).key();
-        assert_eq!(
-            next,
-            Key {
-                index: key.index,
-                generation: key.generation + 1
-            }
-        );
-        saw.saw((was_seen, dropped_by_remover));
+        assert_gone(&slots, key, &drops);
+        saw.saw((seen, dropped_by_remover));
     });
-    // A reader empties the slot also when it came too late to see the value: it was in the row.
-    outcomes.assert_all([(true, true), (true, false), (false, true), (false, false)]);
+    outcomes.assert_all([(Some(7), true), (Some(7), false), (None, true)]);
 }
 
-/// Two readers and a remover: the last one of the three empties the slot.
+/// The same of a value with an owner, whom somebody with its key may forestall.
 #[test]
-fn two_readers_and_a_remover_empty_a_slot_once() {
+fn a_value_outlives_its_reader_whoever_takes_it_off_the_list() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(move || {
-        let slots = Arc::new(Slots::with_stripes(1));
-        let drops = Arc::new(AtomicUsize::new(0));
-        let key = slots.reserve_on(0).commit(Value(7, Arc::clone(&drops)));
-        let reader = thread::spawn({
-            let slots = Arc::clone(&slots);
+    bounded(3).check(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        let key = slots.reserve_on(0).key();
+        let place = own(&slots, 0, Guest::new(7).counted(&drops));
+        let owner = thread::spawn(move || drop(place));
+        let remover = spawn(&slots, move |slots| slots.remove(key));
+        let was_seen = read(&slots, &drops).is_some();
+        owner.join().unwrap();
+        let was_removed = remover.join().unwrap();
+        assert_gone(&slots, key, &drops);
+        saw.saw((was_seen, was_removed));
+    });
+    outcomes.assert_all([(false, false), (false, true), (true, false), (true, true)]);
+}
+
+/// Two readers and an owner: the last one of the three empties the slot.
+#[test]
+fn two_readers_and_an_owner_empty_a_slot_once() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(3).check(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        let key = slots.reserve_on(0).key();
+        let place = own(&slots, 0, Guest::new(7).counted(&drops));
+        let reader = spawn(&slots, {
+            let drops = drops.clone();
+            move |slots| read(slots, &drops)
+        });
+        let owner = thread::spawn(move || drop(place));
+        let here = read(&slots, &drops);
+        let there = reader.join().unwrap();
+        owner.join().unwrap();
+        assert_gone(&slots, key, &drops);
+        saw.saw((here.is_some(), there.is_some()));
+    });
+    outcomes.assert_all([(false, false), (false, true), (true, false), (true, true)]);
+}
+
+/// An owner, a second holder and somebody with the key: the last one of the three empties the slot, and
+/// nobody who lingers is counted.
+#[test]
+fn an_owner_a_holder_and_a_striker_empty_a_slot_once() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(4).check(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        let (key, place, held) = share(&slots, 0, Guest::new(7).counted(&drops));
+        let owner = spawn(&slots, {
+            let drops = drops.clone();
+            move |slots| {
+                drop(place);
+                assert_eq!(slots.len(), 0);
+                drops.count() == 1
+            }
+        });
+        let holder = thread::spawn({
+            let drops = drops.clone();
             move || {
-                let mut count = 0;
-                seen(&slots, |_, value| {
-                    assert_eq!(value.1.load(SeqCst), 0);
-                    count += 1;
-                });
-                count
+                assert_eq!(held.value, 7);
+                drop(held);
+                drops.count() == 1
             }
         });
-        let remover = thread::spawn({
-            let slots = Arc::clone(&slots);
-            move || slots.remove_on(0, key)
-        });
-        let mut count = 0;
-        seen(&slots, |_, value| {
-            assert_eq!(value.1.load(SeqCst), 0);
-            count += 1;
-        });
-        let there = reader.join().unwrap();
-        assert!(remover.join().unwrap());
-        assert_eq!((drops.load(SeqCst), slots.len()), (1, 0));
-        saw.saw((count, there));
-    });
-    outcomes.assert_all([(0, 0), (0, 1), (1, 0), (1, 1)]);
-}
-
-/// Two entries of one row are removed while two read it: each is emptied once, by whoever may, and
-/// not by a reader who leaves while the other one looks at it.
-#[test]
-fn a_row_is_emptied_of_all_that_was_left_in_it() {
-    let outcomes = Outcomes::new();
-    let saw = outcomes.clone();
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(4);
-    model.check(move || {
-        let slots = Arc::new(Slots::with_stripes(1));
-        let drops = Arc::new(AtomicUsize::new(0));
-        // The first block has one place, the second has two, in one row.
-        let [_, one, other] =
-            [0, 1, 2].map(|n| slots.reserve_on(0).commit(Value(n, Arc::clone(&drops))));
-        let remover = thread::spawn({
-            let slots = Arc::clone(&slots);
-            move || assert!(slots.remove_on(0, one) && slots.remove_on(0, other))
-        });
-        let read = |slots: &Slots<Value>| {
-            let (directory, mut count) = (slots.directory(), 0);
-            slots.scan(&directory, 1, 2, |_, _| count += 1);
-            count
-        };
-        let reader = thread::spawn({
-            let slots = Arc::clone(&slots);
-            move || read(&slots)
-        });
-        let here = read(&slots);
-        let there = reader.join().unwrap();
-        remover.join().unwrap();
-        assert_eq!((drops.load(SeqCst), slots.len()), (2, 1));
-        let places = [slots.reserve_on(0), slots.reserve_on(0)];
-        let places = places.map(|place| place.key().index);
-        assert!(places == [1, 2] || places == [2, 1]);
-        saw.saw((here, there));
+        let was_removed = slots.remove(key);
+        let is_gone = [owner, holder].map(|thread| thread.join().unwrap());
+        assert_gone(&slots, key, &drops);
+        saw.saw((was_removed, is_gone));
     });
     outcomes.assert_all([
-        (0, 0),
-        (0, 1),
-        (0, 2),
-        (1, 0),
-        (1, 1),
-        (1, 2),
-        (2, 0),
-        (2, 1),
-        (2, 2),
+        (false, [false, false]),
+        (false, [false, true]),
+        (false, [true, false]),
+        (false, [true, true]),
+        (true, [false, false]),
+        (true, [false, true]),
+        (true, [true, false]),
+        (true, [true, true]),
     ]);
+}
+
+/// What comes later is seen whole or not at all, and goes with its tenant.
+#[test]
+fn what_comes_later_is_seen_whole_or_not_at_all() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        let (key, place, held) = share(&slots, 0, Guest::new(7));
+        let spawner = thread::spawn({
+            let drops = drops.clone();
+            move || {
+                held.complete(drops.counted());
+                drop((place, held));
+            }
+        });
+        let mut seen = None;
+        slots.directory().scan(0, 1, |look| {
+            seen = Some(look.later().is_some());
+            assert_eq!(drops.count(), 0);
+        });
+        spawner.join().unwrap();
+        assert_gone(&slots, key, &drops);
+        saw.saw(seen);
+    });
+    outcomes.assert_all([None, Some(false), Some(true)]);
+}
+
+/// A shell that another thread made is dropped once: by whoever takes its place next, or at the end.
+#[test]
+fn a_shell_is_dropped_once_and_by_one_who_has_its_place() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        let elsewhere = stripe::current().wrapping_add(1);
+        let (key, place, held) = share(&slots, 0, Guest::new(7).made_by(elsewhere));
+        held.complete(drops.counted());
+        drop(held);
+        let owner = thread::spawn(move || drop(place));
+        let new = slots.reserve_on(0).list(Guest::new(8));
+        let is_reused = new.index == key.index;
+        assert_eq!(drops.count(), usize::from(is_reused));
+        owner.join().unwrap();
+        assert_eq!((drops.count(), slots.len()), (usize::from(is_reused), 1));
+        slots.throw_shells();
+        assert_eq!(drops.count(), 1);
+        saw.saw(is_reused);
+    });
+    outcomes.assert_all([true, false]);
 }
 
 /// L3: of two removals with one key one succeeds, and a newer tenant of the place is not touched.
@@ -156,31 +205,24 @@ fn a_row_is_emptied_of_all_that_was_left_in_it() {
 fn a_stale_key_never_hits_a_newer_entry() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(move || {
-        let slots = Arc::new(Slots::with_stripes(1));
-        let drops = Arc::new(AtomicUsize::new(0));
-        let old = slots.reserve_on(0).commit(Value(1, Arc::clone(&drops)));
-        let reuser = thread::spawn({
-            let (slots, drops) = (Arc::clone(&slots), Arc::clone(&drops));
-            move || {
-                let removed = slots.remove_on(0, old);
-                (removed, slots.reserve_on(0).commit(Value(2, drops)))
-            }
+    bounded(3).check(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        let guest = |value| Guest::new(value).counted(&drops);
+        let old = slots.reserve_on(0).list(guest(1));
+        let reuser = spawn(&slots, {
+            let new = guest(2);
+            move |slots| (slots.remove(old), slots.reserve_on(0).list(new))
         });
-        let removed_here = slots.remove_on(0, old);
+        let removed_here = slots.remove(old);
         let (removed_there, new) = reuser.join().unwrap();
         assert!(removed_here != removed_there);
         assert_ne!(old, new);
-        let mut found = Vec::new();
-        seen(&slots, |key, value| found.push((key, value.0)));
-        assert_eq!(found, [(new, 2)]);
-        assert_eq!((slots.len(), drops.load(SeqCst)), (1, 1));
+        assert_eq!(listed(&slots), [(new, 2)]);
+        assert_eq!((slots.len(), drops.count()), (1, 1));
         saw.saw((removed_here, new.index == old.index));
     });
     // The place is reused, or was not free in time.
-    outcomes.assert_all([(true, true), (true, false), (false, true)]);
+    outcomes.assert_all([(true, true), (true, false), (false, true), (false, false)]);
 }
 
 /// A reader never takes a newer tenant for the one it came to see half of.
@@ -188,27 +230,20 @@ fn a_stale_key_never_hits_a_newer_entry() {
 fn a_reader_sees_one_tenant_whole() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(move || {
-        let slots = Arc::new(Slots::with_stripes(1));
-        let drops = Arc::new(AtomicUsize::new(0));
-        let old = slots.reserve_on(0).commit(Value(0, Arc::clone(&drops)));
-        let reuser = thread::spawn({
-            let (slots, drops) = (Arc::clone(&slots), Arc::clone(&drops));
-            move || {
-                slots.remove_on(0, old);
-                slots.reserve_on(0).commit(Value(1, drops));
-            }
+    bounded(3).check(move || {
+        let slots = Slots::with_stripes(1);
+        let old = slots.reserve_on(0).list(Guest::new(0));
+        let reuser = spawn(&slots, move |slots| {
+            assert!(slots.remove(old));
+            slots.reserve_on(0).list(Guest::new(1));
         });
         let mut tenant = None;
-        let directory = slots.directory();
-        slots.scan(&directory, 0, 1, |key, value| {
-            assert_eq!(key.generation, value.0);
-            tenant = Some(value.0);
+        slots.directory().scan(0, 1, |look| {
+            assert_eq!(look.key().generation as usize, look.tenant().value);
+            tenant = Some(look.tenant().value);
         });
         reuser.join().unwrap();
-        assert_eq!((slots.len(), drops.load(SeqCst)), (1, 1));
+        assert_eq!(slots.len(), 1);
         saw.saw(tenant);
     });
     outcomes.assert_all([None, Some(0), Some(1)]);
@@ -219,21 +254,18 @@ fn a_reader_sees_one_tenant_whole() {
 fn two_who_grow_the_table_get_two_places() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    loom::model(move || {
-        let slots = Arc::new(Slots::with_stripes(1));
-        let other = thread::spawn({
-            let slots = Arc::clone(&slots);
-            move || slots.reserve_on(0).commit(1)
-        });
-        let here = slots.reserve_on(0).commit(2);
+    bounded(4).check(move || {
+        let slots = Slots::with_stripes(1);
+        let other = spawn(&slots, |slots| slots.reserve_on(0).list(Guest::new(1)));
+        let here = slots.reserve_on(0).list(Guest::new(2));
         let there = other.join().unwrap();
         assert_ne!(here.index, there.index);
         assert_eq!(slots.len(), 2);
-        saw.saw(here.index.min(there.index));
+        saw.saw((here.index.min(there.index), here.index < there.index));
         assert!(slots.remove(here) && slots.remove(there));
         assert_eq!(slots.len(), 0);
     });
-    outcomes.assert_all([0]);
+    outcomes.assert_all([(0, false), (0, true)]);
 }
 
 /// I6: a block that is given back takes no entry along, and ids of its places are not used again.
@@ -241,31 +273,80 @@ fn two_who_grow_the_table_get_two_places() {
 fn shrinking_loses_no_entry_and_repeats_no_key() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(move || {
-        let slots = Arc::new(Slots::with_stripes(1));
-        let keys: Vec<_> = (0..2).map(|n| slots.reserve_on(0).commit(n)).collect();
+    bounded(3).check(move || {
+        let slots = Slots::with_stripes(1);
+        let keys = [0, 1].map(|n| slots.reserve_on(0).list(Guest::new(n)));
         // The first block has one place, the second two: removing both makes the second wholly free.
-        let remover = thread::spawn({
-            let (slots, keys) = (Arc::clone(&slots), keys.clone());
-            move || {
-                assert!(slots.remove_on(0, keys[0]));
-                assert!(slots.remove_on(0, keys[1]));
-            }
+        let remover = spawn(&slots, move |slots| {
+            assert!(keys.iter().all(|key| slots.remove(*key)));
         });
-        let new = slots.reserve_on(0).commit(7);
+        let new = slots.reserve_on(0).list(Guest::new(7));
         remover.join().unwrap();
-        let mut found = Vec::new();
-        seen(&slots, |key, value| found.push((key, *value)));
-        assert_eq!((found.as_slice(), slots.len()), (&[(new, 7)][..], 1));
+        assert_eq!((listed(&slots), slots.len()), (vec![(new, 7)], 1));
         assert!(!keys.contains(&new));
-        let next: Vec<_> = (0..2).map(|n| slots.reserve_on(0).commit(n)).collect();
+        let next = [0, 1].map(|n| slots.reserve_on(0).list(Guest::new(n)));
         assert!(next.iter().all(|key| !keys.contains(key) && *key != new));
-        assert!(keys.iter().all(|key| !slots.remove_on(0, *key)));
+        assert!(keys.iter().all(|key| !slots.remove(*key)));
         saw.saw(new.index);
     });
     outcomes.assert_all([0, 1, 2]);
+}
+
+/// I6: of two who free the last places of a block, on two stripes, one finds it wholly free.
+#[test]
+fn a_block_is_given_back_by_whoever_frees_its_last_place() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(3).check(move || {
+        let slots = Slots::with_stripes(2);
+        let keys = [0, 0, 1].map(|stripe| slots.reserve_on(stripe).list(Guest::new(0)));
+        assert_eq!(slots.blocks(), 2);
+        assert!(slots.remove(keys[0]));
+        let other = spawn(&slots, move |slots| {
+            assert!(slots.remove(keys[1]));
+            slots.blocks()
+        });
+        assert!(slots.remove(keys[2]));
+        let here = slots.blocks();
+        let there = other.join().unwrap();
+        assert_eq!((slots.len(), slots.blocks()), (0, 1));
+        saw.saw((here, there));
+    });
+    outcomes.assert_all([(1, 1), (1, 2), (2, 1)]);
+}
+
+/// I6: the same of places with shells in them, of which those who leave throw some away.
+#[test]
+fn a_block_of_shells_is_given_back_by_whoever_frees_its_last_place() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(3).check(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        let elsewhere = stripe::current().wrapping_add(1);
+        let mut places: Vec<_> = (0..7)
+            .map(|n| {
+                let guest = Guest::new(n).made_by(elsewhere);
+                let (_, place, held) = share(&slots, 0, guest);
+                held.complete(drops.counted());
+                place
+            })
+            .collect();
+        assert_eq!(slots.blocks(), 3);
+        // Two places of the third block are left.
+        let [one, other] = [places.pop(), places.pop()];
+        drop(places);
+        assert_eq!((slots.len(), slots.blocks()), (2, 3));
+        let leaver = spawn(&slots, move |slots| {
+            drop(one);
+            slots.blocks()
+        });
+        drop(other);
+        let here = slots.blocks();
+        let there = leaver.join().unwrap();
+        assert_eq!((slots.len(), slots.blocks()), (0, 1));
+        saw.saw((here, there));
+    });
+    outcomes.assert_all([(1, 1), (1, 3), (3, 1)]);
 }
 
 /// Stripes: a thread that has no free place takes another's.
@@ -273,19 +354,16 @@ fn shrinking_loses_no_entry_and_repeats_no_key() {
 fn a_stripe_without_places_takes_from_another() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    loom::model(move || {
-        let slots = Arc::new(Slots::with_stripes(2));
-        let key = slots.reserve_on(0).commit(0);
-        assert!(slots.remove_on(0, key));
-        let other = thread::spawn({
-            let slots = Arc::clone(&slots);
-            move || slots.reserve_on(1).commit(1)
-        });
-        let here = slots.reserve_on(0).commit(2);
+    bounded(4).check(move || {
+        let slots = Slots::with_stripes(2);
+        let key = slots.reserve_on(0).list(Guest::new(0));
+        assert!(slots.remove(key));
+        let other = spawn(&slots, |slots| slots.reserve_on(1).list(Guest::new(1)));
+        let here = slots.reserve_on(0).list(Guest::new(2));
         let there = other.join().unwrap();
         assert_ne!(here.index, there.index);
         assert_eq!(slots.len(), 2);
-        saw.saw(here.index.min(there.index));
+        saw.saw((here.index.min(there.index), here.index < there.index));
     });
-    outcomes.assert_all([0]);
+    outcomes.assert_all([(0, false), (0, true)]);
 }

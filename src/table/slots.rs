@@ -80,6 +80,12 @@ impl<T: Tenant> Slots<T> {
         Self::keeping(1, stripes)
     }
 
+    /// How many blocks the table has.
+    #[cfg(test)]
+    pub(crate) fn blocks(&self) -> usize {
+        self.directory.load().blocks.len()
+    }
+
     fn keeping(kept: usize, stripes: usize) -> Arc<Self> {
         let shared = Shared {
             hints: (0..stripes)
@@ -535,10 +541,6 @@ mod tests {
     use crate::table::testing::{Drops, Guest, listed, own, share};
     use std::collections::BTreeSet;
 
-    fn blocks(slots: &Slots<Guest>) -> usize {
-        slots.directory().blocks.len()
-    }
-
     fn fill(slots: &Slots<Guest>, count: usize) -> Vec<Key> {
         (0..count)
             .map(|n| slots.reserve_on(n % slots.stripes()).list(Guest::new(n)))
@@ -561,7 +563,7 @@ mod tests {
         }
         let directory = slots.directory();
         let place = |index| directory.place(index).map(|(block, at)| (block.number, at));
-        assert_eq!(blocks(&slots), 8);
+        assert_eq!(slots.blocks(), 8);
         assert_eq!((place(0), place(63)), (Some((0, 0)), Some((0, 63))));
         assert_eq!((place(64), place(191)), (Some((1, 0)), Some((1, 127))));
         assert_eq!((place(192), place(959)), (Some((2, 0)), Some((3, 511))));
@@ -603,7 +605,7 @@ mod tests {
         for stripes in [1, 2, 8] {
             let slots = Slots::with_stripes(stripes);
             let keys = fill(&slots, 10_000);
-            assert_eq!((slots.len(), blocks(&slots)), (10_000, 9));
+            assert_eq!((slots.len(), slots.blocks()), (10_000, 9));
             assert_eq!(all(&slots), (0..10_000).collect());
             let indices: BTreeSet<_> = keys.iter().map(|key| key.index).collect();
             assert_eq!(indices.len(), 10_000);
@@ -612,9 +614,9 @@ mod tests {
             }
             assert_eq!((slots.len(), all(&slots).len()), (0, 0));
             assert!(
-                blocks(&slots) <= 1,
+                slots.blocks() <= 1,
                 "{} blocks are left with {stripes} stripes",
-                blocks(&slots)
+                slots.blocks()
             );
         }
     }
@@ -627,9 +629,9 @@ mod tests {
             let places: Vec<_> = (0..5_000)
                 .map(|n| own(&slots, n % stripes, Guest::new(n)))
                 .collect();
-            assert_eq!((slots.len(), blocks(&slots)), (5_000, 7));
+            assert_eq!((slots.len(), slots.blocks()), (5_000, 7));
             drop(places);
-            assert_eq!((slots.len(), blocks(&slots)), (0, 1));
+            assert_eq!((slots.len(), slots.blocks()), (0, 1));
         }
     }
 
@@ -647,9 +649,9 @@ mod tests {
                     place
                 })
                 .collect();
-            assert_eq!((slots.len(), blocks(&slots)), (3_000, 6));
+            assert_eq!((slots.len(), slots.blocks()), (3_000, 6));
             drop(places);
-            assert_eq!((slots.len(), blocks(&slots), drops.count()), (0, 1, 2_984));
+            assert_eq!((slots.len(), slots.blocks(), drops.count()), (0, 1, 2_984));
             slots.throw_shells();
             assert_eq!(drops.count(), 3_000);
         }
@@ -659,12 +661,12 @@ mod tests {
     #[test]
     fn a_table_keeps_four_blocks_once_it_has_them() {
         let slots = Slots::new();
-        assert_eq!(blocks(&slots), 0);
+        assert_eq!(slots.blocks(), 0);
         for (count, most, left) in [(960, 4, 4), (1, 4, 4), (961, 5, 4), (10_000, 9, 4)] {
             let keys = fill(&slots, count);
-            assert_eq!((slots.len(), blocks(&slots)), (count, most));
+            assert_eq!((slots.len(), slots.blocks()), (count, most));
             assert!(keys.iter().all(|key| slots.remove(*key)));
-            assert_eq!((slots.len(), blocks(&slots)), (0, left));
+            assert_eq!((slots.len(), slots.blocks()), (0, left));
         }
     }
 
@@ -678,9 +680,9 @@ mod tests {
                 assert!(slots.remove(*key));
             }
         }
-        assert_eq!((slots.len(), blocks(&slots)), (1, 5));
+        assert_eq!((slots.len(), slots.blocks()), (1, 5));
         assert!(slots.remove(*kept));
-        assert_eq!((slots.len(), blocks(&slots)), (0, 1));
+        assert_eq!((slots.len(), slots.blocks()), (0, 1));
     }
 
     /// Somebody may still look at the tenant that was there.
@@ -689,13 +691,13 @@ mod tests {
         let slots = Slots::with_stripes(1);
         let (_, places) = (fill(&slots, 1), fill(&slots, 63));
         let (key, place, held) = share(&slots, 0, Guest::new(7));
-        assert_eq!((key.index, blocks(&slots)), (64, 2));
+        assert_eq!((key.index, slots.blocks()), (64, 2));
         assert!(places.iter().all(|key| slots.remove(*key)));
         drop(place);
-        assert_eq!((slots.len(), blocks(&slots)), (1, 2));
+        assert_eq!((slots.len(), slots.blocks()), (1, 2));
         assert_eq!(held.value, 7);
         drop(held);
-        assert_eq!((slots.len(), blocks(&slots)), (1, 1));
+        assert_eq!((slots.len(), slots.blocks()), (1, 1));
     }
 
     /// I6: whoever drops the last entry, in whatever order.
@@ -712,7 +714,7 @@ mod tests {
                     assert!(slots.remove(key));
                 }
                 assert_eq!(
-                    (slots.len(), blocks(&slots)),
+                    (slots.len(), slots.blocks()),
                     (0, 1),
                     "{stripes} {reversed}"
                 );
@@ -728,12 +730,12 @@ mod tests {
         keys.sort_by_key(|key| key.index);
         let last = keys.split_off(64 + 128 + 256);
         assert!(last.iter().all(|key| slots.remove(*key)));
-        assert_eq!(blocks(&slots), 4, "the rest is full");
+        assert_eq!(slots.blocks(), 4, "the rest is full");
         // One stays in every block.
         for key in keys.iter().filter(|key| ![0, 64, 192].contains(&key.index)) {
             assert!(slots.remove(*key));
         }
-        assert_eq!((slots.len(), blocks(&slots)), (3, 3));
+        assert_eq!((slots.len(), slots.blocks()), (3, 3));
     }
 
     /// A table that is used at the edge of a block does not grow and shrink by turns.
@@ -743,9 +745,9 @@ mod tests {
         let _full = fill(&slots, 64);
         for _ in 0..10 {
             let key = slots.reserve_on(0).list(Guest::new(0));
-            assert_eq!(blocks(&slots), 2);
+            assert_eq!(slots.blocks(), 2);
             assert!(slots.remove(key));
-            assert_eq!(blocks(&slots), 2);
+            assert_eq!(slots.blocks(), 2);
         }
     }
 
@@ -760,7 +762,7 @@ mod tests {
                 assert!(!seen.contains(key));
                 assert!(slots.remove(*key));
             }
-            assert_eq!(blocks(&slots), 1);
+            assert_eq!(slots.blocks(), 1);
             seen.extend(keys);
         }
         assert!(seen.iter().all(|key| !slots.remove(*key)));
@@ -779,7 +781,7 @@ mod tests {
         let many: Vec<_> = (0..1_000).map(|_| slots.reserve_on(0)).collect();
         assert_eq!((slots.len(), all(&slots).len()), (1_001, 1));
         drop(many);
-        assert_eq!((slots.len(), blocks(&slots)), (1, 1));
+        assert_eq!((slots.len(), slots.blocks()), (1, 1));
     }
 
     /// Low places are used first, so that high blocks empty out.
@@ -798,7 +800,7 @@ mod tests {
         let slots = Slots::with_stripes(2);
         let own_places: Vec<_> = (0..32).map(|n| own(&slots, 1, Guest::new(n))).collect();
         let key = slots.reserve_on(1).key();
-        assert_eq!((key.index, blocks(&slots)), (0, 1), "of the other stripe");
+        assert_eq!((key.index, slots.blocks()), (0, 1), "of the other stripe");
         let place = own(&slots, 1, Guest::new(7));
         assert_eq!(listed(&slots)[0], (key, 7));
         drop((place, own_places));
@@ -825,7 +827,7 @@ mod tests {
         for key in keys {
             assert!(slots.remove(key));
         }
-        assert_eq!((slots.len(), blocks(&slots)), (0, 1));
+        assert_eq!((slots.len(), slots.blocks()), (0, 1));
     }
 
     /// A value that is removed while it is read goes when the reader goes.

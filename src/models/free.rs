@@ -1,0 +1,179 @@
+//! The free lists of a block: pops and pushes against each other.
+
+use super::outcomes::{Outcomes, bounded};
+use crate::table::free::{
+    FreeLists, Popped,
+    Pushed::{Directly, Lingered},
+};
+use loom::thread;
+use std::{collections::BTreeSet, sync::Arc};
+
+fn pop(lists: &FreeLists) -> Option<usize> {
+    lists.pop(0).map(|popped| match popped {
+        Popped::Bare(place) | Popped::Shelled(place) => place,
+    })
+}
+
+fn spawn<R: 'static>(
+    lists: &Arc<FreeLists>,
+    does: impl FnOnce(&FreeLists) -> R + 'static,
+) -> thread::JoinHandle<R> {
+    let lists = Arc::clone(lists);
+    thread::spawn(move || does(&lists))
+}
+
+/// One stripe, of which all places but these are free.
+fn without<const N: usize>(places: usize, taken: [usize; N]) -> Arc<FreeLists> {
+    let lists = FreeLists::full(places, 1, 0);
+    let all: Vec<_> = std::iter::from_fn(|| pop(&lists)).collect();
+    for place in all.into_iter().rev() {
+        if !taken.contains(&place) {
+            lists.push(place, Directly);
+        }
+    }
+    Arc::new(lists)
+}
+
+/// Each place is free, or in the hand of one of these; none is lost, none is there twice.
+fn assert_whole(lists: &FreeLists, places: usize, in_hand: &[Option<usize>]) {
+    let in_hand: Vec<_> = in_hand.iter().flatten().copied().collect();
+    assert_eq!(lists.len(), places - in_hand.len());
+    let free: Vec<_> = std::iter::from_fn(|| pop(lists)).collect();
+    assert_eq!(free.len() + in_hand.len(), places, "{free:?} {in_hand:?}");
+    let all: BTreeSet<_> = free.into_iter().chain(in_hand).collect();
+    assert_eq!(all.len(), places);
+}
+
+/// A head that looks the same is the same: between look and change of a pop, others took its place and
+/// the next one, and gave the first back.
+#[test]
+fn a_pop_is_not_fooled_by_a_place_that_left_and_came_back() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let lists = Arc::new(FreeLists::full(2, 1, 0));
+        let other = spawn(&lists, |lists| {
+            let (first, second) = (pop(lists), pop(lists));
+            if let Some(first) = first {
+                lists.push(first, Directly);
+            }
+            second
+        });
+        let here = pop(&lists);
+        let there = other.join().unwrap();
+        assert_whole(&lists, 2, &[here, there]);
+        saw.saw((here, there));
+    });
+    // The first, the second while the other had the first, the first again, or none for a moment.
+    outcomes.assert_all([
+        (Some(0), None),
+        (Some(1), None),
+        (Some(0), Some(1)),
+        (None, Some(1)),
+    ]);
+}
+
+/// Two pushes and a pop on one list lose no place, and the length follows.
+#[test]
+fn pushes_and_pops_of_one_list_lose_no_place() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(4).check(move || {
+        let lists = without(4, [0, 1]);
+        lists.linger(1);
+        let pushers = [(0, Directly), (1, Lingered)]
+            .map(|(place, pushed)| spawn(&lists, move |lists| lists.push(place, pushed)));
+        let here = pop(&lists);
+        let much = pushers.map(|pusher| pusher.join().unwrap());
+        assert_eq!(lists.lingering(), 0);
+        assert_whole(&lists, 4, &[here]);
+        saw.saw((here, much));
+    });
+    outcomes.assert_all([
+        (Some(0), [false, false]),
+        (Some(0), [false, true]),
+        (Some(1), [false, false]),
+        (Some(1), [true, false]),
+        (Some(2), [false, false]),
+        (Some(2), [false, true]),
+        (Some(2), [true, false]),
+    ]);
+}
+
+/// Two pops that let young shells ripen, and one who adds a shell: none is lost, none is taken twice.
+#[test]
+fn shells_that_ripen_are_not_lost() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(3).check(move || {
+        let lists = without(4, [0, 1, 2, 3]);
+        lists.push_shelled(0);
+        lists.push_shelled(1);
+        let pusher = spawn(&lists, |lists| lists.push_shelled(2));
+        let popper = spawn(&lists, pop);
+        let here = pop(&lists);
+        let there = popper.join().unwrap();
+        pusher.join().unwrap();
+        assert_whole(&lists, 4, &[here, there, Some(3)]);
+        saw.saw((here, there));
+    });
+    // Who comes while the other has the shells in its hand finds none, or the one that came meanwhile.
+    outcomes.assert_all([(Some(0), Some(1)), (Some(1), Some(0))]);
+}
+
+/// I6: of two who free the last places, one bare and one with a shell, one sees that all are free.
+#[test]
+fn one_of_those_who_free_the_last_places_of_two_lists_sees_it() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        // Of eight places six are neither full nor half full.
+        let lists = without(8, [0, 1]);
+        let pusher = spawn(&lists, |lists| lists.push_shelled(0));
+        let here = lists.push(1, Directly);
+        let there = pusher.join().unwrap();
+        assert!(here || there, "all are free, and nobody knows");
+        saw.saw((here, there));
+    });
+    outcomes.assert_all([(true, false), (false, true), (true, true)]);
+}
+
+/// I6: a pop that has the young shells in its hand for a moment keeps nobody from noticing.
+#[test]
+fn one_of_those_who_free_the_last_places_sees_it_though_shells_ripen() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(4).check(move || {
+        let lists = without(8, [0, 1]);
+        lists.push_shelled(0);
+        let popper = spawn(&lists, |lists| {
+            let place = pop(lists).expect("there are six");
+            lists.push(place, Directly)
+        });
+        let here = lists.push(1, Directly);
+        let there = popper.join().unwrap();
+        assert!(here || there, "all are free, and nobody knows");
+        assert_eq!(lists.len(), 8);
+        saw.saw((here, there));
+    });
+    outcomes.assert_all([(true, false), (false, true), (true, true)]);
+}
+
+/// A chain that is taken off and given back meets what was pushed meanwhile.
+#[test]
+fn what_is_given_back_joins_what_came_meanwhile() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(4).check(move || {
+        let lists = without(4, [0, 1]);
+        lists.push_shelled(1);
+        let pusher = spawn(&lists, |lists| lists.push(0, Directly));
+        let chain = lists.take(0);
+        let count = lists.chain_len(chain);
+        lists.give_back(0, chain);
+        pusher.join().unwrap();
+        assert_whole(&lists, 4, &[]);
+        saw.saw(count);
+    });
+    outcomes.assert_all([3, 4]);
+}
