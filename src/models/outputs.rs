@@ -6,8 +6,8 @@ use crate::{
     name::Label,
     table::{
         card::{CardHeld, Role},
-        record::{Class, Meta, Outcome, Record, State},
-        store::{Facts, Table},
+        record::{Class, Facts, Meta, Outcome, Record, State},
+        store::Table,
         testing::{Counted, Drops},
     },
     task::{handle::Task, output::Whereabouts, seat::Seat},
@@ -56,18 +56,13 @@ fn facts() -> Facts {
 }
 
 fn owner() -> Arc<Owner> {
-    let Facts {
-        name,
-        kind,
-        location,
-    } = facts();
     let id = ResourceId {
         table: 0,
         index: 0,
         generation: 0,
     };
     Arc::new(Owner {
-        meta: Meta::new(id, name, kind, location),
+        meta: Meta::new(id, facts()),
         table: Arc::new(Table::new()),
     })
 }

@@ -6,7 +6,7 @@ use crate::{
     table::{
         hold::{Held, Place},
         record::{Class, Facts, Meta, Record, State},
-        slot::{Slot, Tenant},
+        slot::Tenant,
         slots::Slots,
         stripe,
     },
@@ -48,7 +48,7 @@ pub(crate) struct Card {
 }
 
 #[cfg(all(target_pointer_width = "64", not(headcount_loom)))]
-const _: () = assert!(size_of::<Slot<Card>>() == 128);
+const _: () = assert!(size_of::<super::slot::Slot<Card>>() == 128);
 
 /// What a card is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
