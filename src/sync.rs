@@ -55,6 +55,15 @@ pub(crate) fn order() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
+/// What was written last, for whoever is the last one to have it, by the count of an `Arc`, which loom does
+/// not know.
+pub(crate) fn last(atomic: &AtomicU64) -> u64 {
+    #[cfg(headcount_loom)]
+    return atomic.fetch_add(0, Ordering::AcqRel);
+    #[cfg(not(headcount_loom))]
+    atomic.load(Ordering::Relaxed)
+}
+
 /// A short-lived borrow of a [`Snapshot`]; touches no reference count.
 #[cfg(not(headcount_loom))]
 pub(crate) type Loaded<T> = arc_swap::Guard<Arc<T>>;

@@ -8,6 +8,7 @@ use crate::{
     sync::{
         AtomicU64,
         Ordering::{Relaxed, SeqCst},
+        order,
     },
     table::record::State,
 };
@@ -121,6 +122,7 @@ impl Gate {
     /// From here on every task that is still there is to be aborted.
     pub(crate) fn abort(&self) {
         self.word.fetch_or(ABORTING, SeqCst);
+        order();
     }
 
     /// Whether the tasks that are there are to be aborted. `SeqCst`: who made a task abortable, and then does

@@ -116,11 +116,10 @@ fn an_owner_a_holder_and_a_striker_empty_a_slot_once() {
     bounded(4).check(move || {
         let (slots, drops) = (Slots::with_stripes(1), Drops::default());
         let (key, place, held) = share(&slots, 0, Guest::new(7).counted(&drops));
-        let owner = spawn(&slots, {
+        let owner = thread::spawn({
             let drops = drops.clone();
-            move |slots| {
+            move || {
                 drop(place);
-                assert_eq!(slots.len(), 0);
                 drops.count() == 1
             }
         });
@@ -137,15 +136,14 @@ fn an_owner_a_holder_and_a_striker_empty_a_slot_once() {
         assert_gone(&slots, key, &drops);
         saw.saw((was_removed, is_gone));
     });
+    // Neither of the two if it was the striker who emptied the slot.
     outcomes.assert_all([
         (false, [false, false]),
         (false, [false, true]),
         (false, [true, false]),
-        (false, [true, true]),
         (true, [false, false]),
         (true, [false, true]),
         (true, [true, false]),
-        (true, [true, true]),
     ]);
 }
 
@@ -181,7 +179,7 @@ fn what_comes_later_is_seen_whole_or_not_at_all() {
 fn a_shell_is_dropped_once_and_by_one_who_has_its_place() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    loom::model(move || {
+    bounded(3).check(move || {
         let (slots, drops) = (Slots::with_stripes(1), Drops::default());
         let elsewhere = stripe::current().wrapping_add(1);
         let (key, place, held) = share(&slots, 0, Guest::new(7).made_by(elsewhere));

@@ -20,6 +20,7 @@
 use crate::sync::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+    order,
 };
 
 /// The lowest bits of a head and a link: index + 1, or 0 for none.
@@ -219,7 +220,10 @@ impl FreeLists {
             self.links[place].store((count as u64) << 32 | seen & FIRST, Relaxed);
             let ours = retagged(seen, place as u64 + 1) - lingered;
             match head.compare_exchange_weak(seen, ours, SeqCst, Acquire) {
-                Ok(_) => return count,
+                Ok(_) => {
+                    order();
+                    return count;
+                }
                 Err(now) => seen = now,
             }
         }

@@ -30,7 +30,7 @@
 use crate::sync::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
-    UnsafeCell, order,
+    UnsafeCell, last, order,
 };
 use std::{fmt, mem::MaybeUninit};
 
@@ -295,7 +295,7 @@ impl<T: Tenant> Slot<T> {
 /// A table that goes takes its tenants along.
 impl<T: Tenant> Drop for Slot<T> {
     fn drop(&mut self) {
-        if self.state.load(Relaxed) & HOLDS != 0 {
+        if last(&self.state) & HOLDS != 0 {
             // SAFETY: whoever drops a slot is alone with it, and somebody held the tenant.
             self.tenant
                 .with_mut(|place| unsafe { (*place).assume_init_drop() });
