@@ -222,7 +222,7 @@ impl<T: Tenant> Block<T> {
 
     /// A place is free again: looks after shells, and the size of the table.
     #[inline]
-    fn freed(&self, at: usize, is_much: bool) {
+    fn freed(&self, at: usize, mut is_much: bool) {
         let home = self.free.home(at);
         let place = &self.shared.hints[home].0;
         if self.number < hinted(place.load(Relaxed)).0 {
@@ -232,7 +232,8 @@ impl<T: Tenant> Block<T> {
             let Some(other) = self.free.pop_shelled(at) else {
                 break;
             };
-            self.bare(other);
+            // While we had it, somebody else may have freed all others and missed it.
+            is_much |= self.bare(other);
         }
         // A block that comes later has somebody in it who will look after us.
         if is_much && self.shared.blocks.load(SeqCst) > self.shared.kept {
@@ -247,10 +248,11 @@ impl<T: Tenant> Block<T> {
         }
     }
 
+    /// Throws a shell away; true if much of its stripe is free now.
     #[cold]
-    fn bare(&self, at: usize) {
+    fn bare(&self, at: usize) -> bool {
         self.throw_shell(at);
-        self.free.push(at, Pushed::Directly);
+        self.free.push(at, Pushed::Directly)
     }
 
     #[cold]
