@@ -57,6 +57,7 @@ pub(crate) fn order() {
 
 /// What was written last, for whoever is the last one to have it, by the count of an `Arc`, which loom does
 /// not know.
+#[inline]
 pub(crate) fn last(atomic: &AtomicU64) -> u64 {
     #[cfg(headcount_loom)]
     return atomic.fetch_add(0, Ordering::AcqRel);

@@ -177,3 +177,28 @@ fn what_is_given_back_joins_what_came_meanwhile() {
     });
     outcomes.assert_all([3, 4]);
 }
+
+/// I6: of one who gives back what it took of all stripes, and one who freed a place meanwhile, one sees
+/// that all are free.
+#[test]
+fn one_who_gives_back_or_one_who_frees_a_place_sees_that_all_are_free() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(4).check(move || {
+        let lists = Arc::new(FreeLists::full(4, 2, 0));
+        assert_eq!(lists.pop(0), Some(Popped::Bare(0)));
+        let pusher = spawn(&lists, |lists| {
+            lists.push(0, Directly);
+            lists.len() == 4
+        });
+        let chains = [0, 1].map(|stripe| lists.take(stripe));
+        for (stripe, chain) in chains.into_iter().enumerate() {
+            lists.give_back(stripe, chain);
+        }
+        let here = lists.len() == 4;
+        let there = pusher.join().unwrap();
+        assert!(here || there, "all are free, and nobody knows");
+        saw.saw((here, there));
+    });
+    outcomes.assert_all([(true, false), (false, true), (true, true)]);
+}

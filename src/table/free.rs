@@ -269,11 +269,13 @@ impl FreeLists {
         self.put_on(&stripe.ripe, chain.ripe);
     }
 
+    /// As with a push, who frees a place meanwhile sees it, or is seen by whoever looks after this (`SeqCst`).
     fn put_on(&self, head: &AtomicU64, chain: u64) {
         let seen = head.load(Acquire);
         if first_of(seen).is_none() {
             let whole = retagged(seen, chain & FIRST);
-            if head.compare_exchange(seen, whole, AcqRel, Acquire).is_ok() {
+            if head.compare_exchange(seen, whole, SeqCst, Acquire).is_ok() {
+                order();
                 return;
             }
         }
