@@ -10,6 +10,10 @@ fn the_table_takes_no_lock_and_does_not_spin() {
     let mut files = 0;
     for file in fs::read_dir(source).unwrap() {
         let path = file.unwrap().path();
+        // Tests of a file lie in a folder of its name.
+        if path.is_dir() {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for forbidden in [
