@@ -94,6 +94,12 @@ impl Card {
         self.started.store(1, Relaxed);
     }
 
+    /// The context of a task, the registry's own included.
+    #[inline]
+    pub(crate) fn owner(&self) -> Option<&dyn Record> {
+        self.parent.as_deref()
+    }
+
     #[inline]
     pub(crate) fn role(&self) -> Role {
         self.role
@@ -179,13 +185,5 @@ impl Record for Card {
     fn parent(&self) -> Option<&dyn Record> {
         let parent = self.parent.as_deref();
         parent.filter(|parent| !parent.is_root())
-    }
-}
-
-impl Card {
-    /// The context of a task, the registry's own included.
-    #[inline]
-    pub(crate) fn owner(&self) -> Option<&dyn Record> {
-        self.parent.as_deref()
     }
 }
