@@ -445,6 +445,35 @@ fn the_table_gives_its_memory_back_whoever_drops_the_last_entry() {
     }
 }
 
+/// I6: a name or a kind of one's own goes with its entry, be it a registration's or a task's.
+#[test]
+#[ignore = "stress: measures memory, run by .ci/run"]
+fn names_go_with_their_entries() {
+    const ENTRIES: usize = 1_000;
+    let _alone = alone();
+    let registry = warm_registry();
+    let runtime = warm(0, 1);
+    let long = || "n".repeat(10_000);
+    let round = || {
+        for _ in 0..ENTRIES {
+            drop(registry.register(long(), "stress"));
+            drop(registry.register("entry", long()));
+        }
+        runtime.block_on(async {
+            let ctx = registry.context("names");
+            for _ in 0..ENTRIES {
+                drop(ctx.task(long()).spawn(async {}));
+            }
+            ctx.close().await;
+        });
+    };
+    round();
+    let before = held();
+    round();
+    let more = held() - before;
+    assert!(more <= CONSTANT, "{more} bytes of names are kept");
+}
+
 /// The last two entries go at the same moment, on two threads, from different ends of a block.
 #[test]
 #[ignore = "stress: measures memory, run by .ci/run"]
