@@ -102,3 +102,51 @@ impl<T: Tenant> fmt::Debug for Pinned<T> {
         self.pin.fmt(f)
     }
 }
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::table::testing::{Drops, Guest};
+
+    /// A table with one guest, and a pin on it, with a note.
+    fn kept(drops: &Drops) -> (Arc<Slots<Guest>>, Pins<Guest, &'static str>) {
+        let slots = Slots::with_stripes(1);
+        let key = slots.reserve_on(0).list(Guest::new(7).counted(drops));
+        let mut pins = Pins::of(&slots, 1);
+        slots.directory().scan(0, 1, |look| pins.keep(look, "note"));
+        assert!(slots.remove(key));
+        (slots, pins)
+    }
+
+    #[test]
+    fn what_is_kept_stays_after_it_was_removed_and_goes_with_its_pins() {
+        let drops = Drops::default();
+        let (slots, pins) = kept(&drops);
+        assert_eq!((pins.len(), slots.len(), drops.count()), (1, 0, 0));
+        drop(pins);
+        assert_eq!(drops.count(), 1);
+    }
+
+    #[test]
+    fn each_entry_that_is_kept_can_be_looked_at_more_than_once() {
+        let drops = Drops::default();
+        let (_slots, pins) = kept(&drops);
+        for _ in 0..2 {
+            let found: Vec<_> = pins.iter().map(|(pin, note)| (pin.value, *note)).collect();
+            assert_eq!((found, drops.count()), (vec![(7, "note")], 0));
+        }
+    }
+
+    #[test]
+    fn what_was_found_outlives_those_that_found_it_and_the_handles_of_the_table() {
+        let drops = Drops::default();
+        let (slots, pins) = kept(&drops);
+        let (found, _) = pins.iter().next().unwrap();
+        drop((slots, pins));
+        let clone = found.clone();
+        drop(found);
+        assert_eq!((clone.value, drops.count()), (7, 0));
+        drop(clone);
+        assert_eq!(drops.count(), 1);
+    }
+}
