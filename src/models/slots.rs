@@ -147,6 +147,30 @@ fn an_owner_a_holder_and_a_striker_empty_a_slot_once() {
     ]);
 }
 
+/// While somebody with its key and its owner both take a tenant off the list, the others are counted, and
+/// it is counted once or not at all.
+#[test]
+fn who_leaves_is_counted_once_or_not_at_all() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(4).check(move || {
+        let slots = Slots::with_stripes(1);
+        // The first block has one place, the second two.
+        let _others = [0, 1].map(|n| own(&slots, 0, Guest::new(n)));
+        let key = slots.reserve_on(0).key();
+        let place = own(&slots, 0, Guest::new(2));
+        let owner = thread::spawn(move || drop(place));
+        let remover = spawn(&slots, move |slots| slots.remove(key));
+        let count = slots.len();
+        assert!(count == 2 || count == 3, "{count}");
+        owner.join().unwrap();
+        let was_removed = remover.join().unwrap();
+        assert_eq!(slots.len(), 2);
+        saw.saw((was_removed, count));
+    });
+    outcomes.assert_all([(false, 2), (false, 3), (true, 2), (true, 3)]);
+}
+
 /// What comes later is seen whole or not at all, and goes with its tenant.
 #[test]
 fn what_comes_later_is_seen_whole_or_not_at_all() {
