@@ -6,7 +6,8 @@
 //! contexts. `close` begins and ends a close, [`ladder`] is what lies between,
 //! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way,
 //! found by [`roundup`].
-//! [`current`] knows whose code is running, [`shells`] takes back what is left of it. The rest is what users hold: [`handle`], [`weak`],
+//! [`current`] knows whose code is running, [`record`] is a context as its registry lists it and its tasks see it. The rest is
+//! what users hold: [`handle`], [`weak`],
 //! [`builder`], [`hook`], [`owned`].
 
 pub(crate) mod builder;

@@ -72,7 +72,7 @@
 //! freed it, and another one had spawned it, the two would contend for the allocator: spawning 100,000 tasks
 //! on a `multi_thread` runtime takes half as long again. So the shell is left in the slot, which is free, and
 //! goes when somebody takes the slot for the next task: the thread that spawned it, most likely, which needs
-//! as much memory just then. A thread throws away only shells that have lain for a moment, because the runtime
+//! as much memory just then. A thread rather throws away shells that have lain for a moment, because the runtime
 //! may still be about to let go of a fresh one. There are never more shells than tasks that are alive, and 16:
 //! so when the last task of a burst ends, at most 16 are left, and a close throws those away as well.
 //!

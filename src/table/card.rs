@@ -47,9 +47,6 @@ pub(crate) struct Card {
     meta: ManuallyDrop<Meta>,
 }
 
-#[cfg(all(target_pointer_width = "64", not(headcount_loom)))]
-const _: () = assert!(size_of::<super::slot::Slot<Card>>() == 128);
-
 /// What a card is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -185,5 +182,25 @@ impl Record for Card {
     fn parent(&self) -> Option<&dyn Record> {
         let parent = self.parent.as_deref();
         parent.filter(|parent| !parent.is_root())
+    }
+}
+
+#[cfg(all(
+    test,
+    target_os = "linux",
+    target_pointer_width = "64",
+    not(headcount_loom)
+))]
+mod tests {
+    use super::*;
+    use crate::table::slot::Slot;
+    use std::mem::offset_of;
+
+    /// A test and no assertion of the build: the standard library may lay its types out anew.
+    #[test]
+    fn a_slot_with_a_card_is_two_cache_lines_the_second_of_them_cold() {
+        assert_eq!(size_of::<Slot<Card>>(), 128);
+        let before = size_of::<Slot<Card>>() - size_of::<Card>();
+        assert_eq!(before + offset_of!(Card, meta), 64);
     }
 }

@@ -145,8 +145,8 @@ impl<T: Tenant> Slots<T> {
         unsafe { block.as_ref() }
     }
 
-    /// Finds a free slot in the blocks of the directory.
-    #[cold]
+    /// Finds a free slot in the blocks of the directory: the way in for all beyond the blocks that are kept.
+    #[inline(never)]
     fn search(&self, stripe: usize) -> Reserved<'_, T> {
         loop {
             let directory = self.directory.load();
@@ -216,27 +216,6 @@ impl<T: Tenant> Slots<T> {
         place.is_some_and(|(block, at)| block.remove(at, key.generation))
     }
 
-    /// Gives the last blocks back as long as they are wholly free and the rest is at least half free,
-    /// so that a table at the edge does not grow and shrink by turns.
-    fn give_back(&self) {
-        while self.shared.blocks.load(SeqCst) > self.shared.kept {
-            let directory = self.directory.load();
-            let Some((last, rest)) = directory.blocks.split_last() else {
-                return;
-            };
-            if rest.len() < self.shared.kept || !last.is_free() {
-                return;
-            }
-            let kept: usize = rest.iter().map(|block| block.len()).sum();
-            let free: usize = rest.iter().map(|block| block.free.len()).sum();
-            // Unless the block was in use all the while, somebody gave a place back meanwhile, whom the
-            // attempt kept from seeing that it was the last: so look again.
-            if 2 * free < kept || !self.retire(last) && !last.is_free() {
-                return;
-            }
-        }
-    }
-
     /// Takes every free place of the last block; if that is all of them nobody else can have one, and
     /// the block leaves the directory. Otherwise the places go back. A block with a place that ran out
     /// of generations stays: its successor would have to start where that one ended.
@@ -300,8 +279,25 @@ impl<T: Tenant> Slots<T> {
 }
 
 impl<T: Tenant> Shrink for Slots<T> {
+    /// Gives the last blocks back as long as they are wholly free and the rest is at least half free,
+    /// so that a table at the edge does not grow and shrink by turns.
     fn shrink(&self) {
-        self.give_back();
+        while self.shared.blocks.load(SeqCst) > self.shared.kept {
+            let directory = self.directory.load();
+            let Some((last, rest)) = directory.blocks.split_last() else {
+                return;
+            };
+            if rest.len() < self.shared.kept || !last.is_free() {
+                return;
+            }
+            let kept: usize = rest.iter().map(|block| block.len()).sum();
+            let free: usize = rest.iter().map(|block| block.free.len()).sum();
+            // Unless the block was in use all the while, somebody gave a place back meanwhile, whom the
+            // attempt kept from seeing that it was the last: so look again.
+            if 2 * free < kept || !self.retire(last) && !last.is_free() {
+                return;
+            }
+        }
     }
 }
 
