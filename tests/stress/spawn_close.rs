@@ -70,14 +70,21 @@ struct Round {
     has_closed: Arc<AtomicBool>,
     accepted: Mutex<Vec<Arc<Fate>>>,
     refused: AtomicUsize,
+    spawned: AtomicUsize,
+    /// Whoever spawns so many begins the close, in the middle of the spawning, however fast that is. In
+    /// every other round it is left to the one who closes.
+    enough: usize,
     children: AtomicUsize,
     /// Handles that outlive the close: nobody but the parent closes these.
     held: Mutex<Vec<Context>>,
 }
 
 impl Round {
-    fn new(registry: &Registry) -> Self {
+    fn new(registry: &Registry, dice: &mut Dice) -> Self {
+        let enough = dice.once_in(2).then(|| 1 + dice.below(SPAWNERS * MOST / 2));
         Self {
+            spawned: AtomicUsize::new(0),
+            enough: enough.unwrap_or(usize::MAX),
             ctx: registry.context("contested"),
             has_closed: Arc::default(),
             accepted: Mutex::default(),
@@ -115,6 +122,9 @@ impl Round {
             match task.try_spawn(future) {
                 Ok(task) => {
                     accepted.push(fate);
+                    if self.spawned.fetch_add(1, SeqCst) + 1 == self.enough {
+                        self.ctx.request_close("enough");
+                    }
                     if dice.once_in(8) {
                         task.abort();
                     }
@@ -188,7 +198,7 @@ fn a_spawn_is_refused_or_awaited_whatever_8_threads_do() {
             let _inside = runtime.enter();
             for number in 0..rounds {
                 notes.now(format_args!("round {number}"));
-                let round = Arc::new(Round::new(&registry));
+                let round = Arc::new(Round::new(&registry, &mut dice));
                 *lock(&current) = Some(Arc::clone(&round));
                 begin.wait();
                 let report = round.close(&mut dice);
