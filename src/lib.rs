@@ -43,12 +43,15 @@ mod clock;
 mod context;
 pub mod docs;
 mod error;
+mod holders;
 mod id;
+mod ledger;
 #[cfg(all(test, headcount_loom))]
 mod models;
 mod name;
 mod panics;
 mod registry;
+mod scope;
 mod sync;
 mod table;
 mod task;
@@ -64,7 +67,12 @@ pub use context::stragglers::StillClosing;
 pub use context::weak::WeakContext;
 
 pub use error::{Closed, PanicPayload, Refused, RefusedReason, TaskError};
+pub use holders::inside::Keeper;
+pub use holders::view::{Holder, Holders};
+
 pub use id::ResourceId;
+
+pub use ledger::level::{Level, UnknownLevel};
 
 pub use registry::free::{context, live, register, spawn, track};
 pub use registry::handle::Registry;

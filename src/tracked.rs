@@ -1,7 +1,16 @@
 //! Shared values that the registry lists for exactly as long as they exist.
 
 use crate::{
+    holders::{
+        inside::{self, Keeper},
+        view::Holders,
+    },
     id::ResourceId,
+    ledger::{
+        book::{Hold, Ledger},
+        taker::Taker,
+    },
+    scope,
     table::{
         record::{Facts, Record},
         registration::Listed,
@@ -11,6 +20,7 @@ use crate::{
 use std::{
     fmt,
     ops::Deref,
+    panic::Location,
     sync::{Arc, Weak},
 };
 
@@ -30,6 +40,7 @@ use std::{
 /// ```
 pub struct Tracked<T> {
     inner: Arc<Inner<T>>,
+    hold: Hold,
 }
 
 struct Inner<T> {
@@ -39,21 +50,71 @@ struct Inner<T> {
 }
 
 impl<T: Send + Sync + 'static> Tracked<T> {
+    /// Lists a value, with the context it belongs to and whether that context keeps a handle of its own.
     pub(crate) fn new(
         table: &Arc<Table>,
         facts: Facts,
-        parent: Option<Arc<dyn Record>>,
+        parent: (Option<Arc<dyn Record>>, bool),
         value: T,
     ) -> Self {
+        let location = facts.location;
         let inner = table.insert_arc(facts, parent, |record| Inner {
             value,
             listed: Listed::new(record, table),
         });
-        Self { inner }
+        Self::counted(inner, location)
+    }
+}
+
+impl<T> Inner<T> {
+    fn ledger(&self) -> &Ledger {
+        let ledger = self.listed.record().ledger();
+        ledger.expect("a tracked value has one")
     }
 }
 
 impl<T> Tracked<T> {
+    /// Writes a handle down.
+    fn counted(inner: Arc<Inner<T>>, location: &'static Location<'static>) -> Self {
+        let tracking = inner.listed.tracking();
+        let hold = inner.ledger().take(tracking, location, scope::taker);
+        Self { inner, hold }
+    }
+
+    /// Notes who has this handle, where that is not whoever took it.
+    pub(crate) fn pass(&self, to: Taker) {
+        if self.hold.is_tracked() {
+            self.inner.ledger().pass(self.hold, to);
+        }
+    }
+
+    /// Who holds the value: every handle that is written down, reconciled with the real number.
+    ///
+    /// Looks at each handle, and takes a lock that handles of this value take as well.
+    pub fn holders(&self) -> Holders {
+        let listed = &self.inner.listed;
+        Holders::of(listed.record(), listed.door())
+    }
+
+    /// Declares that this handle lies inside another thing that is listed, so that a leak report can follow
+    /// the chain: a value in a cache, a connection in a struct. Does nothing for a handle that is not
+    /// written down.
+    pub fn held_by(&self, keeper: &(impl Keeper + ?Sized)) {
+        if self.hold.is_tracked() {
+            self.inner.ledger().put(self.hold, inside::inside(keeper));
+        }
+    }
+
+    /// Notes that this handle is in use, now and by the running task, for [`Holder::last_touch`]
+    /// (about 50 ns if it is written down, else a branch).
+    ///
+    /// [`Holder::last_touch`]: crate::Holder::last_touch
+    pub fn touch(&self) {
+        if self.hold.is_tracked() {
+            self.inner.ledger().touch(self.hold, scope::taker);
+        }
+    }
+
     /// The id of the entry.
     pub fn id(&self) -> ResourceId {
         self.inner.listed.record().meta().id
@@ -78,15 +139,24 @@ impl<T> Tracked<T> {
 
     /// The value, if this is the last handle.
     pub(crate) fn into_inner(self) -> Option<T> {
-        Arc::into_inner(self.inner).map(|inner| inner.value)
+        let inner = Arc::clone(&self.inner);
+        drop(self);
+        Arc::into_inner(inner).map(|inner| inner.value)
     }
 }
 
 impl<T> Clone for Tracked<T> {
     #[track_caller]
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
+        Self::counted(Arc::clone(&self.inner), Location::caller())
+    }
+}
+
+impl<T> Drop for Tracked<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.hold.is_tracked() {
+            self.inner.ledger().give_back(self.hold);
         }
     }
 }
@@ -118,7 +188,9 @@ impl<T> WeakTracked<T> {
     /// A strong handle, unless the value is gone.
     #[track_caller]
     pub fn upgrade(&self) -> Option<Tracked<T>> {
-        self.inner.upgrade().map(|inner| Tracked { inner })
+        let location = Location::caller();
+        let inner = self.inner.upgrade()?;
+        Some(Tracked::counted(inner, location))
     }
 
     /// How many strong handles there are.
@@ -142,3 +214,5 @@ impl<T> fmt::Debug for WeakTracked<T> {
             .finish_non_exhaustive()
     }
 }
+
+inside::keepers!(Tracked<T> where T);

@@ -81,7 +81,8 @@ impl<'a> ContextBuilder<'a> {
     /// Opens the context. If the parent is closing or closed it is closed from the start.
     #[must_use = "a context closes when its last handle is dropped"]
     pub fn start(self) -> Context {
-        Context::counted(self.open().0)
+        let location = self.location;
+        Context::counted(self.open().0, location)
     }
 
     /// Opens the context, unless the parent is closing or closed.
@@ -90,8 +91,9 @@ impl<'a> ContextBuilder<'a> {
     ///
     /// [`Closed`] if it is.
     pub fn try_start(self) -> Result<Context, Closed<()>> {
+        let location = self.location;
         let (core, accepted) = self.open();
-        let context = Context::counted(core);
+        let context = Context::counted(core, location);
         if accepted {
             Ok(context)
         } else {

@@ -10,6 +10,7 @@ use crate::{
     context::{
         callback::{Callback, Origin},
         drive::Drive,
+        dropped::DroppedOpen,
         gate::Gate,
         handles::Handles,
         reason::CloseReason,
@@ -18,7 +19,9 @@ use crate::{
         stack::Stack,
         tally::{Counts, Tally},
     },
+    ledger::book::{Hold, Ledger},
     id::ResourceId,
+    scope,
     sync::{Mutex, lock},
     table::{
         record::{Meta, State},
@@ -29,6 +32,7 @@ use futures::future::BoxFuture;
 use std::{
     any::Any,
     collections::BTreeMap,
+    panic::Location,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
@@ -57,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) core: Weak<Core>,
     pub(crate) table: Arc<Table>,
     pub(crate) handles: Handles,
+    /// Who has them.
+    pub(crate) ledger: Ledger,
     pub(crate) token: CancellationToken,
     pub(crate) close_on_panic: bool,
     /// Set when the close has ended, last of all.
@@ -89,6 +95,8 @@ pub(crate) struct Core {
     /// Where the hooks come from that are running just now.
     pub(crate) running: Mutex<Vec<Origin>>,
     pub(crate) log: Mutex<Log>,
+    /// In a registry's own: contexts whose last handle was dropped while they were open.
+    pub(crate) dropped: DroppedOpen,
     /// Why and when the close began.
     pub(crate) begun: OnceLock<(CloseReason, Instant)>,
     pub(crate) drive: Drive,
@@ -129,6 +137,13 @@ impl Node {
     /// The node, to be held.
     pub(crate) fn arc(&self) -> Arc<Self> {
         self.me.upgrade().expect("it is held by whoever asks")
+    }
+
+    /// Writes down a handle that is counted already.
+    #[inline]
+    pub(crate) fn hold(&self, location: &'static Location<'static>) -> Hold {
+        self.ledger
+            .take(&self.table.tracking, location, scope::taker)
     }
 
     /// What became of its tasks and of those below it.

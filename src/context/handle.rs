@@ -10,10 +10,11 @@ use crate::{
         stragglers::StillClosing,
     },
     id::ResourceId,
+    ledger::book::{Hold, Taking},
     table::{live::Live, record::State, resource},
 };
 use futures::future::{Either, select};
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, panic::Location, pin::pin, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -61,12 +62,18 @@ use tokio_util::sync::CancellationToken;
 /// close, else on the one it remembers. Grace periods and hook time limits need timers.
 pub struct Context {
     core: Arc<Core>,
+    hold: Hold,
 }
 
 impl Context {
-    /// Takes over a handle that is counted already.
-    pub(crate) fn counted(core: Arc<Core>) -> Self {
-        Self { core }
+    /// Takes over a handle that is counted already, and writes it down.
+    pub(crate) fn counted(core: Arc<Core>, location: &'static Location<'static>) -> Self {
+        let hold = core.node.hold(location);
+        Self { core, hold }
+    }
+
+    pub(crate) fn hold(&self) -> Hold {
+        self.hold
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -127,12 +134,14 @@ impl Context {
     ///
     /// Nothing is lost when it is dropped.
     pub async fn cancelled(&self) {
+        self.used();
         self.node().token.cancelled().await;
     }
 
     /// Runs a future until it ends or the token is cancelled, whichever comes first; `None` if the
     /// token was. The future is dropped then.
     pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.used();
         self.node().token.run_until_cancelled(future).await
     }
 
@@ -192,6 +201,7 @@ impl Context {
     ///
     /// As [`close`](Self::close).
     pub async fn closed(&self) -> CloseReport {
+        self.used();
         wait(&self.core).await
     }
 }
@@ -256,25 +266,25 @@ impl Clone for Context {
     #[track_caller]
     fn clone(&self) -> Self {
         self.node().handles.add();
-        Self {
-            core: Arc::clone(&self.core),
-        }
+        Self::counted(Arc::clone(&self.core), Location::caller())
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
+        let taking = self.give_back();
         if self.node().handles.remove() {
-            last_handle_dropped(&self.core);
+            last_handle_dropped(&self.core, taking);
         }
     }
 }
 
 /// What the last handle leaves behind: an open context is closed in the background (I11), a closed one
 /// leaves the registry.
-fn last_handle_dropped(core: &Arc<Core>) {
+fn last_handle_dropped(core: &Arc<Core>, last: Option<Taking>) {
     let node = &core.node;
     if close::begin(core, CloseReason::Dropped) {
+        core.root().dropped.note(node, last);
         let location = node.meta.location;
         tracing::warn!(
             context = %crate::name::Printed(&node.meta.name),
@@ -290,6 +300,7 @@ fn last_handle_dropped(core: &Arc<Core>) {
     } else {
         driver::ensure(core);
     }
+    node.table.tracking.gone();
 }
 
 impl fmt::Debug for Context {

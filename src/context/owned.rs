@@ -3,6 +3,7 @@
 use crate::{
     context::{core::Owned, handle::Context},
     error::Closed,
+    ledger::taker::{Taker, Who},
     name::{Name, label},
     table::record::{Facts, Record},
     tracked::Tracked,
@@ -46,11 +47,13 @@ impl Context {
         };
         let parent: Arc<dyn Record> = Arc::clone(node) as _;
         let name = facts.name.clone().into_owned();
-        let tracked = Tracked::new(&node.table, facts, Some(parent), value);
+        let tracked = Tracked::new(&node.table, facts, (Some(parent), true), value);
+        let kept = tracked.clone();
+        kept.pass(Taker::Owner(Who::new(node.meta.id, &node.meta.name)));
         let owned = Owned {
             id: tracked.id(),
             name,
-            value: Box::new(tracked.clone()),
+            value: Box::new(kept),
         };
         match self.core().owned.push(owned) {
             Ok(_) => Ok(tracked),

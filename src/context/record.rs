@@ -2,6 +2,7 @@
 
 use crate::{
     context::{close, core::Node},
+    ledger::book::Ledger,
     table::record::{Class, Meta, Outcome, Record, State},
 };
 use std::any::Any;
@@ -28,6 +29,10 @@ impl Record for Node {
 
     fn strong_count(&self) -> Option<usize> {
         Some(self.handles.count())
+    }
+
+    fn ledger(&self) -> Option<&Ledger> {
+        Some(&self.ledger)
     }
 
     fn is_root(&self) -> bool {

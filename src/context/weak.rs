@@ -5,7 +5,7 @@ use crate::{
     id::ResourceId,
     table::{record::State, resource},
 };
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, panic::Location, pin::pin, sync::Arc};
 
 /// A handle to a context that does not keep it open, for tasks and for whoever only wants to know.
 ///
@@ -37,9 +37,11 @@ impl WeakContext {
     /// close that follows is still running (I3).
     #[track_caller]
     pub fn upgrade(&self) -> Option<Context> {
+        let location = Location::caller();
         // The core first: a counted handle without its core would be a handle to nothing.
         let core = self.node.core.upgrade()?;
-        self.node.handles.try_add().then(|| Context::counted(core))
+        let is_ours = self.node.handles.try_add();
+        is_ours.then(|| Context::counted(core, location))
     }
 
     /// The id of the context.

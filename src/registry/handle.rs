@@ -12,6 +12,7 @@ use crate::{
         tree,
     },
     id::ResourceId,
+    ledger::level::Level,
     name::{Name, label},
     table::{
         live::Live,
@@ -108,7 +109,8 @@ impl Registry {
         kind: impl Into<Name>,
         value: T,
     ) -> Tracked<T> {
-        Tracked::new(self.table(), facts(name, kind), self.parent(), value)
+        let parent = (self.parent(), false);
+        Tracked::new(self.table(), facts(name, kind), parent, value)
     }
 
     /// Lists an `Arc` of yours, without holding it, until its last handle is gone or it is
@@ -223,6 +225,24 @@ impl Registry {
     /// [`StillClosing`], with what is in the way, when the limit comes first. The close goes on.
     pub async fn close_within(&self, limit: Duration) -> Result<CloseReport, StillClosing> {
         handle::within(&self.root, limit, CloseReason::Shutdown).await
+    }
+
+    /// How much is written down about handles in this registry. One relaxed load.
+    pub fn level(&self) -> Level {
+        self.table().tracking.level()
+    }
+
+    /// Changes how much is written down about handles, from the next one on. Handles that were taken
+    /// before keep what is known of them, which may be nothing: they count as
+    /// [`untracked`](crate::Holders::untracked), never as somebody else's.
+    pub fn set_level(&self, level: Level) {
+        self.table().tracking.set_level(level);
+    }
+
+    /// At [`Level::Backtraces`], captures the stack of one handle in `n` (0 means 1: of each). A capture takes
+    /// some microseconds; symbols are resolved when it is printed.
+    pub fn sample_backtraces(&self, n: u32) {
+        self.table().tracking.sample(n);
     }
 
     /// The context whose task is registering something here, if it is one of ours.

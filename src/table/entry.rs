@@ -1,8 +1,11 @@
 //! Records of values that live in an `Arc`: owned or tracked.
 
-use crate::table::{
-    record::{Class, Meta, Record, State},
-    slot::Tenant,
+use crate::{
+    ledger::book::Ledger,
+    table::{
+        record::{Class, Meta, Record, State},
+        slot::Tenant,
+    },
 };
 use std::{
     ops::Deref,
@@ -47,6 +50,10 @@ pub(crate) struct ArcEntry<T: ?Sized> {
     pub(crate) meta: Meta,
     pub(crate) parent: Option<Arc<dyn Record>>,
     pub(crate) value: Weak<T>,
+    /// Who holds it; `None` for a plain `Arc`, whose handles are nobody's business.
+    pub(crate) ledger: Option<Ledger>,
+    /// Whether the parent keeps a handle until it closes.
+    pub(crate) is_owned: bool,
 }
 
 impl<T: Send + Sync + ?Sized> Record for ArcEntry<T> {
@@ -68,5 +75,13 @@ impl<T: Send + Sync + ?Sized> Record for ArcEntry<T> {
 
     fn strong_count(&self) -> Option<usize> {
         Some(self.value.strong_count())
+    }
+
+    fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+
+    fn is_owned(&self) -> bool {
+        self.is_owned
     }
 }

@@ -1,6 +1,6 @@
 //! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
 
-use crate::{clock::Stamp, id::ResourceId, name::Label, table::stripe};
+use crate::{clock::Stamp, ledger::book::Ledger, id::ResourceId, name::Label, table::stripe};
 use std::{any::Any, panic::Location};
 
 /// Facts of a new record, from its caller.
@@ -137,6 +137,14 @@ pub(crate) trait Record: Send + Sync {
     /// Strong handles to the thing itself, where it has any.
     fn strong_count(&self) -> Option<usize> {
         None
+    }
+    /// Who holds those handles, where that is written down.
+    fn ledger(&self) -> Option<&Ledger> {
+        None
+    }
+    /// Whether its context keeps a handle to it until it closes.
+    fn is_owned(&self) -> bool {
+        false
     }
     /// Whether it is the registry itself, which is listed nowhere.
     fn is_root(&self) -> bool {

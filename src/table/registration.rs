@@ -1,6 +1,7 @@
 //! Entries that live exactly as long as a guard does.
 
 use crate::{
+    ledger::tracking::Tracking,
     id::ResourceId,
     table::{
         card::CardPlace,
@@ -36,7 +37,17 @@ use std::{fmt, sync::Arc};
 pub struct Registration {
     // Before the door, which keeps it.
     place: CardPlace,
-    _door: Arc<Door>,
+    _door: Shut,
+}
+
+/// A door that is told when what it was kept for is gone.
+struct Shut(Arc<Door>);
+
+impl Drop for Shut {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.tracking.gone();
+    }
 }
 
 impl Registration {
@@ -47,7 +58,7 @@ impl Registration {
         Self {
             // SAFETY: the door is kept, and dropped after the place.
             place: unsafe { table.register(facts, parent) },
-            _door: door,
+            _door: Shut(door),
         }
     }
 
@@ -94,10 +105,19 @@ impl Listed {
     pub(crate) fn record(&self) -> &dyn Record {
         &*self.record
     }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    pub(crate) fn tracking(&self) -> &Tracking {
+        &self.door.tracking
+    }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
         self.door.remove(self.record.meta().id);
+        self.door.tracking.gone();
     }
 }

@@ -1,6 +1,7 @@
 //! The table of one registry: entries found by id, listed in bounded steps.
 
 use crate::{
+    ledger::{book::Ledger, tracking::Tracking},
     id::ResourceId,
     sync::{AtomicUsize, Ordering::Relaxed},
     table::{
@@ -8,7 +9,7 @@ use crate::{
         entry::{ArcEntry, Elsewhere},
         listing::Listing,
         live::Live,
-        record::{Class, Facts, Meta, Record},
+        record::{Class, Facts, Meta, Record, State},
         slots::{Key, Look, Reserved, Slots},
         stripe,
     },
@@ -32,6 +33,8 @@ pub(crate) struct Table {
     pub(crate) arcs: Arc<Slots<Elsewhere<Arc<dyn Record>>>>,
     /// Ways to the entries, one for each stripe of threads.
     doors: Box<[Arc<Door>]>,
+    /// What is written down about handles, and who listens.
+    pub(crate) tracking: Arc<Tracking>,
     /// How many `Arc`s are in there, dead ones included.
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
@@ -43,18 +46,23 @@ impl Table {
         use std::sync::atomic::AtomicU32;
         static TABLES: AtomicU32 = AtomicU32::new(0);
         let (cards, records) = (Slots::new(), Slots::new());
+        let number = TABLES.fetch_add(3, Relaxed);
+        let tracking = Arc::new(Tracking::new());
         let door = |_| {
             Arc::new(Door {
-                _cards: Arc::clone(&cards),
+                number,
+                cards: Arc::clone(&cards),
                 records: Arc::clone(&records),
+                tracking: Arc::clone(&tracking),
             })
         };
         Self {
-            number: TABLES.fetch_add(3, Relaxed),
+            number,
             doors: (0..stripe::count()).map(door).collect(),
             cards,
             records,
             arcs: Slots::new(),
+            tracking,
             tracked: AtomicUsize::new(0),
             broom: AtomicUsize::new(0),
         }
@@ -153,7 +161,7 @@ impl Table {
     pub(crate) fn insert_arc<T: Send + Sync + 'static>(
         &self,
         facts: Facts,
-        parent: Option<Arc<dyn Record>>,
+        (parent, is_owned): (Option<Arc<dyn Record>>, bool),
         make: impl FnOnce(Arc<dyn Record>) -> T,
     ) -> Arc<T> {
         self.sweep(SWEPT);
@@ -165,6 +173,8 @@ impl Table {
                 meta,
                 parent,
                 value,
+                ledger: Some(Ledger::default()),
+                is_owned,
             });
             reserved.list(Elsewhere::new(Arc::downgrade(&record)));
             make(record)
@@ -187,6 +197,8 @@ impl Table {
             meta,
             parent,
             value,
+            ledger: None,
+            is_owned: false,
         })));
         id
     }
@@ -321,11 +333,36 @@ impl Table {
 /// on several threads do not count themselves in one place.
 #[repr(align(128))]
 pub(crate) struct Door {
-    _cards: Arc<Cards>,
+    number: u32,
+    cards: Arc<Cards>,
     records: Arc<Slots<Elsewhere<Weak<dyn Record>>>>,
+    pub(crate) tracking: Arc<Tracking>,
 }
 
 impl Door {
+    /// How far along the entry with this id is, if it is still listed. A tracked `Arc` never is.
+    pub(crate) fn state_of(&self, id: ResourceId) -> Option<State> {
+        let (mut state, at) = (None, id.index as usize);
+        match id.table.wrapping_sub(self.number) {
+            0 => {
+                self.cards.directory().scan(at, 1, |look| {
+                    if look.key() == id.key() {
+                        state = Some(look.tenant().state());
+                    }
+                });
+            }
+            1 => {
+                self.records.directory().scan(at, 1, |look| {
+                    if look.key() == id.key() {
+                        state = look.tenant().upgrade().map(|record| record.state());
+                    }
+                });
+            }
+            _ => {}
+        }
+        state
+    }
+
     /// Removes the record that was listed under this id in this table.
     pub(crate) fn remove(&self, id: ResourceId) {
         self.records.remove(id.key());

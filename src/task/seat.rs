@@ -3,11 +3,12 @@
 use crate::{
     context::{
         core::Node,
-        current::{self, Owner, context_of},
+        current::context_of,
         handle,
         reason::CloseReason,
     },
     name::Printed,
+    scope::{self, Owner},
     sync::lock,
     table::{
         card::{Card, CardPlace, Role},
@@ -51,7 +52,7 @@ impl Seat {
     #[inline]
     pub(crate) fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
         match &self.place {
-            Some(place) => current::enter_as(Owner::Task(place), body),
+            Some(place) => scope::enter_as(Owner::Task(place), body),
             None => body(),
         }
     }

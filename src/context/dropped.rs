@@ -1,0 +1,83 @@
+//! Contexts whose last handle was dropped while they were open: remembered, because they are gone when
+//! somebody asks.
+
+use crate::{
+    clock::Stamp,
+    context::core::Node,
+    ledger::book::Taking,
+    name::Label,
+    sync::{Mutex, lock},
+    table::{record::State, resource},
+};
+use std::{collections::VecDeque, panic::Location};
+
+/// How many are remembered.
+const REMEMBERED: usize = 64;
+/// How far up a close is looked for that may have been on its way.
+const LOOKED_UP: usize = 64;
+
+#[derive(Default)]
+pub(crate) struct DroppedOpen(Mutex<Dropped>);
+
+#[derive(Clone, Default)]
+pub(crate) struct Dropped {
+    /// How many there were.
+    pub(crate) count: u64,
+    /// The latest last.
+    pub(crate) latest: VecDeque<Fallen>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Fallen {
+    pub(crate) name: Label,
+    pub(crate) kind: Label,
+    pub(crate) path: String,
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) at: Stamp,
+    /// How many tasks and children it had.
+    pub(crate) inside: u64,
+    /// How the last handle had been taken, where that was written down.
+    pub(crate) last: Option<Taking>,
+}
+
+impl DroppedOpen {
+    /// Notes a context that was dropped while it was open, unless that is nobody's fault: a close further up
+    /// had begun, or a panic is unwinding.
+    pub(crate) fn note(&self, node: &Node, last: Option<Taking>) {
+        if std::thread::panicking() || is_closing_above(node) {
+            return;
+        }
+        let fallen = Fallen {
+            name: node.meta.name.clone(),
+            kind: node.meta.kind.clone(),
+            path: resource::short_path(node),
+            location: node.meta.location,
+            at: Stamp::now(),
+            inside: node.gate.inside(),
+            last,
+        };
+        let mut dropped = lock(&self.0);
+        dropped.count += 1;
+        let oldest = (dropped.latest.len() == REMEMBERED).then(|| dropped.latest.pop_front());
+        dropped.latest.push_back(fallen);
+        drop(dropped);
+        drop(oldest);
+    }
+
+    pub(crate) fn look(&self) -> Dropped {
+        lock(&self.0).clone()
+    }
+}
+
+fn is_closing_above(node: &Node) -> bool {
+    let mut next = node.parent.as_deref();
+    for _ in 0..LOOKED_UP {
+        let Some(node) = next else { return false };
+        if node.gate.state() != State::Open {
+            return true;
+        }
+        next = node.parent.as_deref();
+    }
+    false
+}

@@ -1,0 +1,294 @@
+//! The handles of one thing, as they were at one moment.
+
+use crate::{
+    clock::{self, Stamp},
+    id::ResourceId,
+    ledger::{
+        book::{Book, Entry, Inside, Taking},
+        taker::Taker,
+    },
+    name::Printed,
+    table::{
+        record::{Record, State},
+        store::Door,
+    },
+};
+use std::{
+    backtrace::Backtrace,
+    fmt,
+    panic::Location,
+    slice,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Who held a context or a tracked value at one moment. Made by [`Context::holders`] and
+/// [`Tracked::holders`].
+///
+/// The handles that are written down are reconciled with the real number of strong handles; what is left is
+/// [`untracked`](Self::untracked): taken while the registry's [`Level`](crate::Level) was `Off`. While handles
+/// come and go on other threads the two numbers can be one apart for each that is on its way.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Level, Registry};
+///
+/// let registry = Registry::new();
+/// registry.set_level(Level::Off);
+/// let server = registry.context("server"); // taken before tracking began
+/// registry.set_level(Level::Holders);
+/// let held = server.clone();
+///
+/// let holders = held.holders();
+/// assert_eq!((holders.strong_count(), holders.len(), holders.untracked()), (2, 1, 1));
+/// assert!(holders.to_string().starts_with("strong 2 = 1 tracked + 1 untracked"));
+/// # }
+/// ```
+///
+/// Holding one keeps nothing alive (I5).
+///
+/// [`Context::holders`]: crate::Context::holders
+/// [`Tracked::holders`]: crate::Tracked::holders
+#[derive(Clone, Debug)]
+pub struct Holders {
+    strong: usize,
+    holders: Vec<Holder>,
+    recent: Vec<Taking>,
+    now: Stamp,
+}
+
+/// One handle that is out: who took it where, and since when. One line of [`Holders`].
+#[derive(Clone)]
+pub struct Holder {
+    taken: Taking,
+    used: Option<(Stamp, Taker)>,
+    inside: Option<Arc<Inside>>,
+    backtrace: Option<Arc<Backtrace>>,
+    /// How the task stood that took it; `None` if it has ended.
+    state: Option<State>,
+    now: Stamp,
+}
+
+impl Holders {
+    /// Of the thing with this record, if it has handles that are written down.
+    pub(crate) fn of(record: &dyn Record, door: &Door) -> Self {
+        let now = Stamp::now();
+        // The number of handles is read while nobody can write one down or cross it out.
+        let seen = record.ledger().and_then(|ledger| {
+            ledger.read(|book| (record.strong_count(), copy(book), book.gone.clone()))
+        });
+        let (strong, entries, recent) =
+            seen.unwrap_or_else(|| (record.strong_count(), Vec::new(), <_>::default()));
+        Self {
+            strong: strong.unwrap_or(0).max(entries.len()),
+            holders: entries
+                .into_iter()
+                .map(|entry| Holder::of(entry, door, now))
+                .collect(),
+            recent: recent.into_iter().collect(),
+            now,
+        }
+    }
+
+    /// The handles that are written down, oldest first.
+    pub fn iter(&self) -> slice::Iter<'_, Holder> {
+        self.holders.iter()
+    }
+
+    /// How many handles are written down.
+    pub fn len(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.holders.is_empty()
+    }
+
+    /// How many strong handles there are in truth.
+    pub fn strong_count(&self) -> usize {
+        self.strong
+    }
+
+    /// How many of them are not written down.
+    pub fn untracked(&self) -> usize {
+        self.strong - self.holders.len()
+    }
+
+    /// The latest handles that came and went, the last one to go first: where each was taken. At most 8.
+    pub fn recent(&self) -> impl Iterator<Item = &'static Location<'static>> + '_ {
+        self.recent.iter().rev().map(|taking| taking.location)
+    }
+
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &Taking> {
+        self.recent.iter().rev()
+    }
+
+    /// `strong 3 = 2 tracked + 1 untracked`
+    pub(crate) fn sum(&self) -> impl fmt::Display + '_ {
+        Sum(self)
+    }
+}
+
+fn copy(book: &Book) -> Vec<Entry> {
+    let mut entries: Vec<_> = book.held.iter().map(|(_, entry)| entry.clone()).collect();
+    entries.sort_by_key(|entry| entry.taken.at);
+    entries
+}
+
+impl Holder {
+    fn of(entry: Entry, door: &Door, now: Stamp) -> Self {
+        let task = entry.taken.by.as_task();
+        Self {
+            state: task.and_then(|task| door.state_of(task.id)),
+            taken: entry.taken,
+            used: entry.used,
+            inside: entry.inside,
+            backtrace: entry.backtrace,
+            now,
+        }
+    }
+
+    /// The line of code that took the handle.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.taken.location
+    }
+
+    /// How long ago it was taken; unknown at [`Level::Counts`](crate::Level::Counts).
+    pub fn age(&self) -> Option<Duration> {
+        self.taken.at.map(|at| ago(at, self.now))
+    }
+
+    /// How long ago it was last used: by [`touch`](crate::Context::touch), or by waiting through it.
+    pub fn last_touch(&self) -> Option<Duration> {
+        self.used.as_ref().map(|(at, _)| ago(*at, self.now))
+    }
+
+    /// The id of the task that took it, if it was a task of a context.
+    pub fn task(&self) -> Option<ResourceId> {
+        self.taken.by.as_task().map(|task| task.id)
+    }
+
+    /// The name of that task.
+    pub fn task_name(&self) -> Option<&str> {
+        self.taken.by.as_task().map(|task| &*task.name)
+    }
+
+    /// How far along that task was; `None` if it had ended, or if no task took it.
+    pub fn task_state(&self) -> Option<State> {
+        self.state
+    }
+
+    /// The thing that the handle lies in, as somebody declared with
+    /// [`held_by`](crate::Context::held_by).
+    pub fn inside(&self) -> Option<ResourceId> {
+        self.inside.as_ref().map(|inside| inside.who.id)
+    }
+
+    /// The stack it was taken on, at [`Level::Backtraces`](crate::Level::Backtraces), if this one was
+    /// sampled.
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        self.backtrace.as_deref()
+    }
+
+    pub(crate) fn taken(&self) -> &Taking {
+        &self.taken
+    }
+
+    pub(crate) fn used(&self) -> Option<&(Stamp, Taker)> {
+        self.used.as_ref()
+    }
+
+    pub(crate) fn declared(&self) -> Option<&Inside> {
+        self.inside.as_deref()
+    }
+}
+
+fn ago(then: Stamp, now: Stamp) -> Duration {
+    Duration::from_nanos(now.since(then))
+}
+
+struct Sum<'a>(&'a Holders);
+
+impl fmt::Display for Sum<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holders { strong, holders, .. } = self.0;
+        write!(f, "strong {strong} = {} tracked", holders.len())?;
+        match strong - holders.len() {
+            0 => Ok(()),
+            untracked => write!(f, " + {untracked} untracked"),
+        }
+    }
+}
+
+/// The sum, then a line for each handle.
+impl fmt::Display for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.sum())?;
+        for holder in &self.holders {
+            write!(f, "\n  {holder}")?;
+        }
+        match self.untracked() {
+            0 => Ok(()),
+            untracked => write!(f, "\n  {untracked} taken before tracking began"),
+        }
+    }
+}
+
+/// `taken at src/main.rs:12 by task reader (running), 3.2s ago, in cache.entries, last used 1.2s ago`
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let location = self.taken.location;
+        write!(f, "taken at {}:{}", location.file(), location.line())?;
+        if !matches!(self.taken.by, Taker::Unknown) {
+            write!(f, " by {}", self.taken.by)?;
+        }
+        if self.taken.by.as_task().is_some() {
+            match self.state {
+                Some(state) => write!(f, " ({state})")?,
+                None => f.write_str(" (ended)")?,
+            }
+        }
+        if let Some(age) = self.age() {
+            write!(f, ", {} ago", clock::human(age))?;
+        }
+        if let Some(inside) = self.inside.as_deref() {
+            write!(f, ", in {inside}")?;
+        }
+        if let (Some(ago), Some((_, by))) = (self.last_touch(), &self.used) {
+            write!(f, ", last used {} ago by {by}", clock::human(ago))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Printed(&self.who.name))?;
+        match &self.field {
+            Some(field) => write!(f, ".{}", Printed(field)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holder")
+            .field("location", &format_args!("{}", self.location()))
+            .field("task", &self.task())
+            .field("age", &self.age())
+            .field("last_touch", &self.last_touch())
+            .field("inside", &self.inside())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> IntoIterator for &'a Holders {
+    type Item = &'a Holder;
+    type IntoIter = slice::Iter<'a, Holder>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

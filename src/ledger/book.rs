@@ -1,0 +1,164 @@
+//! The book of one thing's handles.
+//!
+//! Nothing is there until the first handle is written down. Each has an entry with a number, which the handle
+//! knows; it is taken out when the handle is dropped, and a few that came and went are remembered. Under the
+//! lock nothing is run but this file (I9).
+
+use crate::{
+    clock::Stamp,
+    ledger::{
+        level::Level,
+        taker::{Taker, Who},
+        tracking::Tracking,
+    },
+    name::Label,
+    sync::{Mutex, lock},
+};
+use slab::Slab;
+use std::{
+    backtrace::Backtrace,
+    collections::VecDeque,
+    mem,
+    panic::Location,
+    sync::{Arc, OnceLock},
+};
+
+/// How many handles that came and went are remembered.
+const REMEMBERED: usize = 8;
+
+#[derive(Default)]
+pub(crate) struct Ledger(OnceLock<Box<Mutex<Book>>>);
+
+#[derive(Default)]
+pub(crate) struct Book {
+    pub(crate) held: Slab<Entry>,
+    /// The latest last.
+    pub(crate) gone: VecDeque<Taking>,
+    /// How many were ever written down.
+    pub(crate) written: u64,
+}
+
+/// Where, when and by whom a handle was taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Taking {
+    pub(crate) location: &'static Location<'static>,
+    /// Unknown at the level `Counts`.
+    pub(crate) at: Option<Stamp>,
+    pub(crate) by: Taker,
+}
+
+/// One handle that is out.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) taken: Taking,
+    /// When it was last used, and by whom.
+    pub(crate) used: Option<(Stamp, Taker)>,
+    /// What it lies in, as somebody declared.
+    pub(crate) inside: Option<Arc<Inside>>,
+    pub(crate) backtrace: Option<Arc<Backtrace>>,
+}
+
+/// Another thing that a handle lies in.
+#[derive(Clone, Debug)]
+pub(crate) struct Inside {
+    pub(crate) who: Who,
+    /// In which field or under which key.
+    pub(crate) field: Option<Label>,
+}
+
+/// The number of a handle's entry, if it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hold(u32);
+
+impl Hold {
+    /// The handle was taken while nothing was written down.
+    pub(crate) const UNTRACKED: Self = Self(u32::MAX);
+
+    #[inline]
+    pub(crate) fn is_tracked(self) -> bool {
+        self != Self::UNTRACKED
+    }
+}
+
+impl Ledger {
+    /// Writes down a new handle, if the registry wants it.
+    #[inline]
+    pub(crate) fn take(
+        &self,
+        tracking: &Tracking,
+        location: &'static Location<'static>,
+        by: fn() -> Taker,
+    ) -> Hold {
+        if tracking.is_off() {
+            return Hold::UNTRACKED;
+        }
+        self.write(tracking, location, by)
+    }
+
+    #[inline(never)]
+    fn write(
+        &self,
+        tracking: &Tracking,
+        location: &'static Location<'static>,
+        by: fn() -> Taker,
+    ) -> Hold {
+        let level = tracking.level();
+        let is_known = level >= Level::Holders;
+        let entry = Entry {
+            taken: Taking {
+                location,
+                at: is_known.then(Stamp::now),
+                by: if is_known { by() } else { Taker::Unknown },
+            },
+            used: None,
+            inside: None,
+            backtrace: (level >= Level::Backtraces && tracking.is_its_turn())
+                .then(|| Arc::new(Backtrace::force_capture())),
+        };
+        let mut book = lock(self.0.get_or_init(Box::default));
+        book.written += 1;
+        Hold(u32::try_from(book.held.insert(entry)).unwrap_or(u32::MAX))
+    }
+
+    /// Takes the entry of a handle out; says how it was taken.
+    #[cold]
+    pub(crate) fn give_back(&self, hold: Hold) -> Option<Taking> {
+        let mut book = lock(self.0.get()?);
+        let entry = book.held.try_remove(hold.0 as usize)?;
+        let oldest = (book.gone.len() == REMEMBERED).then(|| book.gone.pop_front());
+        book.gone.push_back(entry.taken.clone());
+        drop(book);
+        drop(oldest);
+        Some(entry.taken)
+    }
+
+    /// Notes that a handle was used.
+    #[cold]
+    pub(crate) fn touch(&self, hold: Hold, by: fn() -> Taker) {
+        let now = (Stamp::now(), by());
+        self.change(hold, |entry| mem::replace(&mut entry.used, Some(now)));
+    }
+
+    /// Notes where a handle lies.
+    pub(crate) fn put(&self, hold: Hold, inside: Inside) {
+        let inside = Some(Arc::new(inside));
+        self.change(hold, |entry| mem::replace(&mut entry.inside, inside));
+    }
+
+    /// Notes who has a handle, where that is not whoever took it.
+    pub(crate) fn pass(&self, hold: Hold, to: Taker) {
+        self.change(hold, |entry| mem::replace(&mut entry.taken.by, to));
+    }
+
+    /// What was there before is dropped outside of the lock.
+    fn change<R>(&self, hold: Hold, change: impl FnOnce(&mut Entry) -> R) {
+        let Some(book) = self.0.get() else { return };
+        let before = lock(book).held.get_mut(hold.0 as usize).map(change);
+        drop(before);
+    }
+
+    /// Reads the book, if there is one.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&Book) -> R) -> Option<R> {
+        self.0.get().map(|book| read(&lock(book)))
+    }
+}

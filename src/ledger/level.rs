@@ -1,0 +1,181 @@
+//! How much is written down about handles.
+
+use std::{fmt, str::FromStr};
+
+/// How much a registry writes down about every strong handle of a [`Context`](crate::Context) or a
+/// [`Tracked`](crate::Tracked) value.
+///
+/// A new registry starts at `Holders` in debug builds and at `Off` in release builds, or at what the
+/// environment variable `HEADCOUNT_LEVEL` says when the first registry of the process is made (`off`, `counts`,
+/// `holders`, `backtraces`, or `backtraces/16` for one handle in 16). [`Registry::set_level`] changes it
+/// while the program runs.
+///
+/// ```
+/// use headcount::{Level, Registry};
+/// let registry = Registry::new();
+/// registry.set_level(Level::Holders);
+/// let cache = registry.own("users", "cache", vec![1, 2, 3]);
+/// let other = cache.clone();
+/// let holders = cache.holders();
+/// assert_eq!((holders.len(), holders.untracked()), (2, 0));
+/// assert_eq!(holders.iter().next().unwrap().location().file(), file!());
+/// # drop(other);
+/// ```
+///
+/// [`Registry::set_level`]: crate::Registry::set_level
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
+#[non_exhaustive]
+pub enum Level {
+    /// Nothing but how many handles there are. Costs a relaxed load and a branch a handle (I15).
+    Off,
+    /// On which line each handle was taken.
+    Counts,
+    /// By which task, when, and when it was last used as well.
+    Holders,
+    /// And the whole stack it was taken on, of each handle or of one in so many.
+    Backtraces,
+}
+
+/// All levels, in order.
+const LEVELS: [Level; 4] = [
+    Level::Off,
+    Level::Counts,
+    Level::Holders,
+    Level::Backtraces,
+];
+
+impl Level {
+    /// The level of a registry when nobody says otherwise.
+    pub(crate) const fn default_of_build() -> Self {
+        if cfg!(debug_assertions) {
+            Self::Holders
+        } else {
+            Self::Off
+        }
+    }
+
+    pub(crate) fn of_byte(byte: u8) -> Self {
+        LEVELS
+            .into_iter()
+            .find(|level| *level as u8 == byte)
+            .unwrap_or(Self::Off)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Counts => "counts",
+            Self::Holders => "holders",
+            Self::Backtraces => "backtraces",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Upper and lower case are the same.
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLevel> {
+        let is_meant = |level: &Level| level.name().eq_ignore_ascii_case(text.trim());
+        let unknown = || UnknownLevel(text.to_owned());
+        LEVELS.into_iter().find(is_meant).ok_or_else(unknown)
+    }
+}
+
+/// A text that names no [`Level`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownLevel(String);
+
+impl fmt::Display for UnknownLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is no level: use off, counts, holders, backtraces, or backtraces/16 for one handle in 16",
+            crate::name::Printed(&self.0)
+        )
+    }
+}
+
+impl std::error::Error for UnknownLevel {}
+
+/// A level, and of how many handles one gets a backtrace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) level: Level,
+    pub(crate) one_in: u32,
+}
+
+impl Setting {
+    pub(crate) fn of_build() -> Self {
+        Self {
+            level: Level::default_of_build(),
+            one_in: 1,
+        }
+    }
+}
+
+/// `holders`, or `backtraces/16`.
+impl FromStr for Setting {
+    type Err = UnknownLevel;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLevel> {
+        let (level, one_in) = match text.split_once('/') {
+            Some((level, one_in)) => (level, one_in.trim().parse().unwrap_or(0)),
+            None => (text, 1),
+        };
+        let is_sampled = text.contains('/');
+        let unknown = || UnknownLevel(text.to_owned());
+        let level: Level = level.parse().map_err(|_| unknown())?;
+        if one_in == 0 || is_sampled && level != Level::Backtraces {
+            return Err(unknown());
+        }
+        Ok(Self { level, one_in })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(text: &str) -> Result<(Level, u32), String> {
+        let parsed = text.parse::<Setting>();
+        parsed
+            .map(|setting| (setting.level, setting.one_in))
+            .map_err(|unknown| unknown.to_string())
+    }
+
+    #[test]
+    fn levels_are_read_as_they_are_printed() {
+        for level in LEVELS {
+            assert_eq!(level.to_string().parse(), Ok(level));
+            assert_eq!(Level::of_byte(level as u8), level);
+        }
+        assert_eq!(" HOLDERS\n".parse(), Ok(Level::Holders));
+    }
+
+    #[test]
+    fn backtraces_can_be_sampled_and_nothing_else() {
+        assert_eq!(setting("backtraces"), Ok((Level::Backtraces, 1)));
+        assert_eq!(setting("backtraces/16"), Ok((Level::Backtraces, 16)));
+        for bad in ["backtraces/0", "backtraces/x", "backtraces/", "holders/2"] {
+            assert!(setting(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_told_the_good_ones() {
+        let said = setting("lots\n").unwrap_err();
+        assert!(said.starts_with("`lots\\n` is no level: use off, counts"), "{said}");
+    }
+}

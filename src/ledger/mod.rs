@@ -1,0 +1,10 @@
+//! What is written down about handles: taken where, by whom, since when.
+//!
+//! A [`Ledger`](book::Ledger) lies beside a context or a tracked value, with an entry for each handle; what it
+//! knows is facts, never the thing itself (I5). How much it writes down is the registry's
+//! [`Level`](level::Level).
+
+pub(crate) mod book;
+pub(crate) mod level;
+pub(crate) mod taker;
+pub(crate) mod tracking;

@@ -1,0 +1,116 @@
+//! What a registry writes down about handles, and who wants to hear of things that go.
+
+use crate::{
+    ledger::level::{Level, Setting},
+    panics,
+    sync::{
+        AtomicU8, AtomicU32, AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+    },
+};
+use std::sync::OnceLock;
+use tokio::sync::Notify;
+
+/// One a registry.
+#[derive(Debug)]
+pub(crate) struct Tracking {
+    level: AtomicU8,
+    /// Of how many handles one gets a backtrace.
+    one_in: AtomicU32,
+    /// Handles that might have got one.
+    passed: AtomicU32,
+    /// How many wait for the bell.
+    listeners: AtomicUsize,
+    /// Rings when something is gone, while somebody listens.
+    bell: Notify,
+}
+
+impl Tracking {
+    /// As the environment says.
+    pub(crate) fn new() -> Self {
+        let Setting { level, one_in } = setting_of_process();
+        Self {
+            level: AtomicU8::new(level as u8),
+            one_in: AtomicU32::new(one_in),
+            passed: AtomicU32::new(0),
+            listeners: AtomicUsize::new(0),
+            bell: Notify::new(),
+        }
+    }
+
+    /// One relaxed load (I15).
+    #[inline]
+    pub(crate) fn is_off(&self) -> bool {
+        self.level.load(Relaxed) == Level::Off as u8
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        Level::of_byte(self.level.load(Relaxed))
+    }
+
+    pub(crate) fn set_level(&self, level: Level) {
+        self.level.store(level as u8, Relaxed);
+    }
+
+    pub(crate) fn sample(&self, one_in: u32) {
+        self.one_in.store(one_in.max(1), Relaxed);
+    }
+
+    /// Whether the next handle gets a backtrace; the first one does.
+    pub(crate) fn is_its_turn(&self) -> bool {
+        self.passed.fetch_add(1, Relaxed) % self.one_in.load(Relaxed) == 0
+    }
+
+    /// Wants to hear of everything that goes, until the returned guard is dropped.
+    pub(crate) fn listen(&self) -> Listening<'_> {
+        self.listeners.fetch_add(1, SeqCst);
+        Listening(self)
+    }
+
+    /// Something is gone. A load and a branch while nobody listens: either the listener sees that it is
+    /// gone, or we see the listener.
+    #[inline]
+    pub(crate) fn gone(&self) {
+        if self.listeners.load(SeqCst) > 0 {
+            self.ring();
+        }
+    }
+
+    #[cold]
+    fn ring(&self) {
+        if let Err(payload) = panics::guarded(|| self.bell.notify_waiters()) {
+            panics::bury(payload);
+        }
+    }
+}
+
+/// Somebody who wants to hear of everything that goes.
+pub(crate) struct Listening<'a>(&'a Tracking);
+
+impl Listening<'_> {
+    pub(crate) fn bell(&self) -> &Notify {
+        &self.0.bell
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, SeqCst);
+    }
+}
+
+/// What `HEADCOUNT_LEVEL` says; read once.
+fn setting_of_process() -> Setting {
+    static SETTING: OnceLock<Setting> = OnceLock::new();
+    *SETTING.get_or_init(|| {
+        let Some(text) = std::env::var_os("HEADCOUNT_LEVEL") else {
+            return Setting::of_build();
+        };
+        let parsed = text.to_string_lossy().parse();
+        parsed.unwrap_or_else(|unknown| {
+            let setting = Setting::of_build();
+            tracing::warn!("HEADCOUNT_LEVEL is ignored: {unknown}; the level is {}", setting.level);
+            setting
+        })
+    })
+}
