@@ -70,6 +70,18 @@ fn nanos(duration: Duration) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
+/// Whether there is a runtime here, and it has timers.
+pub(crate) fn has_timers() -> bool {
+    tokio::runtime::Handle::try_current().is_ok()
+        && match panics::guarded(|| drop(tokio::time::sleep(Duration::ZERO))) {
+            Ok(()) => true,
+            Err(payload) => {
+                panics::bury(payload);
+                false
+            }
+        }
+}
+
 /// Waits that long. On a runtime without timers it never ends: what cannot be timed is not cut short.
 pub(crate) async fn sleep(duration: Duration) {
     // tokio panics when a timer is made on a runtime that was built without `enable_time`.

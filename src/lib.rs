@@ -45,6 +45,7 @@ pub mod docs;
 mod error;
 mod holders;
 mod id;
+mod leaks;
 mod ledger;
 #[cfg(all(test, headcount_loom))]
 mod models;
@@ -71,6 +72,13 @@ pub use holders::inside::Keeper;
 pub use holders::view::{Holder, Holders};
 
 pub use id::ResourceId;
+
+pub use leaks::allow::{Allow, AllowError, AllowList, AllowListError};
+pub use leaks::finding::Finding;
+pub use leaks::growth::{Growth, Rise};
+pub use leaks::judge::LeakKind;
+pub use leaks::policy::LeakPolicy;
+pub use leaks::report::LeakReport;
 
 pub use ledger::level::{Level, UnknownLevel};
 

@@ -19,8 +19,8 @@ use crate::{
         stack::Stack,
         tally::{Counts, Tally},
     },
-    ledger::book::{Hold, Ledger},
     id::ResourceId,
+    ledger::book::{Hold, Ledger},
     scope,
     sync::{Mutex, lock},
     table::{

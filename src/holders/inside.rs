@@ -67,7 +67,10 @@ macro_rules! keepers {
 }
 pub(crate) use keepers;
 
-keepers!(crate::table::registration::Registration, crate::table::resource::Resource);
+keepers!(
+    crate::table::registration::Registration,
+    crate::table::resource::Resource
+);
 
 /// What is written down of a keeper.
 pub(crate) fn inside(keeper: &(impl Keeper + ?Sized)) -> Inside {

@@ -13,14 +13,7 @@ use crate::{
         store::Door,
     },
 };
-use std::{
-    backtrace::Backtrace,
-    fmt,
-    panic::Location,
-    slice,
-    sync::Arc,
-    time::Duration,
-};
+use std::{backtrace::Backtrace, fmt, panic::Location, slice, sync::Arc, time::Duration};
 
 /// Who held a context or a tracked value at one moment. Made by [`Context::holders`] and
 /// [`Tracked::holders`].
@@ -54,7 +47,6 @@ pub struct Holders {
     strong: usize,
     holders: Vec<Holder>,
     recent: Vec<Taking>,
-    now: Stamp,
 }
 
 /// One handle that is out: who took it where, and since when. One line of [`Holders`].
@@ -86,7 +78,6 @@ impl Holders {
                 .map(|entry| Holder::of(entry, door, now))
                 .collect(),
             recent: recent.into_iter().collect(),
-            now,
         }
     }
 
@@ -212,7 +203,9 @@ struct Sum<'a>(&'a Holders);
 
 impl fmt::Display for Sum<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Holders { strong, holders, .. } = self.0;
+        let Holders {
+            strong, holders, ..
+        } = self.0;
         write!(f, "strong {strong} = {} tracked", holders.len())?;
         match strong - holders.len() {
             0 => Ok(()),
@@ -238,6 +231,13 @@ impl fmt::Display for Holders {
 /// `taken at src/main.rs:12 by task reader (running), 3.2s ago, in cache.entries, last used 1.2s ago`
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, true)
+    }
+}
+
+impl Holder {
+    /// Prints itself, with or without what it lies in.
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, says_inside: bool) -> fmt::Result {
         let location = self.taken.location;
         write!(f, "taken at {}:{}", location.file(), location.line())?;
         if !matches!(self.taken.by, Taker::Unknown) {
@@ -252,7 +252,7 @@ impl fmt::Display for Holder {
         if let Some(age) = self.age() {
             write!(f, ", {} ago", clock::human(age))?;
         }
-        if let Some(inside) = self.inside.as_deref() {
+        if let Some(inside) = self.inside.as_deref().filter(|_| says_inside) {
             write!(f, ", in {inside}")?;
         }
         if let (Some(ago), Some((_, by))) = (self.last_touch(), &self.used) {

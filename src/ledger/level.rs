@@ -42,12 +42,7 @@ pub enum Level {
 }
 
 /// All levels, in order.
-const LEVELS: [Level; 4] = [
-    Level::Off,
-    Level::Counts,
-    Level::Holders,
-    Level::Backtraces,
-];
+const LEVELS: [Level; 4] = [Level::Off, Level::Counts, Level::Holders, Level::Backtraces];
 
 impl Level {
     /// The level of a registry when nobody says otherwise.
@@ -176,6 +171,9 @@ mod tests {
     #[test]
     fn a_bad_value_is_told_the_good_ones() {
         let said = setting("lots\n").unwrap_err();
-        assert!(said.starts_with("`lots\\n` is no level: use off, counts"), "{said}");
+        assert!(
+            said.starts_with("`lots\\n` is no level: use off, counts"),
+            "{said}"
+        );
     }
 }

@@ -6,5 +6,6 @@
 
 pub(crate) mod book;
 pub(crate) mod level;
+pub(crate) mod probes;
 pub(crate) mod taker;
 pub(crate) mod tracking;

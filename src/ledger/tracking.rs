@@ -1,7 +1,10 @@
 //! What a registry writes down about handles, and who wants to hear of things that go.
 
 use crate::{
-    ledger::level::{Level, Setting},
+    ledger::{
+        level::{Level, Setting},
+        probes::Probes,
+    },
     panics,
     sync::{
         AtomicU8, AtomicU32, AtomicUsize,
@@ -19,6 +22,8 @@ pub(crate) struct Tracking {
     one_in: AtomicU32,
     /// Handles that might have got one.
     passed: AtomicU32,
+    /// What users count.
+    pub(crate) probes: Probes,
     /// How many wait for the bell.
     listeners: AtomicUsize,
     /// Rings when something is gone, while somebody listens.
@@ -33,6 +38,7 @@ impl Tracking {
             level: AtomicU8::new(level as u8),
             one_in: AtomicU32::new(one_in),
             passed: AtomicU32::new(0),
+            probes: Probes::default(),
             listeners: AtomicUsize::new(0),
             bell: Notify::new(),
         }
@@ -109,7 +115,10 @@ fn setting_of_process() -> Setting {
         let parsed = text.to_string_lossy().parse();
         parsed.unwrap_or_else(|unknown| {
             let setting = Setting::of_build();
-            tracing::warn!("HEADCOUNT_LEVEL is ignored: {unknown}; the level is {}", setting.level);
+            tracing::warn!(
+                "HEADCOUNT_LEVEL is ignored: {unknown}; the level is {}",
+                setting.level
+            );
             setting
         })
     })

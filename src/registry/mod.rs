@@ -4,3 +4,4 @@
 pub(crate) mod current;
 pub(crate) mod free;
 pub(crate) mod handle;
+pub(crate) mod leaks;

@@ -1,6 +1,6 @@
 //! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
 
-use crate::{clock::Stamp, ledger::book::Ledger, id::ResourceId, name::Label, table::stripe};
+use crate::{clock::Stamp, id::ResourceId, ledger::book::Ledger, name::Label, table::stripe};
 use std::{any::Any, panic::Location};
 
 /// Facts of a new record, from its caller.

@@ -1,8 +1,8 @@
 //! Entries that live exactly as long as a guard does.
 
 use crate::{
-    ledger::tracking::Tracking,
     id::ResourceId,
+    ledger::tracking::Tracking,
     table::{
         card::CardPlace,
         record::{Facts, Record},

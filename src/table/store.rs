@@ -1,8 +1,8 @@
 //! The table of one registry: entries found by id, listed in bounded steps.
 
 use crate::{
-    ledger::{book::Ledger, tracking::Tracking},
     id::ResourceId,
+    ledger::{book::Ledger, tracking::Tracking},
     sync::{AtomicUsize, Ordering::Relaxed},
     table::{
         card::{Card, CardHeld, CardPlace, Cards, Role},

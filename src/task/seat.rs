@@ -1,12 +1,7 @@
 //! What a task owes its context: it was let in, so it goes out, once, however it ends.
 
 use crate::{
-    context::{
-        core::Node,
-        current::context_of,
-        handle,
-        reason::CloseReason,
-    },
+    context::{core::Node, current::context_of, handle, reason::CloseReason},
     name::Printed,
     scope::{self, Owner},
     sync::lock,

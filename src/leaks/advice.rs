@@ -1,0 +1,121 @@
+//! What to do about a leak, in one sentence.
+
+use crate::{
+    holders::view::Holders,
+    leaks::{
+        finding::{End, Finding, Subject},
+        judge::LeakKind,
+    },
+    table::record::{Class, State},
+};
+
+pub(crate) fn of(finding: &Finding) -> String {
+    let subject = &finding.subject;
+    match finding.kind {
+        LeakKind::PinsItself => pinned(finding),
+        LeakKind::StillRunning => running(subject),
+        LeakKind::ClosedButHeld => release(finding, "does not have to outlive it"),
+        LeakKind::TooOld if class(subject) == Some(Class::Task) => running(subject),
+        _ => still_there(finding),
+    }
+}
+
+fn class(subject: &Subject) -> Option<Class> {
+    subject.resource.as_ref().map(|resource| resource.class())
+}
+
+fn still_there(finding: &Finding) -> String {
+    let subject = &finding.subject;
+    let state = subject.resource.as_ref().map(|resource| resource.state());
+    match (class(subject), state) {
+        (Some(Class::Task), _) => format!(
+            "await it, abort it, or spawn it on a context that is closed: the task spawned at {}",
+            subject.site()
+        ),
+        (Some(Class::Context), Some(State::Open)) => match held_at(finding) {
+            Some(line) => format!(
+                "close it, `close().await`, when it is no longer used, and drop the handle taken at {line}"
+            ),
+            None => format!("close it: the context opened at {}", subject.site()),
+        },
+        (Some(Class::Context), _) => {
+            format!(
+                "see what its close waits for: the context opened at {}",
+                subject.site()
+            )
+        }
+        _ => release(finding, "is not needed any more"),
+    }
+}
+
+fn pinned(finding: &Finding) -> String {
+    let tasks = finding.chain.iter().filter_map(|link| match &link.end {
+        End::Thing(subject) if class(subject) == Some(Class::Task) => Some(subject.site()),
+        _ => None,
+    });
+    let task = tasks.last().unwrap_or_default();
+    let line = held_at(finding).unwrap_or_default();
+    format!(
+        "in the task spawned at {task}, keep a `WeakContext` (`downgrade()`) and no handle: the one taken at {line}"
+    )
+}
+
+fn running(subject: &Subject) -> String {
+    let kind = &*subject.kind;
+    let site = subject.site();
+    match kind {
+        "blocking" => format!(
+            "let the closure spawned at {site} look at `is_cancelled()`: nothing can end it from outside"
+        ),
+        "wrapped" => format!(
+            "poll or drop the future wrapped at {site}: its context waits for it and cannot drop it"
+        ),
+        _ => format!(
+            "let the task spawned at {site} watch `cancelled()`, or spawn it `cancellable()`"
+        ),
+    }
+}
+
+/// Handles are dropped; a registration goes with what it was put into.
+fn release(finding: &Finding, when: &str) -> String {
+    let subject = &finding.subject;
+    let Some(holders) = &finding.holders else {
+        return format!(
+            "drop what the registration made at {} was put into",
+            subject.site()
+        );
+    };
+    match held_at(finding) {
+        Some(line) => {
+            format!("drop the handle taken at {line}, or keep a weak one there if it {when}")
+        }
+        None => unknown(subject, holders),
+    }
+}
+
+fn unknown(subject: &Subject, holders: &Holders) -> String {
+    let untracked = holders.untracked();
+    match subject.resource.as_ref() {
+        Some(resource) if resource.record().ledger().is_none() => format!(
+            "look for {untracked} clones of the `Arc` tracked at {}; `registry.own` instead of `track` would name them",
+            subject.site()
+        ),
+        _ => format!(
+            "set HEADCOUNT_LEVEL=holders and run again: {untracked} handles were taken while nothing was written down"
+        ),
+    }
+}
+
+/// Where the handle was taken that keeps it: the last step of the chain, else the oldest.
+fn held_at(finding: &Finding) -> Option<String> {
+    let holders = finding.holders.as_ref()?;
+    let says = |line: &String| {
+        let last = finding.chain.last();
+        last.is_some_and(|link| link.how.contains(&**line))
+    };
+    let mut lines = holders.iter().map(|holder| {
+        let location = holder.location();
+        format!("{}:{}", location.file(), location.line())
+    });
+    lines.clone().find(says).or_else(|| lines.next())
+}

@@ -1,0 +1,248 @@
+//! Culprits and victims: what is held only by another leak is not to blame.
+//!
+//! Leaks are the nodes of a graph, and an edge goes from each to what it keeps alive. A leak that something
+//! outside of the graph keeps is a culprit, and what is reached from there and has no such reason of its own is
+//! its victim. What is left then lies in or behind cycles: each cycle that nothing leads to is a culprit.
+
+use crate::leaks::{
+    judge::Verdict,
+    keepers::{self, From, Strength, Tie},
+    survey::Survey,
+};
+use crate::table::record::{Class, State};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+/// A culprit, what it is in a cycle with, and what it alone keeps alive.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) culprit: usize,
+    /// The others of a cycle.
+    pub(crate) cycle: Vec<usize>,
+    /// Nearest first.
+    pub(crate) victims: Vec<usize>,
+}
+
+type Ties = HashMap<usize, Vec<Tie>>;
+
+pub(crate) struct Blame<'a> {
+    survey: &'a Survey,
+    flagged: &'a BTreeMap<usize, Verdict>,
+    ties: Ties,
+    /// What each leak keeps alive among the leaks.
+    keeps: HashMap<usize, Vec<usize>>,
+}
+
+impl<'a> Blame<'a> {
+    pub(crate) fn new(survey: &'a Survey, flagged: &'a BTreeMap<usize, Verdict>) -> Self {
+        let ties: Ties = flagged
+            .keys()
+            .map(|&at| (at, keepers::of(survey, at)))
+            .collect();
+        let mut blame = Self {
+            survey,
+            flagged,
+            ties,
+            keeps: HashMap::new(),
+        };
+        for &at in flagged.keys() {
+            for keeper in blame.keepers_among_leaks(at) {
+                blame.keeps.entry(keeper).or_default().push(at);
+            }
+        }
+        blame
+    }
+
+    fn is_leak(&self, from: &From) -> Option<usize> {
+        match from {
+            From::Thing(at) if self.flagged.contains_key(at) => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// The leaks that keep this one. One that only belongs somewhere counts as kept there if nothing better
+    /// is known, and if there is anything left in there that could.
+    fn keepers_among_leaks(&self, at: usize) -> Vec<usize> {
+        let is_known = self.is_known(at);
+        let counts = |tie: &&Tie| tie.strength > Strength::Weak || !is_known && self.lives(tie);
+        let ties = self.ties[&at].iter().filter(counts);
+        let mut keepers: Vec<_> = ties.filter_map(|tie| self.is_leak(&tie.from)).collect();
+        keepers.sort_unstable();
+        keepers.dedup();
+        keepers
+    }
+
+    /// Whether somebody who keeps it is known by name: a resource without handles that are written down has
+    /// nobody.
+    fn is_known(&self, at: usize) -> bool {
+        let thing = &self.survey.things[at];
+        thing.class() != Class::Resource || !thing.holders.is_empty()
+    }
+
+    fn lives(&self, tie: &Tie) -> bool {
+        match tie.from {
+            From::Thing(at) => self.survey.things[at].state() != State::Closed,
+            _ => false,
+        }
+    }
+
+    /// Whether something outside of the leaks keeps it.
+    fn has_own_reason(&self, at: usize) -> bool {
+        if !self.is_known(at) && !self.keepers_among_leaks(at).is_empty() {
+            return false;
+        }
+        let mut ties = self.ties[&at].iter();
+        ties.any(|tie| tie.strength > Strength::Weak && self.is_leak(&tie.from).is_none())
+    }
+
+    /// Divides the leaks among culprits.
+    pub(crate) fn blocks(&self) -> Vec<Block> {
+        let mut taken = HashSet::new();
+        let culprits: Vec<_> = self
+            .flagged
+            .keys()
+            .copied()
+            .filter(|&at| self.has_own_reason(at))
+            .collect();
+        taken.extend(&culprits);
+        let mut blocks = self.spread(culprits, &mut taken);
+        for root in self.in_reverse_order_of_end(&taken) {
+            if taken.insert(root) {
+                let mut found = self.spread(vec![root], &mut taken);
+                self.make_cycles(&mut found);
+                blocks.extend(found);
+            }
+        }
+        blocks.sort_by_key(|block| block.culprit);
+        blocks
+    }
+
+    /// Gives each culprit what is nearest to it, breadth first.
+    fn spread(&self, culprits: Vec<usize>, taken: &mut HashSet<usize>) -> Vec<Block> {
+        let mut blocks: Vec<_> = culprits
+            .into_iter()
+            .map(|culprit| Block {
+                culprit,
+                cycle: Vec::new(),
+                victims: Vec::new(),
+            })
+            .collect();
+        let mut queue: VecDeque<_> = blocks
+            .iter()
+            .enumerate()
+            .map(|(block, found)| (block, found.culprit))
+            .collect();
+        while let Some((block, at)) = queue.pop_front() {
+            for &kept in self.kept_by(at) {
+                if taken.insert(kept) {
+                    blocks[block].victims.push(kept);
+                    queue.push_back((block, kept));
+                }
+            }
+        }
+        blocks
+    }
+
+    fn kept_by(&self, at: usize) -> &[usize] {
+        self.keeps.get(&at).map_or(&[], Vec::as_slice)
+    }
+
+    /// What is left, so that the first one of each group that hangs together is in a cycle that nothing else
+    /// leads to (Kosaraju's order). Without recursion: chains may be long (I13).
+    fn in_reverse_order_of_end(&self, taken: &HashSet<usize>) -> Vec<usize> {
+        let mut seen = taken.clone();
+        let mut ended = Vec::new();
+        for &start in self.flagged.keys() {
+            if !seen.insert(start) {
+                continue;
+            }
+            let mut stack = vec![(start, 0)];
+            while let Some((at, next)) = stack.pop() {
+                let Some(&kept) = self.kept_by(at).get(next) else {
+                    ended.push(at);
+                    continue;
+                };
+                stack.push((at, next + 1));
+                if seen.insert(kept) {
+                    stack.push((kept, 0));
+                }
+            }
+        }
+        ended.reverse();
+        ended
+    }
+
+    /// Tells those that lead back to the culprit from those that only hang on it; a context is a better
+    /// culprit than its task.
+    fn make_cycles(&self, blocks: &mut [Block]) {
+        for block in blocks {
+            let members: HashSet<_> = block.victims.iter().copied().collect();
+            let mut leads_back = HashSet::from([block.culprit]);
+            let mut queue = vec![block.culprit];
+            while let Some(at) = queue.pop() {
+                for keeper in self.keepers_among_leaks(at) {
+                    if members.contains(&keeper) && leads_back.insert(keeper) {
+                        queue.push(keeper);
+                    }
+                }
+            }
+            let is_context = |at: &usize| self.survey.things[*at].is_context();
+            let mut cycle: Vec<_> = leads_back.into_iter().collect();
+            cycle.sort_unstable_by_key(|at| (!is_context(at), *at));
+            block.victims.retain(|victim| !cycle.contains(victim));
+            block.culprit = cycle.remove(0);
+            block.cycle = cycle;
+        }
+    }
+
+    /// The shortest way from something outside to a thing, from there down: each step with the tie that
+    /// leads to the next. Among equal ones the surest.
+    pub(crate) fn chain(&self, culprit: usize) -> Vec<(Option<usize>, Tie)> {
+        let mut seen = HashSet::from([culprit]);
+        let mut steps: Vec<(usize, Tie, Option<usize>)> = Vec::new();
+        let mut queue = VecDeque::from([(culprit, None::<usize>)]);
+        while let Some((at, step)) = queue.pop_front() {
+            let mut ties = match self.ties.get(&at) {
+                Some(ties) => ties.clone(),
+                None => keepers::of(self.survey, at),
+            };
+            ties.retain(|tie| tie.strength > Strength::Weak);
+            ties.sort_by_key(|tie| std::cmp::Reverse(tie.strength));
+            for tie in ties {
+                let from = tie.from.clone();
+                steps.push((at, tie, step));
+                let this = steps.len() - 1;
+                match from {
+                    From::Thing(next) if seen.insert(next) => queue.push_back((next, Some(this))),
+                    From::Thing(_) => {}
+                    _ => return walk_down(&steps, this),
+                }
+            }
+        }
+        // Nothing but a cycle.
+        steps.first().map_or_else(Vec::new, |_| {
+            walk_down(&steps, self.once_round(&steps, culprit))
+        })
+    }
+
+    /// The step that comes from the culprit itself.
+    fn once_round(&self, steps: &[(usize, Tie, Option<usize>)], culprit: usize) -> usize {
+        let comes_back =
+            |(_, tie, _): &(usize, Tie, Option<usize>)| tie.from == From::Thing(culprit);
+        steps.iter().position(comes_back).unwrap_or(0)
+    }
+}
+
+fn walk_down(steps: &[(usize, Tie, Option<usize>)], from: usize) -> Vec<(Option<usize>, Tie)> {
+    let mut chain = Vec::new();
+    let mut next = Some(from);
+    while let Some(step) = next {
+        let (_, tie, before) = &steps[step];
+        let at = match tie.from {
+            From::Thing(at) => Some(at),
+            _ => None,
+        };
+        chain.push((at, tie.clone()));
+        next = *before;
+    }
+    chain
+}

@@ -1,0 +1,230 @@
+//! From facts to findings.
+
+use crate::{
+    clock,
+    leaks::{
+        allow::{Day, Suspect},
+        blame::Blame,
+        finding::{Finding, Subject},
+        judge::{self, LeakKind, Verdict, Verdicts},
+        policy::LeakPolicy,
+        survey::Survey,
+    },
+    table::live::Live,
+};
+use std::time::Duration;
+
+/// What was found at one look.
+pub(crate) struct Found {
+    pub(crate) findings: Vec<Finding>,
+    /// Something is about to end by itself.
+    pub(crate) pending: bool,
+    /// How many things there were.
+    pub(crate) things: usize,
+    pub(crate) is_asked_from_inside: bool,
+}
+
+/// Whether there is nothing to find, without looking for culprits.
+pub(crate) fn is_clean(survey: &Survey, policy: &LeakPolicy) -> bool {
+    let verdicts = judge::judge(survey, policy);
+    let is_leak = |verdict: &Verdict| matches!(verdict, Verdict::Leak(_));
+    !verdicts.pending
+        && !verdicts.flagged.values().any(is_leak)
+        && dropped(survey, policy).next().is_none()
+        && too_many(survey, policy).next().is_none()
+        && policy.rises.is_empty()
+}
+
+pub(crate) fn find(survey: &Survey, policy: &LeakPolicy) -> Found {
+    let Verdicts { flagged, pending } = judge::judge(survey, policy);
+    let blame = Blame::new(survey, &flagged);
+    let mut findings: Vec<_> = blame
+        .blocks()
+        .iter()
+        .filter_map(|block| match flagged[&block.culprit] {
+            Verdict::Leak(kind) => Some(Finding::of_block(survey, &blame, block, kind)),
+            Verdict::Ignored => None,
+        })
+        .collect();
+    findings.extend(dropped(survey, policy));
+    findings.extend(too_many(survey, policy));
+    findings.extend(growing(survey, policy));
+    for finding in &mut findings {
+        pardon(finding, policy);
+    }
+    Found {
+        findings,
+        pending,
+        things: survey.things.len(),
+        is_asked_from_inside: survey.has_asking(),
+    }
+}
+
+/// Looks a finding up in the allow list.
+fn pardon(finding: &mut Finding, policy: &LeakPolicy) {
+    use crate::leaks::allow;
+    let (file, line) = finding
+        .subject
+        .location
+        .map_or(("", 0), |location| (location.file(), location.line()));
+    let suspect = Suspect {
+        fingerprint: &finding.fingerprint,
+        kind: &finding.subject.kind,
+        name: &finding.subject.name,
+        file,
+        line,
+    };
+    match policy.allowed.judge(&suspect, Day::today()) {
+        allow::Verdict::NotAllowed => {}
+        allow::Verdict::Allowed(entry) => finding.allowed = Some(entry.clone()),
+        allow::Verdict::Expired(entry) => finding.expired = Some(entry.clone()),
+    }
+}
+
+fn dropped<'a>(
+    survey: &'a Survey,
+    policy: &'a LeakPolicy,
+) -> impl Iterator<Item = Finding> + use<'a> {
+    let dropped = &survey.dropped;
+    let new = dropped.count.saturating_sub(policy.dropped_before);
+    let new = usize::try_from(new).unwrap_or(usize::MAX);
+    let from = dropped.latest.len().saturating_sub(new);
+    let fallen = dropped.latest.iter().skip(from).filter(|fallen| {
+        let suspect = Suspect {
+            fingerprint: "",
+            kind: &fallen.kind,
+            name: &fallen.name,
+            file: fallen.location.file(),
+            line: fallen.location.line(),
+        };
+        policy.dropped_open && !policy.leaves_out(&suspect)
+    });
+    fallen.map(|fallen| {
+        let ago = Duration::from_nanos(survey.now.since(fallen.at));
+        let subject = Subject {
+            name: fallen.name.to_string(),
+            kind: fallen.kind.to_string(),
+            path: fallen.path.clone(),
+            state: format!(
+                "dropped {} ago, with {} inside",
+                clock::human(ago),
+                fallen.inside
+            ),
+            location: Some(fallen.location),
+            made: "opened",
+            resource: None,
+        };
+        let site = subject.site();
+        let mut facts = vec![("opened", site.clone())];
+        let last = fallen.last.as_ref().map(|taking| {
+            let location = taking.location;
+            format!("{}:{} by {}", location.file(), location.line(), taking.by)
+        });
+        facts.extend(last.map(|last| ("last handle", format!("taken at {last}"))));
+        let advice =
+            format!("`close().await` the context opened at {site} before its last handle goes");
+        Finding::of_fact(LeakKind::DroppedOpen, subject, facts, advice)
+    })
+}
+
+fn too_many<'a>(
+    survey: &'a Survey,
+    policy: &'a LeakPolicy,
+) -> impl Iterator<Item = Finding> + use<'a> {
+    policy.max_count.iter().filter_map(|(kind, most)| {
+        let is_one = |at: &usize| {
+            let thing = &survey.things[*at];
+            thing.resource.kind() == kind && !policy.ignored.contains(&thing.id())
+        };
+        let all: Vec<_> = (0..survey.things.len()).filter(is_one).collect();
+        if all.len() <= *most {
+            return None;
+        }
+        let subject = several(kind, format!("{} alive, {most} allowed", all.len()));
+        let oldest = Subject::of(survey, all[0]);
+        let facts = vec![
+            (
+                "oldest",
+                format!(
+                    "{oldest}, {}, {} {}",
+                    oldest.state,
+                    oldest.made,
+                    oldest.site()
+                ),
+            ),
+            ("made at", sites(survey, &all)),
+        ];
+        let advice = format!(
+            "see what keeps the oldest: it was {} at {}",
+            oldest.made,
+            oldest.site()
+        );
+        Some(Finding::of_fact(LeakKind::TooMany, subject, facts, advice))
+    })
+}
+
+fn growing<'a>(
+    survey: &'a Survey,
+    policy: &'a LeakPolicy,
+) -> impl Iterator<Item = Finding> + use<'a> {
+    policy.rises.iter().map(|rise| {
+        let mut subject = several(rise.name(), format!("{:.1} more a sample", rise.rate()));
+        let mut facts = vec![("counts", rise.to_string())];
+        let newest = survey
+            .things
+            .iter()
+            .rposition(|thing| rise.counts_in(thing.resource.kind(), thing.resource.location()));
+        if let Some(at) = newest {
+            let newest = Subject::of(survey, at);
+            facts.push(("newest", format!("{newest}, {}", newest.state)));
+            subject.location = newest.location;
+        }
+        let advice = match rise.site() {
+            Some((file, line)) => format!("see who should let go of what is made at {file}:{line}"),
+            None => format!("see what the probe {} counts", rise.name()),
+        };
+        Finding::of_fact(LeakKind::Growing, subject, facts, advice)
+    })
+}
+
+fn several(kind: &str, state: String) -> Subject {
+    Subject {
+        name: String::new(),
+        kind: kind.to_owned(),
+        path: String::new(),
+        state,
+        location: None,
+        made: "made",
+        resource: None,
+    }
+}
+
+/// The lines that made most of these: `src/a.rs:12 (40), src/b.rs:3 (2)`.
+fn sites(survey: &Survey, all: &[usize]) -> String {
+    let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    for &at in all {
+        *counts.entry(Subject::of(survey, at).site()).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let named = counts.iter().take(SITES);
+    let mut text: Vec<_> = named
+        .map(|(site, count)| format!("{site} ({count})"))
+        .collect();
+    if counts.len() > SITES {
+        text.push(format!("… {} more lines", counts.len() - SITES));
+    }
+    text.join(", ")
+}
+
+/// How many lines are named.
+const SITES: usize = 5;
+
+/// What is found in a listing.
+pub(crate) fn look(
+    root: &std::sync::Arc<crate::context::core::Core>,
+    live: Live,
+    policy: &LeakPolicy,
+) -> Found {
+    find(&Survey::of(root, live), policy)
+}

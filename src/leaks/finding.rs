@@ -1,0 +1,251 @@
+//! One finding: a culprit, why it is alive, and what it keeps alive.
+
+use crate::{
+    holders::view::Holders,
+    leaks::{
+        allow::Allow,
+        blame::{Blame, Block},
+        fingerprint::Fingerprint,
+        judge::{self, LeakKind},
+        keepers::{From, Strength, Tie},
+        survey::Survey,
+    },
+    name::Printed,
+    table::{record::Class, resource::Resource},
+};
+use std::{fmt, panic::Location};
+
+/// A leak: what it is, why it is alive as far as that is known, and what it keeps alive.
+///
+/// Holds facts, not things (I5). `Display` prints it as the report does.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub(crate) kind: LeakKind,
+    pub(crate) fingerprint: String,
+    pub(crate) subject: Subject,
+    /// From outside down to the subject: what is known to be alive on the way.
+    pub(crate) chain: Vec<Link>,
+    /// The others of a cycle.
+    pub(crate) cycle: Vec<Subject>,
+    pub(crate) victims: Vec<Subject>,
+    /// Facts of the kind: a label, and a line.
+    pub(crate) facts: Vec<(&'static str, String)>,
+    pub(crate) holders: Option<Holders>,
+    pub(crate) advice: String,
+    pub(crate) allowed: Option<Allow>,
+    pub(crate) expired: Option<Allow>,
+}
+
+/// What a finding is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) path: String,
+    pub(crate) state: String,
+    pub(crate) location: Option<&'static Location<'static>>,
+    /// What the location is of: `opened`, `spawned`, `made`.
+    pub(crate) made: &'static str,
+    pub(crate) resource: Option<Resource>,
+}
+
+/// One step of a chain, and how it keeps the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) end: End,
+    pub(crate) how: String,
+    pub(crate) mark: String,
+    pub(crate) strength: Strength,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    Thing(Box<Subject>),
+    Outside(String),
+    Unknown(String),
+    Itself,
+}
+
+impl Subject {
+    pub(crate) fn of(survey: &Survey, at: usize) -> Self {
+        let thing = &survey.things[at];
+        let resource = &thing.resource;
+        Self {
+            name: resource.name().to_owned(),
+            kind: resource.kind().to_owned(),
+            path: crate::table::resource::short_path(resource.record()),
+            state: judge::state(thing),
+            location: Some(resource.location()),
+            made: match thing.class() {
+                Class::Context => "opened",
+                Class::Task => "spawned",
+                Class::Resource => "made",
+            },
+            resource: Some(resource.clone()),
+        }
+    }
+
+    /// `src/net/conn.rs:41`
+    pub(crate) fn site(&self) -> String {
+        let site = |location: &Location<'_>| format!("{}:{}", location.file(), location.line());
+        self.location.map(site).unwrap_or_default()
+    }
+}
+
+/// `context server/conn-7`
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = crate::name::Quoted(&self.path);
+        if self.path.is_empty() {
+            return write!(f, "{}", Printed(&self.kind));
+        }
+        write!(f, "{} {path}", Printed(&self.kind))
+    }
+}
+
+impl Link {
+    fn of(survey: &Survey, (at, tie): (Option<usize>, Tie)) -> Self {
+        let end = match tie.from {
+            From::Thing(_) => {
+                let at = at.unwrap_or_default();
+                End::Thing(Box::new(Subject::of(survey, at)))
+            }
+            From::Outside(what) => End::Outside(what),
+            From::Unknown(what) => End::Unknown(what),
+            From::Itself => End::Itself,
+        };
+        Self {
+            end,
+            how: tie.how,
+            mark: tie.mark,
+            strength: tie.strength,
+        }
+    }
+}
+
+impl Finding {
+    pub(crate) fn of_block(
+        survey: &Survey,
+        blame: &Blame<'_>,
+        block: &Block,
+        kind: LeakKind,
+    ) -> Self {
+        let thing = &survey.things[block.culprit];
+        let subject = Subject::of(survey, block.culprit);
+        let chain: Vec<_> = blame
+            .chain(block.culprit)
+            .into_iter()
+            .map(|step| Link::of(survey, step))
+            .collect();
+        let subjects = |all: &[usize]| all.iter().map(|&at| Subject::of(survey, at)).collect();
+        let counts_handles = thing.resource.record().strong_count().is_some();
+        let mut finding = Self {
+            kind,
+            fingerprint: String::new(),
+            cycle: subjects(&block.cycle),
+            victims: subjects(&block.victims),
+            facts: facts(&subject, thing.close.as_ref()),
+            holders: counts_handles.then(|| thing.holders.clone()),
+            advice: String::new(),
+            chain,
+            subject,
+            allowed: None,
+            expired: None,
+        };
+        finding.advice = super::advice::of(&finding);
+        finding.fingerprint = Fingerprint::of(&finding).to_string();
+        finding
+    }
+
+    /// A finding about no thing that is listed now.
+    pub(crate) fn of_fact(
+        kind: LeakKind,
+        subject: Subject,
+        facts: Vec<(&'static str, String)>,
+        advice: String,
+    ) -> Self {
+        let mut finding = Self {
+            kind,
+            fingerprint: String::new(),
+            subject,
+            chain: Vec::new(),
+            cycle: Vec::new(),
+            victims: Vec::new(),
+            facts,
+            holders: None,
+            advice,
+            allowed: None,
+            expired: None,
+        };
+        finding.fingerprint = Fingerprint::of(&finding).to_string();
+        finding
+    }
+
+    /// Why it is a leak.
+    pub fn kind(&self) -> LeakKind {
+        self.kind
+    }
+
+    /// Sixteen hex digits that are the same for equal leaks, from run to run: made of the kinds of things, the
+    /// files that made them and took handles, and the names of fields; not of names, lines, ids or ages.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The name of what leaks; empty if the finding is about several things.
+    pub fn name(&self) -> &str {
+        &self.subject.name
+    }
+
+    /// The kind of what leaks.
+    pub fn resource_kind(&self) -> &str {
+        &self.subject.kind
+    }
+
+    /// Where what leaks was made; `None` where no line is known.
+    pub fn location(&self) -> Option<&'static Location<'static>> {
+        self.subject.location
+    }
+
+    /// What leaks, if it is listed.
+    pub fn resource(&self) -> Option<&Resource> {
+        self.subject.resource.as_ref()
+    }
+
+    /// Who has its handles, if it has any.
+    pub fn holders(&self) -> Option<&Holders> {
+        self.holders.as_ref()
+    }
+
+    /// What is kept alive by it alone.
+    pub fn victims(&self) -> impl ExactSizeIterator<Item = &Resource> {
+        self.victims.iter().map(|victim| {
+            let resource = victim.resource.as_ref();
+            resource.expect("a victim is listed")
+        })
+    }
+
+    /// What to do about it, in a sentence.
+    pub fn advice(&self) -> &str {
+        &self.advice
+    }
+
+    /// The entry of the allow list that accepts it, if one does.
+    pub fn allowed(&self) -> Option<&Allow> {
+        self.allowed.as_ref()
+    }
+}
+
+fn facts(subject: &Subject, close: Option<&super::survey::Closing>) -> Vec<(&'static str, String)> {
+    let mut facts = vec![(subject.made, subject.site())];
+    if let Some(close) = close {
+        facts.push(("closed by", close.reason.clone()));
+        facts.extend(
+            close
+                .hooks
+                .iter()
+                .map(|hook| ("running", format!("hook {hook}"))),
+        );
+    }
+    facts
+}

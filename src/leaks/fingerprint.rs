@@ -1,0 +1,50 @@
+//! What equal leaks have in common, from run to run.
+
+use crate::leaks::finding::{End, Finding, Subject};
+use std::fmt;
+
+/// A hash of what does not change: kinds, files, fields. Columns are in, lines are not: lines move whenever
+/// something above them is edited.
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub(crate) fn of(finding: &Finding) -> Self {
+        let mut print = Self(OFFSET);
+        print.add(&finding.kind.to_string());
+        print.subject(&finding.subject);
+        for link in &finding.chain {
+            match &link.end {
+                End::Thing(subject) => print.subject(subject),
+                End::Outside(_) => print.add("outside"),
+                End::Unknown(_) => print.add("unknown"),
+                End::Itself => print.add("itself"),
+            }
+            print.add(&link.mark);
+        }
+        print
+    }
+
+    fn subject(&mut self, subject: &Subject) {
+        self.add(&subject.kind);
+        if let Some(location) = subject.location {
+            self.add(location.file());
+            self.add(&location.column().to_string());
+        }
+    }
+
+    /// FNV-1a (Fowler, Noll, Vo), because it is the same everywhere and for ever.
+    fn add(&mut self, text: &str) {
+        for byte in text.bytes().chain([0xff]) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(PRIME);
+        }
+    }
+}
+
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0100_0000_01b3;
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}

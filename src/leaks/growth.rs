@@ -1,0 +1,282 @@
+//! Counts that rise: by the line that made things, by kind, and by what users count themselves.
+
+use crate::{clock::Stamp, context::core::Core, table::live::Live};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    panic::Location,
+    sync::Arc,
+    time::Duration,
+};
+
+/// How many moments are remembered.
+const REMEMBERED: usize = 64;
+
+/// Compares how many things there are, by the line that made them, at several moments: what only ever
+/// rises is leaking. Made by [`Registry::growth`](crate::Registry::growth).
+///
+/// The first moment is when it is made; each [`sample`](Self::sample) is another. Best taken when a cycle of
+/// work has ended and things should be as they were.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let mut growth = registry.growth().await;
+/// let mut kept = Vec::new();
+/// for round in 0..5 {
+///     kept.push(registry.register(format!("listener {round}"), "listener"));
+///     growth.sample().await;
+/// }
+/// let rising = growth.rising();
+/// assert_eq!((rising.len(), rising[0].rate()), (1, 1.0));
+/// assert!(rising[0].to_string().starts_with("listener made at "));
+/// # }
+/// ```
+///
+/// # Performance
+///
+/// A sample lists everything, as [`live`](crate::Registry::live) does, and counts it. The latest 64 are kept:
+/// counts, not things.
+pub struct Growth {
+    root: Arc<Core>,
+    samples: VecDeque<Sample>,
+}
+
+struct Sample {
+    counts: BTreeMap<Counted, usize>,
+    at: Stamp,
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Counted {
+    Made {
+        kind: String,
+        file: &'static str,
+        line: u32,
+        column: u32,
+    },
+    Probe(String),
+}
+
+/// A count that rose. Part of a [`Growth`].
+#[derive(Clone, Debug)]
+pub struct Rise {
+    counted: Counted,
+    counts: Vec<usize>,
+    took: Duration,
+}
+
+impl Growth {
+    pub(crate) async fn start(root: Arc<Core>) -> Self {
+        let mut growth = Self {
+            root,
+            samples: VecDeque::new(),
+        };
+        growth.sample().await;
+        growth
+    }
+
+    /// Takes another sample. Lists everything in bounded steps.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped there is no sample.
+    pub async fn sample(&mut self) {
+        let live = self.root.node.table.live().await;
+        self.take(&live);
+    }
+
+    /// As [`sample`](Self::sample), without yielding.
+    pub fn sample_now(&mut self) {
+        let live = self.root.node.table.live_now();
+        self.take(&live);
+    }
+
+    fn take(&mut self, live: &Live) {
+        let mut counts = BTreeMap::new();
+        for thing in live {
+            *counts.entry(Counted::of(thing)).or_default() += 1;
+        }
+        for (name, count) in self.root.node.table.tracking.probes.ask() {
+            counts.insert(Counted::Probe(name), count);
+        }
+        if self.samples.len() == REMEMBERED {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(Sample {
+            counts,
+            at: Stamp::now(),
+        });
+    }
+
+    /// How many samples there are.
+    pub fn samples(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// What is more now than at the first moment, most first: a comparison of two moments.
+    pub fn changes(&self) -> Vec<Rise> {
+        self.rises(0, |counts| counts.last() > counts.first())
+    }
+
+    /// What never fell and rose again and again: what is leaking, most first.
+    ///
+    /// Of four samples and more the first is left out, because much is made once, on first use. Of the others
+    /// a count must have risen at least twice, or once if there are only two.
+    pub fn rising(&self) -> Vec<Rise> {
+        let warm_up = usize::from(self.samples.len() > 3);
+        self.rises(warm_up, is_rising)
+    }
+
+    fn rises(&self, from: usize, is_one: impl Fn(&[usize]) -> bool) -> Vec<Rise> {
+        let samples: Vec<_> = self.samples.iter().skip(from).collect();
+        let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
+            return Vec::new();
+        };
+        let took = Duration::from_nanos(last.at.since(first.at));
+        let mut rises: Vec<_> = last
+            .counts
+            .keys()
+            .map(|counted| Rise {
+                counted: counted.clone(),
+                counts: samples.iter().map(|sample| sample.count(counted)).collect(),
+                took,
+            })
+            .filter(|rise| is_one(&rise.counts))
+            .collect();
+        rises.sort_by_key(|rise| std::cmp::Reverse(rise.more()));
+        rises
+    }
+}
+
+fn is_rising(counts: &[usize]) -> bool {
+    let steps = || counts.windows(2);
+    let rises = steps().filter(|step| step[1] > step[0]).count();
+    rises >= 2.min(counts.len().saturating_sub(1)).max(1) && steps().all(|step| step[1] >= step[0])
+}
+
+impl Sample {
+    fn count(&self, counted: &Counted) -> usize {
+        self.counts.get(counted).copied().unwrap_or(0)
+    }
+}
+
+impl Counted {
+    fn of(thing: &crate::table::resource::Resource) -> Self {
+        let location = thing.location();
+        Self::Made {
+            kind: thing.kind().to_owned(),
+            file: location.file(),
+            line: location.line(),
+            column: location.column(),
+        }
+    }
+}
+
+impl Rise {
+    /// What is counted: a kind, or the name of a probe.
+    pub fn name(&self) -> &str {
+        match &self.counted {
+            Counted::Made { kind, .. } => kind,
+            Counted::Probe(name) => name,
+        }
+    }
+
+    /// Whether it is the count of a [probe](crate::Registry::probe).
+    pub fn is_probe(&self) -> bool {
+        matches!(self.counted, Counted::Probe(_))
+    }
+
+    /// The file and line that made the things.
+    pub fn site(&self) -> Option<(&'static str, u32)> {
+        match &self.counted {
+            Counted::Made { file, line, .. } => Some((file, *line)),
+            Counted::Probe(_) => None,
+        }
+    }
+
+    /// How many there were at each moment.
+    pub fn counts(&self) -> &[usize] {
+        &self.counts
+    }
+
+    /// How many more there are than at the first moment.
+    pub fn more(&self) -> usize {
+        let (first, last) = (self.counts.first(), self.counts.last());
+        last.zip(first)
+            .map_or(0, |(last, first)| last.saturating_sub(*first))
+    }
+
+    /// How many more from one sample to the next, on average.
+    #[expect(clippy::cast_precision_loss, reason = "nobody counts so far")]
+    pub fn rate(&self) -> f64 {
+        self.more() as f64 / self.counts.len().saturating_sub(1).max(1) as f64
+    }
+
+    /// How long that took.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// Whether this thing is one of those that are counted.
+    pub(crate) fn counts_in(&self, kind: &str, location: &Location<'_>) -> bool {
+        match &self.counted {
+            Counted::Made {
+                kind: of,
+                file,
+                line,
+                column,
+            } => {
+                (&**of, *file, *line, *column)
+                    == (kind, location.file(), location.line(), location.column())
+            }
+            Counted::Probe(_) => false,
+        }
+    }
+}
+
+/// `listener made at src/ui.rs:12: 3, 4, 5, 6 (1 a sample)`
+impl fmt::Display for Rise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = crate::name::Printed(self.name());
+        match self.site() {
+            Some((file, line)) => write!(f, "{name} made at {file}:{line}: ")?,
+            None => write!(f, "probe {name}: ")?,
+        }
+        let shown = self.counts.len().saturating_sub(SHOWN);
+        if shown > 0 {
+            f.write_str("…, ")?;
+        }
+        for (n, count) in self.counts[shown..].iter().enumerate() {
+            write!(f, "{}{count}", if n > 0 { ", " } else { "" })?;
+        }
+        write!(f, " ({:.1} a sample)", self.rate())
+    }
+}
+
+/// How many counts are printed.
+const SHOWN: usize = 10;
+
+impl fmt::Debug for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Growth")
+            .field("samples", &self.samples.len())
+            .field("rising", &self.rising())
+            .finish()
+    }
+}
+
+/// What was risen, or that nothing was.
+impl fmt::Display for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rising = self.rising();
+        if rising.is_empty() {
+            return write!(f, "nothing rises over {} samples", self.samples.len());
+        }
+        for (n, rise) in rising.iter().enumerate() {
+            write!(f, "{}{rise}", if n > 0 { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! Which things are leaks: facts, and the limits of the policy.
+
+use crate::{
+    clock,
+    leaks::{
+        allow::Suspect,
+        policy::LeakPolicy,
+        survey::{Closing, Survey, Thing},
+    },
+    table::record::{Class, State},
+};
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+/// Why something is a leak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum LeakKind {
+    /// A context is closed, or was closed round a value that it owned, and somebody still has a handle.
+    ClosedButHeld,
+    /// A task was cancelled, and runs on after its grace period.
+    StillRunning,
+    /// The last handle of a context was dropped while it was open.
+    DroppedOpen,
+    /// A context is open, and only its own tasks have handles: nobody else can ever close it.
+    PinsItself,
+    /// It is older than is allowed for its kind.
+    TooOld,
+    /// There are more than are allowed of the kind.
+    TooMany,
+    /// Its count rises and never falls.
+    Growing,
+    /// It is alive where nothing should be.
+    StillThere,
+    /// The runtime has more tasks than before, and they are nobody's: spawned with bare `tokio::spawn`.
+    Foreign,
+}
+
+impl fmt::Display for LeakKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ClosedButHeld => "closed but still held",
+            Self::StillRunning => "cancelled but still running",
+            Self::DroppedOpen => "dropped while open",
+            Self::PinsItself => "pinned by its own task",
+            Self::TooOld => "older than allowed",
+            Self::TooMany => "more than allowed",
+            Self::Growing => "growing",
+            Self::StillThere => "still there",
+            Self::Foreign => "not counted by anybody",
+        })
+    }
+}
+
+/// What is said of one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Leak(LeakKind),
+    /// The policy leaves it out, and what it keeps alive.
+    Ignored,
+}
+
+/// The verdicts, and whether something is about to end by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    pub(crate) flagged: BTreeMap<usize, Verdict>,
+    /// A close is within its grace period.
+    pub(crate) pending: bool,
+}
+
+/// The longest grace period that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn judge(survey: &Survey, policy: &LeakPolicy) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    for (at, thing) in survey.things.iter().enumerate() {
+        if policy.ignored.contains(&thing.id()) || survey.is_asking(at) {
+            continue;
+        }
+        if is_ignored(policy, thing) {
+            verdicts.flagged.insert(at, Verdict::Ignored);
+            continue;
+        }
+        match say(survey, policy, at) {
+            Said::Fine => {}
+            Said::Pending => verdicts.pending = true,
+            Said::Leak(kind) => {
+                verdicts.flagged.insert(at, Verdict::Leak(kind));
+            }
+        }
+    }
+    verdicts
+}
+
+enum Said {
+    Fine,
+    /// It should be gone soon.
+    Pending,
+    Leak(LeakKind),
+}
+
+fn say(survey: &Survey, policy: &LeakPolicy, at: usize) -> Said {
+    let thing = &survey.things[at];
+    if is_closed_but_held(thing) {
+        return Said::Leak(LeakKind::ClosedButHeld);
+    }
+    if let Some(close) = close_over(survey, at) {
+        return say_of_closing(policy, thing, close);
+    }
+    if is_pinned(survey, policy, at) {
+        return Said::Leak(LeakKind::PinsItself);
+    }
+    if is_too_old(policy, thing) {
+        return Said::Leak(LeakKind::TooOld);
+    }
+    if policy.nothing_left {
+        return Said::Leak(LeakKind::StillThere);
+    }
+    Said::Fine
+}
+
+fn is_closed_but_held(thing: &Thing) -> bool {
+    let record = thing.resource.record();
+    match thing.class() {
+        Class::Context => thing.state() == State::Closed && thing.holders.strong_count() > 0,
+        Class::Task => false,
+        Class::Resource => {
+            let parent = record.parent();
+            record.is_owned() && parent.is_some_and(|parent| parent.state() == State::Closed)
+        }
+    }
+}
+
+/// The close that a task or a context is in the middle of.
+fn close_over(survey: &Survey, at: usize) -> Option<&Closing> {
+    let thing = &survey.things[at];
+    match (thing.class(), survey.parent(at)) {
+        (Class::Resource, _) => None,
+        (Class::Context, _) => thing.close.as_ref(),
+        (Class::Task, Some(context)) => survey.things[context].close.as_ref(),
+        (Class::Task, None) => survey.root_close.as_ref(),
+    }
+}
+
+fn say_of_closing(policy: &LeakPolicy, thing: &Thing, close: &Closing) -> Said {
+    let hooks = if close.hooks.is_empty() { 0 } else { 5 };
+    let patience = close.grace.min(PATIENCE) + Duration::from_secs(hooks);
+    let is_over = close.since > patience;
+    match (thing.is_task(), is_over) {
+        (true, true) => Said::Leak(LeakKind::StillRunning),
+        (_, false) if policy.nothing_left && close.grace <= PATIENCE => Said::Pending,
+        (true, _) if policy.nothing_left => Said::Leak(LeakKind::StillRunning),
+        (false, _) if policy.nothing_left => Said::Leak(LeakKind::StillThere),
+        _ => Said::Fine,
+    }
+}
+
+/// Whether an open context is held by its own tasks alone, and not only for a moment.
+fn is_pinned(survey: &Survey, policy: &LeakPolicy, at: usize) -> bool {
+    let thing = &survey.things[at];
+    let holders = &thing.holders;
+    if !thing.is_context() || holders.is_empty() || holders.untracked() > 0 {
+        return false;
+    }
+    holders.iter().all(|holder| {
+        let task = holder.task().and_then(|task| survey.place(task));
+        let lasts = holder.age().is_some_and(|age| age >= policy.settle);
+        lasts && task.is_some_and(|task| survey.is_below(task, at) && !survey.is_asking(task))
+    })
+}
+
+fn is_too_old(policy: &LeakPolicy, thing: &Thing) -> bool {
+    let mut limits = policy.max_age.iter();
+    limits.any(|(kind, age)| kind == thing.resource.kind() && thing.resource.age() > *age)
+}
+
+fn is_ignored(policy: &LeakPolicy, thing: &Thing) -> bool {
+    let location = thing.resource.location();
+    policy.leaves_out(&Suspect {
+        fingerprint: "",
+        kind: thing.resource.kind(),
+        name: thing.resource.name(),
+        file: location.file(),
+        line: location.line(),
+    })
+}
+
+/// `closed 3.2s ago`, `open`, `running for 12s`.
+pub(crate) fn state(thing: &Thing) -> String {
+    let age = clock::human(thing.resource.age());
+    match (thing.state(), &thing.close) {
+        (State::Closed, Some(close)) => {
+            format!(
+                "closed {} ago ({})",
+                clock::human(close.since),
+                close.reason
+            )
+        }
+        (State::Closing, Some(close)) => {
+            format!(
+                "closing for {} ({})",
+                clock::human(close.since),
+                close.reason
+            )
+        }
+        (State::Live, _) => format!("alive for {age}"),
+        (state, _) => format!("{state} for {age}"),
+    }
+}

@@ -1,0 +1,211 @@
+//! Who keeps a thing alive, as far as that is known.
+
+use crate::{
+    holders::view::Holder,
+    leaks::survey::{Survey, Thing},
+    ledger::taker::Taker,
+    name::Printed,
+    table::record::{Class, State},
+};
+use std::fmt;
+
+/// One reason why a thing is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tie {
+    pub(crate) from: From,
+    /// What the tie is, in words: `taken at src/main.rs:12 by task accept`.
+    pub(crate) how: String,
+    /// The same without lines, names and numbers: the file, for fingerprints.
+    pub(crate) mark: String,
+    pub(crate) strength: Strength,
+}
+
+/// Where a tie comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Another thing that is listed.
+    Thing(usize),
+    /// Code outside of everything listed: a static, a thread, the body of a test.
+    Outside(String),
+    /// Handles that nobody wrote down.
+    Unknown(String),
+    /// Nobody: it is alive because it runs.
+    Itself,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Strength {
+    /// It belongs there, which by itself keeps nothing.
+    Weak,
+    /// A handle was taken there; it may have been passed on.
+    Suspect,
+    /// Known to keep it.
+    Strong,
+}
+
+/// Every reason why this thing is alive.
+pub(crate) fn of(survey: &Survey, at: usize) -> Vec<Tie> {
+    let thing = &survey.things[at];
+    let mut ties = match thing.class() {
+        Class::Task => of_task(survey, at),
+        Class::Context if thing.state() != State::Open => of_close(survey, at),
+        _ => Vec::new(),
+    };
+    if thing.state() != State::Closing {
+        ties.extend(thing.holders.iter().map(|holder| of_holder(survey, holder)));
+        ties.extend(of_untracked(thing));
+    }
+    if ties.is_empty() {
+        ties.push(of_place(thing));
+    }
+    if thing.class() == Class::Resource {
+        ties.extend(of_parent(survey, at));
+    }
+    ties
+}
+
+fn of_task(survey: &Survey, at: usize) -> Vec<Tie> {
+    let tie = match survey.parent(at) {
+        Some(context) if survey.things[context].state() == State::Open => Tie {
+            from: From::Thing(context),
+            how: "runs in it, and was not told to end".to_owned(),
+            mark: "runs".to_owned(),
+            strength: Strength::Strong,
+        },
+        _ => Tie {
+            from: From::Itself,
+            how: "it has not ended".to_owned(),
+            mark: "itself".to_owned(),
+            strength: Strength::Strong,
+        },
+    };
+    vec![tie]
+}
+
+/// A close waits for tasks, children and hooks.
+fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
+    let thing = &survey.things[at];
+    if thing.state() == State::Closed {
+        return Vec::new();
+    }
+    let waits = |other: &&usize| survey.things[**other].class() != Class::Resource;
+    let mut ties: Vec<_> = survey
+        .members(at)
+        .iter()
+        .filter(waits)
+        .map(|other| Tie {
+            from: From::Thing(*other),
+            how: "its close waits for it".to_owned(),
+            mark: "awaited".to_owned(),
+            strength: Strength::Strong,
+        })
+        .collect();
+    let hooks = thing.close.iter().flat_map(|close| &close.hooks);
+    ties.extend(hooks.map(|hook| Tie {
+        from: From::Outside(format!("hook {hook}")),
+        how: "its close waits for the hook".to_owned(),
+        mark: "hook".to_owned(),
+        strength: Strength::Strong,
+    }));
+    ties
+}
+
+fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
+    let how = Taken(holder).to_string();
+    let file = holder.location().file();
+    if let Some(inside) = holder.declared() {
+        let from = match survey.place(inside.who.id) {
+            Some(at) => From::Thing(at),
+            None => From::Outside(format!("{}, which is gone", Printed(&inside.who.name))),
+        };
+        let field = inside.field.as_deref().unwrap_or_default();
+        return Tie {
+            from,
+            how: format!("in {inside}, {how}"),
+            mark: format!("in .{field} {file}"),
+            strength: Strength::Strong,
+        };
+    }
+    let (from, strength) = source(survey, holder);
+    Tie {
+        from,
+        how,
+        mark: format!("taken {file}"),
+        strength,
+    }
+}
+
+/// Whose handle it is: of the task that used it last, else of the one that took it, if that has not
+/// ended.
+fn source(survey: &Survey, holder: &Holder) -> (From, Strength) {
+    let users = holder.used().map(|(_, by)| by).into_iter();
+    for taker in users.chain([&holder.taken().by]) {
+        let (who, strength) = match taker {
+            Taker::Task(who) | Taker::Hook(who) => (who, Strength::Suspect),
+            Taker::Owner(who) => (who, Strength::Strong),
+            _ => continue,
+        };
+        if let Some(at) = survey.place(who.id) {
+            return (From::Thing(at), strength);
+        }
+    }
+    let taker = &holder.taken().by;
+    let outside = match taker {
+        Taker::Task(_) => format!("whoever got it from {taker}, which has ended"),
+        Taker::Unknown => "somebody".to_owned(),
+        _ => taker.to_string(),
+    };
+    (From::Outside(outside), Strength::Suspect)
+}
+
+fn of_untracked(thing: &Thing) -> Option<Tie> {
+    let (untracked, plain) = (thing.holders.untracked(), thing.is_plain());
+    (untracked > 0).then(|| Tie {
+        from: From::Unknown(format!("{untracked} untracked")),
+        how: if plain {
+            "a plain `Arc`, whose handles are not tracked".to_owned()
+        } else {
+            "taken before tracking began".to_owned()
+        },
+        mark: "untracked".to_owned(),
+        strength: Strength::Suspect,
+    })
+}
+
+/// A registration has no handles: it lives in whatever its maker put it into.
+fn of_place(thing: &Thing) -> Tie {
+    let location = thing.resource.location();
+    let (what, mark) = match (thing.class(), thing.state()) {
+        (Class::Context, State::Closing) => ("its close is under way".to_owned(), "closing"),
+        (Class::Context, _) => ("its last handle is going".to_owned(), "going"),
+        _ => (
+            format!("made at {}:{}", location.file(), location.line()),
+            location.file(),
+        ),
+    };
+    Tie {
+        from: From::Outside("whatever it was put into".to_owned()),
+        how: what,
+        mark: mark.to_owned(),
+        strength: Strength::Suspect,
+    }
+}
+
+fn of_parent(survey: &Survey, at: usize) -> Option<Tie> {
+    let parent = survey.parent(at)?;
+    Some(Tie {
+        from: From::Thing(parent),
+        how: "belongs to it".to_owned(),
+        mark: "belongs".to_owned(),
+        strength: Strength::Weak,
+    })
+}
+
+/// `taken at src/main.rs:12 by task accept (ended), 3.2s ago`, without where it lies.
+struct Taken<'a>(&'a Holder);
+
+impl fmt::Display for Taken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, false)
+    }
+}

@@ -1,0 +1,381 @@
+//! The report as a person reads it.
+
+use crate::{
+    leaks::{
+        finding::{End, Finding, Link, Subject},
+        judge::LeakKind,
+        report::Facts,
+    },
+    name::{Printed, Quoted},
+};
+use std::{collections::HashMap, fmt};
+
+/// Culprits that are printed in full.
+const BLOCKS: usize = 20;
+/// Of each list in a block: victims, handles, those that are alike.
+const LISTED: usize = 5;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    Colour,
+}
+
+pub(crate) struct Printout<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) style: Style,
+}
+
+/// What a piece of text is, for its colour.
+#[derive(Clone, Copy)]
+enum Tone {
+    Head,
+    Culprit,
+    Suspect,
+    Quiet,
+    Advice,
+}
+
+impl Style {
+    fn paint(self, tone: Tone, text: impl fmt::Display) -> String {
+        let code = match tone {
+            Tone::Head => "1",
+            Tone::Culprit => "1;31",
+            Tone::Suspect => "33",
+            Tone::Quiet => "2",
+            Tone::Advice => "32",
+        };
+        match self {
+            Self::Plain => text.to_string(),
+            Self::Colour => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        }
+    }
+}
+
+impl fmt::Display for Printout<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Facts {
+            findings,
+            allowed,
+            things,
+            notes,
+        } = self.facts;
+        if findings.is_empty() {
+            f.write_str("no leaks")?;
+        } else {
+            let head = headline(findings, *things);
+            write!(f, "{}", self.style.paint(Tone::Head, head))?;
+        }
+        for note in notes {
+            write!(
+                f,
+                "\n{}",
+                self.style.paint(Tone::Quiet, format_args!("· {note}"))
+            )?;
+        }
+        let groups = group(findings);
+        for (n, group) in groups.iter().take(BLOCKS).enumerate() {
+            f.write_str("\n\n")?;
+            self.block(f, n + 1, group)?;
+        }
+        if let Some(rest) = groups.get(BLOCKS..).filter(|rest| !rest.is_empty()) {
+            let more: usize = rest.iter().map(Vec::len).sum();
+            write!(
+                f,
+                "\n\n… {more} more leaks of {} other makes are not printed",
+                rest.len()
+            )?;
+        }
+        for finding in allowed {
+            write!(f, "\n\n{}", self.style.paint(Tone::Quiet, Allowed(finding)))?;
+        }
+        Ok(())
+    }
+}
+
+/// `3 leaks (12 things alive)`
+fn headline(findings: &[Finding], things: usize) -> String {
+    let victims: usize = findings.iter().map(|finding| finding.victims.len()).sum();
+    let leaks = if findings.len() == 1 { "leak" } else { "leaks" };
+    let mut line = format!("{} {leaks}", findings.len());
+    if victims > 0 {
+        line += &format!(", which keep {victims} more alive");
+    }
+    let things_are = if things == 1 { "thing" } else { "things" };
+    line + &format!(" ({things} {things_are} alive in all)")
+}
+
+/// Equal ones together, in the order of the first of each.
+fn group(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    for finding in findings {
+        let at = *known.entry(finding.fingerprint()).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[at].push(finding);
+    }
+    groups
+}
+
+impl Printout<'_> {
+    fn block(&self, f: &mut fmt::Formatter<'_>, n: usize, group: &[&Finding]) -> fmt::Result {
+        let finding = group[0];
+        let head = format!("{n}. {}: {}", finding.subject, finding.kind);
+        write!(f, "{}", self.style.paint(Tone::Culprit, head))?;
+        let print = format!("   [{}]", finding.fingerprint());
+        write!(f, "{}", self.style.paint(Tone::Quiet, print))?;
+        self.chain(f, finding)?;
+        for (label, fact) in &finding.facts {
+            line(f, label, &Quoted(fact))?;
+        }
+        self.holders(f, finding)?;
+        let round: Vec<_> = finding.cycle.iter().collect();
+        listing(f, "in a cycle", &round)?;
+        let them: Vec<_> = finding.victims.iter().collect();
+        listing(f, "keeps alive", &them)?;
+        if group.len() > 1 {
+            let others: Vec<_> = group[1..].iter().map(|other| &other.subject).collect();
+            listing(f, "others alike", &others)?;
+        }
+        if let Some(entry) = &finding.expired {
+            let until = entry
+                .expires()
+                .map(|day| day.to_string())
+                .unwrap_or_default();
+            let said = format!("`{}` until {until}: {}", entry.what(), entry.reason());
+            line(f, "was allowed", &Quoted(&said))?;
+        }
+        let advice = self.style.paint(Tone::Advice, Quoted(&finding.advice));
+        line(f, "to do", &advice)
+    }
+
+    /// From the root down, a line each, the suspect edge marked.
+    fn chain(&self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+        if finding.chain.is_empty() && finding.subject.resource.is_none() {
+            return write!(f, "\n     {}", finding.subject.state);
+        }
+        let suspect = suspect(finding);
+        for (n, link) in finding.chain.iter().enumerate() {
+            let corner = if n == 0 { "┌─" } else { "├─" };
+            match &link.end {
+                End::Thing(subject) => write!(f, "\n   {corner} {}", Known(subject))?,
+                End::Outside(what) | End::Unknown(what) => {
+                    write!(f, "\n   {corner} {}", Quoted(what))?;
+                }
+                End::Itself => continue,
+            }
+            let arrow = if Some(n) == suspect {
+                "┆ ⇣"
+            } else {
+                "│ ↓"
+            };
+            let how = format!("{arrow} {}", Quoted(&link.how));
+            if Some(n) == suspect {
+                let marked = self
+                    .style
+                    .paint(Tone::Suspect, format_args!("{how}   ← suspect"));
+                write!(f, "\n   {marked}")?;
+            } else {
+                write!(f, "\n   {how}")?;
+            }
+        }
+        let corner = if is_alone(&finding.chain) {
+            "──"
+        } else {
+            "└─"
+        };
+        let culprit = format!("{}: {}", finding.subject, finding.subject.state);
+        write!(
+            f,
+            "\n   {corner} {}",
+            self.style.paint(Tone::Culprit, culprit)
+        )
+    }
+
+    fn holders(&self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+        let Some(holders) = &finding.holders else {
+            return Ok(());
+        };
+        line(f, "handles", &holders.sum())?;
+        for holder in holders.iter().take(LISTED) {
+            more(f, &holder)?;
+            if let Some(trace) = holder.backtrace() {
+                for frame in trace
+                    .to_string()
+                    .lines()
+                    .filter(|line| is_of_users(line))
+                    .take(FRAMES)
+                {
+                    more(f, &format_args!("  {}", frame.trim()))?;
+                }
+            }
+        }
+        if holders.len() > LISTED {
+            more(f, &format_args!("… {} more", holders.len() - LISTED))?;
+        }
+        if holders.untracked() > 0 {
+            more(
+                f,
+                &format_args!(
+                    "{} untracked: {}",
+                    holders.untracked(),
+                    unaccounted(finding)
+                ),
+            )?;
+        }
+        let gone: Vec<_> = holders.gone().take(LISTED).collect();
+        if !gone.is_empty() && finding.kind != LeakKind::StillThere {
+            line(f, "came and went", &gone.len())?;
+            for taking in gone {
+                let location = taking.location;
+                let by = format!(
+                    "taken at {}:{} by {}",
+                    location.file(),
+                    location.line(),
+                    taking.by
+                );
+                more(f, &Quoted(&by))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many frames of a stack are printed.
+const FRAMES: usize = 12;
+
+/// Whether a line of a backtrace is of somebody else than this crate, the standard library and the runtime.
+fn is_of_users(line: &str) -> bool {
+    let machinery = [
+        "std::",
+        "core::",
+        "tokio::",
+        "headcount::",
+        "__rust",
+        "alloc::",
+        "/rustc/",
+        "<headcount::",
+    ];
+    let text = line
+        .trim_start()
+        .trim_start_matches(|c: char| c.is_ascii_digit() || c == ':')
+        .trim_start();
+    let text = text.strip_prefix("at ").unwrap_or(text);
+    !machinery.iter().any(|prefix| text.starts_with(prefix)) && !text.contains("/.cargo/registry/")
+}
+
+/// Why nobody knows who has the rest.
+fn unaccounted(finding: &Finding) -> &'static str {
+    let record = finding
+        .subject
+        .resource
+        .as_ref()
+        .map(|resource| resource.record().ledger().is_some());
+    match record {
+        Some(false) => "handles of a plain `Arc` are nobody's business",
+        _ => "taken before tracking began",
+    }
+}
+
+/// The edge to look at: everything above it is alive by right, and what is below should be gone.
+fn suspect(finding: &Finding) -> Option<usize> {
+    finding.chain.len().checked_sub(1)
+}
+
+fn is_alone(chain: &[Link]) -> bool {
+    chain.iter().all(|link| matches!(link.end, End::Itself))
+}
+
+/// A line under a label.
+fn line(f: &mut fmt::Formatter<'_>, label: &str, text: &dyn fmt::Display) -> fmt::Result {
+    write!(f, "\n     {label:<13} {text}")
+}
+
+/// One more line under the same label.
+fn more(f: &mut fmt::Formatter<'_>, text: &dyn fmt::Display) -> fmt::Result {
+    write!(f, "\n     {:<13}   {text}", "")
+}
+
+/// The first few, and how many more there are.
+fn listing(f: &mut fmt::Formatter<'_>, label: &str, subjects: &[&Subject]) -> fmt::Result {
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    line(f, label, &subjects.len())?;
+    for subject in subjects.iter().take(LISTED) {
+        more(f, &Known(subject))?;
+    }
+    match subjects.len().saturating_sub(LISTED) {
+        0 => Ok(()),
+        hidden => more(f, &format_args!("… {hidden} more")),
+    }
+}
+
+/// `task server/accept: running for 12s, spawned at src/main.rs:40`
+struct Known<'a>(&'a Subject);
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = self.0;
+        write!(f, "{subject}: {}", Quoted(&subject.state))?;
+        match subject.location {
+            Some(_) => write!(f, ", {} at {}", subject.made, subject.site()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `allowed: pool users, alive for 3h 01m (kind pool until 2027-06-30: it lives as long as the process)`
+struct Allowed<'a>(&'a Finding);
+
+impl fmt::Display for Allowed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let finding = self.0;
+        write!(f, "allowed: {}, {}", finding.subject, finding.kind)?;
+        let Some(entry) = &finding.allowed else {
+            return Ok(());
+        };
+        write!(f, " ({}", entry.what())?;
+        if let Some(day) = entry.expires() {
+            write!(f, " until {day}")?;
+        }
+        write!(f, ": {})", Printed(entry.reason()))
+    }
+}
+
+/// One block, as in the report.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = Facts {
+            findings: Vec::new(),
+            allowed: Vec::new(),
+            things: 0,
+            notes: Vec::new(),
+        };
+        let printout = Printout {
+            facts: &facts,
+            style: Style::Plain,
+        };
+        printout.block(f, 1, &[self])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machinery_is_left_out_of_backtraces() {
+        assert!(is_of_users("   4: my_app::serve"));
+        assert!(is_of_users("             at ./src/main.rs:12:9"));
+        for line in [
+            "  0: std::backtrace::Backtrace::force_capture",
+            "  1: <headcount::Context as Clone>::clone",
+        ] {
+            assert!(!is_of_users(line), "{line}");
+        }
+        assert!(clock::human(std::time::Duration::ZERO) == "0ns");
+    }
+}

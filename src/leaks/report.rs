@@ -1,0 +1,145 @@
+//! What a look for leaks came to.
+
+use crate::leaks::{
+    find::Found,
+    finding::Finding,
+    judge::LeakKind,
+    print::{Printout, Style},
+    settle::Settled,
+};
+use std::{fmt, io::IsTerminal, sync::Arc};
+
+/// What a look for leaks came to: the culprits, each with its victims, and what is not known.
+///
+/// Made by [`Registry::leaks`](crate::Registry::leaks). `Display` prints one block for each culprit, in plain text:
+/// what leaks, the chain that keeps it alive, from the root down, with the suspect edge marked, where it was made,
+/// who holds it, what it keeps alive, and, as its last line, what to do. [`in_colour`](Self::in_colour) is the same
+/// for a terminal. Equal findings are printed once, and counted.
+///
+/// Holds facts, not things: it keeps nothing alive, and can be read when the registry is gone (I5). Clones are
+/// cheap.
+#[derive(Clone)]
+pub struct LeakReport(Arc<Facts>);
+
+pub(crate) struct Facts {
+    /// Culprits, those that last longest first; allowed ones apart.
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) allowed: Vec<Finding>,
+    pub(crate) things: usize,
+    pub(crate) notes: Vec<String>,
+}
+
+impl LeakReport {
+    pub(crate) fn new(found: Found, settled: Option<Settled>, mut notes: Vec<String>) -> Self {
+        let (allowed, findings): (Vec<_>, Vec<_>) = found
+            .findings
+            .into_iter()
+            .partition(|finding| finding.allowed.is_some());
+        if let Some(settled) = settled.filter(|_| !findings.is_empty()) {
+            notes.insert(0, settled.to_string());
+        }
+        if found.is_asked_from_inside {
+            notes.push("the task that asks, and its contexts, are not counted".to_owned());
+        }
+        if found.pending {
+            notes.push("a close is still within its grace period".to_owned());
+        }
+        Self(Arc::new(Facts {
+            findings,
+            allowed,
+            things: found.things,
+            notes,
+        }))
+    }
+
+    /// Whether there is no leak but those that are allowed.
+    pub fn is_clean(&self) -> bool {
+        self.0.findings.is_empty()
+    }
+
+    /// The culprits, in the order in which they were made. What only they keep alive is with them.
+    pub fn findings(&self) -> &[Finding] {
+        &self.0.findings
+    }
+
+    /// Those that the allow list accepts.
+    pub fn allowed(&self) -> &[Finding] {
+        &self.0.allowed
+    }
+
+    /// The culprits of one kind.
+    pub fn of_kind(&self, kind: LeakKind) -> impl Iterator<Item = &Finding> {
+        let findings = self.0.findings.iter();
+        findings.filter(move |finding| finding.kind() == kind)
+    }
+
+    /// How many things were alive when this was made, leaks or not.
+    pub fn alive(&self) -> usize {
+        self.0.things
+    }
+
+    /// What one should know about the look itself: how long it waited, what it could not see.
+    pub fn notes(&self) -> &[String] {
+        &self.0.notes
+    }
+
+    /// Prints as `Display` does, with colours for a terminal.
+    pub fn in_colour(&self) -> impl fmt::Display + '_ {
+        Printout {
+            facts: &self.0,
+            style: Style::Colour,
+        }
+    }
+
+    /// Prints it to standard error: in colour if that is a terminal, unless the environment variable `NO_COLOR`
+    /// is set to something.
+    pub fn eprint(&self) {
+        if wants_colour() {
+            eprintln!("{}", self.in_colour());
+        } else {
+            eprintln!("{self}");
+        }
+    }
+}
+
+pub(crate) fn wants_colour() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_refused && std::io::stderr().is_terminal()
+}
+
+impl fmt::Display for LeakReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let printout = Printout {
+            facts: &self.0,
+            style: Style::Plain,
+        };
+        printout.fmt(f)
+    }
+}
+
+impl fmt::Debug for LeakReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeakReport")
+            .field("findings", &self.0.findings.len())
+            .field("allowed", &self.0.allowed.len())
+            .field("alive", &self.0.things)
+            .field("notes", &self.0.notes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_blind {
+            return f
+                .write_str("looked once: there is no tokio runtime with timers here to wait with");
+        }
+        let looks = if self.looks == 1 { "look" } else { "looks" };
+        let took = crate::clock::human(self.took);
+        write!(
+            f,
+            "waited {took} for things to settle, {} {looks}",
+            self.looks
+        )
+    }
+}

@@ -1,0 +1,79 @@
+//! Looking again until nothing looks like a leak, or time is up.
+//!
+//! Whoever drops the last handle of something rings a bell while somebody listens, so most looks come
+//! when there is something new to see. For what rings no bell (a task of an open context, a plain `Arc`) there
+//! are looks in growing intervals, from 1 ms to 100 ms, as goleak does it.
+
+use crate::{
+    clock,
+    context::core::Core,
+    leaks::{
+        find::{self, Found},
+        policy::LeakPolicy,
+        survey::Survey,
+    },
+};
+use futures::future::select;
+use std::{pin::pin, sync::Arc, time::Duration};
+
+/// Between the first two looks, and the most between two.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+
+/// So many looks follow each other at once.
+const EAGER: u32 = 4;
+/// Later ones leave at least so much between them.
+const BREATH: Duration = Duration::from_millis(2);
+
+/// How long things took to settle, or did not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    pub(crate) took: Duration,
+    pub(crate) looks: u32,
+    /// There are no timers to wait with.
+    pub(crate) is_blind: bool,
+}
+
+/// Looks until nothing is found or the policy's time is up; says what was found last.
+///
+/// `more` is asked beside that: whether something else has to settle.
+pub(crate) async fn settle(
+    root: &Arc<Core>,
+    policy: &LeakPolicy,
+    mut more: impl FnMut() -> bool,
+) -> (Found, Settled) {
+    let table = &root.node.table;
+    let listening = table.tracking.listen();
+    let started = clock::now();
+    let has_timers = clock::has_timers();
+    let mut looks = 0;
+    let mut rest = INTERVALS.0;
+    loop {
+        let mut gone = pin!(listening.bell().notified());
+        gone.as_mut().enable();
+        let survey = Survey::of(root, table.live().await);
+        looks += 1;
+        let took = clock::now().saturating_duration_since(started);
+        let settled = Settled {
+            took,
+            looks,
+            is_blind: !has_timers,
+        };
+        let is_clean = find::is_clean(&survey, policy) && !more();
+        let is_over = took >= policy.settle;
+        if is_clean || is_over || !has_timers {
+            let found = find::find(&survey, policy);
+            // A close within its grace period is no leak yet, and it is going to end.
+            if is_clean || !found.pending || !has_timers {
+                return (found, settled);
+            }
+        }
+        drop(survey);
+        let left = policy.settle.saturating_sub(took).max(INTERVALS.0);
+        select(gone, pin!(clock::sleep(rest.min(left)))).await;
+        if looks > EAGER {
+            // Many things that go one by one are not looked at one by one.
+            clock::sleep(BREATH.min(left)).await;
+            rest = (rest * 2).min(INTERVALS.1);
+        }
+    }
+}

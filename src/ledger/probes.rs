@@ -1,0 +1,52 @@
+//! Numbers that only users can count.
+
+use crate::{
+    panics,
+    sync::{Mutex, lock},
+};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+type Ask = Arc<dyn Fn() -> usize + Send + Sync>;
+
+/// Those of one registry, by name.
+#[derive(Default)]
+pub(crate) struct Probes(Mutex<BTreeMap<String, Ask>>);
+
+impl Probes {
+    /// Sets a probe; one of the same name is replaced.
+    pub(crate) fn set(&self, name: String, ask: impl Fn() -> usize + Send + Sync + 'static) {
+        let before = lock(&self.0).insert(name, Arc::new(ask));
+        panics::discard(before);
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> bool {
+        let before = lock(&self.0).remove(name);
+        let was_there = before.is_some();
+        panics::discard(before);
+        was_there
+    }
+
+    /// Asks each, in the order of names. One that panics is left out.
+    pub(crate) fn ask(&self) -> Vec<(String, usize)> {
+        let probes = lock(&self.0).clone();
+        let mut answers = Vec::with_capacity(probes.len());
+        for (name, ask) in probes {
+            match panics::guarded(|| ask()) {
+                Ok(count) => answers.push((name, count)),
+                Err(payload) => {
+                    let said = panics::message(&*payload);
+                    panics::bury(payload);
+                    tracing::warn!(probe = %crate::name::Printed(&name), "a probe panicked: {said}");
+                }
+            }
+            panics::discard(ask);
+        }
+        answers
+    }
+}
+
+impl fmt::Debug for Probes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(lock(&self.0).keys()).finish()
+    }
+}
