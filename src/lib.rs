@@ -38,6 +38,7 @@
 //! # Features
 //!
 //! * `serde`: [`Live`], [`Resource`] and [`CloseReport`] implement `serde::Serialize`.
+//! * `testing`: the test kit, which fails a test that leaves something behind.
 
 mod clock;
 mod context;
@@ -56,6 +57,8 @@ mod scope;
 mod sync;
 mod table;
 mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tracked;
 
 pub use context::builder::ContextBuilder;
@@ -75,6 +78,7 @@ pub use id::ResourceId;
 
 pub use leaks::allow::{Allow, AllowError, AllowList, AllowListError};
 pub use leaks::finding::Finding;
+pub use leaks::graph::Graph;
 pub use leaks::growth::{Growth, Rise};
 pub use leaks::judge::LeakKind;
 pub use leaks::policy::LeakPolicy;

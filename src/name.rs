@@ -70,7 +70,7 @@ fn on_one_line(f: &mut fmt::Formatter<'_>, text: &str, most: usize) -> fmt::Resu
 }
 
 /// Control characters, and the separators and direction marks that terminals obey as well.
-fn spoils_a_line(c: char) -> bool {
+pub(crate) fn spoils_a_line(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -14,7 +14,7 @@ use crate::{
     table::{
         record::{Facts, Record},
         registration::Listed,
-        store::Table,
+        store::{Door, Table},
     },
 };
 use std::{
@@ -134,6 +134,7 @@ impl<T> Tracked<T> {
     pub fn downgrade(&self) -> WeakTracked<T> {
         WeakTracked {
             inner: Arc::downgrade(&self.inner),
+            facts: self.inner.listed.facts(),
         }
     }
 
@@ -182,6 +183,8 @@ impl<T> fmt::Debug for Tracked<T> {
 /// A handle to a [`Tracked`] value that does not keep it alive.
 pub struct WeakTracked<T> {
     inner: Weak<Inner<T>>,
+    /// What is known of it without it.
+    facts: (Arc<dyn Record>, Arc<Door>),
 }
 
 impl<T> WeakTracked<T> {
@@ -197,12 +200,19 @@ impl<T> WeakTracked<T> {
     pub fn strong_count(&self) -> usize {
         self.inner.strong_count()
     }
+
+    /// Who has them; `None` if the value is gone.
+    pub fn holders(&self) -> Option<Holders> {
+        let (record, door) = &self.facts;
+        (self.strong_count() > 0).then(|| Holders::of(&**record, door))
+    }
 }
 
 impl<T> Clone for WeakTracked<T> {
     fn clone(&self) -> Self {
         Self {
             inner: Weak::clone(&self.inner),
+            facts: self.facts.clone(),
         }
     }
 }

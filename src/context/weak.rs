@@ -2,6 +2,7 @@
 
 use crate::{
     context::{core::Node, current, handle::Context, reason::CloseReason},
+    holders::view::Holders,
     id::ResourceId,
     table::{record::State, resource},
 };
@@ -87,6 +88,11 @@ impl WeakContext {
             }
             changed.await;
         }
+    }
+
+    /// Who holds this context open; see [`Context::holders`].
+    pub fn holders(&self) -> Holders {
+        Holders::of(&*self.node, self.node.table.door())
     }
 
     /// Begins the close in the background, as [`Context::request_close`]; does nothing if the context

@@ -45,7 +45,7 @@ use std::{backtrace::Backtrace, fmt, panic::Location, slice, sync::Arc, time::Du
 #[derive(Clone, Debug)]
 pub struct Holders {
     strong: usize,
-    holders: Vec<Holder>,
+    tracked: Vec<Holder>,
     recent: Vec<Taking>,
 }
 
@@ -73,7 +73,7 @@ impl Holders {
             seen.unwrap_or_else(|| (record.strong_count(), Vec::new(), <_>::default()));
         Self {
             strong: strong.unwrap_or(0).max(entries.len()),
-            holders: entries
+            tracked: entries
                 .into_iter()
                 .map(|entry| Holder::of(entry, door, now))
                 .collect(),
@@ -83,17 +83,17 @@ impl Holders {
 
     /// The handles that are written down, oldest first.
     pub fn iter(&self) -> slice::Iter<'_, Holder> {
-        self.holders.iter()
+        self.tracked.iter()
     }
 
     /// How many handles are written down.
     pub fn len(&self) -> usize {
-        self.holders.len()
+        self.tracked.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.holders.is_empty()
+        self.tracked.is_empty()
     }
 
     /// How many strong handles there are in truth.
@@ -103,7 +103,7 @@ impl Holders {
 
     /// How many of them are not written down.
     pub fn untracked(&self) -> usize {
-        self.strong - self.holders.len()
+        self.strong - self.tracked.len()
     }
 
     /// The latest handles that came and went, the last one to go first: where each was taken. At most 8.
@@ -204,10 +204,10 @@ struct Sum<'a>(&'a Holders);
 impl fmt::Display for Sum<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Holders {
-            strong, holders, ..
+            strong, tracked, ..
         } = self.0;
-        write!(f, "strong {strong} = {} tracked", holders.len())?;
-        match strong - holders.len() {
+        write!(f, "strong {strong} = {} tracked", tracked.len())?;
+        match strong - tracked.len() {
             0 => Ok(()),
             untracked => write!(f, " + {untracked} untracked"),
         }
@@ -218,7 +218,7 @@ impl fmt::Display for Sum<'_> {
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.sum())?;
-        for holder in &self.holders {
+        for holder in &self.tracked {
             write!(f, "\n  {holder}")?;
         }
         match self.untracked() {
@@ -231,19 +231,33 @@ impl fmt::Display for Holders {
 /// `taken at src/main.rs:12 by task reader (running), 3.2s ago, in cache.entries, last used 1.2s ago`
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, true)
+        self.write(f, Says::ALL)
     }
 }
 
+/// What is said of a handle beside where it was taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Says {
+    pub(crate) by: bool,
+    pub(crate) inside: bool,
+}
+
+impl Says {
+    const ALL: Self = Self {
+        by: true,
+        inside: true,
+    };
+}
+
 impl Holder {
-    /// Prints itself, with or without what it lies in.
-    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, says_inside: bool) -> fmt::Result {
+    /// Prints itself, without what is said elsewhere.
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, says: Says) -> fmt::Result {
         let location = self.taken.location;
         write!(f, "taken at {}:{}", location.file(), location.line())?;
-        if !matches!(self.taken.by, Taker::Unknown) {
+        if says.by && !matches!(self.taken.by, Taker::Unknown) {
             write!(f, " by {}", self.taken.by)?;
         }
-        if self.taken.by.as_task().is_some() {
+        if says.by && self.taken.by.as_task().is_some() {
             match self.state {
                 Some(state) => write!(f, " ({state})")?,
                 None => f.write_str(" (ended)")?,
@@ -252,7 +266,7 @@ impl Holder {
         if let Some(age) = self.age() {
             write!(f, ", {} ago", clock::human(age))?;
         }
-        if let Some(inside) = self.inside.as_deref().filter(|_| says_inside) {
+        if let Some(inside) = self.inside.as_deref().filter(|_| says.inside) {
             write!(f, ", in {inside}")?;
         }
         if let (Some(ago), Some((_, by))) = (self.last_touch(), &self.used) {

@@ -6,7 +6,10 @@ use crate::{
         finding::{End, Finding, Subject},
         judge::LeakKind,
     },
-    table::record::{Class, State},
+    table::{
+        record::{Class, State},
+        resource::Resource,
+    },
 };
 
 pub(crate) fn of(finding: &Finding) -> String {
@@ -21,12 +24,12 @@ pub(crate) fn of(finding: &Finding) -> String {
 }
 
 fn class(subject: &Subject) -> Option<Class> {
-    subject.resource.as_ref().map(|resource| resource.class())
+    subject.resource.as_ref().map(Resource::class)
 }
 
 fn still_there(finding: &Finding) -> String {
     let subject = &finding.subject;
-    let state = subject.resource.as_ref().map(|resource| resource.state());
+    let state = subject.resource.as_ref().map(Resource::state);
     match (class(subject), state) {
         (Some(Class::Task), _) => format!(
             "await it, abort it, or spawn it on a context that is closed: the task spawned at {}",
@@ -49,11 +52,11 @@ fn still_there(finding: &Finding) -> String {
 }
 
 fn pinned(finding: &Finding) -> String {
-    let tasks = finding.chain.iter().filter_map(|link| match &link.end {
+    let mut tasks = finding.chain.iter().filter_map(|link| match &link.end {
         End::Thing(subject) if class(subject) == Some(Class::Task) => Some(subject.site()),
         _ => None,
     });
-    let task = tasks.last().unwrap_or_default();
+    let task = tasks.next_back().unwrap_or_default();
     let line = held_at(finding).unwrap_or_default();
     format!(
         "in the task spawned at {task}, keep a `WeakContext` (`downgrade()`) and no handle: the one taken at {line}"

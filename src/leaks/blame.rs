@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) culprit: usize,
-    /// The others of a cycle.
-    pub(crate) cycle: Vec<usize>,
-    /// Nearest first.
-    pub(crate) victims: Vec<usize>,
+    /// The others of a cycle, each with what keeps it in there.
+    pub(crate) cycle: Vec<(usize, usize)>,
+    /// Nearest first, each with what keeps it.
+    pub(crate) victims: Vec<(usize, usize)>,
 }
 
 type Ties = HashMap<usize, Vec<Tie>>;
@@ -134,7 +134,7 @@ impl<'a> Blame<'a> {
         while let Some((block, at)) = queue.pop_front() {
             for &kept in self.kept_by(at) {
                 if taken.insert(kept) {
-                    blocks[block].victims.push(kept);
+                    blocks[block].victims.push((kept, at));
                     queue.push_back((block, kept));
                 }
             }
@@ -175,7 +175,7 @@ impl<'a> Blame<'a> {
     /// culprit than its task.
     fn make_cycles(&self, blocks: &mut [Block]) {
         for block in blocks {
-            let members: HashSet<_> = block.victims.iter().copied().collect();
+            let members: HashSet<_> = block.victims.iter().map(|(at, _)| *at).collect();
             let mut leads_back = HashSet::from([block.culprit]);
             let mut queue = vec![block.culprit];
             while let Some(at) = queue.pop() {
@@ -185,13 +185,27 @@ impl<'a> Blame<'a> {
                     }
                 }
             }
-            let is_context = |at: &usize| self.survey.things[*at].is_context();
-            let mut cycle: Vec<_> = leads_back.into_iter().collect();
-            cycle.sort_unstable_by_key(|at| (!is_context(at), *at));
-            block.victims.retain(|victim| !cycle.contains(victim));
-            block.culprit = cycle.remove(0);
+            let is_context = |at: usize| self.survey.things[at].is_context();
+            let best = leads_back.iter().copied();
+            let culprit = best.min_by_key(|&at| (!is_context(at), at));
+            let kept_by = |at: usize| self.keepers_among_leaks(at).into_iter();
+            let in_cycle = |at: usize| kept_by(at).find(|keeper| leads_back.contains(keeper));
+            block.culprit = culprit.unwrap_or(block.culprit);
+            let mut cycle: Vec<_> = leads_back
+                .iter()
+                .filter_map(|&at| Some((at, in_cycle(at)?)))
+                .filter(|(at, _)| *at != block.culprit)
+                .collect();
+            cycle.sort_unstable();
             block.cycle = cycle;
+            block.victims.retain(|(at, _)| !leads_back.contains(at));
         }
+    }
+
+    /// How one leak keeps another.
+    pub(crate) fn tie(&self, keeper: usize, kept: usize) -> Option<&Tie> {
+        let mut ties = self.ties.get(&kept)?.iter();
+        ties.find(|tie| tie.from == From::Thing(keeper))
     }
 
     /// The shortest way from something outside to a thing, from there down: each step with the tie that
@@ -219,17 +233,16 @@ impl<'a> Blame<'a> {
             }
         }
         // Nothing but a cycle.
-        steps.first().map_or_else(Vec::new, |_| {
-            walk_down(&steps, self.once_round(&steps, culprit))
-        })
+        steps
+            .first()
+            .map_or_else(Vec::new, |_| walk_down(&steps, once_round(&steps, culprit)))
     }
+}
 
-    /// The step that comes from the culprit itself.
-    fn once_round(&self, steps: &[(usize, Tie, Option<usize>)], culprit: usize) -> usize {
-        let comes_back =
-            |(_, tie, _): &(usize, Tie, Option<usize>)| tie.from == From::Thing(culprit);
-        steps.iter().position(comes_back).unwrap_or(0)
-    }
+/// The step that comes from the culprit itself.
+fn once_round(steps: &[(usize, Tie, Option<usize>)], culprit: usize) -> usize {
+    let comes_back = |(_, tie, _): &(usize, Tie, Option<usize>)| tie.from == From::Thing(culprit);
+    steps.iter().position(comes_back).unwrap_or(0)
 }
 
 fn walk_down(steps: &[(usize, Tie, Option<usize>)], from: usize) -> Vec<(Option<usize>, Tie)> {

@@ -21,6 +21,8 @@ pub(crate) struct Found {
     pub(crate) pending: bool,
     /// How many things there were.
     pub(crate) things: usize,
+    /// Whether any of them is a task.
+    pub(crate) has_tasks: bool,
     pub(crate) is_asked_from_inside: bool,
 }
 
@@ -56,6 +58,10 @@ pub(crate) fn find(survey: &Survey, policy: &LeakPolicy) -> Found {
         findings,
         pending,
         things: survey.things.len(),
+        has_tasks: survey
+            .things
+            .iter()
+            .any(crate::leaks::survey::Thing::is_task),
         is_asked_from_inside: survey.has_asking(),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     holders::view::Holders,
+    id::ResourceId,
     leaks::{
         allow::Allow,
         blame::{Blame, Block},
@@ -26,8 +27,8 @@ pub struct Finding {
     /// From outside down to the subject: what is known to be alive on the way.
     pub(crate) chain: Vec<Link>,
     /// The others of a cycle.
-    pub(crate) cycle: Vec<Subject>,
-    pub(crate) victims: Vec<Subject>,
+    pub(crate) cycle: Vec<Kept>,
+    pub(crate) victims: Vec<Kept>,
     /// Facts of the kind: a label, and a line.
     pub(crate) facts: Vec<(&'static str, String)>,
     pub(crate) holders: Option<Holders>,
@@ -47,6 +48,16 @@ pub(crate) struct Subject {
     /// What the location is of: `opened`, `spawned`, `made`.
     pub(crate) made: &'static str,
     pub(crate) resource: Option<Resource>,
+}
+
+/// Something that is kept alive by a leak.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) subject: Subject,
+    /// What keeps it.
+    pub(crate) by: ResourceId,
+    pub(crate) how: String,
+    pub(crate) strength: Strength,
 }
 
 /// One step of a chain, and how it keeps the next.
@@ -103,6 +114,18 @@ impl fmt::Display for Subject {
     }
 }
 
+impl Kept {
+    fn of(survey: &Survey, blame: &Blame<'_>, at: usize, by: usize) -> Self {
+        let tie = blame.tie(by, at);
+        Self {
+            subject: Subject::of(survey, at),
+            by: survey.things[by].id(),
+            how: tie.map(|tie| tie.how.clone()).unwrap_or_default(),
+            strength: tie.map_or(Strength::Weak, |tie| tie.strength),
+        }
+    }
+}
+
 impl Link {
     fn of(survey: &Survey, (at, tie): (Option<usize>, Tie)) -> Self {
         let end = match tie.from {
@@ -137,13 +160,16 @@ impl Finding {
             .into_iter()
             .map(|step| Link::of(survey, step))
             .collect();
-        let subjects = |all: &[usize]| all.iter().map(|&at| Subject::of(survey, at)).collect();
+        let kept = |all: &[(usize, usize)]| {
+            let one = |&(at, by): &(usize, usize)| Kept::of(survey, blame, at, by);
+            all.iter().map(one).collect()
+        };
         let counts_handles = thing.resource.record().strong_count().is_some();
         let mut finding = Self {
             kind,
             fingerprint: String::new(),
-            cycle: subjects(&block.cycle),
-            victims: subjects(&block.victims),
+            cycle: kept(&block.cycle),
+            victims: kept(&block.victims),
             facts: facts(&subject, thing.close.as_ref()),
             holders: counts_handles.then(|| thing.holders.clone()),
             advice: String::new(),
@@ -220,7 +246,7 @@ impl Finding {
     /// What is kept alive by it alone.
     pub fn victims(&self) -> impl ExactSizeIterator<Item = &Resource> {
         self.victims.iter().map(|victim| {
-            let resource = victim.resource.as_ref();
+            let resource = victim.subject.resource.as_ref();
             resource.expect("a victim is listed")
         })
     }

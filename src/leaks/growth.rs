@@ -263,7 +263,7 @@ impl fmt::Debug for Growth {
         f.debug_struct("Growth")
             .field("samples", &self.samples.len())
             .field("rising", &self.rising())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who keeps a thing alive, as far as that is known.
 
 use crate::{
-    holders::view::Holder,
+    holders::view::{Holder, Says},
     leaks::survey::{Survey, Thing},
     ledger::taker::Taker,
     name::Printed,
@@ -111,7 +111,7 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
 }
 
 fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
-    let how = Taken(holder).to_string();
+    let says = |by| Taken(holder, Says { by, inside: false }).to_string();
     let file = holder.location().file();
     if let Some(inside) = holder.declared() {
         let from = match survey.place(inside.who.id) {
@@ -121,15 +121,17 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
         let field = inside.field.as_deref().unwrap_or_default();
         return Tie {
             from,
-            how: format!("in {inside}, {how}"),
+            how: format!("in {inside}, {}", says(true)),
             mark: format!("in .{field} {file}"),
             strength: Strength::Strong,
         };
     }
     let (from, strength) = source(survey, holder);
+    // Who is outside took it: no need to say so twice.
+    let is_known = matches!(from, From::Thing(_));
     Tie {
         from,
-        how,
+        how: says(is_known),
         mark: format!("taken {file}"),
         strength,
     }
@@ -202,10 +204,10 @@ fn of_parent(survey: &Survey, at: usize) -> Option<Tie> {
 }
 
 /// `taken at src/main.rs:12 by task accept (ended), 3.2s ago`, without where it lies.
-struct Taken<'a>(&'a Holder);
+struct Taken<'a>(&'a Holder, Says);
 
 impl fmt::Display for Taken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.write(f, false)
+        self.0.write(f, self.1)
     }
 }

@@ -36,6 +36,8 @@ pub struct LeakPolicy {
     pub(crate) settle: Duration,
     /// Whether whatever is alive is a leak.
     pub(crate) nothing_left: bool,
+    /// Whether a close within its grace period is waited for.
+    pub(crate) is_patient: bool,
     pub(crate) dropped_open: bool,
     pub(crate) max_age: Vec<(Name, Duration)>,
     pub(crate) max_count: Vec<(Name, usize)>,
@@ -54,6 +56,7 @@ impl LeakPolicy {
         Self {
             settle: Duration::from_secs(1),
             nothing_left: false,
+            is_patient: true,
             dropped_open: true,
             max_age: Vec::new(),
             max_count: Vec::new(),
@@ -153,6 +156,15 @@ impl LeakPolicy {
 }
 
 impl LeakPolicy {
+    /// The same, for whoever cannot wait for long: a test that has failed already.
+    #[cfg(feature = "testing")]
+    pub(crate) fn impatient(&self) -> Self {
+        let mut policy = self.clone();
+        policy.settle = policy.settle.min(Duration::from_millis(200));
+        policy.is_patient = false;
+        policy
+    }
+
     /// Whether things of this make are left out.
     pub(crate) fn leaves_out(&self, suspect: &Suspect<'_>) -> bool {
         let mut ignored = self.ignored_makes.iter();

@@ -52,6 +52,10 @@ impl LeakReport {
         }))
     }
 
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.0
+    }
+
     /// Whether there is no leak but those that are allowed.
     pub fn is_clean(&self) -> bool {
         self.0.findings.is_empty()

@@ -63,7 +63,7 @@ pub(crate) async fn settle(
         if is_clean || is_over || !has_timers {
             let found = find::find(&survey, policy);
             // A close within its grace period is no leak yet, and it is going to end.
-            if is_clean || !found.pending || !has_timers {
+            if is_clean || !found.pending || !has_timers || !policy.is_patient {
                 return (found, settled);
             }
         }

@@ -136,7 +136,7 @@ impl Ledger {
     #[cold]
     pub(crate) fn touch(&self, hold: Hold, by: fn() -> Taker) {
         let now = (Stamp::now(), by());
-        self.change(hold, |entry| mem::replace(&mut entry.used, Some(now)));
+        self.change(hold, |entry| entry.used.replace(now));
     }
 
     /// Notes where a handle lies.

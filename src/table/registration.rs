@@ -106,6 +106,11 @@ impl Listed {
         &*self.record
     }
 
+    /// What is known of the value, for whoever does not keep it.
+    pub(crate) fn facts(&self) -> (Arc<dyn Record>, Arc<Door>) {
+        (Arc::clone(&self.record), Arc::clone(&self.door))
+    }
+
     pub(crate) fn door(&self) -> &Door {
         &self.door
     }

@@ -24,6 +24,8 @@ mod registry;
 mod runtimes;
 mod source;
 mod tasks;
+#[cfg(feature = "testing")]
+mod testing;
 mod tree;
 mod util;
 mod weak;

@@ -1,0 +1,289 @@
+//! The findings as a picture: who keeps whom alive.
+
+mod dot;
+mod json;
+mod mermaid;
+mod svg;
+mod words;
+
+#[cfg(test)]
+mod samples;
+
+use std::fmt;
+
+/// A picture of the findings of a leak report: who keeps whom alive.
+///
+/// It is read from left to right: from what is outside (a static, a thread, the body of a test) over what
+/// is rightly alive to the culprits, and on to what they keep alive. The four methods write it in four
+/// formats. What they write depends on the findings alone: the same findings give the same text. Names
+/// may contain anything: each format escapes them in its own way, and control characters and marks that
+/// change the direction of writing are shown as `\u{202e}`.
+///
+/// | to | use |
+/// |---|---|
+/// | look at it | [`svg`](Graph::svg): open the file in a browser |
+/// | put it into an issue or a README | [`mermaid`](Graph::mermaid): GitHub and GitLab draw it |
+/// | lay it out otherwise | [`dot`](Graph::dot): for Graphviz |
+/// | count or compare | [`json`](Graph::json) |
+#[derive(Clone)]
+pub struct Graph {
+    title: String,
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
+    /// How many findings were left out.
+    cut: usize,
+}
+
+/// One thing in the picture.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) role: Role,
+    /// What it is: "context".
+    pub(crate) kind: String,
+    /// Which one it is: "conn-7".
+    pub(crate) name: String,
+    /// Up to three short facts: "closed 3.2s ago", "src/net/conn.rs:41".
+    pub(crate) lines: Vec<String>,
+}
+
+/// What a node has to do with the leak. In the order in which a picture begins with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Role {
+    /// Outside: a static, the body of a test, a thread.
+    Root,
+    /// A holder nobody can name: "1 untracked".
+    Unknown,
+    /// Known and rightly alive, on the way to a culprit.
+    Alive,
+    /// Should be gone.
+    Culprit,
+    /// Kept alive by a culprit.
+    Victim,
+}
+
+impl Role {
+    const ALL: [Role; 5] = [
+        Role::Root,
+        Role::Unknown,
+        Role::Alive,
+        Role::Culprit,
+        Role::Victim,
+    ];
+
+    /// The word in the box, so that colours are not needed.
+    fn word(self) -> &'static str {
+        match self {
+            Role::Root => "root",
+            Role::Unknown => "unknown",
+            Role::Alive => "alive",
+            Role::Culprit => "culprit",
+            Role::Victim => "held by it",
+        }
+    }
+
+    /// The name for programs: in JSON, and as a class.
+    fn key(self) -> &'static str {
+        match self {
+            Role::Victim => "victim",
+            role => role.word(),
+        }
+    }
+}
+
+/// `from` keeps `to` alive, or is said to.
+#[derive(Clone, Debug)]
+pub(crate) struct Edge {
+    from: usize,
+    to: usize,
+    /// "holds, taken at src/x.rs:12".
+    label: String,
+    strength: Strength,
+}
+
+impl Edge {
+    /// The label, or words for the strength where there is none.
+    fn words(&self) -> &str {
+        if self.label.is_empty() {
+            self.strength.words()
+        } else {
+            &self.label
+        }
+    }
+}
+
+/// How sure it is that an edge keeps something alive. The one to look at comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Strength {
+    /// The edge to look at.
+    Suspect,
+    /// Known to hold.
+    Strong,
+    /// Belongs to, as to a parent or a context: holds nothing.
+    Weak,
+}
+
+impl Strength {
+    const ALL: [Strength; 3] = [Strength::Suspect, Strength::Strong, Strength::Weak];
+
+    fn words(self) -> &'static str {
+        match self {
+            Strength::Suspect => "holds: look here",
+            Strength::Strong => "holds",
+            Strength::Weak => "belongs to",
+        }
+    }
+
+    /// The name for programs: in JSON, and as a class.
+    fn key(self) -> &'static str {
+        match self {
+            Strength::Suspect => "suspect",
+            Strength::Strong => "strong",
+            Strength::Weak => "weak",
+        }
+    }
+}
+
+impl Graph {
+    /// A picture with nothing in it yet.
+    pub(crate) fn new(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            nodes: Vec::new(),
+            edges: Vec::new(),
+            cut: 0,
+        }
+    }
+
+    /// Adds a thing; the number is what [`connect`](Self::connect) knows it by.
+    pub(crate) fn add(&mut self, node: Node) -> usize {
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    /// Says that `from` holds `to`. An edge to nowhere is left out: a picture with a hole in it is worth
+    /// more than a panic.
+    pub(crate) fn connect(
+        &mut self,
+        from: usize,
+        to: usize,
+        label: impl Into<String>,
+        strength: Strength,
+    ) {
+        let there = from.max(to) < self.nodes.len();
+        debug_assert!(there, "an edge to a node that was not added");
+        if there {
+            self.edges.push(Edge {
+                from,
+                to,
+                label: label.into(),
+                strength,
+            });
+        }
+    }
+
+    /// Says that so many findings more are not in the picture.
+    pub(crate) fn leave_out(&mut self, findings: usize) {
+        self.cut += findings;
+    }
+
+    /// For Graphviz: `dot -Tsvg leaks.dot -o leaks.svg`.
+    ///
+    /// Roles are told apart by shape, border and a word in the box, edges by their line: bold and dashed is
+    /// the one to look at, dotted holds nothing.
+    pub fn dot(&self) -> String {
+        dot::Dot(self).to_string()
+    }
+
+    /// A Mermaid flowchart: between <code>```mermaid</code> and <code>```</code> it is drawn by GitHub,
+    /// GitLab and many editors.
+    ///
+    /// Mermaid itself refuses more than 500 edges or 50,000 characters unless it is told otherwise
+    /// (`maxEdges`, `maxTextSize`); [`svg`](Self::svg) knows no such limit.
+    pub fn mermaid(&self) -> String {
+        mermaid::Mermaid(self).to_string()
+    }
+
+    /// A JSON object with `title`, `left_out` (a count of findings), `nodes` and `edges`.
+    ///
+    /// A node has `id`, `role` (`root`, `unknown`, `alive`, `culprit` or `victim`), `kind`, `name` and
+    /// `facts`; an edge `from` and `to` (ids), `label` and `strength` (`suspect`, `strong` or `weak`).
+    /// Nothing is shortened here.
+    pub fn json(&self) -> String {
+        json::Json(self).to_string()
+    }
+
+    /// A picture for a browser, complete in one file: no script, nothing that is loaded from elsewhere.
+    ///
+    /// It follows the light or dark scheme of the reader. Long names are shortened in the middle and shown
+    /// when the pointer rests on them; the picture grows with the findings instead of shrinking the text.
+    pub fn svg(&self) -> String {
+        svg::Svg(self).to_string()
+    }
+
+    /// `2 culprits · 3 held by them · 1 finding is left out`
+    fn summary(&self) -> String {
+        let count = |role| self.nodes.iter().filter(|node| node.role == role).count();
+        let culprits = count(Role::Culprit);
+        let mut facts = vec![words::counted(culprits, "culprit", "culprits")];
+        let victims = count(Role::Victim);
+        if victims > 0 {
+            let them = if culprits == 1 { "it" } else { "them" };
+            facts.push(format!("{victims} held by {them}"));
+        }
+        if self.cut > 0 {
+            let left_out = words::counted(self.cut, "finding is", "findings are");
+            facts.push(format!("{left_out} left out"));
+        }
+        facts.join(" · ")
+    }
+}
+
+/// How large it is. What is in it is what the formats are for.
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Graph")
+            .field("nodes", &self.nodes.len())
+            .field("edges", &self.edges.len())
+            .field("left_out", &self.cut)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{samples, *};
+
+    #[test]
+    fn the_same_findings_give_the_same_text() {
+        let (one, other) = (samples::findings(30), samples::findings(30));
+        assert_eq!(one.svg(), other.svg());
+        assert_eq!(one.dot(), other.dot());
+        assert_eq!(one.mermaid(), other.mermaid());
+        assert_eq!(one.json(), other.json());
+    }
+
+    #[test]
+    fn the_summary_counts_and_says_what_is_left_out() {
+        let mut graph = samples::one();
+        assert_eq!(graph.summary(), "1 culprit · 2 held by it");
+        graph.leave_out(1);
+        assert_eq!(
+            graph.summary(),
+            "1 culprit · 2 held by it · 1 finding is left out"
+        );
+        assert_eq!(Graph::new("none").summary(), "0 culprits");
+    }
+
+    #[test]
+    fn debug_says_how_large_it_is() {
+        let debug = format!("{:?}", samples::one());
+        assert_eq!(debug, "Graph { nodes: 4, edges: 3, left_out: 0, .. }");
+    }
+
+    #[test]
+    fn an_edge_without_a_label_has_words_all_the_same() {
+        let mut graph = samples::one();
+        graph.connect(0, 1, "", Strength::Weak);
+        assert_eq!(graph.edges.last().unwrap().words(), "belongs to");
+    }
+}

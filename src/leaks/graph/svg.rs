@@ -1,0 +1,487 @@
+//! The picture for browsers.
+
+mod forest;
+mod plan;
+mod ways;
+
+use super::{Edge, Graph, Node, Role, Strength, words};
+use forest::Forest;
+use plan::{BOX, Label, PORT, Plan, Point, Rect};
+use std::fmt::{self, Write};
+use ways::Ways;
+
+/// Roles and strengths for the light and the dark scheme.
+const STYLE: &str = include_str!("svg/style.css");
+/// Room for the title, and for the legend below it.
+const NARROWEST: usize = 860;
+/// Where the legend begins.
+const LEGEND: usize = 86;
+/// The height of a line of the legend.
+const ROW: usize = 28;
+/// What is inside a box, in pixels from its left edge.
+const INDENT: usize = 14;
+/// How round the corners of lines are.
+const ROUND: usize = 6;
+
+pub(super) struct Svg<'a>(pub(super) &'a Graph);
+
+impl fmt::Display for Svg<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let graph = self.0;
+        let forest = Forest::new(graph);
+        let plan = Plan::new(graph, &forest, &Ways::new(graph, &forest));
+        let width = plan.width.max(NARROWEST);
+        let legend = Legend::new(graph, width);
+        let head = LEGEND + ROW * legend.rows;
+        let height = head + plan.height;
+        write!(
+            f,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"headcount\" "
+        )?;
+        writeln!(
+            f,
+            "width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">"
+        )?;
+        writeln!(f, "<title>{}</title>", Text(&words::legible(&graph.title)))?;
+        writeln!(f, "<style>\n{STYLE}</style>")?;
+        writeln!(f, "<rect class=\"page\" width=\"100%\" height=\"100%\"/>")?;
+        heading(f, graph)?;
+        legend.draw(f)?;
+        writeln!(f, "<g transform=\"translate(0 {head})\">")?;
+        picture(f, graph, &plan)?;
+        writeln!(f, "</g>\n</svg>")
+    }
+}
+
+fn heading(f: &mut fmt::Formatter<'_>, graph: &Graph) -> fmt::Result {
+    let title = words::cut(&words::legible(&graph.title), 70);
+    write!(
+        f,
+        "<text class=\"title\" x=\"24\" y=\"42\">{}</text>",
+        Text(&title)
+    )?;
+    let summary = graph.summary();
+    writeln!(
+        f,
+        "<text class=\"summary\" x=\"24\" y=\"66\">{}</text>",
+        Text(&summary)
+    )
+}
+
+/// Lines first, then boxes, then labels: nothing that is to be read lies below something else.
+fn picture(f: &mut fmt::Formatter<'_>, graph: &Graph, plan: &Plan) -> fmt::Result {
+    // What is to be looked at is drawn last, above what it shares a way with.
+    for strength in Strength::ALL.into_iter().rev() {
+        for (edge, line) in graph.edges.iter().zip(&plan.lines) {
+            if edge.strength == strength {
+                write!(f, "<g class=\"{}\">", strength.key())?;
+                whole_edge(f, graph, edge)?;
+                arrow(f, &line.points, line.merges)?;
+                writeln!(f, "</g>")?;
+            }
+        }
+    }
+    for (each, rect) in graph.nodes.iter().zip(&plan.boxes) {
+        node(f, each, *rect)?;
+    }
+    for (edge, line) in graph.edges.iter().zip(&plan.lines) {
+        if line.label.lines.is_empty() {
+            continue;
+        }
+        write!(f, "<g class=\"{}\">", edge.strength.key())?;
+        whole_edge(f, graph, edge)?;
+        label(f, &line.label)?;
+        writeln!(f, "</g>")?;
+    }
+    Ok(())
+}
+
+fn node(f: &mut fmt::Formatter<'_>, node: &Node, rect: Rect) -> fmt::Result {
+    let Rect { x, y, height } = rect;
+    writeln!(f, "<g class=\"{}\">", node.role.key())?;
+    whole_node(f, node)?;
+    shape(f, node.role, (x, y), (BOX, height))?;
+    let mut head = node.role.word().to_owned();
+    if !node.kind.is_empty() {
+        head = format!("{head} · {}", words::legible(&node.kind));
+    }
+    text(f, "head", (x + INDENT, y + 18), &head, 29)?;
+    let name = words::legible(&node.name);
+    text(f, "name", (x + INDENT, y + 43), &name, 26)?;
+    for (n, line) in node.lines.iter().enumerate() {
+        let at = (x + INDENT, y + 62 + 17 * n);
+        text(f, "fact", at, &words::legible(line), 30)?;
+    }
+    writeln!(f, "</g>")
+}
+
+fn text(
+    f: &mut fmt::Formatter<'_>,
+    class: &str,
+    (x, y): Point,
+    text: &str,
+    most: usize,
+) -> fmt::Result {
+    let text = words::cut(text, most);
+    writeln!(
+        f,
+        "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>",
+        Text(&text)
+    )
+}
+
+/// What is shown when the pointer rests on a box: everything, at its full length.
+fn whole_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
+    write!(f, "<title>{}", node.role.word())?;
+    for line in [&node.kind, &node.name].into_iter().chain(&node.lines) {
+        if !line.is_empty() {
+            write!(f, "\n{}", Text(&words::legible(line)))?;
+        }
+    }
+    writeln!(f, "</title>")
+}
+
+/// What is shown when the pointer rests on a line or its label: `SESSIONS → conn-7`, and the label.
+fn whole_edge(f: &mut fmt::Formatter<'_>, graph: &Graph, edge: &Edge) -> fmt::Result {
+    let name = |node: usize| words::legible(&graph.nodes[node].name);
+    let (from, to) = (name(edge.from), name(edge.to));
+    let label = words::legible(edge.words());
+    write!(
+        f,
+        "<title>{} → {}\n{}</title>",
+        Text(&from),
+        Text(&to),
+        Text(&label)
+    )
+}
+
+/// The outline of a role. Every role has its own shape and border; colours only add to that.
+fn shape(
+    f: &mut fmt::Formatter<'_>,
+    role: Role,
+    (x, y): Point,
+    (width, height): Point,
+) -> fmt::Result {
+    let outline = |class: &str, inset: usize, round: usize| {
+        let (x, y) = (x + inset, y + inset);
+        let (width, height) = (width - 2 * inset, height - 2 * inset);
+        format!(
+            "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"{round}\"/>"
+        )
+    };
+    match role {
+        // A double border.
+        Role::Root => {
+            f.write_str(&outline("shape", 0, 9))?;
+            writeln!(f, "{}", outline("shape inner", 4, 5))
+        }
+        // Dotted.
+        Role::Unknown => writeln!(f, "{}", outline("shape", 0, (height / 2).min(22))),
+        // One thin line.
+        Role::Alive => writeln!(f, "{}", outline("shape", 0, 9)),
+        // Thick, with sharp corners and a filled head.
+        Role::Culprit => {
+            let bar = (height / 2).min(PORT + 2);
+            f.write_str(&outline("shape", 0, 0))?;
+            writeln!(
+                f,
+                "<rect class=\"bar\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{bar}\"/>"
+            )
+        }
+        // Dashed, with a corner cut off.
+        Role::Victim => {
+            let corner = (height / 3).min(18);
+            let (across, down) = (width - corner, height - corner);
+            writeln!(
+                f,
+                "<path class=\"shape\" d=\"M{x} {y}h{across}l{corner} {corner}v{down}h-{width}z\"/>"
+            )
+        }
+    }
+}
+
+/// A line with round corners and an arrowhead, which points to the right: all lines arrive from the left.
+fn arrow(f: &mut fmt::Formatter<'_>, points: &[Point], backwards: bool) -> fmt::Result {
+    let mut points = points.to_vec();
+    let tip = points[points.len() - 1];
+    // The line ends inside of the arrowhead, whose point it would blunt.
+    points.last_mut().into_iter().for_each(|end| end.0 -= 8);
+    if backwards {
+        points.reverse();
+    }
+    let mut at = points[0];
+    write!(f, "<path class=\"line\" d=\"M{}", At(at))?;
+    for step in points.windows(2).skip(1) {
+        let (corner, next) = (step[0], step[1]);
+        // A corner takes half of the way to the next one at most: there is another behind it.
+        let before = towards(corner, at, distance(corner, at).min(ROUND));
+        at = towards(corner, next, (distance(corner, next) / 2).min(ROUND));
+        write!(f, "L{}Q{} {}", At(before), At(corner), At(at))?;
+    }
+    write!(f, "L{}\"/>", At(points[points.len() - 1]))?;
+    write!(f, "<path class=\"tip\" d=\"M{}l-11 -5v10z\"/>", At(tip))
+}
+
+struct At(Point);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (x, y) = self.0;
+        write!(f, "{x} {y}")
+    }
+}
+
+/// Between two points of which one lies beside or below the other.
+fn distance(one: Point, other: Point) -> usize {
+    one.0.abs_diff(other.0) + one.1.abs_diff(other.1)
+}
+
+fn towards(from: Point, to: Point, by: usize) -> Point {
+    let step = |from: usize, to: usize| {
+        if to < from {
+            from - by.min(from - to)
+        } else {
+            from + by.min(to - from)
+        }
+    };
+    (step(from.0, to.0), step(from.1, to.1))
+}
+
+fn label(f: &mut fmt::Formatter<'_>, label: &Label) -> fmt::Result {
+    let (x, y) = label.at;
+    let anchor = if label.ends {
+        " text-anchor=\"end\""
+    } else {
+        ""
+    };
+    for (n, line) in label.lines.iter().enumerate() {
+        let y = if n == 0 { y - 6 } else { y + 15 };
+        let line = Text(line);
+        write!(
+            f,
+            "<text class=\"label\" x=\"{x}\" y=\"{y}\"{anchor}>{line}</text>"
+        )?;
+    }
+    Ok(())
+}
+
+/// What the roles and the lines mean: those that occur.
+struct Legend {
+    items: Vec<(Sign, Point)>,
+    rows: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Sign {
+    Box(Role),
+    Line(Strength),
+}
+
+impl Legend {
+    fn new(graph: &Graph, width: usize) -> Self {
+        let role = |role: &Role| graph.nodes.iter().any(|node| node.role == *role);
+        let line = |line: &Strength| graph.edges.iter().any(|edge| edge.strength == *line);
+        let boxes = Role::ALL.into_iter().filter(role).map(Sign::Box);
+        let lines = Strength::ALL.into_iter().filter(line).map(Sign::Line);
+        let mut legend = Self {
+            items: Vec::new(),
+            rows: 0,
+        };
+        legend.row(boxes, width);
+        legend.row(lines, width);
+        legend
+    }
+
+    /// Signs beside each other, on as many lines as they need.
+    fn row(&mut self, signs: impl Iterator<Item = Sign>, width: usize) {
+        let (mut x, mut begun) = (24, false);
+        for sign in signs {
+            if !begun || x + sign.width() > width {
+                (x, begun) = (24, true);
+                self.rows += 1;
+            }
+            self.items.push((sign, (x, LEGEND + ROW * (self.rows - 1))));
+            x += sign.width();
+        }
+    }
+
+    fn draw(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "<g class=\"legend\">")?;
+        for &(sign, (x, y)) in &self.items {
+            write!(f, "<g class=\"{}\">", sign.key())?;
+            match sign {
+                Sign::Box(role) => shape(f, role, (x, y), (34, 18))?,
+                Sign::Line(_) => arrow(f, &[(x, y + 9), (x + 46, y + 9)], false)?,
+            }
+            let (x, y, words) = (x + sign.indent(), y + 14, sign.words());
+            writeln!(f, "<text x=\"{x}\" y=\"{y}\">{words}</text></g>")?;
+        }
+        writeln!(f, "</g>")
+    }
+}
+
+impl Sign {
+    fn key(self) -> &'static str {
+        match self {
+            Sign::Box(role) => role.key(),
+            Sign::Line(strength) => strength.key(),
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Sign::Box(Role::Root) => "root: outside, holds on",
+            Sign::Box(Role::Unknown) => "unknown: a holder without a name",
+            Sign::Box(Role::Alive) => "alive: rightly, on the way",
+            Sign::Box(Role::Culprit) => "culprit: should be gone",
+            Sign::Box(Role::Victim) => "held by it: kept alive by a culprit",
+            Sign::Line(Strength::Suspect) => "holds: look here",
+            Sign::Line(Strength::Strong) => "holds",
+            Sign::Line(Strength::Weak) => "belongs to, holds nothing",
+        }
+    }
+
+    fn indent(self) -> usize {
+        match self {
+            Sign::Box(_) => 42,
+            Sign::Line(_) => 54,
+        }
+    }
+
+    fn width(self) -> usize {
+        self.indent() + 7 * self.words().len() + 20
+    }
+}
+
+/// Text between tags.
+struct Text<'a>(&'a str);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '&' => f.write_str("&amp;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leaks::graph::samples;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn hostile_names_are_text_in_every_place() {
+        let mut graph = Graph::new(samples::HOSTILE);
+        let facts = [samples::HOSTILE];
+        graph.add(samples::node(
+            Role::Culprit,
+            samples::HOSTILE,
+            samples::HOSTILE,
+            &facts,
+        ));
+        graph.connect(0, 0, samples::HOSTILE, Strength::Suspect);
+        let svg = graph.svg();
+        let name = "a&quot;b\\n&lt;script&gt;]|\\&amp;amp;&#39;\\u{202e}#`%%{style:#x;";
+        assert!(svg.contains(&format!("<title>{name}</title>")));
+        assert!(svg.contains(&format!("<title>culprit\n{name}\n{name}\n{name}</title>")));
+        assert!(svg.contains(&format!("<title>{name} → {name}\n{name}</title>")));
+        assert!(!svg.contains("<script"));
+        assert!(!svg.contains('\u{202e}'));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_carried_whole_in_the_tooltip() {
+        let name = "long-".repeat(30);
+        let mut graph = Graph::new("long");
+        graph.add(samples::node(Role::Alive, "", &name, &[]));
+        let svg = graph.svg();
+        assert!(svg.contains(&format!("<title>alive\n{name}</title>")));
+        assert!(svg.contains(">long-long-lon…g-long-long-</text>"));
+    }
+
+    #[test]
+    fn roles_and_edges_are_told_in_words() {
+        let svg = samples::one().svg();
+        for words in ["root · static", "culprit · context", "held by it · task"] {
+            assert!(svg.contains(&format!(">{words}</text>")), "{words}");
+        }
+        assert!(svg.contains(">holds, taken at</text>"));
+        assert!(svg.contains(">src/pool.rs:112</text>"));
+    }
+
+    #[test]
+    fn no_two_roles_share_a_shape() {
+        let shapes = Role::ALL.map(|role| {
+            struct Shape(Role);
+            impl fmt::Display for Shape {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    shape(f, self.0, (0, 0), (100, 60))
+                }
+            }
+            Shape(role).to_string()
+        });
+        let shapes: std::collections::HashSet<_> = shapes.into();
+        assert_eq!(shapes.len(), Role::ALL.len());
+    }
+
+    #[test]
+    fn the_legend_explains_what_occurs_and_no_more() {
+        let svg = samples::one().svg();
+        assert!(svg.contains("culprit: should be gone"));
+        assert!(!svg.contains("unknown: "));
+        assert!(!svg.contains("holds nothing"));
+    }
+
+    #[test]
+    fn every_tag_is_closed() {
+        let svg = samples::findings(20).svg();
+        for tag in ["g", "text", "title", "style", "svg"] {
+            let (opened, closed) = (format!("<{tag}"), format!("</{tag}>"));
+            let opened = svg.matches(&format!("{opened}>")).count()
+                + svg.matches(&format!("{opened} ")).count();
+            assert_eq!(opened, svg.matches(&closed).count(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_loaded_from_elsewhere() {
+        let svg = samples::findings(5).svg();
+        for word in ["href", "url(", "@import", "<script", " src="] {
+            assert!(!svg.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_picture_of_nothing_is_a_picture() {
+        let svg = Graph::new("nothing").svg();
+        assert!(svg.contains("0 culprits"));
+        assert!(svg.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn a_thousand_nodes_are_drawn_in_no_time() {
+        let graph = samples::tangle(1_000, 3_000, 5);
+        let begun = Instant::now();
+        assert!(!graph.svg().is_empty());
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_chain_of_ten_thousand_does_not_use_up_the_stack() {
+        let edges: Vec<_> = (1..10_000).map(|n| (n - 1, n)).collect();
+        assert!(
+            samples::bare(10_000, &edges)
+                .svg()
+                .contains(">n9999</text>")
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! The findings of a report as a graph.
+
+use crate::{
+    id::ResourceId,
+    leaks::{
+        finding::{End, Finding, Kept, Subject},
+        graph::{Graph, Node, Role, Strength},
+        keepers,
+        report::{Facts, LeakReport},
+    },
+};
+use std::collections::HashMap;
+
+/// Findings that are drawn.
+const DRAWN: usize = 200;
+
+impl LeakReport {
+    /// The findings as a picture: who keeps whom alive. At most 200 findings are drawn; it says how many are
+    /// left out.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{LeakPolicy, Registry};
+    /// use std::time::Duration;
+    /// let registry = Registry::new();
+    /// let _forgotten = registry.own("users", "cache", ());
+    /// let policy = LeakPolicy::nothing_left().settle(Duration::ZERO);
+    /// let graph = registry.leaks(&policy).await.graph();
+    /// assert!(graph.svg().contains("users"));
+    /// assert!(graph.mermaid().starts_with("flowchart"));
+    /// # }
+    /// ```
+    pub fn graph(&self) -> Graph {
+        let Facts { findings, .. } = self.facts();
+        let mut drawing = Drawing::new(&headline(findings.len()));
+        let drawn = &findings[..findings.len().min(DRAWN)];
+        // Culprits first: what is drawn once keeps the role it got first.
+        let culprits: Vec<_> = drawn
+            .iter()
+            .map(|finding| drawing.culprit(finding))
+            .collect();
+        for (finding, culprit) in drawn.iter().zip(culprits) {
+            drawing.finding(finding, culprit);
+        }
+        drawing.graph.leave_out(findings.len() - drawn.len());
+        drawing.graph
+    }
+}
+
+fn headline(leaks: usize) -> String {
+    match leaks {
+        0 => "no leaks".to_owned(),
+        1 => "1 leak".to_owned(),
+        leaks => format!("{leaks} leaks"),
+    }
+}
+
+/// A graph in the making, with what is drawn already.
+struct Drawing {
+    graph: Graph,
+    things: HashMap<ResourceId, usize>,
+    /// What lies outside, by its words.
+    outside: HashMap<(Role, String), usize>,
+}
+
+impl Drawing {
+    fn new(title: &str) -> Self {
+        Self {
+            graph: Graph::new(title),
+            things: HashMap::new(),
+            outside: HashMap::new(),
+        }
+    }
+
+    fn culprit(&mut self, finding: &Finding) -> usize {
+        let role = Role::Culprit;
+        for other in &finding.cycle {
+            self.thing(role, &other.subject);
+        }
+        self.thing(role, &finding.subject)
+    }
+
+    fn finding(&mut self, finding: &Finding, culprit: usize) {
+        for (n, link) in finding.chain.iter().enumerate() {
+            let from = match &link.end {
+                End::Thing(subject) => self.thing(Role::Alive, subject),
+                End::Outside(what) => self.outside(Role::Root, "outside", what),
+                End::Unknown(what) => self.outside(Role::Unknown, "unknown", what),
+                End::Itself => continue,
+            };
+            let to = match finding.chain.get(n + 1).map(|next| &next.end) {
+                Some(End::Thing(subject)) => self.thing(Role::Alive, subject),
+                _ => culprit,
+            };
+            let is_last = n + 1 == finding.chain.len();
+            let strength = if is_last {
+                Strength::Suspect
+            } else {
+                strength(link.strength)
+            };
+            self.graph.connect(from, to, &link.how, strength);
+        }
+        for kept in finding.cycle.iter().chain(&finding.victims) {
+            self.kept(kept, culprit);
+        }
+    }
+
+    fn kept(&mut self, kept: &Kept, culprit: usize) {
+        let to = self.thing(Role::Victim, &kept.subject);
+        let from = self.things.get(&kept.by).copied().unwrap_or(culprit);
+        self.graph
+            .connect(from, to, &kept.how, strength(kept.strength));
+    }
+
+    fn thing(&mut self, role: Role, subject: &Subject) -> usize {
+        let id = subject
+            .resource
+            .as_ref()
+            .map(crate::table::resource::Resource::id);
+        if let Some(&drawn) = id.and_then(|id| self.things.get(&id)) {
+            return drawn;
+        }
+        let mut lines = vec![subject.state.clone()];
+        if subject.location.is_some() {
+            lines.push(format!("{} {}", subject.made, subject.site()));
+        }
+        let number = self.graph.add(Node {
+            role,
+            kind: subject.kind.clone(),
+            name: subject.name.clone(),
+            lines,
+        });
+        if let Some(id) = id {
+            self.things.insert(id, number);
+        }
+        number
+    }
+
+    fn outside(&mut self, role: Role, kind: &str, what: &str) -> usize {
+        let graph = &mut self.graph;
+        let add = || {
+            graph.add(Node {
+                role,
+                kind: kind.to_owned(),
+                name: what.to_owned(),
+                lines: Vec::new(),
+            })
+        };
+        let known = self.outside.entry((role, what.to_owned()));
+        *known.or_insert_with(add)
+    }
+}
+
+fn strength(of: keepers::Strength) -> Strength {
+    match of {
+        keepers::Strength::Weak => Strength::Weak,
+        keepers::Strength::Suspect => Strength::Suspect,
+        keepers::Strength::Strong => Strength::Strong,
+    }
+}

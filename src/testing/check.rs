@@ -1,0 +1,157 @@
+//! [`check`]: the body of a test, and a look for leaks at its end.
+
+use crate::{
+    leaks::{policy::LeakPolicy, report::LeakReport, settle},
+    ledger::level::Level,
+    registry::handle::Registry,
+    testing::{files, foreign::Foreign},
+};
+use futures::FutureExt;
+use std::{
+    panic::{AssertUnwindSafe, Location, resume_unwind},
+    time::Duration,
+};
+
+/// Runs the body of a test with a registry of its own, and fails the test if the body leaves anything behind.
+///
+/// The registry is the [current](Registry::current) one in the body, so code under test that uses
+/// [`spawn`](crate::spawn) or [`register`](crate::register) is seen as well. When the body has ended, everything in the
+/// registry must be gone: tasks, contexts, resources; what is on its way is waited for, for up to 2 s
+/// (longer only for a close within its grace period). The wait ends as soon as nothing is left. So tests may run
+/// side by side, in one process and on one runtime.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::testing;
+///
+/// testing::check(async |registry| {
+///     let ctx = registry.context("job");
+///     let answer = ctx.spawn(async { 6 * 7 });
+///     assert_eq!(answer.await.unwrap(), 42);
+///     ctx.close().await;
+/// })
+/// .await;
+/// # }
+/// ```
+///
+/// The output of the body is handed through; a handle in it counts as left behind.
+///
+/// # Panics
+///
+/// With the [report](LeakReport), and the line that called `check`, if something is left. The report and its graph are
+/// written into `target/headcount/` as well. If the body panics, that panic goes on, unchanged, and a leak beside it is
+/// printed before.
+///
+/// # Tasks of nobody
+///
+/// What was spawned with bare `tokio::spawn` is in no registry. If the runtime has more tasks alive than before, and no other
+/// check ran on it meanwhile, so that they can only be this body's, that is reported too, as a number.
+#[track_caller]
+pub fn check<T>(body: impl AsyncFnOnce(Registry) -> T) -> impl Future<Output = T> {
+    Check::new().run(body)
+}
+
+/// A [`check`] with settings.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{LeakPolicy, testing::Check};
+/// use std::time::Duration;
+///
+/// let policy = LeakPolicy::nothing_left().ignore_kind("pool");
+/// Check::new()
+///     .policy(policy)
+///     .settle(Duration::from_millis(500))
+///     .run(async |registry| {
+///         std::mem::forget(registry.register("users", "pool"));
+///     })
+///     .await;
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a check checks nothing until `run`"]
+pub struct Check {
+    policy: LeakPolicy,
+}
+
+impl Check {
+    /// Nothing may be left, and things have 2 s to go.
+    pub fn new() -> Self {
+        Self {
+            policy: LeakPolicy::nothing_left(),
+        }
+    }
+
+    /// What counts as a leak; [`LeakPolicy::nothing_left`] unless said otherwise.
+    pub fn policy(mut self, policy: LeakPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How long things may take to go.
+    pub fn settle(mut self, limit: Duration) -> Self {
+        self.policy.settle = limit;
+        self
+    }
+
+    /// Runs the body, and looks.
+    ///
+    /// # Panics
+    ///
+    /// As [`check`].
+    #[track_caller]
+    pub fn run<T>(self, body: impl AsyncFnOnce(Registry) -> T) -> impl Future<Output = T> {
+        let location = Location::caller();
+        async move {
+            let registry = Registry::new();
+            registry.set_level(registry.level().max(Level::Holders));
+            let foreign = Foreign::watch();
+            let scoped = registry.scope(body(registry.clone()));
+            let outcome = AssertUnwindSafe(scoped).catch_unwind().await;
+            match outcome {
+                Ok(output) => {
+                    let report = look(&registry, &self.policy, &foreign).await;
+                    if !report.is_clean() {
+                        fail(&report, location);
+                    }
+                    output
+                }
+                Err(payload) => {
+                    let policy = self.policy.impatient();
+                    let report = look(&registry, &policy, &foreign).await;
+                    if !report.is_clean() {
+                        eprintln!("{}", message(&report, location));
+                    }
+                    resume_unwind(payload)
+                }
+            }
+        }
+    }
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn look(registry: &Registry, policy: &LeakPolicy, foreign: &Foreign) -> LeakReport {
+    let has_more = || foreign.more() > 0;
+    let (mut found, settled) = settle::settle(registry.root(), policy, has_more).await;
+    let mut notes = Vec::new();
+    if policy.nothing_left {
+        foreign.judge(&mut found, &mut notes);
+    }
+    LeakReport::new(found, Some(settled), notes)
+}
+
+/// Fails the test with the report.
+pub(super) fn fail(report: &LeakReport, location: &Location<'_>) -> ! {
+    panic!("{}", message(report, location))
+}
+
+/// What the test is told: where it was checked, the report, and where to find it again.
+pub(super) fn message(report: &LeakReport, location: &Location<'_>) -> String {
+    let written = files::write(report, location);
+    format!("left behind at the end of the check at {location}\n\n{report}\n\n{written}")
+}

@@ -1,0 +1,79 @@
+//! The report and its graph, for whoever comes later: a CI that keeps files, a browser.
+
+use crate::{
+    leaks::report::LeakReport,
+    sync::{Mutex, lock},
+};
+use std::{
+    collections::HashMap,
+    env, fs, io,
+    panic::Location,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    thread,
+};
+
+/// How often each name was used in this process.
+static USED: LazyLock<Mutex<HashMap<String, usize>>> = LazyLock::new(Mutex::default);
+
+/// Writes both, and says where they are, or why not.
+pub(super) fn write(report: &LeakReport, location: &Location<'_>) -> String {
+    let folder = folder();
+    let name = unique(&name(location));
+    let (text, graph) = (
+        folder.join(format!("{name}.txt")),
+        folder.join(format!("{name}.svg")),
+    );
+    let written = write_both(&folder, report, &text, &graph);
+    match written {
+        Ok(()) => format!(
+            "written to {}\n       and {}",
+            text.display(),
+            graph.display()
+        ),
+        Err(error) => format!("could not be written to {}: {error}", folder.display()),
+    }
+}
+
+fn write_both(folder: &Path, report: &LeakReport, text: &Path, graph: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::write(text, format!("{report}\n"))?;
+    fs::write(graph, report.graph().svg())
+}
+
+/// `target/headcount`, of the target directory that this program was built into; without one a folder for
+/// temporary files.
+fn folder() -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    // Cargo marks the directories it builds into.
+    let is_target = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
+    let target = program.ancestors().skip(1).find(is_target);
+    let target = target.map_or_else(env::temp_dir, Path::to_path_buf);
+    target.join("headcount")
+}
+
+/// After the test, whose thread has its name, and the line.
+fn name(location: &Location<'_>) -> String {
+    let file = Path::new(location.file()).file_stem().unwrap_or_default();
+    let place = format!("{}-{}", file.to_string_lossy(), location.line());
+    let current = thread::current();
+    let test = current
+        .name()
+        .filter(|name| name.contains("::") || !name.starts_with("main") && !name.contains("tokio"));
+    let whole = test.map_or_else(|| place.clone(), |test| format!("{test}-{place}"));
+    whole
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { '-' })
+        .take(120)
+        .collect()
+}
+
+fn unique(name: &str) -> String {
+    let mut used = lock(&USED);
+    let times = used.entry(name.to_owned()).or_default();
+    *times += 1;
+    match *times {
+        1 => name.to_owned(),
+        times => format!("{name}-{times}"),
+    }
+}

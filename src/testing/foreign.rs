@@ -1,0 +1,113 @@
+//! Tasks that are in no registry: what the runtime's own count of its tasks tells.
+
+use crate::{
+    leaks::{
+        find::Found,
+        finding::{Finding, Subject},
+        judge::LeakKind,
+    },
+    sync::{Mutex, lock},
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+use tokio::runtime::{Handle, Id};
+
+/// Who is looking at the count of which runtime, just now.
+static WATCHED: LazyLock<Mutex<HashMap<Id, Vec<Arc<AtomicBool>>>>> = LazyLock::new(Mutex::default);
+
+/// A look at the count of this runtime from now on. It tells something only to one who is alone on the runtime.
+pub(super) struct Foreign {
+    runtime: Option<(Handle, usize)>,
+    /// Whether somebody else looked at the same time.
+    is_shared: Arc<AtomicBool>,
+}
+
+impl Foreign {
+    pub(super) fn watch() -> Self {
+        let runtime = Handle::try_current().ok();
+        let is_shared = Arc::new(AtomicBool::new(false));
+        if let Some(runtime) = &runtime {
+            let mut watched = lock(&WATCHED);
+            let others = watched.entry(runtime.id()).or_default();
+            others.push(Arc::clone(&is_shared));
+            if others.len() > 1 {
+                for other in others {
+                    other.store(true, Relaxed);
+                }
+            }
+        }
+        let runtime = runtime.map(|runtime| {
+            let alive = runtime.metrics().num_alive_tasks();
+            (runtime, alive)
+        });
+        Self { runtime, is_shared }
+    }
+
+    /// How many tasks more there are than at the beginning, if that says anything.
+    pub(super) fn more(&self) -> usize {
+        let Some((runtime, before)) = &self.runtime else {
+            return 0;
+        };
+        if self.is_shared.load(Relaxed) {
+            return 0;
+        }
+        runtime.metrics().num_alive_tasks().saturating_sub(*before)
+    }
+
+    /// Adds what the count tells to what was found.
+    pub(super) fn judge(&self, found: &mut Found, notes: &mut Vec<String>) {
+        if self.is_shared.load(Relaxed) {
+            let said = "tasks of bare `tokio::spawn` cannot be told apart: other checks ran on this runtime";
+            if !found.findings.is_empty() {
+                notes.push(said.to_owned());
+            }
+            return;
+        }
+        let more = self.more();
+        if more == 0 {
+            return;
+        }
+        if found.has_tasks {
+            notes.push(format!(
+                "the runtime has {more} tasks more than before, those above included"
+            ));
+            return;
+        }
+        found.findings.push(finding(more));
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let Some((runtime, _)) = &self.runtime else {
+            return;
+        };
+        let mut watched = lock(&WATCHED);
+        if let Some(others) = watched.get_mut(&runtime.id()) {
+            others.retain(|other| !Arc::ptr_eq(other, &self.is_shared));
+            if others.is_empty() {
+                watched.remove(&runtime.id());
+            }
+        }
+    }
+}
+
+fn finding(more: usize) -> Finding {
+    let plural = if more == 1 { "" } else { "s" };
+    let subject = Subject {
+        name: String::new(),
+        kind: format!("{more} task{plural} of the runtime"),
+        path: String::new(),
+        state: "spawned with bare `tokio::spawn`: nobody knows where".to_owned(),
+        location: None,
+        made: "spawned",
+        resource: None,
+    };
+    let advice = "spawn them on a context, or count them with `tokio::spawn(ctx.wrap(..))`: then they are named";
+    Finding::of_fact(LeakKind::Foreign, subject, Vec::new(), advice.to_owned())
+}

@@ -1,0 +1,121 @@
+//! [`released`]: waiting for one thing to go.
+
+use crate::{clock, context::weak::WeakContext, tracked::WeakTracked};
+use std::{panic::Location, rc, sync, time::Duration};
+
+/// How long a thing has to go.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Looks that only let others run in between.
+const YIELDS: u32 = 32;
+/// Between two looks, later.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+
+/// A handle that keeps nothing alive, and knows how many do.
+///
+/// Implemented for [`WeakContext`], [`WeakTracked`], and the `Weak`s of `Arc` and `Rc`.
+pub trait Weakly {
+    /// How many strong handles there are.
+    fn strong_count(&self) -> usize;
+
+    /// Who has them, as far as that is known.
+    fn said_of_holders(&self) -> Option<String> {
+        None
+    }
+}
+
+impl<T: ?Sized> Weakly for sync::Weak<T> {
+    fn strong_count(&self) -> usize {
+        sync::Weak::strong_count(self)
+    }
+}
+
+impl<T: ?Sized> Weakly for rc::Weak<T> {
+    fn strong_count(&self) -> usize {
+        rc::Weak::strong_count(self)
+    }
+}
+
+impl<T> Weakly for WeakTracked<T> {
+    fn strong_count(&self) -> usize {
+        WeakTracked::strong_count(self)
+    }
+
+    fn said_of_holders(&self) -> Option<String> {
+        self.holders().map(|holders| holders.to_string())
+    }
+}
+
+impl Weakly for WeakContext {
+    fn strong_count(&self) -> usize {
+        self.holders().strong_count()
+    }
+
+    fn said_of_holders(&self) -> Option<String> {
+        Some(self.holders().to_string())
+    }
+}
+
+impl<W: Weakly + ?Sized> Weakly for &W {
+    fn strong_count(&self) -> usize {
+        W::strong_count(self)
+    }
+
+    fn said_of_holders(&self) -> Option<String> {
+        W::said_of_holders(self)
+    }
+}
+
+/// Waits until the last strong handle is gone, for up to 2 s.
+///
+/// It never upgrades, so it keeps nothing alive, not for a moment (I5). Build what is tested in a function of its
+/// own that returns weak handles only; what is still in a variable is not gone.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, WeakContext, testing};
+///
+/// async fn scenario(registry: &Registry) -> WeakContext {
+///     let ctx = registry.context("session");
+///     ctx.close().await;
+///     ctx.downgrade()
+/// }
+///
+/// let registry = Registry::new();
+/// testing::released(scenario(&registry).await).await;
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// With the line that called it, and with who holds it where that is known, if it is still there then.
+#[track_caller]
+pub fn released(weak: impl Weakly) -> impl Future<Output = ()> {
+    let location = Location::caller();
+    async move {
+        let started = clock::now();
+        let mut rest = INTERVALS.0;
+        let mut looks = 0;
+        while weak.strong_count() > 0 {
+            looks += 1;
+            if looks < YIELDS {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let took = clock::now().saturating_duration_since(started);
+            assert!(
+                took < LIMIT && clock::has_timers(),
+                "not released by {location}, after {}: {}",
+                clock::human(took),
+                said(&weak)
+            );
+            clock::sleep(rest).await;
+            rest = (rest * 2).min(INTERVALS.1);
+        }
+    }
+}
+
+fn said(weak: &impl Weakly) -> String {
+    let count = weak.strong_count();
+    let unknown = || format!("{count} strong, and nobody writes down who has a plain `Arc`");
+    weak.said_of_holders().unwrap_or_else(unknown)
+}
