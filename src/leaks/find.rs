@@ -112,7 +112,7 @@ fn dropped<'a>(
             kind: fallen.kind.to_string(),
             path: fallen.path.clone(),
             state: format!(
-                "dropped {} ago, with {} inside",
+                "dropped {} ago ({} inside)",
                 clock::human(ago),
                 fallen.inside
             ),

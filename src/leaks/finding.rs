@@ -56,7 +56,7 @@ pub(crate) struct Kept {
     pub(crate) subject: Subject,
     /// What keeps it.
     pub(crate) by: ResourceId,
-    pub(crate) how: String,
+    pub(crate) brief: String,
     pub(crate) strength: Strength,
 }
 
@@ -65,8 +65,8 @@ pub(crate) struct Kept {
 pub(crate) struct Link {
     pub(crate) end: End,
     pub(crate) how: String,
+    pub(crate) brief: String,
     pub(crate) mark: String,
-    pub(crate) strength: Strength,
 }
 
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Kept {
         Self {
             subject: Subject::of(survey, at),
             by: survey.things[by].id(),
-            how: tie.map(|tie| tie.how.clone()).unwrap_or_default(),
+            brief: tie.map(|tie| tie.brief.clone()).unwrap_or_default(),
             strength: tie.map_or(Strength::Weak, |tie| tie.strength),
         }
     }
@@ -140,8 +140,8 @@ impl Link {
         Self {
             end,
             how: tie.how,
+            brief: tie.brief,
             mark: tie.mark,
-            strength: tie.strength,
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Tie {
     pub(crate) from: From,
     /// What the tie is, in words: `taken at src/main.rs:12 by task accept`.
     pub(crate) how: String,
+    /// The same in few words, without ages.
+    pub(crate) brief: String,
     /// The same without lines, names and numbers: the file, for fingerprints.
     pub(crate) mark: String,
     pub(crate) strength: Strength,
@@ -69,12 +71,14 @@ fn of_task(survey: &Survey, at: usize) -> Vec<Tie> {
         Some(context) if survey.things[context].state() == State::Open => Tie {
             from: From::Thing(context),
             how: "runs in it, and was not told to end".to_owned(),
+            brief: "runs in it".to_owned(),
             mark: "runs".to_owned(),
             strength: Strength::Strong,
         },
         _ => Tie {
             from: From::Itself,
             how: "it has not ended".to_owned(),
+            brief: String::new(),
             mark: "itself".to_owned(),
             strength: Strength::Strong,
         },
@@ -96,6 +100,7 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
         .map(|other| Tie {
             from: From::Thing(*other),
             how: "its close waits for it".to_owned(),
+            brief: "awaited".to_owned(),
             mark: "awaited".to_owned(),
             strength: Strength::Strong,
         })
@@ -104,6 +109,7 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
     ties.extend(hooks.map(|hook| Tie {
         from: From::Outside(format!("hook {hook}")),
         how: "its close waits for the hook".to_owned(),
+        brief: "awaited".to_owned(),
         mark: "hook".to_owned(),
         strength: Strength::Strong,
     }));
@@ -112,7 +118,9 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
 
 fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
     let says = |by| Taken(holder, Says { by, inside: false }).to_string();
-    let file = holder.location().file();
+    let location = holder.location();
+    let (file, line) = (location.file(), location.line());
+    let brief = format!("taken at {file}:{line}");
     if let Some(inside) = holder.declared() {
         let from = match survey.place(inside.who.id) {
             Some(at) => From::Thing(at),
@@ -122,6 +130,10 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
         return Tie {
             from,
             how: format!("in {inside}, {}", says(true)),
+            brief: match &inside.field {
+                Some(field) => format!(".{}, {brief}", Printed(field)),
+                None => brief,
+            },
             mark: format!("in .{field} {file}"),
             strength: Strength::Strong,
         };
@@ -132,6 +144,7 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
     Tie {
         from,
         how: says(is_known),
+        brief,
         mark: format!("taken {file}"),
         strength,
     }
@@ -169,6 +182,7 @@ fn of_untracked(thing: &Thing) -> Option<Tie> {
         } else {
             "taken before tracking began".to_owned()
         },
+        brief: "untracked".to_owned(),
         mark: "untracked".to_owned(),
         strength: Strength::Suspect,
     })
@@ -187,6 +201,7 @@ fn of_place(thing: &Thing) -> Tie {
     };
     Tie {
         from: From::Outside("whatever it was put into".to_owned()),
+        brief: what.clone(),
         how: what,
         mark: mark.to_owned(),
         strength: Strength::Suspect,
@@ -198,6 +213,7 @@ fn of_parent(survey: &Survey, at: usize) -> Option<Tie> {
     Some(Tie {
         from: From::Thing(parent),
         how: "belongs to it".to_owned(),
+        brief: "belongs to it".to_owned(),
         mark: "belongs".to_owned(),
         strength: Strength::Weak,
     })

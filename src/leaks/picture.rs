@@ -9,7 +9,7 @@ use crate::{
         report::{Facts, LeakReport},
     },
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Findings that are drawn.
 const DRAWN: usize = 200;
@@ -61,6 +61,7 @@ struct Drawing {
     things: HashMap<ResourceId, usize>,
     /// What lies outside, by its words.
     outside: HashMap<(Role, String), usize>,
+    edges: HashSet<(usize, usize)>,
 }
 
 impl Drawing {
@@ -69,6 +70,7 @@ impl Drawing {
             graph: Graph::new(title),
             things: HashMap::new(),
             outside: HashMap::new(),
+            edges: HashSet::new(),
         }
     }
 
@@ -96,9 +98,9 @@ impl Drawing {
             let strength = if is_last {
                 Strength::Suspect
             } else {
-                strength(link.strength)
+                Strength::Strong
             };
-            self.graph.connect(from, to, &link.how, strength);
+            self.connect((from, to), &link.brief, strength);
         }
         for kept in finding.cycle.iter().chain(&finding.victims) {
             self.kept(kept, culprit);
@@ -108,8 +110,18 @@ impl Drawing {
     fn kept(&mut self, kept: &Kept, culprit: usize) {
         let to = self.thing(Role::Victim, &kept.subject);
         let from = self.things.get(&kept.by).copied().unwrap_or(culprit);
-        self.graph
-            .connect(from, to, &kept.how, strength(kept.strength));
+        let strength = match kept.strength {
+            keepers::Strength::Weak => Strength::Weak,
+            _ => Strength::Strong,
+        };
+        self.connect((from, to), &kept.brief, strength);
+    }
+
+    /// Draws an edge, if there is none yet.
+    fn connect(&mut self, edge: (usize, usize), label: &str, strength: Strength) {
+        if self.edges.insert(edge) {
+            self.graph.connect(edge.0, edge.1, label, strength);
+        }
     }
 
     fn thing(&mut self, role: Role, subject: &Subject) -> usize {
@@ -120,7 +132,7 @@ impl Drawing {
         if let Some(&drawn) = id.and_then(|id| self.things.get(&id)) {
             return drawn;
         }
-        let mut lines = vec![subject.state.clone()];
+        let mut lines = vec![short(&subject.state).to_owned()];
         if subject.location.is_some() {
             lines.push(format!("{} {}", subject.made, subject.site()));
         }
@@ -151,10 +163,7 @@ impl Drawing {
     }
 }
 
-fn strength(of: keepers::Strength) -> Strength {
-    match of {
-        keepers::Strength::Weak => Strength::Weak,
-        keepers::Strength::Suspect => Strength::Suspect,
-        keepers::Strength::Strong => Strength::Strong,
-    }
+/// What a state comes to without its reason: `closed 3.2s ago`.
+fn short(state: &str) -> &str {
+    state.split(" (").next().unwrap_or(state)
 }
