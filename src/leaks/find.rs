@@ -26,15 +26,30 @@ pub(crate) struct Found {
     pub(crate) is_asked_from_inside: bool,
 }
 
-/// Whether there is nothing to find, without looking for culprits.
-pub(crate) fn is_clean(survey: &Survey, policy: &LeakPolicy) -> bool {
+/// What one sees without looking for culprits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Glance {
+    Clean,
+    /// Something is about to end by itself.
+    Pending,
+    Leaking,
+}
+
+pub(crate) fn glance(survey: &Survey, policy: &LeakPolicy) -> Glance {
     let verdicts = judge::judge(survey, policy);
     let is_leak = |verdict: &Verdict| matches!(verdict, Verdict::Leak(_));
-    !verdicts.pending
-        && !verdicts.flagged.values().any(is_leak)
-        && dropped(survey, policy).next().is_none()
-        && too_many(survey, policy).next().is_none()
-        && policy.rises.is_empty()
+    if verdicts.pending {
+        return Glance::Pending;
+    }
+    let is_leaking = verdicts.flagged.values().any(is_leak)
+        || dropped(survey, policy).next().is_some()
+        || too_many(survey, policy).next().is_some()
+        || !policy.rises.is_empty();
+    if is_leaking {
+        Glance::Leaking
+    } else {
+        Glance::Clean
+    }
 }
 
 pub(crate) fn find(survey: &Survey, policy: &LeakPolicy) -> Found {

@@ -8,7 +8,7 @@ use crate::{
     clock,
     context::core::Core,
     leaks::{
-        find::{self, Found},
+        find::{self, Found, Glance},
         policy::LeakPolicy,
         survey::Survey,
     },
@@ -47,6 +47,7 @@ pub(crate) async fn settle(
     let has_timers = clock::has_timers();
     let mut looks = 0;
     let mut rest = INTERVALS.0;
+    let mut deadline = policy.settle;
     loop {
         let mut gone = pin!(listening.bell().notified());
         gone.as_mut().enable();
@@ -58,17 +59,18 @@ pub(crate) async fn settle(
             looks,
             is_blind: !has_timers,
         };
-        let is_clean = find::is_clean(&survey, policy) && !more();
-        let is_over = took >= policy.settle;
-        if is_clean || is_over || !has_timers {
-            let found = find::find(&survey, policy);
-            // A close within its grace period is no leak yet, and it is going to end.
-            if is_clean || !found.pending || !has_timers || !policy.is_patient {
-                return (found, settled);
-            }
+        let look = find::glance(&survey, policy);
+        // A close within its grace period is no leak yet, and it is going to end: what it leaves has its time
+        // from then on.
+        if look == Glance::Pending && policy.is_patient {
+            deadline = took + policy.settle.max(INTERVALS.1);
+        }
+        let is_clean = look == Glance::Clean && !more();
+        if is_clean || took >= deadline || !has_timers {
+            return (find::find(&survey, policy), settled);
         }
         drop(survey);
-        let left = policy.settle.saturating_sub(took).max(INTERVALS.0);
+        let left = deadline.saturating_sub(took).max(INTERVALS.0);
         select(gone, pin!(clock::sleep(rest.min(left)))).await;
         if looks > EAGER {
             // Many things that go one by one are not looked at one by one.

@@ -64,7 +64,11 @@ impl Survey {
             .into_iter()
             .map(|found| Thing::of(found, door))
             .collect();
-        things.retain(|thing| !thing.is_going());
+        // What has gone since it was listed has nobody left to blame: its context may be gone as well.
+        things.retain(|thing| {
+            let is_there = || door.state_of(thing.id()).is_some();
+            !thing.is_going() && (thing.is_plain() || is_there())
+        });
         let places: HashMap<_, _> = things.iter().map(Thing::id).zip(0..).collect();
         let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
         for (at, thing) in things.iter().enumerate() {

@@ -1,0 +1,367 @@
+//! Who holds what, and how much of it is written down.
+
+use crate::util::{current_thread, settle};
+use headcount::{Holders, Level, Registry, State};
+use std::{process::Command, thread, time::Duration};
+
+fn registry(level: Level) -> Registry {
+    let registry = Registry::new();
+    registry.set_level(level);
+    registry
+}
+
+fn lines(holders: &Holders) -> Vec<u32> {
+    holders
+        .iter()
+        .map(|holder| holder.location().line())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_way_to_get_a_handle_is_written_down_on_its_own_line() {
+    let registry = registry(Level::Holders);
+    let (ctx, opened) = (registry.context("ctx"), line!());
+    let (clone, cloned) = (ctx.clone(), line!());
+    let weak = ctx.downgrade();
+    let (up, upgraded) = (weak.upgrade().unwrap(), line!());
+    let (child, born) = (ctx.child("child"), line!());
+    let (started, start) = (registry.open("x").start(), line!());
+    let (tried, attempt) = (ctx.open("y").try_start().unwrap(), line!());
+    assert_eq!(lines(&ctx.holders()), [opened, cloned, upgraded]);
+    assert_eq!(lines(&weak.holders()), [opened, cloned, upgraded]);
+    assert_eq!(lines(&child.holders()), [born]);
+    assert_eq!(lines(&started.holders()), [start]);
+    assert_eq!(lines(&tried.holders()), [attempt]);
+    assert!(
+        ctx.holders()
+            .iter()
+            .all(|holder| holder.location().file() == file!())
+    );
+    drop((clone, up));
+    assert_eq!(lines(&ctx.holders()), [opened]);
+}
+
+#[test]
+fn every_handle_of_a_value_is_written_down_on_its_own_line() {
+    let registry = registry(Level::Holders);
+    let (value, owned) = (registry.own("value", "kind", 1), line!());
+    let (clone, cloned) = (value.clone(), line!());
+    let weak = value.downgrade();
+    let (up, upgraded) = (weak.upgrade().unwrap(), line!());
+    assert_eq!(lines(&value.holders()), [owned, cloned, upgraded]);
+    assert_eq!(lines(&weak.holders().unwrap()), [owned, cloned, upgraded]);
+    drop((clone, up));
+    assert_eq!(lines(&value.holders()), [owned]);
+    drop(value);
+    assert!(weak.holders().is_none());
+}
+
+#[tokio::test]
+async fn a_context_is_the_holder_of_what_it_owns() {
+    let registry = registry(Level::Holders);
+    let ctx = registry.context("ctx");
+    let value = ctx.own("value", "kind", 1).unwrap();
+    let said = value.holders().to_string();
+    assert!(said.contains("by context ctx"), "{said}");
+    assert_eq!(value.holders().len(), 2);
+    ctx.close().await;
+    assert_eq!(value.holders().len(), 1);
+}
+
+#[tokio::test]
+async fn a_handle_knows_the_task_that_took_it_and_how_that_stands() {
+    let registry = registry(Level::Holders);
+    let (ctx, other) = (registry.context("ctx"), registry.context("other"));
+    let weak = other.downgrade();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let task = ctx.task("taker").spawn(async move {
+        let held = weak.upgrade().unwrap();
+        let _ = stopped.await;
+        held
+    });
+    settle().await;
+    let holders = other.holders();
+    let holder = holders.iter().nth(1).unwrap();
+    assert_eq!(holder.task(), Some(task.id()));
+    assert_eq!(holder.task_name(), Some("taker"));
+    assert_eq!(holder.task_state(), Some(State::Running));
+    stop.send(()).unwrap();
+    let held = task.await.unwrap();
+    let holders = other.holders();
+    let holder = holders.iter().nth(1).unwrap();
+    assert_eq!(
+        (holder.task_name(), holder.task_state()),
+        (Some("taker"), None)
+    );
+    assert!(
+        holder.to_string().contains("by task taker (ended)"),
+        "{holder}"
+    );
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_hook_a_foreign_task_and_a_thread_are_told_apart() {
+    let registry = registry(Level::Holders);
+    let kept = registry.context("kept");
+    let (in_hook, in_task, in_thread) = (kept.downgrade(), kept.downgrade(), kept.downgrade());
+    let ctx = registry.context("ctx");
+    let (give, mut take) = tokio::sync::mpsc::unbounded_channel();
+    let from_hook = give.clone();
+    ctx.on_close(move || async move { drop(from_hook.send(in_hook.upgrade().unwrap())) })
+        .unwrap();
+    ctx.close().await;
+    tokio::spawn(async move { drop(give.send(in_task.upgrade().unwrap())) })
+        .await
+        .unwrap();
+    let of_thread = thread::Builder::new()
+        .name("other thread".into())
+        .spawn(move || in_thread.upgrade().unwrap())
+        .unwrap()
+        .join()
+        .unwrap();
+    let said = kept.holders().to_string();
+    for by in [
+        "by a hook of ctx",
+        "by tokio task ",
+        "by thread other thread",
+    ] {
+        assert!(said.contains(by), "{by}: {said}");
+    }
+    take.close();
+    drop(of_thread);
+}
+
+#[test]
+fn strong_handles_are_reconciled_with_those_that_are_written_down() {
+    let registry = registry(Level::Off);
+    let first = registry.own("value", "kind", ());
+    registry.set_level(Level::Holders);
+    let (second, third) = (first.clone(), first.clone());
+    let holders = first.holders();
+    assert_eq!(
+        (holders.strong_count(), holders.len(), holders.untracked()),
+        (3, 2, 1)
+    );
+    let said = holders.to_string();
+    assert!(
+        said.starts_with("strong 3 = 2 tracked + 1 untracked\n"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("\n  1 taken before tracking began"),
+        "{said}"
+    );
+    drop(first);
+    assert!(
+        second
+            .holders()
+            .to_string()
+            .starts_with("strong 2 = 2 tracked\n")
+    );
+    drop(third);
+}
+
+#[test]
+fn a_handle_keeps_its_entry_when_the_level_goes_down() {
+    let registry = registry(Level::Holders);
+    let first = registry.own("value", "kind", ());
+    registry.set_level(Level::Off);
+    let second = first.clone();
+    assert_eq!((first.holders().len(), first.holders().untracked()), (1, 1));
+    drop(first);
+    assert_eq!(
+        (second.holders().len(), second.holders().untracked()),
+        (0, 1)
+    );
+}
+
+#[test]
+fn counts_know_the_line_and_no_more() {
+    let registry = registry(Level::Counts);
+    let value = registry.own("value", "kind", ());
+    let holders = value.holders();
+    let holder = holders.iter().next().unwrap();
+    assert_eq!(holder.location().file(), file!());
+    assert!(holder.age().is_none() && holder.task().is_none() && holder.backtrace().is_none());
+}
+
+#[test]
+fn backtraces_are_sampled_one_in_so_many() {
+    let registry = registry(Level::Backtraces);
+    registry.sample_backtraces(4);
+    let value = registry.own("value", "kind", ());
+    let _clones: Vec<_> = (0..7).map(|_| value.clone()).collect();
+    let holders = value.holders();
+    let traces = holders.iter().filter_map(|holder| holder.backtrace());
+    let traces: Vec<_> = traces.map(ToString::to_string).collect();
+    assert_eq!(traces.len(), 2);
+    assert!(
+        traces[0].contains("backtraces_are_sampled_one_in_so_many"),
+        "{}",
+        traces[0]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn ages_and_touches_follow_the_clock() {
+    let registry = registry(Level::Holders);
+    let ctx = registry.context("ctx");
+    let second = Duration::from_secs(1);
+    tokio::time::advance(3 * second).await;
+    let before = ctx.holders();
+    assert_eq!(before.iter().next().unwrap().last_touch(), None);
+    ctx.touch();
+    tokio::time::advance(second).await;
+    let holders = ctx.holders();
+    let holder = holders.iter().next().unwrap();
+    assert_eq!(
+        (holder.age(), holder.last_touch()),
+        (Some(4 * second), Some(second))
+    );
+    assert!(
+        holder.to_string().contains("last used 1.0s ago"),
+        "{holder}"
+    );
+}
+
+#[tokio::test]
+async fn waiting_through_a_handle_is_using_it() {
+    let registry = registry(Level::Holders);
+    let (ctx, other) = (registry.context("ctx"), registry.context("other"));
+    let captured = ctx.clone();
+    other
+        .task("waiter")
+        .spawn(async move { captured.cancelled().await });
+    settle().await;
+    let said = ctx.holders().to_string();
+    assert!(said.contains("by task waiter"), "{said}");
+}
+
+#[test]
+fn a_handle_says_what_it_lies_in() {
+    let registry = registry(Level::Holders);
+    let cache = registry.own("users", "cache", ());
+    let entry = registry.register("list", "list");
+    let (value, other) = (
+        registry.own("ada", "user", ()),
+        registry.own("grace", "user", ()),
+    );
+    value.held_by(&(&cache, "by_name"));
+    other.held_by(&entry);
+    let inside = |holders: Holders| holders.iter().next().unwrap().inside();
+    assert_eq!(inside(value.holders()), Some(cache.id()));
+    assert_eq!(inside(other.holders()), Some(entry.id()));
+    assert!(
+        value.holders().to_string().contains("in users.by_name"),
+        "{}",
+        value.holders()
+    );
+}
+
+#[test]
+fn the_last_handles_that_came_and_went_are_remembered() {
+    let registry = registry(Level::Holders);
+    let value = registry.own("value", "kind", ());
+    let mut went = Vec::new();
+    for _ in 0..20 {
+        drop(value.clone());
+        went.push(line!() - 1);
+    }
+    drop(value.clone());
+    let last = line!() - 1;
+    let holders = value.holders();
+    let recent: Vec<_> = holders.recent().map(|location| location.line()).collect();
+    assert_eq!((recent.len(), recent[0], recent[1]), (8, last, went[0]));
+}
+
+#[test]
+fn a_forgotten_handle_is_still_written_down() {
+    let registry = registry(Level::Holders);
+    let value = registry.own("value", "kind", ());
+    std::mem::forget(value.clone());
+    let forgotten = line!() - 1;
+    let weak = value.downgrade();
+    drop(value);
+    assert_eq!(lines(&weak.holders().unwrap()), [forgotten]);
+}
+
+#[test]
+fn handles_that_come_and_go_on_many_threads_leave_no_entry() {
+    let registry = registry(Level::Holders);
+    let value = registry.own("value", "kind", ());
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    let held = value.clone();
+                    held.touch();
+                    drop(held);
+                }
+            });
+        }
+    });
+    let holders = value.holders();
+    assert_eq!(
+        (holders.len(), holders.untracked(), holders.strong_count()),
+        (1, 0, 1)
+    );
+}
+
+/// Each level in a process of its own: it is read once.
+#[test]
+fn the_environment_sets_the_level() {
+    let level_with = |value: Option<&str>| {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args([
+            "--exact",
+            "holders::print_the_level",
+            "--ignored",
+            "--nocapture",
+        ]);
+        match value {
+            Some(value) => child.env("HEADCOUNT_LEVEL", value),
+            None => child.env_remove("HEADCOUNT_LEVEL"),
+        };
+        String::from_utf8(child.output().unwrap().stdout).unwrap()
+    };
+    for (value, level) in [
+        ("off", "off"),
+        ("COUNTS", "counts"),
+        ("holders", "holders"),
+        ("backtraces/3", "backtraces"),
+    ] {
+        let said = level_with(Some(value));
+        assert!(said.contains(&format!("level={level};")), "{value}: {said}");
+    }
+    let usual = if cfg!(debug_assertions) {
+        "holders"
+    } else {
+        "off"
+    };
+    assert!(level_with(None).contains(&format!("level={usual};")));
+    let bad = level_with(Some("lots"));
+    assert!(bad.contains(&format!("level={usual};")), "{bad}");
+    assert!(
+        bad.contains("WARN") && bad.contains("use off, counts, holders, backtraces"),
+        "{bad}"
+    );
+}
+
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn print_the_level() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stdout)
+        .with_ansi(false)
+        .init();
+    println!("level={};", Registry::new().level());
+}
+
+#[test]
+fn a_registry_in_a_runtime_that_is_gone_still_answers() {
+    let registry = registry(Level::Holders);
+    let ctx = current_thread().block_on(async { registry.context("ctx") });
+    assert_eq!(ctx.holders().len(), 1);
+    drop(ctx);
+}

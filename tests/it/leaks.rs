@@ -1,0 +1,800 @@
+//! Leak reports: what counts, who is to blame, and what is said.
+
+use crate::util::settle;
+use headcount::{
+    Allow, AllowList, Context, Finding, LeakKind, LeakPolicy, LeakReport, Level, Registry, Tracked,
+};
+use std::{
+    future::pending,
+    mem,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+fn registry() -> Registry {
+    let registry = Registry::new();
+    registry.set_level(Level::Holders);
+    registry
+}
+
+/// For a program that runs.
+fn running() -> LeakPolicy {
+    LeakPolicy::new().settle(Duration::ZERO)
+}
+
+/// For the end of one.
+fn over() -> LeakPolicy {
+    LeakPolicy::nothing_left().settle(Duration::from_millis(20))
+}
+
+fn kinds(report: &LeakReport) -> Vec<(LeakKind, &str)> {
+    let findings = report.findings().iter();
+    findings
+        .map(|finding| (finding.kind(), finding.name()))
+        .collect()
+}
+
+fn only(report: &LeakReport) -> &Finding {
+    assert_eq!(report.findings().len(), 1, "{report}");
+    &report.findings()[0]
+}
+
+fn here(line: u32) -> String {
+    format!("{}:{line}", file!())
+}
+
+#[tokio::test]
+async fn nothing_is_no_leak() {
+    let registry = registry();
+    for policy in [running(), over()] {
+        let report = registry.leaks(&policy).await;
+        assert!(report.is_clean());
+        assert_eq!(report.to_string(), "no leaks");
+    }
+}
+
+#[tokio::test]
+async fn what_works_is_no_leak_in_a_program_that_runs() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let _clone = ctx.clone();
+    ctx.task("worker").cancellable().spawn(pending::<()>());
+    let _value = ctx.own("value", "kind", ()).unwrap();
+    let _entry = registry.register("entry", "kind");
+    settle().await;
+    let report = registry.leaks(&running()).await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.alive(), 4);
+}
+
+#[tokio::test]
+async fn a_context_that_is_closed_but_held_is_a_leak_with_the_line_of_the_handle() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let (held, line) = (ctx.clone(), line!());
+    ctx.close().await;
+    drop(ctx);
+    let report = registry.leaks(&running()).await;
+    let finding = only(&report);
+    assert_eq!(
+        (finding.kind(), finding.name()),
+        (LeakKind::ClosedButHeld, "ctx")
+    );
+    assert!(finding.advice().contains(&here(line)), "{report}");
+    drop(held);
+    assert!(registry.leaks(&running()).await.is_clean());
+    assert_eq!(finding.resource().unwrap().name(), "ctx");
+}
+
+#[tokio::test]
+async fn an_owned_value_that_is_held_after_the_close_is_a_leak() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let (held, line) = (ctx.own("log", "file", ()).unwrap(), line!());
+    ctx.close().await;
+    drop(ctx);
+    let report = registry.leaks(&running()).await;
+    assert_eq!(kinds(&report), [(LeakKind::ClosedButHeld, "log")]);
+    assert!(only(&report).advice().contains(&here(line)), "{report}");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_task_that_outlives_its_grace_is_a_leak_and_one_within_it_is_none() {
+    let registry = registry();
+    let ctx = registry
+        .open("ctx")
+        .grace(Duration::from_millis(10))
+        .start();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    ctx.spawn_blocking(move || stopped.recv());
+    let line = line!() - 1;
+    settle().await;
+    ctx.request_close("enough");
+    assert!(registry.leaks(&running()).await.is_clean());
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let report = registry.leaks(&running()).await;
+    let finding = only(&report);
+    assert_eq!(
+        (finding.kind(), finding.resource_kind()),
+        (LeakKind::StillRunning, "blocking")
+    );
+    assert!(finding.advice().contains(&here(line)), "{report}");
+    stop.send(()).unwrap();
+    ctx.close().await;
+}
+
+#[tokio::test]
+async fn a_context_that_was_dropped_open_is_remembered_when_it_is_gone() {
+    let registry = registry();
+    let (ctx, line) = (registry.context("ctx"), line!());
+    drop(ctx);
+    registry.idle().await;
+    settle().await;
+    assert!(registry.is_empty());
+    let report = registry.leaks(&running()).await;
+    assert_eq!(kinds(&report), [(LeakKind::DroppedOpen, "ctx")]);
+    assert!(
+        report
+            .to_string()
+            .contains(&format!("taken at {}", here(line))),
+        "{report}"
+    );
+    assert!(registry.leaks(&running().ignore_dropped()).await.is_clean());
+}
+
+#[tokio::test]
+async fn a_child_that_is_dropped_while_its_parent_closes_is_no_leak() {
+    let registry = registry();
+    let parent = registry.context("parent");
+    let child = parent.child("child");
+    parent.request_close("enough");
+    drop(child);
+    parent.close().await;
+    drop(parent);
+    let report = registry.leaks(&running()).await;
+    assert!(report.is_clean(), "{report}");
+}
+
+/// I3: the cycle that it exists to prevent.
+#[tokio::test]
+async fn a_context_that_only_its_own_task_holds_is_a_leak() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let weak = ctx.downgrade();
+    let line = line!() + 2;
+    ctx.task("pinner").cancellable().spawn(async move {
+        let _pinned = weak.upgrade();
+        pending::<()>().await;
+    });
+    settle().await;
+    // As long as somebody else holds it, it can be closed.
+    assert!(registry.leaks(&running()).await.is_clean());
+    drop(ctx);
+    let report = registry.leaks(&running()).await;
+    let finding = only(&report);
+    assert_eq!(
+        (finding.kind(), finding.name()),
+        (LeakKind::PinsItself, "ctx")
+    );
+    assert!(finding.advice().contains(&here(line)), "{report}");
+    registry.close().await;
+}
+
+#[tokio::test]
+async fn a_task_that_upgrades_for_a_moment_pins_nothing() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let weak = ctx.downgrade();
+    ctx.task("upgrades").cancellable().spawn(async move {
+        loop {
+            let held = weak.upgrade();
+            tokio::task::yield_now().await;
+            drop(held);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let policy = LeakPolicy::new().settle(Duration::from_millis(50));
+    for _ in 0..5 {
+        let report = registry.leaks(&policy).await;
+        assert!(report.is_clean(), "{report}");
+    }
+    ctx.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_older_than_allowed_for_its_kind_is_a_leak() {
+    let registry = registry();
+    let _old = registry.register("old", "request");
+    let _other = registry.register("other", "pool");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    let _new = registry.register("new", "request");
+    let policy = running().max_age("request", Duration::from_secs(60));
+    assert_eq!(
+        kinds(&registry.leaks(&policy).await),
+        [(LeakKind::TooOld, "old")]
+    );
+}
+
+#[tokio::test]
+async fn more_than_allowed_of_a_kind_is_one_leak_that_names_the_lines() {
+    let registry = registry();
+    let register = |n| registry.register(format!("{n}"), "conn");
+    let line = line!() - 1;
+    let _conns: Vec<_> = (0..4).map(register).collect();
+    assert!(
+        registry
+            .leaks(&running().max_count("conn", 4))
+            .await
+            .is_clean()
+    );
+    let report = registry.leaks(&running().max_count("conn", 3)).await;
+    assert_eq!(kinds(&report), [(LeakKind::TooMany, "")]);
+    assert!(
+        report.to_string().contains(&format!("{} (4)", here(line))),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn what_rises_over_several_cycles_is_a_leak_with_its_rate() {
+    let registry = registry();
+    let mut growth = registry.growth().await;
+    let (mut kept, mut first_use) = (Vec::new(), None);
+    for _ in 0..6 {
+        let entry = registry.register("entry", "entry");
+        kept.extend([
+            registry.register("leak", "listener"),
+            registry.register("leak", "listener"),
+        ]);
+        first_use.get_or_insert_with(|| registry.register("pool", "pool"));
+        drop(entry);
+        growth.sample().await;
+    }
+    assert_eq!(growth.rising().len(), 2, "{growth}");
+    assert!(growth.rising().iter().all(|rise| rise.name() == "listener"));
+    assert!((growth.rising()[0].rate() - 1.0).abs() < f64::EPSILON);
+    let report = registry.leaks(&running().growth(&growth)).await;
+    assert_eq!(report.of_kind(LeakKind::Growing).count(), 2, "{report}");
+    assert_eq!(report.findings()[0].location().unwrap().file(), file!());
+}
+
+#[tokio::test]
+async fn a_probe_takes_part_and_one_that_panics_does_not_matter() {
+    let registry = registry();
+    let count = Arc::new(Mutex::new(0));
+    let seen = Arc::clone(&count);
+    registry.probe("subscribers", move || *seen.lock().unwrap());
+    registry.probe("broken", || panic!("no"));
+    let mut growth = registry.growth().await;
+    for _ in 0..4 {
+        *count.lock().unwrap() += 3;
+        growth.sample().await;
+    }
+    let rising = growth.rising();
+    assert_eq!(
+        (rising.len(), rising[0].name(), rising[0].is_probe()),
+        (1, "subscribers", true)
+    );
+    assert!(registry.remove_probe("subscribers") && !registry.remove_probe("subscribers"));
+    assert_eq!(Arc::strong_count(&count), 1);
+}
+
+#[tokio::test]
+async fn what_falls_again_does_not_grow() {
+    let registry = registry();
+    let mut growth = registry.growth().await;
+    let mut kept = Vec::new();
+    for round in 0..8 {
+        if round == 5 {
+            kept.clear();
+        }
+        kept.push(registry.register("entry", "entry"));
+        growth.sample_now();
+    }
+    assert!(growth.rising().is_empty(), "{growth}");
+    assert_eq!(growth.changes()[0].more(), 3);
+}
+
+#[tokio::test]
+async fn at_the_end_everything_is_a_leak_and_victims_are_told_from_culprits() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    ctx.task("worker").cancellable().spawn(pending::<()>());
+    let child = ctx.child("child");
+    child.held_by(&ctx);
+    child.task("reader").cancellable().spawn(pending::<()>());
+    drop(ctx.own("value", "kind", ()).unwrap());
+    settle().await;
+    let report = registry.leaks(&over()).await;
+    let finding = only(&report);
+    assert_eq!(
+        (finding.kind(), finding.name()),
+        (LeakKind::StillThere, "ctx"),
+        "{report}"
+    );
+    let victims: Vec<_> = finding
+        .victims()
+        .map(|victim| victim.name().to_owned())
+        .collect();
+    assert_eq!(victims, ["worker", "child", "value", "reader"], "{report}");
+    registry.close().await;
+}
+
+#[tokio::test]
+async fn a_victim_with_a_reason_of_its_own_is_a_culprit() {
+    let registry = registry();
+    let first = registry.own("first", "kind", ());
+    let second = registry.own("second", "kind", ());
+    let inner = second.clone();
+    inner.held_by(&first);
+    let report = registry.leaks(&over()).await;
+    assert_eq!(report.findings().len(), 2, "{report}");
+    drop(second);
+    let report = registry.leaks(&over()).await;
+    assert_eq!(only(&report).name(), "first", "{report}");
+    assert_eq!(only(&report).victims().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cycle_of_two_is_one_culprit() {
+    let registry = registry();
+    let (first, second) = (
+        registry.own("first", "kind", ()),
+        registry.own("second", "kind", ()),
+    );
+    let third = registry.own("third", "kind", ());
+    first.held_by(&second);
+    second.held_by(&first);
+    third.held_by(&second);
+    let report = registry.leaks(&over()).await;
+    let finding = only(&report);
+    assert_eq!(finding.name(), "first", "{report}");
+    assert_eq!(finding.victims().len(), 1, "{report}");
+    assert!(report.to_string().contains("in a cycle    1"), "{report}");
+}
+
+#[tokio::test]
+async fn a_chain_leads_from_the_root_down_and_marks_the_suspect() {
+    let registry = registry();
+    let board = registry.own("board", "board", ());
+    let room = registry.context("room");
+    let conn = room.child("conn");
+    room.held_by(&board);
+    let held = conn.clone();
+    held.held_by(&(&room, "members"));
+    conn.close().await;
+    drop(conn);
+    let report = registry.leaks(&running()).await;
+    let printed = report.to_string();
+    let at = |what: &str| {
+        printed
+            .find(what)
+            .unwrap_or_else(|| panic!("no {what} in {printed}"))
+    };
+    let way = [
+        at("┌─ thread"),
+        at("├─ board board"),
+        at("├─ context room"),
+        at("┆ ⇣ in room.members"),
+        at("← suspect"),
+        at("└─ context room/conn"),
+    ];
+    assert!(way.is_sorted(), "{printed}");
+    drop(held);
+    room.close().await;
+}
+
+#[tokio::test]
+async fn a_plain_arc_is_said_to_be_held_by_nobody_knows_whom() {
+    let registry = registry();
+    let plain = Arc::new(());
+    registry.track(&plain, "plain", "arc");
+    let line = line!() - 1;
+    let report = registry.leaks(&over()).await;
+    let printed = report.to_string();
+    assert!(
+        printed.contains("1 untracked: handles of a plain `Arc`"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("strong 1 = 0 tracked + 1 untracked"),
+        "{printed}"
+    );
+    assert!(only(&report).advice().contains(&here(line)), "{printed}");
+}
+
+/// I16: never a wrong line.
+#[tokio::test]
+async fn a_handle_from_before_tracking_is_said_to_be_unknown() {
+    let registry = registry();
+    registry.set_level(Level::Off);
+    let ctx = registry.context("ctx");
+    let held = ctx.clone();
+    registry.set_level(Level::Holders);
+    ctx.close().await;
+    drop(ctx);
+    let report = registry.leaks(&running()).await;
+    assert!(
+        report
+            .to_string()
+            .contains("1 untracked: taken before tracking began"),
+        "{report}"
+    );
+    assert!(
+        only(&report).advice().contains("HEADCOUNT_LEVEL=holders"),
+        "{report}"
+    );
+    drop(held);
+}
+
+#[tokio::test]
+async fn fingerprints_are_the_same_for_equal_leaks_and_differ_for_others() {
+    async fn leak(registry: &Registry, name: &str, twice: bool) -> Context {
+        let ctx = registry.context(name.to_owned());
+        let held = if twice {
+            ctx.clone()
+        } else {
+            ctx.child("child")
+        };
+        ctx.close().await;
+        held
+    }
+    let print = async |name: &str, twice| {
+        let registry = registry();
+        let held = leak(&registry, name, twice).await;
+        let report = registry.leaks(&running()).await;
+        drop(held);
+        only(&report).fingerprint().to_owned()
+    };
+    let first = print("one", true).await;
+    assert_eq!(first.len(), 16);
+    assert_eq!(first, print("two", true).await);
+    assert_ne!(first, print("one", false).await);
+}
+
+#[tokio::test]
+async fn equal_leaks_are_printed_once_and_counted() {
+    let registry = registry();
+    let mut held = Vec::new();
+    for n in 0..100 {
+        let ctx = registry.context(format!("conn-{n}"));
+        held.push(ctx.clone());
+        ctx.close().await;
+    }
+    let report = registry.leaks(&running()).await;
+    assert_eq!(report.findings().len(), 100);
+    let printed = report.to_string();
+    assert!(
+        printed.starts_with("100 leaks (100 things alive in all)"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("others alike  99") && printed.contains("… 94 more"),
+        "{printed}"
+    );
+    assert!(printed.lines().count() < 25, "{printed}");
+}
+
+#[tokio::test]
+async fn what_is_cut_is_said() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let _held: Vec<_> = (0..30).map(|_| ctx.clone()).collect();
+    let _kinds: Vec<_> = (0..30)
+        .map(|n| registry.own("value", format!("kind-{n}"), ()))
+        .collect();
+    ctx.close().await;
+    let printed = registry.leaks(&over()).await.to_string();
+    assert!(printed.contains("… 26 more"), "{printed}");
+    assert!(
+        printed.contains("… 11 more leaks of 11 other makes are not printed"),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn known_leaks_are_listed_apart_with_their_reason() {
+    let registry = registry();
+    let _pool = registry.own("users", "pool", ());
+    let policy = over().allow(
+        Allow::kind("pool")
+            .because("it lives for ever")
+            .until("9999-12-31"),
+    );
+    let report = registry.leaks(&policy).await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.allowed().len(), 1);
+    let printed = report.to_string();
+    assert!(
+        printed.contains("allowed: pool users") && printed.contains("it lives for ever"),
+        "{printed}"
+    );
+    let print = report.allowed()[0].fingerprint().to_owned();
+    assert!(
+        registry
+            .leaks(&over().allow(Allow::fingerprint(print)))
+            .await
+            .is_clean()
+    );
+}
+
+#[tokio::test]
+async fn an_expired_entry_allows_nothing_and_is_named() {
+    let registry = registry();
+    let _pool = registry.own("users", "pool", ());
+    let policy = over().allow(
+        Allow::kind("pool")
+            .because("until the rewrite")
+            .until("2024-02-29"),
+    );
+    let report = registry.leaks(&policy).await;
+    assert_eq!(report.findings().len(), 1);
+    let printed = report.to_string();
+    assert!(
+        printed.contains("was allowed   `kind pool` until 2024-02-29: until the rewrite"),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn a_malformed_line_is_named_and_makes_nothing_else_be_ignored() {
+    let registry = registry();
+    let (_pool, _cache) = (
+        registry.own("users", "pool", ()),
+        registry.own("users", "cache", ()),
+    );
+    let text = "kind pool never it lives for ever\nkind cache someday\n";
+    let error = AllowList::parse(text).unwrap_err();
+    assert!(error.to_string().contains("line 2"), "{error}");
+    let report = registry.leaks(&over().allow(error.into_valid())).await;
+    assert_eq!(only(&report).resource_kind(), "cache");
+}
+
+#[tokio::test]
+async fn what_is_ignored_is_left_out_with_what_only_it_keeps() {
+    let registry = registry();
+    let ctx = registry.open("ctx").kind("telemetry").start();
+    ctx.task("exporter").cancellable().spawn(pending::<()>());
+    let entry = registry.register("entry", "kind");
+    settle().await;
+    let report = registry.leaks(&over().ignore_kind("telemetry")).await;
+    assert_eq!(only(&report).name(), "entry", "{report}");
+    let report = registry.leaks(&over().ignore_site("it/leaks.rs")).await;
+    assert!(report.is_clean(), "{report}");
+    drop(entry);
+    registry.close().await;
+}
+
+#[tokio::test]
+async fn what_was_there_before_can_be_left_out() {
+    let registry = registry();
+    let ctx = registry.context("before");
+    let policy = over().ignore(&registry.live().await);
+    assert!(registry.leaks(&policy).await.is_clean());
+    ctx.task("new").cancellable().spawn(pending::<()>());
+    settle().await;
+    assert_eq!(only(&registry.leaks(&policy).await).name(), "new");
+    ctx.close().await;
+}
+
+#[tokio::test]
+async fn the_look_waits_for_what_is_on_its_way_and_no_longer() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let held = ctx.clone();
+    ctx.close().await;
+    drop(ctx);
+    let policy = LeakPolicy::new().settle(Duration::from_secs(60));
+    let started = std::time::Instant::now();
+    let later = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        drop(held);
+    });
+    let report = registry.leaks(&policy).await;
+    assert!(report.is_clean(), "{report}");
+    assert!(started.elapsed() < Duration::from_secs(20));
+    later.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_paused_time_the_wait_passes_at_once() {
+    let registry = registry();
+    let _held = registry.own("held", "kind", ());
+    let policy = LeakPolicy::nothing_left().settle(Duration::from_secs(3_600));
+    let started = std::time::Instant::now();
+    assert!(!registry.leaks(&policy).await.is_clean());
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn a_close_within_its_grace_period_is_waited_for() {
+    let registry = registry();
+    let ctx = registry
+        .open("ctx")
+        .grace(Duration::from_millis(200))
+        .start();
+    ctx.spawn(pending::<()>());
+    settle().await;
+    ctx.request_close("enough");
+    drop(ctx);
+    let report = registry
+        .leaks(&LeakPolicy::nothing_left().settle(Duration::ZERO))
+        .await;
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn a_report_can_be_asked_for_where_there_is_no_runtime() {
+    let registry = registry();
+    let held = registry.own("held", "kind", ());
+    assert_eq!(only(&registry.leaks_now(&over())).name(), "held");
+    let report = futures::executor::block_on(registry.leaks(&over()));
+    assert_eq!(only(&report).name(), "held");
+    assert!(
+        report.notes()[0].contains("no tokio runtime with timers"),
+        "{report}"
+    );
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_report_outlives_its_registry() {
+    let registry = registry();
+    let held = registry.own("held", "kind", ());
+    let report = registry.leaks(&over()).await;
+    drop(registry);
+    drop(held);
+    assert!(report.to_string().contains("held"), "{report}");
+    assert!(report.graph().svg().contains("held"));
+}
+
+#[tokio::test]
+async fn a_report_may_be_asked_for_in_a_hook_and_in_a_task() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let (ask, note) = (registry.clone(), Arc::clone(&said));
+    ctx.on_close(move || async move {
+        let report = ask.leaks(&over()).await;
+        note.lock().unwrap().push(report.to_string());
+    })
+    .unwrap();
+    let (ask, note) = (registry.clone(), Arc::clone(&said));
+    ctx.spawn(async move {
+        let report = ask.leaks(&over()).await;
+        note.lock().unwrap().push(report.to_string());
+    })
+    .await
+    .unwrap();
+    ctx.close().await;
+    let said = said.lock().unwrap().clone();
+    assert_eq!(said.len(), 2);
+    for report in said {
+        assert!(
+            report.starts_with("no leaks\n· the task that asks, and its contexts"),
+            "{report}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_report_may_be_asked_for_in_a_destructor() {
+    struct Asks(Registry, Arc<Mutex<String>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap() = self.0.leaks_now(&over()).to_string();
+        }
+    }
+    let registry = registry();
+    let said = Arc::new(Mutex::new(String::new()));
+    drop(registry.own("asks", "kind", Asks(registry.clone(), Arc::clone(&said))));
+    assert_eq!(*said.lock().unwrap(), "no leaks");
+    let ctx = registry.context("ctx");
+    drop(
+        ctx.own("asks", "kind", Asks(registry.clone(), Arc::clone(&said)))
+            .unwrap(),
+    );
+    ctx.close().await;
+    assert!(said.lock().unwrap().starts_with("no leaks"), "{said:?}");
+}
+
+/// I5: at every level, whoever looks neither keeps a value alive nor runs its destructor.
+#[tokio::test]
+async fn the_detector_neither_keeps_nor_drops_what_it_watches() {
+    struct Witness(Arc<Mutex<Vec<String>>>);
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            let thread = std::thread::current();
+            self.0
+                .lock()
+                .unwrap()
+                .push(thread.name().unwrap_or_default().to_owned());
+        }
+    }
+    let dropped_by = |dropper: &str, drop_it: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new()
+            .name(dropper.to_owned())
+            .spawn(drop_it)
+            .unwrap()
+            .join()
+            .unwrap();
+    };
+    for level in [Level::Off, Level::Counts, Level::Holders, Level::Backtraces] {
+        let registry = registry();
+        registry.set_level(level);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let value: Tracked<Witness> = registry.own("value", "kind", Witness(Arc::clone(&log)));
+        let plain = Arc::new(Witness(Arc::clone(&log)));
+        registry.track(&plain, "plain", "kind");
+        let other = value.clone();
+        other.held_by(&registry.register("gone", "kind"));
+        let mut growth = registry.growth().await;
+        let report = registry.leaks(&over()).await;
+        let (now, graph) = (registry.leaks_now(&over()), report.graph());
+        let (holders, live) = (value.holders(), registry.live().await);
+        growth.sample().await;
+        let text = format!("{report} {now} {holders} {live}");
+        drop(other);
+        assert!(log.lock().unwrap().is_empty(), "{level}");
+        // Everything that looked is still there when the last handles go, elsewhere.
+        dropped_by("dropper", Box::new(move || drop((value, plain))));
+        assert_eq!(*log.lock().unwrap(), ["dropper", "dropper"], "{level}");
+        drop((report, now, graph, holders, live, growth, text));
+        assert_eq!(log.lock().unwrap().len(), 2, "{level}");
+        assert!(registry.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn hostile_names_stay_on_their_line_and_colours_are_only_where_they_are_asked_for() {
+    let registry = registry();
+    let _held = registry.own("a\nb\u{1b}[31m\u{202e}", "k\ni", ());
+    let report = registry.leaks(&over()).await;
+    let printed = report.to_string();
+    assert!(
+        !printed.contains('\u{1b}') && !printed.contains('\u{202e}'),
+        "{printed}"
+    );
+    assert!(printed.contains("a\\nb"), "{printed}");
+    let coloured = report.in_colour().to_string();
+    assert!(
+        coloured.contains("\u{1b}[1;31m") && !coloured.contains('\u{202e}'),
+        "{coloured}"
+    );
+}
+
+#[tokio::test]
+async fn ten_thousand_leaks_are_found_without_quadratic_work() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    for _ in 0..5_000 {
+        ctx.task("task").cancellable().spawn(pending::<()>());
+    }
+    let mut chain = vec![registry.own("0", "link", ())];
+    for n in 1..5_000 {
+        let link = registry.own(format!("{n}"), "link", ());
+        link.held_by(&chain[n - 1]);
+        chain.push(link);
+    }
+    let started = std::time::Instant::now();
+    let report = registry.leaks_now(&over());
+    assert_eq!(report.findings().len(), 2);
+    assert_eq!(
+        report
+            .findings()
+            .iter()
+            .map(|finding| finding.victims().len())
+            .sum::<usize>(),
+        9_999
+    );
+    let printed = report.to_string();
+    assert!(printed.contains("… 4994 more"), "{printed}");
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        started.elapsed()
+    );
+    mem::drop(chain);
+    registry.close().await;
+}
