@@ -7,6 +7,7 @@
 mod common;
 mod questions {
     pub(crate) mod close;
+    pub(crate) mod holders;
     pub(crate) mod idle;
     pub(crate) mod live;
     pub(crate) mod memory;
@@ -15,17 +16,18 @@ mod questions {
 }
 
 use common::{Bar, Form};
-use questions::{close, idle, live, memory, register, spawn};
+use questions::{close, holders, idle, live, memory, register, spawn};
 
 fn main() {
     let form = Form::asked(Form::Short);
-    let questions: [fn(Form) -> Vec<Bar>; 6] = [
+    let questions: [fn(Form) -> Vec<Bar>; 7] = [
         spawn::bars,
         idle::bars,
         memory::bars,
         register::bars,
         live::bars,
         close::bars,
+        holders::bars,
     ];
     let bars: Vec<Bar> = questions.iter().flat_map(|bars| bars(form)).collect();
     for bar in bars {

@@ -88,6 +88,7 @@ pub use ledger::level::{Level, UnknownLevel};
 
 pub use registry::free::{context, live, register, spawn, track};
 pub use registry::handle::Registry;
+pub use registry::watch::LeakWatch;
 
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;

@@ -94,7 +94,7 @@ pub(crate) fn conclude(core: &Arc<Core>) -> Left {
     let reason = report.reason().clone();
     let _ = node.report.set(report);
     ring(&node.changed);
-    node.table.tracking.gone();
+    node.table.tracking.closed();
     tracing::debug!(context = %node.meta.name, id = %node.meta.id, reason = %reason, "context closed");
     left
 }

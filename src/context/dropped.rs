@@ -44,7 +44,7 @@ pub(crate) struct Fallen {
 impl DroppedOpen {
     /// Notes a context that was dropped while it was open, unless that is nobody's fault: a close further up
     /// had begun, or a panic is unwinding.
-    pub(crate) fn note(&self, node: &Node, last: Option<Taking>) {
+    pub(crate) fn note(&self, node: &Node) {
         if std::thread::panicking() || is_closing_above(node) {
             return;
         }
@@ -55,7 +55,10 @@ impl DroppedOpen {
             location: node.meta.location,
             at: Stamp::now(),
             inside: node.gate.inside(),
-            last,
+            last: node
+                .ledger
+                .read(|book| book.gone().next().cloned())
+                .flatten(),
         };
         let mut dropped = lock(&self.0);
         dropped.count += 1;

@@ -10,7 +10,7 @@ use crate::{
         stragglers::StillClosing,
     },
     id::ResourceId,
-    ledger::book::{Hold, Taking},
+    ledger::book::Hold,
     table::{live::Live, record::State, resource},
 };
 use futures::future::{Either, select};
@@ -272,19 +272,19 @@ impl Clone for Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        let taking = self.give_back();
+        self.give_back();
         if self.node().handles.remove() {
-            last_handle_dropped(&self.core, taking);
+            last_handle_dropped(&self.core);
         }
     }
 }
 
 /// What the last handle leaves behind: an open context is closed in the background (I11), a closed one
 /// leaves the registry.
-fn last_handle_dropped(core: &Arc<Core>, last: Option<Taking>) {
+fn last_handle_dropped(core: &Arc<Core>) {
     let node = &core.node;
     if close::begin(core, CloseReason::Dropped) {
-        core.root().dropped.note(node, last);
+        core.root().dropped.note(node);
         let location = node.meta.location;
         tracing::warn!(
             context = %crate::name::Printed(&node.meta.name),

@@ -6,7 +6,6 @@ use crate::{
         inside::{self, Keeper},
         view::Holders,
     },
-    ledger::book::Taking,
     scope,
 };
 
@@ -59,11 +58,12 @@ impl Context {
         }
     }
 
-    /// Crosses the handle out; says how it was taken.
+    /// Crosses the handle out.
     #[inline]
-    pub(crate) fn give_back(&self) -> Option<Taking> {
-        let is_tracked = self.hold().is_tracked();
-        is_tracked.then(|| self.node().ledger.give_back(self.hold()))?
+    pub(crate) fn give_back(&self) {
+        if self.hold().is_tracked() {
+            self.node().ledger.give_back(self.hold());
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Holders {
 #[derive(Clone)]
 pub struct Holder {
     taken: Taking,
-    used: Option<(Stamp, Taker)>,
+    used: Option<Box<(Stamp, Taker)>>,
     inside: Option<Arc<Inside>>,
     backtrace: Option<Arc<Backtrace>>,
     /// How the task stood that took it; `None` if it has ended.
@@ -67,7 +67,13 @@ impl Holders {
         let now = Stamp::now();
         // The number of handles is read while nobody can write one down or cross it out.
         let seen = record.ledger().and_then(|ledger| {
-            ledger.read(|book| (record.strong_count(), copy(book), book.gone.clone()))
+            ledger.read(|book| {
+                (
+                    record.strong_count(),
+                    copy(book),
+                    book.gone().cloned().collect(),
+                )
+            })
         });
         let (strong, entries, recent) =
             seen.unwrap_or_else(|| (record.strong_count(), Vec::new(), <_>::default()));
@@ -77,7 +83,7 @@ impl Holders {
                 .into_iter()
                 .map(|entry| Holder::of(entry, door, now))
                 .collect(),
-            recent: recent.into_iter().collect(),
+            recent,
         }
     }
 
@@ -108,11 +114,11 @@ impl Holders {
 
     /// The latest handles that came and went, the last one to go first: where each was taken. At most 8.
     pub fn recent(&self) -> impl Iterator<Item = &'static Location<'static>> + '_ {
-        self.recent.iter().rev().map(|taking| taking.location)
+        self.recent.iter().map(|taking| taking.location)
     }
 
     pub(crate) fn gone(&self) -> impl Iterator<Item = &Taking> {
-        self.recent.iter().rev()
+        self.recent.iter()
     }
 
     /// `strong 3 = 2 tracked + 1 untracked`
@@ -152,7 +158,7 @@ impl Holder {
 
     /// How long ago it was last used: by [`touch`](crate::Context::touch), or by waiting through it.
     pub fn last_touch(&self) -> Option<Duration> {
-        self.used.as_ref().map(|(at, _)| ago(*at, self.now))
+        self.used().map(|(at, _)| ago(*at, self.now))
     }
 
     /// The id of the task that took it, if it was a task of a context.
@@ -187,7 +193,7 @@ impl Holder {
     }
 
     pub(crate) fn used(&self) -> Option<&(Stamp, Taker)> {
-        self.used.as_ref()
+        self.used.as_deref()
     }
 
     pub(crate) fn declared(&self) -> Option<&Inside> {
@@ -269,7 +275,7 @@ impl Holder {
         if let Some(inside) = self.inside.as_deref().filter(|_| says.inside) {
             write!(f, ", in {inside}")?;
         }
-        if let (Some(ago), Some((_, by))) = (self.last_touch(), &self.used) {
+        if let (Some(ago), Some((_, by))) = (self.last_touch(), self.used()) {
             write!(f, ", last used {} ago by {by}", clock::human(ago))?;
         }
         Ok(())

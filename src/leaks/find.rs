@@ -22,6 +22,7 @@ pub(crate) struct Found {
     /// How many things there were.
     pub(crate) things: usize,
     /// Whether any of them is a task.
+    #[cfg(feature = "testing")]
     pub(crate) has_tasks: bool,
     pub(crate) is_asked_from_inside: bool,
 }
@@ -73,6 +74,7 @@ pub(crate) fn find(survey: &Survey, policy: &LeakPolicy) -> Found {
         findings,
         pending,
         things: survey.things.len(),
+        #[cfg(feature = "testing")]
         has_tasks: survey
             .things
             .iter()

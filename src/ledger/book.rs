@@ -9,7 +9,7 @@ use crate::{
     ledger::{
         level::Level,
         taker::{Taker, Who},
-        tracking::Tracking,
+        tracking::{IS_COMPILED_IN, Tracking},
     },
     name::Label,
     sync::{Mutex, lock},
@@ -17,7 +17,6 @@ use crate::{
 use slab::Slab;
 use std::{
     backtrace::Backtrace,
-    collections::VecDeque,
     mem,
     panic::Location,
     sync::{Arc, OnceLock},
@@ -32,10 +31,9 @@ pub(crate) struct Ledger(OnceLock<Box<Mutex<Book>>>);
 #[derive(Default)]
 pub(crate) struct Book {
     pub(crate) held: Slab<Entry>,
-    /// The latest last.
-    pub(crate) gone: VecDeque<Taking>,
-    /// How many were ever written down.
-    pub(crate) written: u64,
+    gone: [Option<Taking>; REMEMBERED],
+    /// How many are gone.
+    crossed_out: usize,
 }
 
 /// Where, when and by whom a handle was taken.
@@ -52,7 +50,7 @@ pub(crate) struct Taking {
 pub(crate) struct Entry {
     pub(crate) taken: Taking,
     /// When it was last used, and by whom.
-    pub(crate) used: Option<(Stamp, Taker)>,
+    pub(crate) used: Option<Box<(Stamp, Taker)>>,
     /// What it lies in, as somebody declared.
     pub(crate) inside: Option<Arc<Inside>>,
     pub(crate) backtrace: Option<Arc<Backtrace>>,
@@ -76,7 +74,15 @@ impl Hold {
 
     #[inline]
     pub(crate) fn is_tracked(self) -> bool {
-        self != Self::UNTRACKED
+        IS_COMPILED_IN && self != Self::UNTRACKED
+    }
+}
+
+impl Book {
+    /// Handles that came and went, the last one to go first.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &Taking> {
+        let latest = (0..REMEMBERED).map(|ago| self.crossed_out.wrapping_sub(ago + 1) % REMEMBERED);
+        latest.filter_map(|at| self.gone[at].as_ref())
     }
 }
 
@@ -116,26 +122,28 @@ impl Ledger {
                 .then(|| Arc::new(Backtrace::force_capture())),
         };
         let mut book = lock(self.0.get_or_init(Box::default));
-        book.written += 1;
         Hold(u32::try_from(book.held.insert(entry)).unwrap_or(u32::MAX))
     }
 
-    /// Takes the entry of a handle out; says how it was taken.
-    #[cold]
-    pub(crate) fn give_back(&self, hold: Hold) -> Option<Taking> {
-        let mut book = lock(self.0.get()?);
-        let entry = book.held.try_remove(hold.0 as usize)?;
-        let oldest = (book.gone.len() == REMEMBERED).then(|| book.gone.pop_front());
-        book.gone.push_back(entry.taken.clone());
+    /// Takes the entry of a handle out, and remembers how it was taken.
+    #[inline(never)]
+    pub(crate) fn give_back(&self, hold: Hold) {
+        let Some(book) = self.0.get() else { return };
+        let mut book = lock(book);
+        let Some(entry) = book.held.try_remove(hold.0 as usize) else {
+            return;
+        };
+        let at = book.crossed_out % REMEMBERED;
+        book.crossed_out += 1;
+        let oldest = book.gone[at].replace(entry.taken);
         drop(book);
-        drop(oldest);
-        Some(entry.taken)
+        drop((oldest, entry.used, entry.inside, entry.backtrace));
     }
 
     /// Notes that a handle was used.
     #[cold]
     pub(crate) fn touch(&self, hold: Hold, by: fn() -> Taker) {
-        let now = (Stamp::now(), by());
+        let now = Box::new((Stamp::now(), by()));
         self.change(hold, |entry| entry.used.replace(now));
     }
 

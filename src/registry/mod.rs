@@ -5,3 +5,4 @@ pub(crate) mod current;
 pub(crate) mod free;
 pub(crate) mod handle;
 pub(crate) mod leaks;
+pub(crate) mod watch;

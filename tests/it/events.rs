@@ -306,3 +306,33 @@ fn a_thousand_closes_that_hang_name_their_own_tasks_each() {
         assert_eq!(lines[0].matches("deaf-").count(), 2, "{}", lines[0]);
     }
 }
+
+/// S21: one look for all that closed, some time after; each leak is told once.
+#[test]
+fn a_watch_tells_each_leak_once_after_closes() {
+    let said = said(|| async {
+        let registry = Registry::new();
+        registry.set_level(headcount::Level::Holders);
+        let second = Duration::from_secs(1);
+        let policy = headcount::LeakPolicy::new().settle(Duration::ZERO);
+        let watch = registry.watch_leaks(policy, 5 * second);
+        let mut held = Vec::new();
+        for n in 0..3 {
+            let ctx = registry.context(format!("ctx-{n}"));
+            held.push(ctx.clone());
+            ctx.close().await;
+        }
+        tokio::time::sleep(30 * second).await;
+        let other = registry.own("unclosed", "kind", ());
+        tokio::time::sleep(30 * second).await;
+        drop((watch, other));
+        let late = registry.context("late");
+        late.close().await;
+        tokio::time::sleep(30 * second).await;
+    });
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("leak: 1. context ctx-0: closed but still held"),
+        "{said:?}"
+    );
+}

@@ -2,7 +2,7 @@
 
 use crate::util::{current_thread, settle};
 use headcount::{Holders, Level, Registry, State};
-use std::{process::Command, thread, time::Duration};
+use std::{panic::Location, process::Command, thread, time::Duration};
 
 fn registry(level: Level) -> Registry {
     let registry = Registry::new();
@@ -271,7 +271,7 @@ fn the_last_handles_that_came_and_went_are_remembered() {
     drop(value.clone());
     let last = line!() - 1;
     let holders = value.holders();
-    let recent: Vec<_> = holders.recent().map(|location| location.line()).collect();
+    let recent: Vec<_> = holders.recent().map(Location::line).collect();
     assert_eq!((recent.len(), recent[0], recent[1]), (8, last, went[0]));
 }
 
