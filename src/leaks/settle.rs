@@ -1,8 +1,8 @@
 //! Looking again until nothing looks like a leak, or time is up.
 //!
 //! Whoever drops the last handle of something rings a bell while somebody listens, so most looks come
-//! when there is something new to see. For what rings no bell (a task of an open context, a plain `Arc`) there
-//! are looks in growing intervals, from 1 ms to 100 ms, as goleak does it.
+//! when there is something new to see. For what rings no bell (a task of an open context, a registration, a
+//! plain `Arc`) there are looks in growing intervals, from 1 ms to 100 ms, as goleak does it.
 
 use crate::{
     clock,

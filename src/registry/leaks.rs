@@ -11,7 +11,8 @@ impl Registry {
     /// Looks for leaks: facts, never guesses.
     ///
     /// What looks like a leak is given the policy's time to settle; the answer comes as soon as nothing does. It
-    /// waits for things to go, not for time to pass: dropping the last handle of something wakes it. With tokio's
+    /// waits for things to go, not for time to pass: dropping the last handle of a context or a tracked value wakes it, and
+    /// it looks again, in intervals from 1 ms to 100 ms, for the rest. With tokio's
     /// time paused the wait passes at once, as every sleep does.
     ///
     /// ```

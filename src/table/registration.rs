@@ -37,17 +37,7 @@ use std::{fmt, sync::Arc};
 pub struct Registration {
     // Before the door, which keeps it.
     place: CardPlace,
-    _door: Shut,
-}
-
-/// A door that is told when what it was kept for is gone.
-struct Shut(Arc<Door>);
-
-impl Drop for Shut {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.tracking.gone();
-    }
+    _door: Arc<Door>,
 }
 
 impl Registration {
@@ -58,7 +48,7 @@ impl Registration {
         Self {
             // SAFETY: the door is kept, and dropped after the place.
             place: unsafe { table.register(facts, parent) },
-            _door: Shut(door),
+            _door: door,
         }
     }
 
