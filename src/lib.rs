@@ -31,6 +31,9 @@
 //! | see the close coming | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
 //! | tidy up | [`Context::on_close`], [`Context::own`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
+//! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
+//! | find leaks | [`Registry::leaks`], [`LeakPolicy`], [`LeakReport`], [`Registry::growth`] |
+//! | fail a test that leaves something behind | `testing::check` |
 //! | list things that are no tasks | [`Registry::register`], [`Registry::own`], [`Registry::track`] |
 //!
 //! The [`docs`] module tells how the close works, what is promised, and what the limits are.
@@ -103,5 +106,5 @@ pub use tracked::{Tracked, WeakTracked};
 
 /// The code in the README compiles and runs.
 #[doc = include_str!("../README.md")]
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "testing"))]
 struct Readme;

@@ -5,6 +5,7 @@ use crate::{
     id::ResourceId,
     ledger::{
         book::{Book, Entry, Inside, Taking},
+        caller::{self, Site},
         taker::Taker,
     },
     name::Printed,
@@ -13,7 +14,14 @@ use crate::{
         store::Door,
     },
 };
-use std::{backtrace::Backtrace, fmt, panic::Location, slice, sync::Arc, time::Duration};
+use std::{
+    backtrace::Backtrace,
+    fmt,
+    panic::Location,
+    slice,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// Who held a context or a tracked value at one moment. Made by [`Context::holders`] and
 /// [`Tracked::holders`].
@@ -56,6 +64,9 @@ pub struct Holder {
     used: Option<Box<(Stamp, Taker)>>,
     inside: Option<Arc<Inside>>,
     backtrace: Option<Arc<Backtrace>>,
+    /// Whose line it was, once somebody asked.
+    site: OnceLock<Site>,
+    behind: Option<Arc<Backtrace>>,
     /// How the task stood that took it; `None` if it has ended.
     state: Option<State>,
     now: Stamp,
@@ -142,11 +153,16 @@ impl Holder {
             used: entry.used,
             inside: entry.inside,
             backtrace: entry.backtrace,
+            site: OnceLock::new(),
+            behind: entry.behind,
             now,
         }
     }
 
-    /// The line of code that took the handle.
+    /// The line of code that took the handle: the one that called `clone` or `upgrade`.
+    ///
+    /// That may be a line of the standard library, as for `map.get(key).cloned()`; `Display` and reports then name
+    /// the line behind it, from the stack, if there is debug information.
     pub fn location(&self) -> &'static Location<'static> {
         self.taken.location
     }
@@ -186,6 +202,14 @@ impl Holder {
     /// sampled.
     pub fn backtrace(&self) -> Option<&Backtrace> {
         self.backtrace.as_deref()
+    }
+
+    /// The file and line to look at: a library's only if nothing better is known.
+    pub(crate) fn site(&self) -> &Site {
+        self.site.get_or_init(|| {
+            let behind = self.behind.as_deref().and_then(caller::find);
+            behind.unwrap_or_else(|| Site::of(self.taken.location))
+        })
     }
 
     pub(crate) fn taken(&self) -> &Taking {
@@ -258,8 +282,10 @@ impl Says {
 impl Holder {
     /// Prints itself, without what is said elsewhere.
     pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, says: Says) -> fmt::Result {
-        let location = self.taken.location;
-        write!(f, "taken at {}:{}", location.file(), location.line())?;
+        write!(f, "taken at {}", self.site())?;
+        if caller::is_library(&self.site().file) {
+            f.write_str(" (a library's line: whose it was takes debug information to say)")?;
+        }
         if says.by && !matches!(self.taken.by, Taker::Unknown) {
             write!(f, " by {}", self.taken.by)?;
         }

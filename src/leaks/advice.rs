@@ -116,9 +116,6 @@ fn held_at(finding: &Finding) -> Option<String> {
         let last = finding.chain.last();
         last.is_some_and(|link| link.how.contains(&**line))
     };
-    let mut lines = holders.iter().map(|holder| {
-        let location = holder.location();
-        format!("{}:{}", location.file(), location.line())
-    });
+    let mut lines = holders.iter().map(|holder| holder.site().to_string());
     lines.clone().find(says).or_else(|| lines.next())
 }

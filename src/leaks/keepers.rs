@@ -118,9 +118,9 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
 
 fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
     let says = |by| Taken(holder, Says { by, inside: false }).to_string();
-    let location = holder.location();
-    let (file, line) = (location.file(), location.line());
-    let brief = format!("taken at {file}:{line}");
+    let site = holder.site();
+    let file = &site.file;
+    let brief = format!("taken at {site}");
     if let Some(inside) = holder.declared() {
         let from = match survey.place(inside.who.id) {
             Some(at) => From::Thing(at),

@@ -6,6 +6,7 @@ use crate::{
         judge::LeakKind,
         report::Facts,
     },
+    ledger::{book::Taking, caller},
     name::{Printed, Quoted},
 };
 use std::{collections::HashMap, fmt};
@@ -206,15 +207,10 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
     line(f, "handles", &holders.sum())?;
     for holder in holders.iter().take(LISTED) {
         more(f, &holder)?;
-        if let Some(trace) = holder.backtrace() {
-            for frame in trace
-                .to_string()
-                .lines()
-                .filter(|line| is_of_users(line))
-                .take(FRAMES)
-            {
-                more(f, &format_args!("  {}", frame.trim()))?;
-            }
+        let frames = holder.backtrace().map(caller::frames).unwrap_or_default();
+        for (function, site) in frames.into_iter().take(FRAMES) {
+            let site = site.map(|site| format!(" at {site}")).unwrap_or_default();
+            more(f, &format_args!("  {}{site}", Quoted(&function)))?;
         }
     }
     if holders.len() > LISTED {
@@ -230,7 +226,8 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
             ),
         )?;
     }
-    let gone: Vec<_> = holders.gone().take(LISTED).collect();
+    let is_own = |taking: &&Taking| !caller::is_library(taking.location.file());
+    let gone: Vec<_> = holders.gone().filter(is_own).take(LISTED).collect();
     if !gone.is_empty() && finding.kind != LeakKind::StillThere {
         line(f, "came and went", &gone.len())?;
         for taking in gone {
@@ -249,26 +246,6 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
 
 /// How many frames of a stack are printed.
 const FRAMES: usize = 12;
-
-/// Whether a line of a backtrace is of somebody else than this crate, the standard library and the runtime.
-fn is_of_users(line: &str) -> bool {
-    let machinery = [
-        "std::",
-        "core::",
-        "tokio::",
-        "headcount::",
-        "__rust",
-        "alloc::",
-        "/rustc/",
-        "<headcount::",
-    ];
-    let text = line
-        .trim_start()
-        .trim_start_matches(|c: char| c.is_ascii_digit() || c == ':')
-        .trim_start();
-    let text = text.strip_prefix("at ").unwrap_or(text);
-    !machinery.iter().any(|prefix| text.starts_with(prefix)) && !text.contains("/.cargo/registry/")
-}
 
 /// Why nobody knows who has the rest.
 fn unaccounted(finding: &Finding) -> &'static str {
@@ -363,22 +340,5 @@ impl fmt::Display for Finding {
             style: Style::Plain,
         };
         printout.block(f, 1, &[self])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn machinery_is_left_out_of_backtraces() {
-        assert!(is_of_users("   4: my_app::serve"));
-        assert!(is_of_users("             at ./src/main.rs:12:9"));
-        for line in [
-            "  0: std::backtrace::Backtrace::force_capture",
-            "  1: <headcount::Context as Clone>::clone",
-        ] {
-            assert!(!is_of_users(line), "{line}");
-        }
     }
 }

@@ -7,6 +7,7 @@
 use crate::{
     clock::Stamp,
     ledger::{
+        caller,
         level::Level,
         taker::{Taker, Who},
         tracking::{IS_COMPILED_IN, Tracking},
@@ -54,6 +55,8 @@ pub(crate) struct Entry {
     /// What it lies in, as somebody declared.
     pub(crate) inside: Option<Arc<Inside>>,
     pub(crate) backtrace: Option<Arc<Backtrace>>,
+    /// The stack, where the line is a library's.
+    pub(crate) behind: Option<Arc<Backtrace>>,
 }
 
 /// Another thing that a handle lies in.
@@ -110,6 +113,10 @@ impl Ledger {
     ) -> Hold {
         let level = tracking.level();
         let is_known = level >= Level::Holders;
+        let capture = || Arc::new(Backtrace::force_capture());
+        let wants_trace = level >= Level::Backtraces && tracking.is_its_turn();
+        let wants_caller =
+            is_known && caller::is_library(location.file()) && tracking.is_worth_a_look();
         let entry = Entry {
             taken: Taking {
                 location,
@@ -118,8 +125,8 @@ impl Ledger {
             },
             used: None,
             inside: None,
-            backtrace: (level >= Level::Backtraces && tracking.is_its_turn())
-                .then(|| Arc::new(Backtrace::force_capture())),
+            backtrace: wants_trace.then(capture),
+            behind: wants_caller.then(capture),
         };
         let mut book = lock(self.0.get_or_init(Box::default));
         Hold(u32::try_from(book.held.insert(entry)).unwrap_or(u32::MAX))
@@ -137,7 +144,8 @@ impl Ledger {
         book.crossed_out += 1;
         let oldest = book.gone[at].replace(entry.taken);
         drop(book);
-        drop((oldest, entry.used, entry.inside, entry.backtrace));
+        drop((oldest, entry.used, entry.inside));
+        drop((entry.backtrace, entry.behind));
     }
 
     /// Notes that a handle was used.

@@ -5,6 +5,7 @@
 //! [`Level`](level::Level).
 
 pub(crate) mod book;
+pub(crate) mod caller;
 pub(crate) mod level;
 pub(crate) mod probes;
 pub(crate) mod taker;

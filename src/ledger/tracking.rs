@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 /// False in the build that the `level_off` bench compares with: there nothing is ever written down.
 pub(crate) const IS_COMPILED_IN: bool = !cfg!(headcount_untracked);
 
+/// How many stacks are captured without a thought.
+const LOOKS: u32 = 4_096;
+
 /// One a registry.
 #[derive(Debug)]
 pub(crate) struct Tracking {
@@ -25,6 +28,8 @@ pub(crate) struct Tracking {
     one_in: AtomicU32,
     /// Handles that might have got one.
     passed: AtomicU32,
+    /// Handles whose line is a library's.
+    looked: AtomicU32,
     /// What users count.
     pub(crate) probes: Probes,
     /// Whether a context has closed since somebody asked.
@@ -43,6 +48,7 @@ impl Tracking {
             level: AtomicU8::new(level as u8),
             one_in: AtomicU32::new(one_in),
             passed: AtomicU32::new(0),
+            looked: AtomicU32::new(0),
             probes: Probes::default(),
             has_closed: AtomicU8::new(0),
             listeners: AtomicUsize::new(0),
@@ -71,6 +77,13 @@ impl Tracking {
     /// Whether the next handle gets a backtrace; the first one does.
     pub(crate) fn is_its_turn(&self) -> bool {
         self.passed.fetch_add(1, Relaxed) % self.one_in.load(Relaxed) == 0
+    }
+
+    /// Whether to capture a stack for a handle whose line is a library's: it takes some microseconds, so after
+    /// the first ones only for one in 16.
+    pub(crate) fn is_worth_a_look(&self) -> bool {
+        let looked = self.looked.fetch_add(1, Relaxed);
+        looked < LOOKS || looked % 16 == 0
     }
 
     /// Wants to hear of everything that goes, until the returned guard is dropped.

@@ -1,9 +1,10 @@
 //! Which types may cross threads, and which may not.
 
 use headcount::{
-    CloseReason, CloseReport, Closed, Context, ContextBuilder, Hook, Live, Refused, Registration,
-    Registry, Resource, ResourceId, State, StillClosing, Task, TaskBuilder, TaskError, Tracked,
-    WeakContext, WeakTracked, Wrapped,
+    Allow, AllowError, AllowList, AllowListError, CloseReason, CloseReport, Closed, Context,
+    ContextBuilder, Finding, Graph, Growth, Holder, Holders, Hook, LeakPolicy, LeakReport,
+    LeakWatch, Level, Live, Refused, Registration, Registry, Resource, ResourceId, Rise, State,
+    StillClosing, Task, TaskBuilder, TaskError, Tracked, WeakContext, WeakTracked, Wrapped,
 };
 use std::rc::Rc;
 
@@ -33,6 +34,20 @@ macro_rules! assert_not_impl {
 fn types_cross_threads_as_documented() {
     assert_impl! {
         Registry: Send, Sync, Clone, Unpin;
+        Level: Send, Sync, Copy, std::str::FromStr;
+        Holders: Send, Sync, Clone;
+        Holder: Send, Sync, Clone;
+        Allow: Send, Sync, Clone, std::str::FromStr;
+        AllowError: Send, Sync, Clone, std::error::Error;
+        AllowList: Send, Sync, Clone, Default;
+        AllowListError: Send, Sync, std::error::Error;
+        LeakPolicy: Send, Sync, Clone, Default;
+        LeakReport: Send, Sync, Clone, Unpin;
+        Finding: Send, Sync, Clone;
+        Graph: Send, Sync, Clone;
+        Growth: Send, Sync;
+        Rise: Send, Sync, Clone;
+        LeakWatch: Send, Sync;
         Context: Send, Sync, Clone, Unpin;
         WeakContext: Send, Sync, Clone, Unpin;
         ContextBuilder<'static>: Send, Sync;

@@ -365,3 +365,15 @@ fn a_registry_in_a_runtime_that_is_gone_still_answers() {
     assert_eq!(ctx.holders().len(), 1);
     drop(ctx);
 }
+
+#[test]
+fn a_clone_in_a_library_is_named_by_the_line_behind_it() {
+    let registry = registry(Level::Holders);
+    let map = std::collections::HashMap::from([(1, registry.own("value", "kind", ()))]);
+    let (found, line) = (map.get(&1).cloned().unwrap(), line!());
+    let said = found.holders().to_string();
+    assert!(
+        said.contains(&format!("taken at {}:{line}", file!())),
+        "{said}"
+    );
+}

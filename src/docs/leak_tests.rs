@@ -1,0 +1,97 @@
+//! Writing leak tests: from the first one to a service that is watched.
+//!
+//! With the feature `testing`, in `[dev-dependencies]`:
+//!
+//! ```toml
+//! headcount = { version = "0.1", features = ["testing"] }
+//! ```
+//!
+//! # Wrap the body
+//!
+//! ```ignore
+//! #[tokio::test]
+//! async fn a_session_leaves_nothing_behind() {
+//!     headcount::testing::check(async |registry| {
+//!         let server = Server::start(&registry).await;
+//!         server.login("ada").await;
+//!         server.shut_down().await;
+//!     })
+//!     .await;
+//! }
+//! ```
+//!
+//! The registry is the test's own and the [current](crate::Registry::current) one, so tests can run side by side, and code
+//! that says `headcount::spawn` or `Registry::current()` is seen. At the end everything in it must be gone. What is on its
+//! way is waited for; a leak fails the test with the report, which names the line.
+//!
+//! Whatever outlives the body outlives it by mistake or on purpose. For the second there is
+//! [`Check`](crate::testing::Check) with a [`LeakPolicy`](crate::LeakPolicy): leave out a kind or a site, or
+//! [allow](crate::LeakPolicy::allow) what is known, with a reason and a date.
+//!
+//! # Let go before the end
+//!
+//! A local variable at the end of the body is dropped before the look; one outside of it is not. Three habits:
+//!
+//! * Close what you open, `ctx.close().await`, and do not only drop it: a context that is dropped while it is open closes in
+//!   the background, and is reported.
+//! * Build what is tested in a function that returns weak handles only, and wait with
+//!   [`released`](crate::testing::released):
+//!
+//! ```ignore
+//! async fn scenario(registry: &Registry) -> WeakContext { /* … */ }
+//! testing::released(scenario(&registry).await).await;
+//! ```
+//!
+//! * Return nothing from the body that holds a handle.
+//!
+//! # Tests that cannot be wrapped
+//!
+//! ```ignore
+//! let guard = LeakGuard::new(&registry).ignoring_current().ignore_kind("pool");
+//! // … the test …
+//! guard.finish().await;
+//! ```
+//!
+//! A [`LeakGuard`](crate::testing::LeakGuard) that is only dropped looks as well, but cannot wait on a `current_thread`
+//! runtime, because nothing moves while it does.
+//!
+//! # Slow leaks
+//!
+//! One round may leave nothing, and a hundred something: a listener, an entry of a map.
+//! [`assert_no_growth`](crate::testing::assert_no_growth) repeats a scenario and compares counts by the line that made
+//! things; [`probe`](crate::Registry::probe)s add numbers of your own.
+//!
+//! ```ignore
+//! testing::assert_no_growth(10, async |registry| {
+//!     registry.probe("listeners", || LISTENERS.len());
+//!     open_and_close_a_session(&registry).await;
+//! })
+//! .await;
+//! ```
+//!
+//! # Reading the report
+//!
+//! Read a block from the bottom: `to do` says what to change on which line. If that line is right to hold on, the chain above
+//! shows why the thing is alive, from the root down, and `handles` shows everybody who has one. If it says `untracked`, the
+//! handles were taken at a lower [`Level`](crate::Level): run with `HEADCOUNT_LEVEL=holders`, or `backtraces` if a line is not
+//! enough. A failing check also writes the report and a picture of it into `target/headcount/`: keep that folder in CI.
+//!
+//! # Common sources
+//!
+//! | source | what helps |
+//! |---|---|
+//! | a global map, a thread-local | remove the entry in an [`on_close`](crate::Context::on_close) hook |
+//! | a closure or a callback that captures a handle | capture [`downgrade()`](crate::Context::downgrade), upgrade for a moment |
+//! | a task that holds the context it runs on | the same; the keeper of a context is a task of its parent |
+//! | a handle in a channel that nobody reads | close the receiver, or send weak handles |
+//! | two values that hold each other | one of the two directions weak |
+//! | saved state: `previous`, `last_error` | clear it when it is restored |
+//! | the output of a task that nobody awaits | [`Task`](crate::Task) handles are dropped or awaited, not collected |
+//!
+//! # In a program that runs
+//!
+//! [`Registry::leaks`](crate::Registry::leaks) with [`LeakPolicy::new`](crate::LeakPolicy::new) behind an admin command, or
+//! [`watch_leaks`](crate::Registry::watch_leaks) for a warning event some time after a close. Release builds track no
+//! holders unless told: `HEADCOUNT_LEVEL=holders`, or [`set_level`](crate::Registry::set_level) when it matters.
+//!
+//! More on how the report is made and what it cannot see: [`leaks`](super::leaks).
