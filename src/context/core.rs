@@ -99,6 +99,8 @@ pub(crate) struct Core {
     pub(crate) dropped: DroppedOpen,
     /// Why and when the close began.
     pub(crate) begun: OnceLock<(CloseReason, Instant)>,
+    /// The line that asked for it, if one did.
+    pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     pub(crate) drive: Drive,
     /// Ends wrapped futures when the grace period is over.
     pub(crate) kill: OnceLock<CancellationToken>,

@@ -150,8 +150,9 @@ impl Context {
     ///
     /// Without any runtime, now or remembered, the context refuses new work from here on, and the rest
     /// follows when somebody awaits [`close`](Self::close) on a runtime.
+    #[track_caller]
     pub fn request_close(&self, reason: impl Into<CloseReason>) {
-        request(&self.core, reason.into());
+        request_at(&self.core, reason.into(), Location::caller());
     }
 
     /// Closes the context: afterwards nothing of it is alive (I1).
@@ -176,8 +177,9 @@ impl Context {
     /// # Panics
     ///
     /// If there is no tokio runtime: neither the one the context remembers nor one on this thread.
-    pub async fn close(&self) -> CloseReport {
-        close_for(&self.core, CloseReason::from("close")).await
+    #[track_caller]
+    pub fn close(&self) -> impl Future<Output = CloseReport> {
+        close_for(&self.core, CloseReason::from("close"), Location::caller())
     }
 
     /// Closes the context, but waits no longer than `limit`.
@@ -189,8 +191,13 @@ impl Context {
     /// # Panics, cancel safety
     ///
     /// As [`close`](Self::close).
-    pub async fn close_within(&self, limit: Duration) -> Result<CloseReport, StillClosing> {
-        within(&self.core, limit, CloseReason::from("close")).await
+    #[track_caller]
+    pub fn close_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<CloseReport, StillClosing>> {
+        let reason = CloseReason::from("close");
+        within(&self.core, limit, reason, Location::caller())
     }
 
     /// Waits until somebody else has closed the context. From inside it waits until the close
@@ -212,8 +219,20 @@ pub(crate) fn request(core: &Arc<Core>, reason: CloseReason) {
     driver::ensure(core);
 }
 
-pub(crate) async fn close_for(core: &Arc<Core>, reason: CloseReason) -> CloseReport {
-    request(core, reason);
+/// As [`request`], on behalf of a line of code.
+fn request_at(core: &Arc<Core>, reason: CloseReason, location: &'static Location<'static>) {
+    if close::begin(core, reason) {
+        let _ = core.closed_at.set(location);
+    }
+    driver::ensure(core);
+}
+
+pub(crate) async fn close_for(
+    core: &Arc<Core>,
+    reason: CloseReason,
+    location: &'static Location<'static>,
+) -> CloseReport {
+    request_at(core, reason, location);
     wait(core).await
 }
 
@@ -221,8 +240,9 @@ pub(crate) async fn within(
     core: &Arc<Core>,
     limit: Duration,
     reason: CloseReason,
+    location: &'static Location<'static>,
 ) -> Result<CloseReport, StillClosing> {
-    let close = pin!(close_for(core, reason));
+    let close = pin!(close_for(core, reason, location));
     let timer = pin!(crate::clock::sleep(limit));
     match select(close, timer).await {
         Either::Left((report, _)) => Ok(report),

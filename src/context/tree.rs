@@ -172,6 +172,7 @@ impl Core {
             log: Mutex::default(),
             dropped: DroppedOpen::default(),
             begun: OnceLock::new(),
+            closed_at: OnceLock::new(),
             drive: Drive::new(),
             kill: OnceLock::new(),
             roundup: Roundup::default(),

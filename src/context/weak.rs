@@ -97,6 +97,7 @@ impl WeakContext {
 
     /// Begins the close in the background, as [`Context::request_close`]; does nothing if the context
     /// is gone.
+    #[track_caller]
     pub fn request_close(&self, reason: impl Into<CloseReason>) {
         if let Some(context) = self.upgrade() {
             context.request_close(reason);

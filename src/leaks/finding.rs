@@ -265,7 +265,10 @@ impl Finding {
 fn facts(subject: &Subject, close: Option<&super::survey::Closing>) -> Vec<(&'static str, String)> {
     let mut facts = vec![(subject.made, subject.site())];
     if let Some(close) = close {
-        facts.push(("closed by", close.reason.clone()));
+        let at = close
+            .location
+            .map(|at| format!("{}:{}, ", at.file(), at.line()));
+        facts.push(("closed", at.unwrap_or_default() + &close.reason));
         facts.extend(
             close
                 .hooks

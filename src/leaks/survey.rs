@@ -18,6 +18,7 @@ use crate::{
 };
 use std::{
     collections::{HashMap, HashSet},
+    panic::Location,
     sync::Arc,
     time::Duration,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Thing {
 #[derive(Clone, Debug)]
 pub(crate) struct Closing {
     pub(crate) reason: String,
+    /// The line that asked for it.
+    pub(crate) location: Option<&'static Location<'static>>,
     /// Since it began, or since it ended.
     pub(crate) since: Duration,
     /// How long its tasks have after they were cancelled.
@@ -196,6 +199,7 @@ impl Closing {
             .map(crate::context::report::CloseReport::duration);
         Some(Self {
             reason: reason.to_string(),
+            location: core.closed_at.get().copied(),
             since: since.saturating_sub(took.unwrap_or_default()),
             grace: core.limits.grace,
             hooks: crate::sync::lock(&core.running)

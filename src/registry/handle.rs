@@ -214,8 +214,9 @@ impl Registry {
     /// # Panics
     ///
     /// If there is no tokio runtime.
-    pub async fn close(&self) -> CloseReport {
-        handle::close_for(&self.root, CloseReason::Shutdown).await
+    #[track_caller]
+    pub fn close(&self) -> impl Future<Output = CloseReport> {
+        handle::close_for(&self.root, CloseReason::Shutdown, Location::caller())
     }
 
     /// Closes the registry, but waits no longer than `limit`.
@@ -223,8 +224,12 @@ impl Registry {
     /// # Errors
     ///
     /// [`StillClosing`], with what is in the way, when the limit comes first. The close goes on.
-    pub async fn close_within(&self, limit: Duration) -> Result<CloseReport, StillClosing> {
-        handle::within(&self.root, limit, CloseReason::Shutdown).await
+    #[track_caller]
+    pub fn close_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<CloseReport, StillClosing>> {
+        handle::within(&self.root, limit, CloseReason::Shutdown, Location::caller())
     }
 
     /// How much is written down about handles in this registry. One relaxed load.

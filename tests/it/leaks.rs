@@ -72,7 +72,8 @@ async fn a_context_that_is_closed_but_held_is_a_leak_with_the_line_of_the_handle
     let registry = registry();
     let ctx = registry.context("ctx");
     let (held, line) = (ctx.clone(), line!());
-    ctx.close().await;
+    let (close, closed) = (ctx.close(), line!());
+    close.await;
     drop(ctx);
     let report = registry.leaks(&running()).await;
     let finding = only(&report);
@@ -80,6 +81,8 @@ async fn a_context_that_is_closed_but_held_is_a_leak_with_the_line_of_the_handle
         (finding.kind(), finding.name()),
         (LeakKind::ClosedButHeld, "ctx")
     );
+    let said = format!("closed        {}, requested: close", here(closed));
+    assert!(report.to_string().contains(&said), "{report}");
     assert!(finding.advice().contains(&here(line)), "{report}");
     drop(held);
     assert!(registry.leaks(&running()).await.is_clean());
