@@ -41,14 +41,23 @@ fn still_there(finding: &Finding) -> String {
             ),
             None => format!("close it: the context opened at {}", subject.site()),
         },
-        (Some(Class::Context), _) => {
-            format!(
+        (Some(Class::Context), _) => match running_hook(finding) {
+            Some(hook) => format!(
+                "see what the {hook} waits for: the close of the context opened at {} waits for it",
+                subject.site()
+            ),
+            None => format!(
                 "see what its close waits for: the context opened at {}",
                 subject.site()
-            )
-        }
+            ),
+        },
         _ => release(finding, "is not needed any more"),
     }
+}
+
+fn running_hook(finding: &Finding) -> Option<&str> {
+    let mut facts = finding.facts.iter();
+    facts.find_map(|(label, fact)| (*label == "running").then_some(&**fact))
 }
 
 fn pinned(finding: &Finding) -> String {

@@ -72,7 +72,7 @@ pub(crate) struct Verdicts {
     pub(crate) pending: bool,
 }
 
-/// The longest grace period that is waited for.
+/// The longest time limit, of a grace period or a hook, that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn judge(survey: &Survey, policy: &LeakPolicy) -> Verdicts {
@@ -147,12 +147,16 @@ fn close_over(survey: &Survey, at: usize) -> Option<&Closing> {
 }
 
 fn say_of_closing(policy: &LeakPolicy, thing: &Thing, close: &Closing) -> Said {
-    let hooks = if close.hooks.is_empty() { 0 } else { 5 };
-    let patience = close.grace.min(PATIENCE) + Duration::from_secs(hooks);
-    let is_over = close.since > patience;
+    let hook = if close.hooks.is_empty() {
+        Duration::ZERO
+    } else {
+        close.hook
+    };
+    let is_over = close.since > close.grace.min(PATIENCE) + hook.min(PATIENCE);
+    let ends_soon = close.grace <= PATIENCE && (thing.is_task() || hook <= PATIENCE);
     match (thing.is_task(), is_over) {
         (true, true) => Said::Leak(LeakKind::StillRunning),
-        (_, false) if policy.nothing_left && close.grace <= PATIENCE => Said::Pending,
+        (_, false) if policy.nothing_left && ends_soon => Said::Pending,
         (true, _) if policy.nothing_left => Said::Leak(LeakKind::StillRunning),
         (false, _) if policy.nothing_left => Said::Leak(LeakKind::StillThere),
         _ => Said::Fine,

@@ -56,6 +56,8 @@ pub(crate) struct Closing {
     pub(crate) since: Duration,
     /// How long its tasks have after they were cancelled.
     pub(crate) grace: Duration,
+    /// How long each hook may run.
+    pub(crate) hook: Duration,
     /// The hooks that are running.
     pub(crate) hooks: Vec<String>,
 }
@@ -202,6 +204,7 @@ impl Closing {
             location: core.closed_at.get().copied(),
             since: since.saturating_sub(took.unwrap_or_default()),
             grace: core.limits.grace,
+            hook: core.limits.hook,
             hooks: crate::sync::lock(&core.running)
                 .iter()
                 .map(ToString::to_string)
