@@ -42,7 +42,8 @@ pub(crate) fn glance(survey: &Survey, policy: &LeakPolicy) -> Glance {
     if verdicts.pending {
         return Glance::Pending;
     }
-    let is_leaking = verdicts.flagged.values().any(is_leak)
+    let is_leaking = verdicts.is_unsure
+        || verdicts.flagged.values().any(is_leak)
         || dropped(survey, policy).next().is_some()
         || too_many(survey, policy).next().is_some()
         || !policy.rises.is_empty();
@@ -54,7 +55,9 @@ pub(crate) fn glance(survey: &Survey, policy: &LeakPolicy) -> Glance {
 }
 
 pub(crate) fn find(survey: &Survey, policy: &LeakPolicy) -> Found {
-    let Verdicts { flagged, pending } = judge::judge(survey, policy);
+    let Verdicts {
+        flagged, pending, ..
+    } = judge::judge(survey, policy);
     let blame = Blame::new(survey, &flagged);
     let mut findings: Vec<_> = blame
         .blocks()

@@ -70,6 +70,8 @@ pub(crate) struct Verdicts {
     pub(crate) flagged: BTreeMap<usize, Verdict>,
     /// A close is within its grace period.
     pub(crate) pending: bool,
+    /// A context is held by its own tasks alone, but not for long enough to be sure.
+    pub(crate) is_unsure: bool,
 }
 
 /// The longest time limit, of a grace period or a hook, that is waited for.
@@ -88,6 +90,7 @@ pub(crate) fn judge(survey: &Survey, policy: &LeakPolicy) -> Verdicts {
         match say(survey, policy, at) {
             Said::Fine => {}
             Said::Pending => verdicts.pending = true,
+            Said::Unsure => verdicts.is_unsure = true,
             Said::Leak(kind) => {
                 verdicts.flagged.insert(at, Verdict::Leak(kind));
             }
@@ -100,6 +103,8 @@ enum Said {
     Fine,
     /// It should be gone soon.
     Pending,
+    /// It may be a leak if it stays.
+    Unsure,
     Leak(LeakKind),
 }
 
@@ -111,7 +116,8 @@ fn say(survey: &Survey, policy: &LeakPolicy, at: usize) -> Said {
     if let Some(close) = close_over(survey, at) {
         return say_of_closing(policy, thing, close);
     }
-    if is_pinned(survey, policy, at) {
+    let pinned = pinned_for(survey, at);
+    if pinned.is_some_and(|time| time >= policy.settle) {
         return Said::Leak(LeakKind::PinsItself);
     }
     if is_too_old(policy, thing) {
@@ -120,7 +126,10 @@ fn say(survey: &Survey, policy: &LeakPolicy, at: usize) -> Said {
     if policy.nothing_left {
         return Said::Leak(LeakKind::StillThere);
     }
-    Said::Fine
+    match pinned {
+        Some(_) => Said::Unsure,
+        None => Said::Fine,
+    }
 }
 
 fn is_closed_but_held(thing: &Thing) -> bool {
@@ -163,18 +172,23 @@ fn say_of_closing(policy: &LeakPolicy, thing: &Thing, close: &Closing) -> Said {
     }
 }
 
-/// Whether an open context is held by its own tasks alone, and not only for a moment.
-fn is_pinned(survey: &Survey, policy: &LeakPolicy, at: usize) -> bool {
+/// How long an open context has been held by its own tasks alone: they may hold it for a moment.
+fn pinned_for(survey: &Survey, at: usize) -> Option<Duration> {
     let thing = &survey.things[at];
     let holders = &thing.holders;
-    if !thing.is_context() || holders.is_empty() || holders.untracked() > 0 {
-        return false;
+    if !thing.is_context() || holders.untracked() > 0 {
+        return None;
     }
-    holders.iter().all(|holder| {
-        let task = holder.task().and_then(|task| survey.place(task));
-        let lasts = holder.age().is_some_and(|age| age >= policy.settle);
-        lasts && task.is_some_and(|task| survey.is_below(task, at) && !survey.is_asking(task))
-    })
+    let mut youngest = None;
+    for holder in holders {
+        let task = survey.place(holder.task()?)?;
+        if !survey.is_below(task, at) || survey.is_asking(task) {
+            return None;
+        }
+        let age = holder.age()?;
+        youngest = Some(youngest.map_or(age, |youngest: Duration| youngest.min(age)));
+    }
+    youngest
 }
 
 fn is_too_old(policy: &LeakPolicy, thing: &Thing) -> bool {

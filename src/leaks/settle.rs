@@ -51,9 +51,10 @@ pub(crate) async fn settle(
     loop {
         let mut gone = pin!(listening.bell().notified());
         gone.as_mut().enable();
+        // Before the look: what was there when it began is at least as old.
+        let took = clock::now().saturating_duration_since(started);
         let survey = Survey::of(root, table.live().await);
         looks += 1;
-        let took = clock::now().saturating_duration_since(started);
         let settled = Settled {
             took,
             looks,
