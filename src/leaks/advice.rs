@@ -16,11 +16,20 @@ pub(crate) fn of(finding: &Finding) -> String {
     let subject = &finding.subject;
     match finding.kind {
         LeakKind::PinsItself => pinned(finding),
+        _ if is_kept_by_its_own_task(finding) => pinned(finding),
         LeakKind::StillRunning => running(subject),
         LeakKind::ClosedButHeld => release(finding, "does not have to outlive it"),
         LeakKind::TooOld if class(subject) == Some(Class::Task) => running(subject),
         _ => still_there(finding),
     }
+}
+
+/// Whether an open context is in a cycle with a task that runs in it.
+fn is_kept_by_its_own_task(finding: &Finding) -> bool {
+    let last = finding.chain.last().map(|link| &link.end);
+    class(&finding.subject) == Some(Class::Context)
+        && !finding.cycle.is_empty()
+        && matches!(last, Some(End::Thing(subject)) if class(subject) == Some(Class::Task))
 }
 
 fn class(subject: &Subject) -> Option<Class> {
