@@ -44,6 +44,17 @@ impl Stamp {
         }
     }
 
+    /// As a number that an atomic can hold; 0 is the anchor itself.
+    #[cfg(feature = "dump")]
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from_ne_bytes(self.0.to_ne_bytes())
+    }
+
+    #[cfg(feature = "dump")]
+    pub(crate) fn of_bits(bits: u64) -> Self {
+        Self(i64::from_ne_bytes(bits.to_ne_bytes()))
+    }
+
     /// Nanoseconds since an earlier moment; 0 if it was later.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {

@@ -40,12 +40,15 @@
 //!
 //! # Features
 //!
+//! * `dump`: where every task waits, down to the line: `Registry::dump`.
 //! * `serde`: [`Live`], [`Resource`] and [`CloseReport`] implement `serde::Serialize`.
 //! * `testing`: the test kit, which fails a test that leaves something behind.
 
 mod clock;
 mod context;
 pub mod docs;
+#[cfg(feature = "dump")]
+mod dump;
 mod error;
 mod holders;
 mod id;
@@ -62,6 +65,8 @@ mod table;
 mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "dump")]
+mod trace;
 mod tracked;
 
 pub use context::builder::ContextBuilder;
@@ -72,6 +77,9 @@ pub use context::reason::CloseReason;
 pub use context::report::{CloseReport, CloseStatus, HookCounts};
 pub use context::stragglers::StillClosing;
 pub use context::weak::WeakContext;
+
+#[cfg(feature = "dump")]
+pub use dump::view::{Activity, AwaitStack, Dump, StackFrame, TaskDump};
 
 pub use error::{Closed, PanicPayload, Refused, RefusedReason, TaskError};
 pub use holders::inside::Keeper;
@@ -101,6 +109,9 @@ pub use table::resource::Resource;
 pub use task::builder::TaskBuilder;
 pub use task::handle::Task;
 pub use task::wrapped::Wrapped;
+
+#[cfg(feature = "dump")]
+pub use trace::long_polls::warn_of_long_polls;
 
 pub use tracked::{Tracked, WeakTracked};
 

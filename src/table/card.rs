@@ -1,5 +1,7 @@
 //! The facts about a task or a registration: they have no memory of their own, but a slot of the table.
 
+#[cfg(feature = "dump")]
+use crate::trace::inquiry::Inquiry;
 use crate::{
     id::ResourceId,
     sync::{AtomicU8, Ordering::Relaxed},
@@ -45,6 +47,9 @@ pub(crate) struct Card {
     /// of task and handle, never by the drop of this: a listing may be the last to let go of it (I5).
     output: OnceLock<Box<dyn Any + Send + Sync>>,
     meta: ManuallyDrop<Meta>,
+    /// For those who ask where it waits.
+    #[cfg(feature = "dump")]
+    inquiry: Inquiry,
 }
 
 /// What a card is of.
@@ -81,6 +86,8 @@ impl Card {
             (&raw mut (*card).has_owned).write(facts.name.is_owned() || facts.kind.is_owned());
             (&raw mut (*card).output).write(OnceLock::new());
             Meta::init((&raw mut (*card).meta).cast(), id, facts);
+            #[cfg(feature = "dump")]
+            (&raw mut (*card).inquiry).write(Inquiry::default());
         }
     }
 
@@ -116,6 +123,18 @@ impl Card {
         if let Some(join) = join.filter(|_| is_condemned()) {
             join.abort();
         }
+    }
+
+    /// How it stands, and who wants to know.
+    #[cfg(feature = "dump")]
+    pub(crate) fn inquiry(&self) -> Option<&Inquiry> {
+        matches!(self.role, Role::Task { .. }).then_some(&self.inquiry)
+    }
+
+    /// Whether it is a blocking closure.
+    #[cfg(feature = "dump")]
+    pub(crate) fn is_blocking(&self) -> bool {
+        matches!(self.role, Role::Task { is_blocking, .. } if is_blocking)
     }
 
     /// Whether it is a blocking closure that has started, which nothing can end but itself.
@@ -189,7 +208,8 @@ impl Record for Card {
     test,
     target_os = "linux",
     target_pointer_width = "64",
-    not(headcount_loom)
+    not(headcount_loom),
+    not(feature = "dump")
 ))]
 mod tests {
     use super::*;

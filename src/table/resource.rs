@@ -110,6 +110,33 @@ impl Resource {
         self.record().class()
     }
 
+    #[cfg(feature = "dump")]
+    pub(crate) fn card(&self) -> Option<&Card> {
+        match &self.facts {
+            Facts::Card(card) => Some(card),
+            Facts::Record(_) => None,
+        }
+    }
+
+    #[cfg(feature = "dump")]
+    pub(crate) fn inquiry(&self) -> Option<&crate::trace::inquiry::Inquiry> {
+        self.card()?.inquiry()
+    }
+
+    /// For how long a task has been running without waiting, if that is longer than
+    /// [`warn_of_long_polls`](crate::warn_of_long_polls) says; at this moment, not when it was listed.
+    #[cfg(feature = "dump")]
+    pub fn blocks_runtime(&self) -> Option<Duration> {
+        let threshold = crate::trace::long_polls::threshold()?;
+        let running = self.inquiry()?.running(Stamp::now());
+        running.filter(|running| *running > threshold)
+    }
+
+    #[cfg(feature = "dump")]
+    pub(crate) fn is_blocking(&self) -> bool {
+        self.card().is_some_and(Card::is_blocking)
+    }
+
     pub(crate) fn is_unabortable(&self) -> bool {
         matches!(&self.facts, Facts::Card(card) if card.is_unabortable())
     }

@@ -35,6 +35,9 @@ pub(crate) struct Table {
     doors: Box<[Arc<Door>]>,
     /// What is written down about handles, and who listens.
     pub(crate) tracking: Arc<Tracking>,
+    /// Where the answers of tasks lie.
+    #[cfg(feature = "dump")]
+    pub(crate) desk: crate::trace::desk::Desk,
     /// How many `Arc`s are in there, dead ones included.
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
@@ -63,6 +66,8 @@ impl Table {
             records,
             arcs: Slots::new(),
             tracking,
+            #[cfg(feature = "dump")]
+            desk: crate::trace::desk::Desk::default(),
             tracked: AtomicUsize::new(0),
             broom: AtomicUsize::new(0),
         }
@@ -220,6 +225,21 @@ impl Table {
             self.tracked.fetch_sub(1, Relaxed);
         }
         removed
+    }
+
+    /// The task with this id, if it is still listed.
+    #[cfg(feature = "dump")]
+    pub(crate) fn find_card(&self, id: ResourceId) -> Option<crate::table::resource::Resource> {
+        let (now, mut found) = (crate::clock::Stamp::now(), None);
+        if id.table == self.number {
+            self.cards.directory().scan(id.index as usize, 1, |look| {
+                if look.key() == id.key() {
+                    let task = crate::table::resource::Resource::of_look(look, &self.cards, now);
+                    found = Some(task);
+                }
+            });
+        }
+        found
     }
 
     /// Removes the entry with this id if it is a resource.

@@ -118,6 +118,10 @@ fn entry(f: &mut fmt::Formatter<'_>, item: &Resource) -> fmt::Result {
         write!(f, "{} · ", item.state())?;
     }
     write!(f, "{}", clock::human(item.age()))?;
+    #[cfg(feature = "dump")]
+    if let Some(running) = item.blocks_runtime() {
+        write!(f, " · blocking the runtime for {}", clock::human(running))?;
+    }
     if let Some(strong) = item.strong_count() {
         write!(f, " · {strong} strong")?;
     }

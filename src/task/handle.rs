@@ -85,6 +85,11 @@ impl<T> Task<T> {
         }
     }
 
+    #[cfg(feature = "dump")]
+    pub(crate) fn card(&self) -> Option<&crate::table::card::Card> {
+        self.held().map(|held| &**held)
+    }
+
     fn join(&self) -> Option<&Join> {
         self.held().and_then(CardHeld::later)
     }

@@ -181,17 +181,18 @@ where
             return Poll::Ready(());
         }
         let seat = &mut *this.seat;
-        seat.start();
         // A future that is done is dropped in the same breath.
-        let polled = seat.enter(|| {
-            let future = this.future.as_mut().as_pin_mut()?;
-            let result = match panics::guarded(|| future.work(cx)) {
-                Ok(Poll::Pending) => return None,
-                Ok(Poll::Ready(ended)) => Ok(ended),
-                Err(payload) => Err(payload),
-            };
-            let dropped = panics::guarded(|| this.future.set(None));
-            Some(ended(result, dropped))
+        let polled = seat.poll(cx, |cx| {
+            seat.enter(|| {
+                let future = this.future.as_mut().as_pin_mut()?;
+                let result = match panics::guarded(|| future.work(cx)) {
+                    Ok(Poll::Pending) => return None,
+                    Ok(Poll::Ready(ended)) => Ok(ended),
+                    Err(payload) => Err(payload),
+                };
+                let dropped = panics::guarded(|| this.future.set(None));
+                Some(ended(result, dropped))
+            })
         });
         let Some(result) = polled else {
             return Poll::Pending;

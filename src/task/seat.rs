@@ -13,6 +13,10 @@ use crate::{
     task::supersede,
 };
 
+#[cfg(feature = "dump")]
+use crate::trace::{inquiry::Inquiry, long_polls};
+use std::task::Context;
+
 /// One task's place inside its context.
 pub(crate) struct Seat {
     /// `None` once the seat is free.
@@ -41,6 +45,63 @@ impl Seat {
         if let Some(place) = &self.place {
             place.start();
         }
+    }
+
+    /// Runs one poll of the task's future; if somebody asks where it waits, so that the answer is found.
+    #[inline]
+    pub(crate) fn poll<R>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        self.start();
+        #[cfg(feature = "dump")]
+        if let Some(inquiry) = self.place.as_ref().and_then(|place| place.inquiry()) {
+            return self.poll_for(inquiry, cx, poll);
+        }
+        poll(cx)
+    }
+
+    #[cfg(feature = "dump")]
+    #[inline]
+    fn poll_for<R>(
+        &self,
+        inquiry: &Inquiry,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        if inquiry.begin() {
+            inquiry.set_waker(cx.waker());
+        }
+        let poll = |cx: &mut Context<'_>| match inquiry.take() {
+            None => poll(cx),
+            Some(question) => self.answer(question, cx, poll),
+        };
+        let result = match long_polls::threshold() {
+            None => poll(cx),
+            Some(threshold) => {
+                let task = || self.task().map(|task| long_polls::told(task.meta()));
+                long_polls::timed(inquiry, task, threshold, || poll(cx))
+            }
+        };
+        inquiry.end();
+        result
+    }
+
+    #[cfg(feature = "dump")]
+    #[cold]
+    fn answer<R>(
+        &self,
+        question: u32,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        let (result, found) = crate::trace::capture::poll(cx.waker(), poll);
+        if let Some(task) = self.task() {
+            let desk = &context_of(task).table.desk;
+            desk.answer(question, task.meta().id, found);
+        }
+        result
     }
 
     /// Runs the task's code with its context and itself as the current ones.

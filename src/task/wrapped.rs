@@ -167,8 +167,8 @@ impl<F: Future> Future for Wrapped<F> {
         else {
             return Poll::Ready(Err(TaskError::Refused));
         };
-        seat.start();
-        let (outcome, result) = match seat.enter(|| panics::guarded(|| future.poll(cx))) {
+        let polled = seat.poll(cx, |cx| seat.enter(|| panics::guarded(|| future.poll(cx))));
+        let (outcome, result) = match polled {
             Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(Ok(output))),
             Ok(Poll::Pending) if kill.poll(cx).is_pending() => return Poll::Pending,
             Ok(Poll::Pending) => (Outcome::Aborted, Ok(Err(TaskError::Aborted))),

@@ -15,6 +15,8 @@ mod close;
 mod current;
 mod debug;
 mod drops;
+#[cfg(feature = "dump")]
+mod dump;
 mod events;
 mod holders;
 mod hooks;

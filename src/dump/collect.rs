@@ -1,0 +1,180 @@
+//! Asking tasks, and waiting for their answers.
+
+use crate::{
+    clock::{self, Stamp},
+    dump::{
+        fold, symbols,
+        view::{Activity, AwaitStack, Dump, TaskDump},
+    },
+    table::{record::State, resource::Resource, store::Table},
+    trace::{
+        capture::{Found, RawStack},
+        desk::Question,
+        inquiry::Inquiry,
+    },
+};
+use futures::future::select;
+use std::{collections::HashMap, pin::pin, time::Duration};
+
+/// How many tasks are asked between two yields.
+const STEP: usize = 64;
+/// Between two looks at who has not answered yet.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// One task that is asked.
+struct Asked {
+    resource: Resource,
+    /// Beginnings and ends of its polls when it was asked.
+    steps: u32,
+    /// How long ago the last one was, if polls are timed.
+    since: Option<Duration>,
+    /// Whether an answer is to come.
+    can_answer: bool,
+}
+
+/// Asks these tasks where they are, and waits for answers no longer than `limit`.
+pub(crate) async fn dump(table: &Table, tasks: Vec<Resource>, limit: Duration) -> Dump {
+    let started = clock::now();
+    let question = table.desk.open();
+    let mut asked = Vec::with_capacity(tasks.len());
+    for (n, resource) in tasks.into_iter().enumerate() {
+        if n % STEP == STEP - 1 {
+            tokio::task::yield_now().await;
+        }
+        asked.push(Asked::ask(resource, &question));
+    }
+    wait(table, &mut asked, &question, limit).await;
+    let took = clock::now().saturating_duration_since(started);
+    let found = question.take();
+    let stacks = found
+        .values()
+        .flat_map(|found| found.stacks.iter().cloned());
+    let symbols = symbols::of(stacks.collect()).await;
+    let has_lines = symbols.is_empty()
+        || symbols
+            .values()
+            .any(|known| known.iter().any(|symbol| symbol.line > 0));
+    let mut found: HashMap<_, Found> = found;
+    let tasks = asked
+        .into_iter()
+        .map(|asked| {
+            let answer = found.remove(&asked.resource.id());
+            let is_there = table.door().state_of(asked.resource.id()).is_some();
+            asked.into_dump(answer, is_there, took, |stack| fold::fold(stack, &symbols))
+        })
+        .collect();
+    Dump {
+        tasks,
+        took,
+        limit,
+        has_lines,
+    }
+}
+
+impl Asked {
+    fn ask(resource: Resource, question: &Question) -> Self {
+        let inquiry = resource.inquiry();
+        let can_answer = inquiry.is_some() && !resource.is_blocking();
+        let steps = inquiry.map_or(0, Inquiry::steps);
+        let since = inquiry.and_then(|inquiry| inquiry.since(Stamp::now()));
+        if let Some(inquiry) = inquiry.filter(|_| can_answer) {
+            inquiry.ask(question.number);
+        }
+        Self {
+            resource,
+            steps,
+            since,
+            can_answer,
+        }
+    }
+
+    fn into_dump(
+        self,
+        answer: Option<Found>,
+        is_there: bool,
+        took: Duration,
+        fold: impl FnMut(&RawStack) -> AwaitStack,
+    ) -> TaskDump {
+        let activity = self.activity(answer.is_some(), is_there, took);
+        let steps = self.resource.inquiry().map_or(0, Inquiry::steps);
+        // The poll in which it answered was the question's.
+        let polls = steps
+            .div_ceil(2)
+            .saturating_sub(u32::from(answer.is_some()));
+        let answer = answer.unwrap_or_default();
+        TaskDump {
+            resource: self.resource,
+            activity,
+            polls,
+            stacks: without_our_own(answer.stacks.iter().map(fold).collect()),
+            cut: answer.cut,
+        }
+    }
+
+    fn activity(&self, has_answered: bool, is_there: bool, took: Duration) -> Activity {
+        let age = self.resource.age();
+        if !is_there {
+            return Activity::Finished;
+        }
+        if self.resource.is_blocking() {
+            return match self.resource.record().state() {
+                State::Waiting => Activity::Queued,
+                _ => Activity::Blocking(age),
+            };
+        }
+        let Some(inquiry) = self.resource.inquiry() else {
+            return Activity::NotAnswered;
+        };
+        let steps = inquiry.steps();
+        if has_answered {
+            return Activity::Parked(self.since.filter(|_| self.steps % 2 == 0));
+        }
+        match steps {
+            0 => Activity::NeverPolled,
+            _ if steps == self.steps && steps % 2 == 1 => {
+                Activity::Polling(self.since.unwrap_or_default() + took)
+            }
+            _ => Activity::NotAnswered,
+        }
+    }
+}
+
+/// A cancellable task also waits for its context's token, beside its future: that is no news.
+fn without_our_own(mut stacks: Vec<AwaitStack>) -> Vec<AwaitStack> {
+    if stacks.len() > 1 {
+        stacks.retain(|stack| !stack.is_for_cancellation());
+    }
+    stacks
+}
+
+/// Waits until all have answered or ended, or time is up.
+async fn wait(table: &Table, asked: &mut [Asked], question: &Question, limit: Duration) {
+    let started = clock::now();
+    let mut open: Vec<_> = asked.iter().filter(|asked| asked.can_answer).collect();
+    loop {
+        open.retain(|asked| {
+            let id = asked.resource.id();
+            !question.has(id) && table.door().state_of(id).is_some()
+        });
+        let left = limit.saturating_sub(clock::now().saturating_duration_since(started));
+        if open.is_empty() || left.is_zero() {
+            return;
+        }
+        for asked in &open {
+            // Whoever was polled for the first time just then has a waker now.
+            if let Some(inquiry) = asked.resource.inquiry() {
+                inquiry.ask(question.number);
+            }
+        }
+        let rest = pin!(clock::sleep(INTERVAL.min(left)));
+        select(pin!(answers(question, open.len())), rest).await;
+    }
+}
+
+/// Waits until there are so many answers more.
+async fn answers(question: &Question, more: usize) {
+    let enough = question.answered() + more;
+    while question.answered() < enough {
+        question.bell.notified().await;
+    }
+}

@@ -1,0 +1,216 @@
+//! Of a stack what a person reads: their own lines, from the task's function down to the `.await`, and then what is
+//! awaited there.
+
+use crate::{
+    dump::{
+        symbols::{Symbol, Symbols},
+        view::{AwaitStack, StackFrame},
+    },
+    ledger::caller::is_library,
+    trace::capture::RawStack,
+};
+use std::{borrow::Cow, path::PathBuf, sync::OnceLock};
+
+/// Where this crate itself was built.
+const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
+
+/// A stack as it is read, outermost first.
+pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
+    let mut frames: Vec<StackFrame> = Vec::new();
+    for ip in stack.frames.iter().rev() {
+        let known = symbols.get(ip).map_or(&[][..], |known| known);
+        frames.extend(known.iter().rev().filter_map(frame));
+    }
+    // The innermost ones are the capture's own.
+    let last = frames.iter().rposition(|frame| !is_capture(frame));
+    frames.truncate(last.map_or(0, |last| last + 1));
+    let innermost = frames.iter().rposition(StackFrame::is_own);
+    let leaf = innermost.map_or(0, |at| at + 1);
+    let leaf = frames[leaf.min(frames.len())..]
+        .iter()
+        .find(|frame| frame.is_awaited())
+        .map(|frame| frame.function.clone());
+    AwaitStack {
+        frames,
+        leaf,
+        yields: stack.yields,
+    }
+}
+
+/// `None` for this crate's own, which is round every task.
+fn frame(symbol: &Symbol) -> Option<StackFrame> {
+    let function = clean(&symbol.function);
+    let is_ours = symbol.file.starts_with(OWN)
+        && !symbol
+            .file
+            .starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src/dump/collect.rs"));
+    if is_ours
+        || function.starts_with("headcount::task::")
+        || function.starts_with("headcount::trace::")
+    {
+        return None;
+    }
+    let is_own = !symbol.file.is_empty() && !is_library(&symbol.file) && !is_machinery(&function);
+    Some(StackFrame {
+        is_own,
+        function,
+        file: shorten(&symbol.file).into_owned(),
+        line: symbol.line,
+    })
+}
+
+fn is_machinery(function: &str) -> bool {
+    let function = function.trim_start_matches('<');
+    ["std::", "core::", "alloc::", "__rust"]
+        .iter()
+        .any(|name| function.starts_with(name))
+}
+
+/// Frames of the unwinder, and of the waker that was cloned.
+fn is_capture(frame: &StackFrame) -> bool {
+    let function = &*frame.function;
+    function.starts_with("backtrace::")
+        || frame.file.contains("backtrace-0.")
+        || function.contains("core::task::wake::Waker")
+        || frame.file.ends_with("core/src/task/wake.rs")
+}
+
+/// The function without closures, hashes and type arguments: `app::serve` for `app::serve::{{closure}}`,
+/// `tokio::time::Sleep` for `<tokio::time::sleep::Sleep as core::future::future::Future>::poll`.
+pub(crate) fn clean(function: &str) -> String {
+    let mut name = function.replace("::{{closure}}", "");
+    for noise in [
+        "::{closure#0}",
+        "::{async_fn#0}",
+        "::{async_block#0}",
+        "{async_fn#0}",
+        "{async_block#0}",
+        "{closure#0}",
+    ] {
+        name = name.replace(noise, "");
+    }
+    if let Some((of, _)) = name
+        .strip_prefix('<')
+        .and_then(|rest| rest.split_once(" as core::future::future::Future>::poll"))
+    {
+        name = of.to_owned();
+    } else if let Some((of, rest)) = name.strip_prefix('<').and_then(|rest| {
+        let (of, rest) = rest.split_once(" as ")?;
+        Some((of, rest.rsplit_once(">::")?.1))
+    }) {
+        name = format!("{of}::{rest}");
+    }
+    without_repeats(&without_arguments(&name))
+}
+
+/// Without what stands between angle brackets.
+fn without_arguments(name: &str) -> String {
+    let mut depth = 0_usize;
+    let mut bare = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '<' => depth += 1,
+            '>' if depth > 0 => depth -= 1,
+            _ if depth == 0 => bare.push(c),
+            _ => {}
+        }
+    }
+    bare.replace("::::", "::")
+}
+
+/// Without modules that the type in them repeats: `tokio::sync::Mutex` for `tokio::sync::mutex::Mutex`.
+fn without_repeats(name: &str) -> String {
+    let parts: Vec<_> = name.split("::").collect();
+    let is_type = |part: &&str| part.starts_with(|c: char| c.is_ascii_uppercase());
+    let Some(at) = parts.iter().position(is_type) else {
+        return name.to_owned();
+    };
+    let of_type = parts[at].to_ascii_lowercase();
+    let repeats = |module: &&&str| of_type.contains(&module.replace('_', ""));
+    // The crate and one module stay in any case.
+    let (kept, rest) = parts[..at].split_at(at.min(2));
+    let repeated = rest.iter().rev().take_while(repeats).count();
+    let mut short = kept.to_vec();
+    short.extend(&rest[..rest.len() - repeated]);
+    short.extend(&parts[at..]);
+    short.join("::")
+}
+
+/// `src/main.rs` in the folder of the program, `tokio-1.54.1/src/sync/mutex.rs` for a dependency's,
+/// `core/src/option.rs` for the standard library's.
+pub(crate) fn shorten(file: &str) -> Cow<'_, str> {
+    static HERE: OnceLock<PathBuf> = OnceLock::new();
+    let here = HERE.get_or_init(|| std::env::current_dir().unwrap_or_default());
+    let here = here.to_string_lossy();
+    if let Some(inside) = file.strip_prefix(&*here).filter(|_| !here.is_empty()) {
+        return inside.trim_start_matches(['/', '\\']).into();
+    }
+    for folder in ["/registry/src/", "/git/checkouts/"] {
+        if let Some((_, rest)) = file.split_once(folder) {
+            return rest.split_once('/').map_or(rest, |(_, rest)| rest).into();
+        }
+    }
+    match file.split_once("/library/") {
+        Some((_, rest)) if file.starts_with("/rustc/") => rest.into(),
+        _ => file.strip_prefix("./").unwrap_or(file).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_named_as_their_authors_know_them() {
+        for (raw, read) in [
+            ("app::serve::{{closure}}::{{closure}}", "app::serve"),
+            (
+                "tokio::sync::mutex::Mutex<T>::lock::{{closure}}",
+                "tokio::sync::Mutex::lock",
+            ),
+            (
+                "<tokio::time::sleep::Sleep as core::future::future::Future>::poll",
+                "tokio::time::Sleep",
+            ),
+            (
+                "tokio::net::tcp::listener::TcpListener::accept::{{closure}}",
+                "tokio::net::TcpListener::accept",
+            ),
+            (
+                "tokio::sync::mpsc::bounded::Receiver<T>::recv::{{closure}}",
+                "tokio::sync::mpsc::bounded::Receiver::recv",
+            ),
+            (
+                "<app::Board as app::Lookup>::find::{{closure}}",
+                "app::Board::find",
+            ),
+            (
+                "<tokio::time::timeout::Timeout<T> as core::future::future::Future>::poll",
+                "tokio::time::Timeout",
+            ),
+            ("{async_fn#0}", ""),
+        ] {
+            assert_eq!(clean(raw), read, "{raw}");
+        }
+    }
+
+    #[test]
+    fn paths_are_shortened_to_what_one_looks_for() {
+        for (raw, read) in [
+            (
+                "/home/me/.cargo/registry/src/index.crates.io-1949/tokio-1.54.1/src/sync/mutex.rs",
+                "tokio-1.54.1/src/sync/mutex.rs",
+            ),
+            (
+                "/rustc/5980/library/core/src/option.rs",
+                "core/src/option.rs",
+            ),
+            ("./src/main.rs", "src/main.rs"),
+            ("/elsewhere/src/main.rs", "/elsewhere/src/main.rs"),
+        ] {
+            assert_eq!(shorten(raw), read);
+        }
+        let here = std::env::current_dir().unwrap().join("src/main.rs");
+        assert_eq!(shorten(&here.to_string_lossy()), "src/main.rs");
+    }
+}

@@ -1,0 +1,49 @@
+//! Addresses to functions and lines. Slow the first time, so away from the runtime's threads.
+
+use crate::trace::capture::RawStack;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+/// One function in one line of code; an address may be several, one inlined into the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Symbol {
+    pub(crate) function: String,
+    pub(crate) file: String,
+    pub(crate) line: u32,
+}
+
+/// What is known of each address, innermost first.
+pub(crate) type Symbols = HashMap<usize, Arc<[Symbol]>>;
+
+/// Looks up each address once.
+pub(crate) async fn of(stacks: Vec<RawStack>) -> Symbols {
+    let addresses: HashSet<usize> = stacks
+        .iter()
+        .flat_map(|stack| stack.frames.iter().copied())
+        .collect();
+    if addresses.is_empty() {
+        return Symbols::new();
+    }
+    let look_up = move || addresses.into_iter().map(|ip| (ip, resolve(ip))).collect();
+    // Without a runtime there is nobody to hold up.
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return look_up();
+    };
+    runtime.spawn_blocking(look_up).await.unwrap_or_default()
+}
+
+fn resolve(ip: usize) -> Arc<[Symbol]> {
+    let mut symbols = Vec::new();
+    backtrace::resolve(ip as *mut _, |symbol| {
+        let name = symbol.name().map(|name| format!("{name:#}"));
+        let file = symbol.filename().map(|file| file.display().to_string());
+        symbols.push(Symbol {
+            function: name.unwrap_or_default(),
+            file: file.unwrap_or_default(),
+            line: symbol.lineno().unwrap_or(0),
+        });
+    });
+    symbols.into()
+}

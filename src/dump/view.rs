@@ -1,0 +1,211 @@
+//! What a dump found.
+
+use crate::{id::ResourceId, table::resource::Resource};
+use std::{fmt, time::Duration};
+
+/// Where every task was, at one moment: made by [`Registry::dump`](crate::Registry::dump) and
+/// [`Context::dump`](crate::Context::dump).
+///
+/// `Display` prints it for a person: equal stacks once, with how many tasks wait there; the lines of one's own code,
+/// and what is awaited. [`in_full`](Self::in_full) prints every frame of every task.
+///
+/// Holds facts, not things: no task is kept alive (I5).
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Dump {
+    pub(crate) tasks: Vec<TaskDump>,
+    pub(crate) took: Duration,
+    pub(crate) limit: Duration,
+    /// Whether there are lines to name.
+    pub(crate) has_lines: bool,
+}
+
+/// Where one task was. Part of a [`Dump`], or made by [`Task::trace`](crate::Task::trace).
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct TaskDump {
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub(crate) resource: Resource,
+    pub(crate) activity: Activity,
+    pub(crate) polls: u32,
+    pub(crate) stacks: Vec<AwaitStack>,
+    /// Stacks that were left out.
+    pub(crate) cut: usize,
+}
+
+/// What a task was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum Activity {
+    /// Nobody has polled it yet: it waits for its runtime, or for whoever it was wrapped for.
+    NeverPolled,
+    /// It waits. How long is known where polls are timed, see [`warn_of_long_polls`](crate::warn_of_long_polls).
+    Parked(Option<Duration>),
+    /// It was polled all the time, for at least so long, without coming to an `.await` that waits.
+    Polling(Duration),
+    /// A blocking closure that runs, since it was spawned so long ago.
+    Blocking(Duration),
+    /// A blocking closure that waits for a thread.
+    Queued,
+    /// It ended while it was asked.
+    Finished,
+    /// It did not answer in time, and was not being polled: its runtime is busy, or its `LocalSet` is not run.
+    NotAnswered,
+}
+
+/// A chain of `.await`s. A task has several where it waits for several things at once, as in `select!` and `join!`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct AwaitStack {
+    /// Outermost first.
+    pub(crate) frames: Vec<StackFrame>,
+    pub(crate) leaf: Option<String>,
+    pub(crate) yields: bool,
+}
+
+/// One function of a stack.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct StackFrame {
+    pub(crate) function: String,
+    pub(crate) file: String,
+    pub(crate) line: u32,
+    pub(crate) is_own: bool,
+}
+
+impl Dump {
+    /// The tasks, in the order of their creation.
+    pub fn tasks(&self) -> &[TaskDump] {
+        &self.tasks
+    }
+
+    /// The oldest task of this name.
+    pub fn find(&self, name: &str) -> Option<&TaskDump> {
+        self.tasks.iter().find(|task| task.resource.name() == name)
+    }
+
+    /// Those that did not answer in time.
+    pub fn unanswered(&self) -> impl Iterator<Item = &TaskDump> {
+        let silent = |task: &&TaskDump| {
+            matches!(task.activity, Activity::NotAnswered | Activity::Polling(_))
+        };
+        self.tasks.iter().filter(silent)
+    }
+
+    /// How long it took to ask them all.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+}
+
+impl TaskDump {
+    /// The task: name, path, age, the line that spawned it.
+    pub fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// The id of the task.
+    pub fn id(&self) -> ResourceId {
+        self.resource.id()
+    }
+
+    /// What it was doing.
+    pub fn activity(&self) -> Activity {
+        self.activity
+    }
+
+    /// How often it was polled so far.
+    pub fn polls(&self) -> u32 {
+        self.polls
+    }
+
+    /// Where it waits; none if it does not wait, or waits for something that will never wake it.
+    pub fn stacks(&self) -> &[AwaitStack] {
+        &self.stacks
+    }
+}
+
+impl AwaitStack {
+    /// Every frame, outermost first.
+    pub fn frames(&self) -> &[StackFrame] {
+        &self.frames
+    }
+
+    /// The frames of one's own code, outermost first: the last one is the `.await`.
+    pub fn own_frames(&self) -> impl DoubleEndedIterator<Item = &StackFrame> {
+        self.frames.iter().filter(|frame| frame.is_own())
+    }
+
+    /// What is awaited on the last line of one's own, such as `tokio::sync::Mutex::lock`.
+    pub fn leaf(&self) -> Option<&str> {
+        self.leaf.as_deref()
+    }
+
+    /// Whether it does not wait, but woke the task at once to let others run.
+    pub fn yields(&self) -> bool {
+        self.yields
+    }
+}
+
+impl AwaitStack {
+    /// Whether it is only a cancellable task's wait for its token.
+    pub(crate) fn is_for_cancellation(&self) -> bool {
+        let outermost = self.frames.iter().find(|frame| frame.is_awaited());
+        let waits = |frame: &StackFrame| frame.function.ends_with("WaitForCancellationFutureOwned");
+        self.own_frames().next().is_none()
+            && (outermost.is_some_and(waits) || self.frames.iter().any(waits))
+    }
+}
+
+impl StackFrame {
+    /// The function, without closures, hashes and type arguments; empty if it is not known.
+    pub fn function(&self) -> &str {
+        &self.function
+    }
+
+    /// The file, from the folder of the program or the name of the dependency on; empty if it is not known.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The line; 0 if it is not known.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// Whether it is code of the program itself, and not of a dependency, the standard library or this crate.
+    pub fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// Whether it may be what somebody awaits: a dependency's function, and no machinery between.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let is_glue = ["core/", "std/", "alloc/"]
+            .iter()
+            .any(|of| self.file.starts_with(of))
+            || self.file.contains("/src/macros/")
+            || self.file.contains("futures-util");
+        !is_glue
+    }
+}
+
+impl fmt::Display for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use crate::clock::human;
+        match self {
+            Self::NeverPolled => f.write_str("never polled"),
+            Self::Parked(None) => f.write_str("parked"),
+            Self::Parked(Some(since)) => write!(f, "parked for {}", human(*since)),
+            Self::Polling(since) => write!(f, "polling for {} without yielding", human(*since)),
+            Self::Blocking(since) => write!(f, "blocking for {}", human(*since)),
+            Self::Queued => f.write_str("waits for a thread"),
+            Self::Finished => f.write_str("finished meanwhile"),
+            Self::NotAnswered => f.write_str("did not answer"),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A waker that notes who clones it.
+
+#![expect(
+    unsafe_code,
+    reason = "a waker that can tell its clones from itself is made by hand, and lies on the stack"
+)]
+
+use std::{
+    cell::RefCell,
+    ffi::c_void,
+    mem::ManuallyDrop,
+    task::{Context, RawWaker, RawWakerVTable, Waker},
+};
+
+/// Frames of one stack that are kept.
+const FRAMES: usize = 256;
+/// Stacks of one poll that are kept: of a `join_all` of thousands the rest says nothing new.
+const STACKS: usize = 32;
+
+/// The stack of somebody who waits: addresses, innermost first, down to the task's own poll.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RawStack {
+    pub(crate) frames: Box<[usize]>,
+    /// Whether it woke the task at once instead of waiting: it only let others run.
+    pub(crate) yields: bool,
+}
+
+/// What one poll was found waiting for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) stacks: Vec<RawStack>,
+    /// How many more there were.
+    pub(crate) cut: usize,
+}
+
+/// On the stack of [`poll`], for as long as that runs.
+struct Capturing<'a> {
+    original: &'a Waker,
+    /// Where the stack of the poll begins; what lies above is the runtime's.
+    limit: *const u8,
+    found: RefCell<Found>,
+}
+
+/// Runs one poll, and notes the stacks of those who clone its waker. They get the original.
+#[inline(never)]
+pub(crate) fn poll<R>(original: &Waker, poll: impl FnOnce(&mut Context<'_>) -> R) -> (R, Found) {
+    let marker = 0_u8;
+    let capturing = Capturing {
+        original,
+        limit: &raw const marker,
+        found: RefCell::default(),
+    };
+    let data = (&raw const capturing).cast();
+    // SAFETY: the functions of the table below keep the contract of wakers, for as long as `capturing` lives.
+    // This waker is dropped before that ends, and nobody can keep it: only a reference to it is lent, and its
+    // clones are clones of the original. Nor does it leave the thread: a `Context` is not `Send`.
+    let waker = unsafe { Waker::from_raw(RawWaker::new(data, &TABLE)) };
+    let result = poll(&mut Context::from_waker(&waker));
+    drop(waker);
+    (result, capturing.found.into_inner())
+}
+
+static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, |_| {});
+
+/// Whose data it is.
+///
+/// # Safety
+///
+/// It comes from [`poll`], which is still running.
+unsafe fn lent<'a>(data: *const ()) -> &'a Capturing<'a> {
+    // SAFETY: as demanded.
+    unsafe { &*data.cast() }
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: only the waker in `poll` has this table, and lives no longer than that.
+    let capturing = unsafe { lent(data) };
+    capturing.note(false);
+    let original = ManuallyDrop::new(capturing.original.clone());
+    RawWaker::new(original.data(), original.vtable())
+}
+
+/// Nobody owns the waker but `poll`, which does not wake it; a correct answer all the same.
+unsafe fn wake(data: *const ()) {
+    // SAFETY: as in `clone`.
+    unsafe { wake_by_ref(data) }
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: as in `clone`.
+    let capturing = unsafe { lent(data) };
+    capturing.note(true);
+    capturing.original.wake_by_ref();
+}
+
+impl Capturing<'_> {
+    fn note(&self, yields: bool) {
+        // Whoever clones a waker while a stack is being noted is the unwinder's business, not ours.
+        let Ok(mut found) = self.found.try_borrow_mut() else {
+            return;
+        };
+        if found.stacks.len() == STACKS {
+            found.cut += 1;
+            return;
+        }
+        let frames = self.stack();
+        found.stacks.push(RawStack { frames, yields });
+    }
+
+    #[inline(never)]
+    fn stack(&self) -> Box<[usize]> {
+        let mut frames = Vec::with_capacity(64);
+        backtrace::trace(|frame| {
+            let is_ours = is_above(frame.sp(), self.limit);
+            if !is_ours {
+                frames.push(frame.ip() as usize);
+            }
+            !is_ours && frames.len() < FRAMES
+        });
+        frames.into()
+    }
+}
+
+/// Whether a frame lies above the poll. Stacks grow down; where the place of a frame is unknown it is null.
+fn is_above(frame: *mut c_void, limit: *const u8) -> bool {
+    frame as usize > limit as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        future::Future,
+        pin::pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::SeqCst},
+        },
+        task::{Poll, Wake},
+    };
+
+    #[derive(Default)]
+    struct Counts(AtomicUsize);
+
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn counting() -> (Arc<Counts>, Waker) {
+        let counts = Arc::new(Counts::default());
+        (Arc::clone(&counts), Waker::from(counts))
+    }
+
+    #[test]
+    fn whoever_clones_the_waker_gets_the_original() {
+        let (counts, original) = counting();
+        let (clone, found) = poll(&original, |cx| cx.waker().clone());
+        assert!(clone.will_wake(&original));
+        assert_eq!((found.stacks.len(), found.cut), (1, 0));
+        drop(original);
+        clone.wake();
+        assert_eq!(counts.0.load(SeqCst), 1);
+        assert_eq!(Arc::strong_count(&counts), 1);
+    }
+
+    #[test]
+    fn waking_wakes_the_original_and_is_noted_as_such() {
+        let (counts, original) = counting();
+        let ((), found) = poll(&original, |cx| cx.waker().wake_by_ref());
+        assert_eq!(counts.0.load(SeqCst), 1);
+        assert!(found.stacks[0].yields);
+    }
+
+    #[test]
+    fn two_waiters_are_two_stacks_and_the_runtime_is_in_none() {
+        #[inline(never)]
+        fn deep(depth: u32, body: &mut dyn FnMut()) {
+            if depth == 0 {
+                body();
+            } else {
+                deep(depth - 1, body);
+            }
+            std::hint::black_box(depth);
+        }
+        let (_, original) = counting();
+        let mut lengths = Vec::new();
+        for depth in [0, 100] {
+            deep(depth, &mut || {
+                let future = async {
+                    futures::join!(tokio::task::yield_now(), std::future::pending::<()>())
+                };
+                let mut future = pin!(future);
+                let (_, found) = poll(&original, |cx| future.as_mut().poll(cx).is_pending());
+                assert_eq!(found.stacks.len(), 1);
+                lengths.push(found.stacks[0].frames.len());
+            });
+        }
+        assert_eq!(lengths[0], lengths[1]);
+        assert!(lengths[0] > 2, "{lengths:?}");
+    }
+
+    #[test]
+    fn a_poll_that_panics_leaves_nothing_behind() {
+        let (counts, original) = counting();
+        let panicked = crate::panics::guarded(|| {
+            poll(&original, |cx| -> Poll<()> {
+                let _clone = cx.waker().clone();
+                panic!("no");
+            })
+        });
+        assert!(panicked.is_err());
+        drop(original);
+        assert_eq!(Arc::strong_count(&counts), 1);
+    }
+
+    #[test]
+    fn a_thousand_waiters_are_cut_and_counted() {
+        let (_, original) = counting();
+        let ((), found) = poll(&original, |cx| {
+            for _ in 0..1_000 {
+                drop(cx.waker().clone());
+            }
+        });
+        assert_eq!((found.stacks.len(), found.cut), (STACKS, 1_000 - STACKS));
+    }
+}

@@ -1,0 +1,90 @@
+//! What a task's slot has for those who ask where it is.
+
+use crate::clock::Stamp;
+use crate::sync::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
+use std::{sync::OnceLock, task::Waker, time::Duration};
+
+/// How a task stands, and who wants to know where.
+///
+/// Only the poll writes, but for `asked`; all of it is a moment's sight to others.
+#[derive(Debug, Default)]
+pub(crate) struct Inquiry {
+    /// Number of the question that waits for an answer; 0 if none.
+    asked: AtomicU32,
+    /// Beginnings and ends of polls: odd while one runs.
+    steps: AtomicU32,
+    /// When the last step was, as the bits of a [`Stamp`]; 0 if nobody looked at the clock.
+    at: AtomicU64,
+    /// Wakes the task. Kept until the slot is emptied, as the runtime's handle is; of the task there is then
+    /// nothing left but its shell.
+    waker: OnceLock<Waker>,
+}
+
+impl Inquiry {
+    /// A poll begins. True for the first one.
+    #[inline]
+    pub(crate) fn begin(&self) -> bool {
+        let steps = self.steps.load(Relaxed);
+        self.steps.store(steps.wrapping_add(1), Relaxed);
+        steps == 0
+    }
+
+    /// A poll ends.
+    #[inline]
+    pub(crate) fn end(&self) {
+        let steps = self.steps.load(Relaxed);
+        self.steps.store(steps.wrapping_add(1), Relaxed);
+    }
+
+    /// Notes when the last step was.
+    pub(crate) fn stamp(&self, at: Stamp) {
+        self.at.store(at.to_bits(), Relaxed);
+    }
+
+    /// How long ago the last step was, if somebody looked at the clock.
+    pub(crate) fn since(&self, now: Stamp) -> Option<Duration> {
+        let at = Some(self.at.load(Relaxed)).filter(|&at| at > 0)?;
+        Some(Duration::from_nanos(now.since(Stamp::of_bits(at))))
+    }
+
+    /// How long the poll has been running that runs now, if polls are timed.
+    pub(crate) fn running(&self, now: Stamp) -> Option<Duration> {
+        self.since(now).filter(|_| self.steps() % 2 == 1)
+    }
+
+    /// Beginnings and ends of polls so far.
+    pub(crate) fn steps(&self) -> u32 {
+        self.steps.load(Relaxed)
+    }
+
+    /// What wakes it, from its first poll.
+    #[inline]
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        let _ = self.waker.set(waker.clone());
+    }
+
+    /// Puts a question, and wakes the task to answer it. False if it was never polled: it will answer when it is.
+    pub(crate) fn ask(&self, number: u32) -> bool {
+        self.asked.store(number, Relaxed);
+        match self.waker.get() {
+            Some(waker) => {
+                // The runtime orders a wake before the poll that follows it.
+                waker.wake_by_ref();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes the question, if there is one: a load and a branch if not.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<u32> {
+        if self.asked.load(Relaxed) == 0 {
+            return None;
+        }
+        Some(self.asked.swap(0, Acquire)).filter(|&number| number > 0)
+    }
+}

@@ -1,0 +1,88 @@
+//! Polls that take long: they hold a thread of the runtime.
+
+use crate::{clock, name::Printed, sync::lock, table::record::Meta, trace::inquiry::Inquiry};
+use std::{
+    collections::HashSet,
+    panic::Location,
+    sync::{
+        LazyLock, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// In nanoseconds; 0 if polls are not timed. One for the process: it is looked at in each poll.
+static THRESHOLD: AtomicU64 = AtomicU64::new(if cfg!(debug_assertions) {
+    100_000_000
+} else {
+    0
+});
+
+/// Lines whose tasks were told of.
+static TOLD: LazyLock<Mutex<HashSet<&'static Location<'static>>>> = LazyLock::new(Mutex::default);
+
+/// Warns of tasks that run for longer than this without coming to an `.await` that waits: once for each line that spawns
+/// them, in a warning event. Zero times no polls; that is the default of release builds, 100 ms that of debug
+/// builds. For the whole process.
+///
+/// While polls are timed, a [`Dump`](crate::Dump) knows how long a task has been parked, and a listing says which tasks
+/// are blocking the runtime just now.
+///
+/// ```
+/// headcount::warn_of_long_polls(std::time::Duration::from_millis(20));
+/// ```
+///
+/// # Performance
+///
+/// Two looks at the clock a poll, about 50 ns; a load and a branch while it is off.
+pub fn warn_of_long_polls(threshold: Duration) {
+    let nanos = u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX);
+    THRESHOLD.store(nanos, Relaxed);
+}
+
+/// The threshold, if polls are timed.
+#[inline]
+pub(crate) fn threshold() -> Option<Duration> {
+    match THRESHOLD.load(Relaxed) {
+        0 => None,
+        nanos => Some(Duration::from_nanos(nanos)),
+    }
+}
+
+/// Runs one poll with a look at the clock before and after it.
+pub(crate) fn timed<R>(
+    inquiry: &Inquiry,
+    meta: impl Fn() -> Option<(&'static Location<'static>, String)>,
+    threshold: Duration,
+    poll: impl FnOnce() -> R,
+) -> R {
+    let began = clock::Stamp::now();
+    inquiry.stamp(began);
+    let result = poll();
+    let ended = clock::Stamp::now();
+    inquiry.stamp(ended);
+    let took = Duration::from_nanos(ended.since(began));
+    if took > threshold {
+        if let Some((site, name)) = meta() {
+            tell(site, &name, took);
+        }
+    }
+    result
+}
+
+#[cold]
+fn tell(site: &'static Location<'static>, name: &str, took: Duration) {
+    if lock(&TOLD).insert(site) {
+        let (file, line) = (site.file(), site.line());
+        tracing::warn!(
+            task = %Printed(name),
+            "a task blocked the runtime: it ran for {} without waiting (spawned at {file}:{line})",
+            clock::human(took)
+        );
+    }
+}
+
+/// What is told of a task.
+pub(crate) fn told(meta: &Meta) -> (&'static Location<'static>, String) {
+    (meta.location, meta.name.to_string())
+}

@@ -1,0 +1,515 @@
+//! Where tasks wait.
+
+use crate::util::{current_thread, multi_thread, settle};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, join_all},
+};
+use headcount::{Activity, Dump, Registry, TaskDump};
+use std::{
+    future::pending,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::{Mutex, Notify, RwLock, Semaphore, broadcast, mpsc, oneshot, watch},
+    task::JoinSet,
+    time::{interval, sleep, timeout},
+};
+
+const LONG: Duration = Duration::from_secs(1_000);
+
+/// A future that waits on this line, for something whose name has this in it.
+struct Case {
+    line: u32,
+    leaf: &'static str,
+    waits: BoxFuture<'static, ()>,
+    /// What must not be dropped.
+    kept: Box<dyn std::any::Any>,
+}
+
+/// Takes anything, in a line.
+fn ignore<T>(_: T) {}
+
+fn case<K: 'static>(
+    line: u32,
+    leaf: &'static str,
+    kept: K,
+    waits: impl Future<Output = ()> + Send + 'static,
+) -> Case {
+    Case {
+        line,
+        leaf,
+        waits: waits.boxed(),
+        kept: Box::new(kept),
+    }
+}
+
+/// Whether one of the stacks ends in this file on this line, and waits for this.
+fn waits_at(task: &TaskDump, line: u32, leaf: &str) -> bool {
+    task.stacks().iter().any(|stack| {
+        let last = stack.own_frames().next_back();
+        let is_here = |frame: &headcount::StackFrame| {
+            frame.file().ends_with("tests/it/dump.rs") && frame.line() == line
+        };
+        last.is_some_and(is_here) && stack.leaf().unwrap_or_default().contains(leaf)
+    })
+}
+
+/// Spawns it, asks it, and looks.
+async fn check(case: Case) {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    ctx.task("task").cancellable().spawn(case.waits);
+    settle().await;
+    let dump = registry.dump().await;
+    let task = dump.find("task").unwrap();
+    assert!(
+        waits_at(task, case.line, case.leaf),
+        "line {} {}: {dump}\n\n{}",
+        case.line,
+        case.leaf,
+        dump.in_full()
+    );
+    assert!(matches!(task.activity(), Activity::Parked(_)), "{dump}");
+    drop(case.kept);
+    ctx.close().await;
+}
+
+#[rustfmt::skip]
+async fn sync_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let (lock, other) = (Arc::new(Mutex::new(())), Arc::new(RwLock::new(())));
+    let held = (lock.clone().lock_owned().await, other.clone().write_owned().await);
+    cases.push(case(line!(), "tokio::sync::Mutex::lock", held.0, async move { ignore(lock.lock().await) }));
+    cases.push(case(line!(), "tokio::sync::RwLock::read", held.1, async move { ignore(other.read().await) }));
+    let writer = Arc::new(RwLock::new(()));
+    let held = writer.clone().read_owned().await;
+    cases.push(case(line!(), "tokio::sync::RwLock::write", held, async move { ignore(writer.write().await) }));
+    let semaphore = Arc::new(Semaphore::new(0));
+    cases.push(case(line!(), "tokio::sync::Semaphore::acquire", (), async move { ignore(semaphore.acquire().await) }));
+    let notify = Arc::new(Notify::new());
+    cases.push(case(line!(), "tokio::sync::", (), async move { notify.notified().await }));
+    let (kept, taken) = oneshot::channel::<()>();
+    cases.push(case(line!(), "tokio::sync::oneshot::Receiver", kept, async move { ignore(taken.await) }));
+    let (kept, mut taken) = mpsc::channel::<()>(1);
+    cases.push(case(line!(), "tokio::sync::mpsc::bounded::Receiver::recv", kept, async move { ignore(taken.recv().await) }));
+    let (full, kept) = mpsc::channel::<()>(1);
+    full.send(()).await.unwrap();
+    cases.push(case(line!(), "tokio::sync::mpsc::bounded::Sender::send", kept, async move { ignore(full.send(()).await) }));
+    let (kept, mut taken) = mpsc::unbounded_channel::<()>();
+    cases.push(case(line!(), "tokio::sync::mpsc::UnboundedReceiver::recv", kept, async move { ignore(taken.recv().await) }));
+    let (kept, mut taken) = broadcast::channel::<()>(1);
+    cases.push(case(line!(), "tokio::sync::broadcast::", kept, async move { ignore(taken.recv().await) }));
+    let (kept, mut taken) = watch::channel(());
+    cases.push(case(line!(), "tokio::sync::watch::", kept, async move { ignore(taken.changed().await) }));
+    cases
+}
+
+#[rustfmt::skip]
+async fn time_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    cases.push(case(line!(), "tokio::time::Sleep", (), async { sleep(LONG).await }));
+    let mut ticks = interval(LONG);
+    ticks.tick().await;
+    cases.push(case(line!(), "tokio::time::Interval::tick", (), async move { ignore(ticks.tick().await) }));
+    cases.push(case(line!(), "tokio::time::Timeout", (), async move { ignore(timeout(LONG, sleep(LONG * 2)).await) }));
+    cases
+}
+
+#[rustfmt::skip]
+async fn net_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    cases.push(case(line!(), "tokio::net::TcpListener::accept", (), async move { ignore(listener.accept().await) }));
+    let mut buffer = [0; 16];
+    let idle = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut reader = TcpStream::connect(idle.local_addr().unwrap()).await.unwrap();
+    cases.push(case(line!(), "tokio::io::", idle, async move { ignore(reader.read(&mut buffer).await) }));
+    let flood = vec![0_u8; 64 << 20];
+    cases.push(case(line!(), "tokio::io::", server, async move { ignore(client.write_all(&flood).await) }));
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    cases.push(case(line!(), "tokio::net::UdpSocket::recv_from", (), async move { ignore(udp.recv_from(&mut [0; 16]).await) }));
+    let mut child = tokio::process::Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
+    cases.push(case(line!(), "tokio::process::Child::wait", (), async move { ignore(child.wait().await) }));
+    cases
+}
+
+#[rustfmt::skip]
+fn task_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let join = tokio::spawn(pending::<()>());
+    let abort = join.abort_handle();
+    cases.push(case(line!(), "tokio::runtime::task::JoinHandle", (), async move { ignore(join.await) }));
+    let mut set = JoinSet::new();
+    set.spawn(pending::<()>());
+    cases.push(case(line!(), "tokio::task::", abort, async move { ignore(set.join_next().await) }));
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let blocking = tokio::task::spawn_blocking(move || stopped.recv());
+    cases.push(case(line!(), "JoinHandle", stop, async move { ignore(blocking.await) }));
+    cases
+}
+
+async fn sleeps() {
+    sleep(LONG).await;
+}
+const SLEEPS: u32 = line!() - 2;
+
+async fn listens() {
+    Notify::new().notified().await;
+}
+const LISTENS: u32 = line!() - 2;
+
+/// Twenty deep, boxed.
+fn nested(depth: u32) -> BoxFuture<'static, ()> {
+    let waits = async move {
+        match depth {
+            0 => sleeps().await,
+            _ => nested(depth - 1).await,
+        }
+    };
+    waits.boxed()
+}
+
+/// A chain for each of several things at once.
+#[rustfmt::skip]
+fn several_cases() -> Vec<(Vec<u32>, BoxFuture<'static, ()>)> {
+    vec![
+        (vec![SLEEPS, LISTENS], async { tokio::select! { () = sleeps() => {} () = listens() => {} } }.boxed()),
+        (vec![SLEEPS, LISTENS], async { tokio::join!(sleeps(), listens()); }.boxed()),
+        (vec![SLEEPS], async { join_all((0..3).map(|_| sleeps())).await; }.boxed()),
+        // Above its threshold the children of `join_all` are woken one by one, and not polled: its own line is known.
+        (vec![line!()], async { join_all((0..100).map(|_| sleeps())).await; }.boxed()),
+        (vec![line!()], async { futures::stream::iter(0..3).map(|_| sleeps()).buffer_unordered(3).next().await; }.boxed()),
+        (vec![SLEEPS], async { let boxed: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(sleeps()); boxed.await; }.boxed()),
+        (vec![SLEEPS], nested(20)),
+    ]
+}
+
+#[tokio::test]
+async fn every_leaf_names_the_line_of_its_await() {
+    for cases in [
+        sync_cases().await,
+        time_cases().await,
+        net_cases().await,
+        task_cases(),
+    ] {
+        for case in cases {
+            check(case).await;
+        }
+    }
+}
+
+#[test]
+fn on_several_threads_as_well() {
+    multi_thread(2).block_on(async {
+        for case in sync_cases().await {
+            check(case).await;
+        }
+    });
+}
+
+#[tokio::test]
+async fn of_several_things_each_is_a_stack() {
+    for (n, (lines, waits)) in several_cases().into_iter().enumerate() {
+        let registry = Registry::new();
+        let ctx = registry.context("ctx");
+        ctx.task("task").cancellable().spawn(waits);
+        settle().await;
+        let dump = registry.dump().await;
+        let task = dump.find("task").unwrap();
+        for line in lines {
+            let is_there = task
+                .stacks()
+                .iter()
+                .any(|stack| stack.own_frames().any(|frame| frame.line() == line));
+            assert!(is_there, "case {n} line {line}: {dump}\n{}", dump.in_full());
+        }
+        ctx.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_frames_lead_from_the_tasks_function_down() {
+    async fn outer() {
+        inner().await;
+    }
+    async fn inner() {
+        sleep(LONG).await;
+    }
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    ctx.task("task").cancellable().spawn(outer());
+    settle().await;
+    let dump = registry.dump().await;
+    let stack = &dump.find("task").unwrap().stacks()[0];
+    let names: Vec<_> = stack
+        .own_frames()
+        .map(|frame| frame.function().rsplit("::").next().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["outer", "inner"], "{dump}");
+    ctx.close().await;
+}
+
+#[tokio::test]
+async fn a_future_that_nothing_will_wake_is_said_to_be_so() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let task = ctx.task("task").spawn(pending::<()>());
+    settle().await;
+    let said = ctx.dump().await.to_string();
+    assert!(
+        said.contains("waits for nothing that could wake it"),
+        "{said}"
+    );
+    task.abort();
+    ctx.close().await;
+}
+
+#[tokio::test]
+async fn a_task_can_be_asked_alone() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let line = line!() + 2;
+    let asked = ctx.task("asked").cancellable().spawn(async {
+        sleep(LONG).await;
+    });
+    ctx.task("other").cancellable().spawn(pending::<()>());
+    settle().await;
+    let trace = asked.trace().await.unwrap();
+    assert!(waits_at(&trace, line, "Sleep"), "{trace}");
+    ctx.close().await;
+    assert!(asked.trace().await.is_none());
+}
+
+#[test]
+fn who_cannot_answer_is_told_apart() {
+    multi_thread(2).block_on(async {
+        let registry = Registry::new();
+        let ctx = registry.context("ctx");
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        ctx.task("blocking").spawn_blocking(move || stopped.recv());
+        let unpolled = ctx.task("unpolled").wrap(pending::<()>());
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        ctx.task("spinning")
+            .spawn(async move { ignore(gone.recv()) });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let dump = registry.dump_within(Duration::from_millis(100)).await;
+        let activity = |name| dump.find(name).unwrap().activity();
+        assert!(
+            matches!(activity("blocking"), Activity::Blocking(_)),
+            "{dump}"
+        );
+        assert_eq!(activity("unpolled"), Activity::NeverPolled, "{dump}");
+        assert!(
+            matches!(activity("spinning"), Activity::Polling(_)),
+            "{dump}"
+        );
+        let said = dump.to_string();
+        assert!(said.contains("1 did not answer within 100ms"), "{said}");
+        drop((stop, go, unpolled));
+        ctx.close().await;
+    });
+}
+
+#[tokio::test]
+async fn a_local_task_answers_while_its_set_is_run() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let registry = Registry::new();
+            let ctx = registry.context("ctx");
+            let line = line!() + 2;
+            ctx.task("local").spawn_local(async move {
+                sleep(LONG).await;
+            });
+            settle().await;
+            let dump = registry.dump().await;
+            assert!(
+                waits_at(dump.find("local").unwrap(), line, "Sleep"),
+                "{dump}"
+            );
+            registry.context("other").close().await;
+            ctx.close_within(Duration::ZERO).await.unwrap_err();
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_wrapped_future_answers_wherever_it_runs() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let line = line!() + 2;
+    let wrapped = ctx.task("wrapped").wrap(async move {
+        sleep(LONG).await;
+    });
+    let elsewhere = tokio::spawn(wrapped);
+    settle().await;
+    let dump = registry.dump().await;
+    assert!(
+        waits_at(dump.find("wrapped").unwrap(), line, "Sleep"),
+        "{dump}"
+    );
+    elsewhere.abort();
+    ctx.close().await;
+}
+
+/// Dumping neither changes what a program does nor leaves anything behind.
+#[tokio::test]
+async fn a_busy_program_that_is_dumped_a_thousand_times_does_the_same() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let (give, mut take) = mpsc::channel(4);
+    let producer = ctx.spawn(async move {
+        for n in 0..20_000_u64 {
+            give.send(n).await.unwrap();
+        }
+    });
+    let consumer = ctx.spawn(async move {
+        let mut sum = 0;
+        while let Some(n) = take.recv().await {
+            sum += n;
+        }
+        sum
+    });
+    for _ in 0..1_000 {
+        let limit = Duration::from_millis(5);
+        let dump = registry.dump_within(limit).await;
+        if dump.tasks().is_empty() {
+            break;
+        }
+    }
+    producer.await.unwrap();
+    assert_eq!(consumer.await.unwrap(), 19_999 * 20_000 / 2);
+    ctx.close().await;
+}
+
+/// Counts how often it is polled, and how often while it is ready.
+struct Touchy {
+    ready: oneshot::Receiver<()>,
+    is_done: bool,
+}
+
+impl Future for Touchy {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        assert!(!self.is_done, "polled after it was ready");
+        let polled = self.ready.poll_unpin(cx);
+        self.is_done = polled.is_ready();
+        polled.map(drop)
+    }
+}
+
+#[tokio::test]
+async fn a_future_is_not_polled_again_after_it_was_ready() {
+    for _ in 0..200 {
+        let registry = Registry::new();
+        let ctx = registry.context("ctx");
+        let (give, ready) = oneshot::channel();
+        let task = ctx.spawn(Touchy {
+            ready,
+            is_done: false,
+        });
+        tokio::task::yield_now().await;
+        let (dump, ()) = tokio::join!(registry.dump(), async {
+            tokio::task::yield_now().await;
+            ignore(give.send(()));
+        });
+        task.await.unwrap();
+        assert!(dump.tasks().len() <= 1);
+        ctx.close().await;
+    }
+}
+
+#[tokio::test]
+async fn equal_stacks_are_printed_once_and_counted() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    for n in 0..100 {
+        ctx.task(format!("reader-{n}"))
+            .cancellable()
+            .spawn(async { sleep(LONG).await });
+    }
+    ctx.task("other")
+        .cancellable()
+        .spawn(async { Notify::new().notified().await });
+    settle().await;
+    let dump = registry.dump().await;
+    let said = dump.to_string();
+    assert!(
+        said.contains("101 tasks") && said.contains("100 tasks:\n  ctx/reader-0: parked"),
+        "{said}"
+    );
+    assert!(said.lines().count() < 20, "{said}");
+    assert!(dump.in_full().to_string().lines().count() > 500);
+    ctx.close().await;
+}
+
+#[test]
+fn a_dump_is_made_where_there_is_no_runtime_as_well() {
+    let runtime = current_thread();
+    let registry = Registry::new();
+    let ctx = runtime.block_on(async {
+        let ctx = registry.context("ctx");
+        ctx.task("task")
+            .cancellable()
+            .spawn(async { sleep(LONG).await });
+        settle().await;
+        ctx
+    });
+    let dump: Dump = futures::executor::block_on(registry.dump_within(Duration::ZERO));
+    assert_eq!(dump.find("task").unwrap().activity(), Activity::NotAnswered);
+    runtime.block_on(ctx.close());
+}
+
+/// In a process of its own: the threshold is the process's.
+#[test]
+fn a_long_poll_is_told_once_for_each_line_and_listed() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "dump::poll_for_long", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stdout).unwrap();
+    let told = |task| {
+        let is_told = |line: &&str| line.contains("blocked the runtime") && line.contains(task);
+        said.lines().filter(is_told).count()
+    };
+    assert_eq!((told("task=slow"), told("task=spinning")), (1, 1), "{said}");
+    assert!(said.contains("blocking the runtime for"), "{said}");
+    assert!(said.contains("parked for"), "{said}");
+}
+
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn poll_for_long() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(std::io::stdout)
+        .with_ansi(false);
+    subscriber.init();
+    headcount::warn_of_long_polls(Duration::from_millis(5));
+    multi_thread(2).block_on(async {
+        let registry = Registry::new();
+        let ctx = registry.context("ctx");
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        ctx.task("spinning")
+            .spawn(async move { ignore(gone.recv()) });
+        ctx.task("parked").cancellable().spawn(sleeps());
+        for _ in 0..3 {
+            ctx.task("slow")
+                .spawn(async { std::thread::sleep(Duration::from_millis(10)) });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        println!("{}", registry.live().await);
+        println!("{}", registry.dump_within(Duration::from_millis(50)).await);
+        drop(go);
+        ctx.close().await;
+    });
+}
