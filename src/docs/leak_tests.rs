@@ -28,6 +28,24 @@
 //! [`Check`](crate::testing::Check) with a [`LeakPolicy`](crate::LeakPolicy): leave out a kind or a site, or
 //! [allow](crate::LeakPolicy::allow) what is known, with a reason and a date.
 //!
+//! # Look while it runs
+//!
+//! When the server goes, everything that it kept by mistake goes with it, and the test passes: a map that is never cleared
+//! leaks for as long as the map lives. So look while the server is up, at a moment when its clients are gone. A policy for
+//! programs that run knows what is a leak even then:
+//!
+//! ```ignore
+//! testing::check(async |registry| {
+//!     let server = Server::start(&registry).await;
+//!     server.login("ada").await.log_out().await;
+//!     registry.leaks(&LeakPolicy::new()).await.assert_clean();
+//!     server.shut_down().await;
+//! })
+//! .await;
+//! ```
+//!
+//! and [`assert_no_growth`](crate::testing::assert_no_growth) finds the rest, with a server that lives longer than a cycle.
+//!
 //! # Let go before the end
 //!
 //! A local variable at the end of the body is dropped before the look; one outside of it is not. Three habits:

@@ -66,9 +66,13 @@
 //! * **Handles in a value that is itself a leak**, if nobody said [`held_by`](crate::Context::held_by): then both are
 //!   culprits, which is true of each by itself.
 //! * **Tasks of bare `tokio::spawn`**: the test kit has the number from the runtime, no more.
+//! * **A function that hands out handles** (`fn get(&self) -> Option<Context>`) is the line that took them. With
+//!   `#[track_caller]` on it, and the clone in it and not in a closure, its caller is.
+//! * **A task that puts a handle to its own context elsewhere**, such as into a map, looks as if it pinned it: say so with
+//!   [`held_by`](crate::Context::held_by).
 //! * **A derived `Clone`** takes handles on the line of the derive: that is where Rust says it happens. A clone inside of the
 //!   standard library or another crate (`map.get(key).cloned()`) has a line of that library; the stack is captured then, which
-//!   takes 6 to 20 µs, and the line behind it is named, if the program has debug information.
+//!   takes 6 to 20 µs, and the line behind it is named, if the program has debug information (`debug = "limited"`).
 //! * **Other processes' memory, files, sockets**: list what matters with [`register`](crate::Registry::register).
 //!
 //! # Cost

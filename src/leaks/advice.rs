@@ -6,6 +6,7 @@ use crate::{
         finding::{End, Finding, Subject},
         judge::LeakKind,
     },
+    ledger::caller::is_library,
     table::{
         record::{Class, State},
         resource::Resource,
@@ -19,7 +20,9 @@ pub(crate) fn of(finding: &Finding) -> String {
         _ if is_kept_by_its_own_task(finding) => pinned(finding),
         LeakKind::StillRunning => running(subject),
         LeakKind::ClosedButHeld => release(finding, "does not have to outlive it"),
-        LeakKind::TooOld if class(subject) == Some(Class::Task) => running(subject),
+        LeakKind::TooOld if class(subject) == Some(Class::Task) => {
+            format!("see what the task spawned at {} waits for", subject.site())
+        }
         _ => still_there(finding),
     }
 }
@@ -107,6 +110,7 @@ fn release(finding: &Finding, when: &str) -> String {
         );
     };
     match held_at(finding) {
+        Some(line) if is_library(&line) => behind(&line),
         Some(line) => {
             format!("drop the handle taken at {line}, or keep a weak one there if it {when}")
         }
@@ -114,15 +118,22 @@ fn release(finding: &Finding, when: &str) -> String {
     }
 }
 
+/// The line is a library's, and whose it was is not known.
+fn behind(line: &str) -> String {
+    format!(
+        "build with `debug = \"limited\"` and set HEADCOUNT_LEVEL=holders: then the line is named that called the library at {line}"
+    )
+}
+
 fn unknown(subject: &Subject, holders: &Holders) -> String {
     let untracked = holders.untracked();
     match subject.resource.as_ref() {
         Some(resource) if resource.record().ledger().is_none() => format!(
-            "look for {untracked} clones of the `Arc` tracked at {}; `registry.own` instead of `track` would name them",
+            "look for who has the `Arc` tracked at {} ({untracked} strong); `registry.own` instead of `track` would name them",
             subject.site()
         ),
         _ => format!(
-            "set HEADCOUNT_LEVEL=holders and run again: {untracked} handles were taken while nothing was written down"
+            "set HEADCOUNT_LEVEL=holders and run again: nothing was written down when these handles were taken ({untracked})"
         ),
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     clock,
     leaks::{
-        allow::{Day, Suspect},
+        allow::{Allow, Day, Suspect},
         blame::Blame,
         finding::{Finding, Subject},
         judge::{self, LeakKind, Verdict, Verdicts},
@@ -25,6 +25,8 @@ pub(crate) struct Found {
     #[cfg(feature = "testing")]
     pub(crate) has_tasks: bool,
     pub(crate) is_asked_from_inside: bool,
+    /// Entries of the allow list that cover nothing, as the list has them.
+    pub(crate) idle: Vec<String>,
 }
 
 /// What one sees without looking for culprits.
@@ -73,6 +75,13 @@ pub(crate) fn find(survey: &Survey, policy: &LeakPolicy) -> Found {
     for finding in &mut findings {
         pardon(finding, policy);
     }
+    let covers = |entry: &Allow| {
+        findings
+            .iter()
+            .any(|finding| entry.covers(&finding.as_suspect()))
+    };
+    let idle = policy.allowed.iter().filter(|entry| !covers(entry));
+    let idle = idle.map(|entry| entry.what().to_string()).collect();
     Found {
         findings,
         pending,
@@ -83,28 +92,20 @@ pub(crate) fn find(survey: &Survey, policy: &LeakPolicy) -> Found {
             .iter()
             .any(crate::leaks::survey::Thing::is_task),
         is_asked_from_inside: survey.has_asking(),
+        idle,
     }
 }
 
 /// Looks a finding up in the allow list.
-fn pardon(finding: &mut Finding, policy: &LeakPolicy) {
+pub(crate) fn pardon(finding: &mut Finding, policy: &LeakPolicy) {
     use crate::leaks::allow;
-    let (file, line) = finding
-        .subject
-        .location
-        .map_or(("", 0), |location| (location.file(), location.line()));
-    let suspect = Suspect {
-        fingerprint: &finding.fingerprint,
-        kind: &finding.subject.kind,
-        name: &finding.subject.name,
-        file,
-        line,
-    };
-    match policy.allowed.judge(&suspect, Day::today()) {
+    let (mut allowed, mut expired) = (None, None);
+    match policy.allowed.judge(&finding.as_suspect(), Day::today()) {
         allow::Verdict::NotAllowed => {}
-        allow::Verdict::Allowed(entry) => finding.allowed = Some(entry.clone()),
-        allow::Verdict::Expired(entry) => finding.expired = Some(entry.clone()),
+        allow::Verdict::Allowed(entry) => allowed = Some(entry.clone()),
+        allow::Verdict::Expired(entry) => expired = Some(entry.clone()),
     }
+    (finding.allowed, finding.expired) = (allowed, expired);
 }
 
 fn dropped<'a>(
@@ -123,7 +124,7 @@ fn dropped<'a>(
             file: fallen.location.file(),
             line: fallen.location.line(),
         };
-        policy.dropped_open && !policy.leaves_out(&suspect)
+        policy.asks_for.dropped_open && !policy.leaves_out(&suspect)
     });
     fallen.map(|fallen| {
         let ago = Duration::from_nanos(survey.now.since(fallen.at));
@@ -172,7 +173,7 @@ fn too_many<'a>(
             (
                 "oldest",
                 format!(
-                    "{oldest}, {}, {} {}",
+                    "{oldest}, {}, {} at {}",
                     oldest.state,
                     oldest.made,
                     oldest.site()

@@ -4,7 +4,7 @@ use crate::{
     holders::view::Holders,
     id::ResourceId,
     leaks::{
-        allow::Allow,
+        allow::{Allow, Suspect},
         blame::{Blame, Block},
         fingerprint::Fingerprint,
         judge::{self, LeakKind},
@@ -213,9 +213,34 @@ impl Finding {
     }
 
     /// Sixteen hex digits that are the same for equal leaks, from run to run: made of the kinds of things, the
-    /// files that made them and took handles, and the names of fields; not of names, lines, ids or ages.
+    /// files that made them and took handles, with the column, and the names of fields; not of names, lines, ids or ages.
+    /// Two leaks on different lines that are alike in all this have the same.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// What an allow list is asked about.
+    pub(crate) fn as_suspect(&self) -> Suspect<'_> {
+        let location = self.subject.location;
+        Suspect {
+            fingerprint: &self.fingerprint,
+            kind: &self.subject.kind,
+            name: &self.subject.name,
+            file: location.map_or("", Location::file),
+            line: location.map_or(0, Location::line),
+        }
+    }
+
+    /// The fingerprint, and the lines: what is told once.
+    pub(crate) fn likeness(&self) -> String {
+        let lines = self.chain.iter().map(|link| &*link.brief);
+        let lines: Vec<_> = lines.collect();
+        format!(
+            "{} {} {}",
+            self.fingerprint,
+            self.subject.site(),
+            lines.join(" ")
+        )
     }
 
     /// The name of what leaks; empty if the finding is about several things.

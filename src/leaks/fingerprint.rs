@@ -1,4 +1,7 @@
 //! What equal leaks have in common, from run to run.
+//!
+//! Two leaks on different lines of one file may have the same, if they are alike in all else: so reports group by
+//! [`Finding::likeness`](crate::leaks::finding::Finding::likeness), which has the lines in it.
 
 use crate::leaks::finding::{End, Finding, Subject};
 use std::fmt;

@@ -194,7 +194,7 @@ impl Graph {
         dot::Dot(self).to_string()
     }
 
-    /// A Mermaid flowchart: between <code>```mermaid</code> and <code>```</code> it is drawn by GitHub,
+    /// A Mermaid flowchart: in a code block marked `mermaid` it is drawn by GitHub,
     /// GitLab and many editors.
     ///
     /// Mermaid itself refuses more than 500 edges or 50,000 characters unless it is told otherwise

@@ -26,7 +26,8 @@ pub enum LeakKind {
     StillRunning,
     /// The last handle of a context was dropped while it was open.
     DroppedOpen,
-    /// A context is open, and only its own tasks have handles: nobody else can ever close it.
+    /// A context is open, and as far as is known only its own tasks have handles: then nobody else can ever close it.
+    /// A handle that a task took and put elsewhere should say so, with [`held_by`](crate::Context::held_by).
     PinsItself,
     /// It is older than is allowed for its kind.
     TooOld,
@@ -46,7 +47,7 @@ impl fmt::Display for LeakKind {
             Self::ClosedButHeld => "closed but still held",
             Self::StillRunning => "cancelled but still running",
             Self::DroppedOpen => "dropped while open",
-            Self::PinsItself => "pinned by its own task",
+            Self::PinsItself => "held by its own task alone",
             Self::TooOld => "older than allowed",
             Self::TooMany => "more than allowed",
             Self::Growing => "growing",

@@ -119,7 +119,7 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
 fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
     let says = |by| Taken(holder, Says { by, inside: false }).to_string();
     let site = holder.site();
-    let file = &site.file;
+    let file = format!("{}:{}", site.file, holder.location().column());
     let brief = format!("taken at {site}");
     if let Some(inside) = holder.declared() {
         let from = match survey.place(inside.who.id) {
@@ -166,9 +166,9 @@ fn source(survey: &Survey, holder: &Holder) -> (From, Strength) {
     }
     let taker = &holder.taken().by;
     let outside = match taker {
-        Taker::Task(_) => format!("whoever got it from {taker}, which has ended"),
+        Taker::Task(_) => format!("{taker} (ended), or whoever got it from there"),
         Taker::Unknown => "somebody".to_owned(),
-        _ => taker.to_string(),
+        _ => format!("{taker}, or whoever got it from there"),
     };
     (From::Outside(outside), Strength::Suspect)
 }

@@ -87,7 +87,7 @@ impl Drawing {
             let from = match &link.end {
                 End::Thing(subject) => self.thing(Role::Alive, subject),
                 End::Outside(what) => self.outside(Role::Root, "outside", what),
-                End::Unknown(what) => self.outside(Role::Unknown, "unknown", what),
+                End::Unknown(what) => self.outside(Role::Unknown, "handles", what),
                 End::Itself => continue,
             };
             let to = match finding.chain.get(n + 1).map(|next| &next.end) {
@@ -139,7 +139,11 @@ impl Drawing {
         let number = self.graph.add(Node {
             role,
             kind: subject.kind.clone(),
-            name: subject.name.clone(),
+            name: if subject.resource.is_none() && subject.name.is_empty() {
+                "several".to_owned()
+            } else {
+                subject.name.clone()
+            },
             lines,
         });
         if let Some(id) = id {
@@ -151,11 +155,13 @@ impl Drawing {
     fn outside(&mut self, role: Role, kind: &str, what: &str) -> usize {
         let graph = &mut self.graph;
         let add = || {
+            let (name, note) = what.split_once(", ").unwrap_or((what, ""));
+            let note = Some(note.to_owned()).filter(|note| !note.is_empty());
             graph.add(Node {
                 role,
                 kind: kind.to_owned(),
-                name: what.to_owned(),
-                lines: Vec::new(),
+                name: name.to_owned(),
+                lines: note.into_iter().collect(),
             })
         };
         let known = self.outside.entry((role, what.to_owned()));

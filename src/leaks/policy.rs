@@ -38,7 +38,7 @@ pub struct LeakPolicy {
     pub(crate) nothing_left: bool,
     /// Whether a close within its grace period is waited for.
     pub(crate) is_patient: bool,
-    pub(crate) dropped_open: bool,
+    pub(crate) asks_for: AsksFor,
     pub(crate) max_age: Vec<(Name, Duration)>,
     pub(crate) max_count: Vec<(Name, usize)>,
     /// What is left out, by kind and by site.
@@ -50,6 +50,15 @@ pub struct LeakPolicy {
     pub(crate) rises: Vec<Rise>,
 }
 
+/// What can be left out as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AsksFor {
+    /// Contexts that were dropped while open.
+    pub(crate) dropped_open: bool,
+    /// Tasks of bare `tokio::spawn`; the test kit's business.
+    pub(crate) foreign: bool,
+}
+
 impl LeakPolicy {
     /// For a program that runs: nothing is a leak but what is one for certain. Settles for up to 1 s.
     pub fn new() -> Self {
@@ -57,7 +66,10 @@ impl LeakPolicy {
             settle: Duration::from_secs(1),
             nothing_left: false,
             is_patient: true,
-            dropped_open: true,
+            asks_for: AsksFor {
+                dropped_open: true,
+                foreign: true,
+            },
             max_age: Vec::new(),
             max_count: Vec::new(),
             ignored_makes: Vec::new(),
@@ -110,7 +122,15 @@ impl LeakPolicy {
     /// Contexts that were dropped while open are no leaks: they closed in the background.
     #[must_use]
     pub fn ignore_dropped(mut self) -> Self {
-        self.dropped_open = false;
+        self.asks_for.dropped_open = false;
+        self
+    }
+
+    /// Leaves out tasks of bare `tokio::spawn`, which `testing::check` otherwise counts: for a library that has some of
+    /// its own in the background.
+    #[must_use]
+    pub fn ignore_foreign(mut self) -> Self {
+        self.asks_for.foreign = false;
         self
     }
 

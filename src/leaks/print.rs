@@ -100,6 +100,7 @@ fn headline(findings: &[Finding], things: usize) -> String {
     let leaks = if findings.len() == 1 { "leak" } else { "leaks" };
     let keep = match victims {
         0 => String::new(),
+        victims if findings.len() == 1 => format!(", which keeps {victims} more alive"),
         victims => format!(", which keep {victims} more alive"),
     };
     let things_are = if things == 1 { "thing" } else { "things" };
@@ -112,9 +113,9 @@ fn headline(findings: &[Finding], things: usize) -> String {
 /// Equal ones together, in the order of the first of each.
 fn group(findings: &[Finding]) -> Vec<Vec<&Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
-    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
     for finding in findings {
-        let at = *known.entry(finding.fingerprint()).or_insert_with(|| {
+        let at = *known.entry(finding.likeness()).or_insert_with(|| {
             groups.push(Vec::new());
             groups.len() - 1
         });

@@ -41,6 +41,12 @@ impl LeakReport {
         if found.is_asked_from_inside {
             notes.push("the task that asks, and its contexts, are not counted".to_owned());
         }
+        if !found.idle.is_empty() {
+            let idle = found.idle.join(", ");
+            notes.push(format!(
+                "these entries of the allow list cover nothing: {idle}"
+            ));
+        }
         if found.pending {
             notes.push("a close is still within its grace period".to_owned());
         }
@@ -85,6 +91,24 @@ impl LeakReport {
     /// What one should know about the look itself: how long it waited, what it could not see.
     pub fn notes(&self) -> &[String] {
         &self.0.notes
+    }
+
+    /// Fails a test, at the line that calls this, if there is a leak that is not allowed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{LeakPolicy, Registry};
+    /// let registry = Registry::new();
+    /// registry.leaks(&LeakPolicy::new()).await.assert_clean();
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// With the report, if it is not [clean](Self::is_clean).
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        assert!(self.is_clean(), "{self}");
     }
 
     /// Prints as `Display` does, with colours for a terminal.

@@ -4,7 +4,7 @@
 //! `vec.clone()` and many a crate: the line there helps nobody. For such handles the stack is captured, and the first
 //! frame of somebody else's is the line to name.
 
-use std::{backtrace::Backtrace, fmt, panic::Location};
+use std::{backtrace::Backtrace, fmt, panic::Location, path::Path};
 
 /// A line of code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,9 @@ fn is_foreign(file: &str) -> bool {
             .any(|folder| file.contains(folder))
 }
 
+/// Where this crate lies.
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
+
 /// Functions that are nobody's own, by how their names begin.
 const MACHINERY: [&str; 6] = [
     "std::",
@@ -81,11 +84,17 @@ fn parse(place: &str) -> Option<Site> {
     })
 }
 
-/// Whether a frame is somebody's own.
+/// Whether a frame is somebody's own: not of a library, of this crate, or of the system.
 fn is_own((function, site): &(String, Option<Site>)) -> bool {
     let function = function.trim_start_matches('<');
     let is_machinery = MACHINERY.iter().any(|name| function.starts_with(name));
-    !is_machinery && !site.as_ref().is_some_and(|site| is_library(&site.file))
+    let is_elsewhere = |site: &Site| {
+        let is_rust = Path::new(&site.file)
+            .extension()
+            .is_some_and(|of| of == "rs");
+        !is_rust || is_library(&site.file) || site.file.starts_with(HERE)
+    };
+    !is_machinery && !site.as_ref().is_some_and(is_elsewhere)
 }
 
 /// The innermost line of somebody's own.
@@ -133,6 +142,11 @@ mod tests {
         assert!(!own(
             "<headcount::context::handle::Context as core::clone::Clone>::clone",
             "./src/context/handle.rs:1:1"
+        ));
+        assert!(!own("start_thread", "./nptl/pthread_create.c:442:8"));
+        assert!(!own(
+            "write",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/book.rs:116:1")
         ));
         assert!(!own(
             "dashmap::get",

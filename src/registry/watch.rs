@@ -85,7 +85,7 @@ async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
 /// Tells what was not told before.
 fn tell(report: &LeakReport, told: &mut HashSet<String>) {
     for finding in report.findings() {
-        if told.insert(finding.fingerprint().to_owned()) {
+        if told.insert(finding.likeness()) {
             tracing::warn!(fingerprint = finding.fingerprint(), "leak: {finding}");
         }
     }

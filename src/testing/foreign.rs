@@ -2,9 +2,10 @@
 
 use crate::{
     leaks::{
-        find::Found,
+        find::{self, Found},
         finding::{Finding, Subject},
         judge::LeakKind,
+        policy::LeakPolicy,
     },
     sync::{Mutex, lock},
 };
@@ -60,7 +61,7 @@ impl Foreign {
     }
 
     /// Adds what the count tells to what was found.
-    pub(super) fn judge(&self, found: &mut Found, notes: &mut Vec<String>) {
+    pub(super) fn judge(&self, found: &mut Found, policy: &LeakPolicy, notes: &mut Vec<String>) {
         if self.is_shared.load(Relaxed) {
             let said = "tasks of bare `tokio::spawn` cannot be told apart: other checks ran on this runtime";
             if !found.findings.is_empty() {
@@ -78,7 +79,9 @@ impl Foreign {
             ));
             return;
         }
-        found.findings.push(finding(more));
+        let mut finding = finding(more);
+        find::pardon(&mut finding, policy);
+        found.findings.push(finding);
     }
 }
 
@@ -98,12 +101,12 @@ impl Drop for Foreign {
 }
 
 fn finding(more: usize) -> Finding {
-    let plural = if more == 1 { "" } else { "s" };
+    let tasks = if more == 1 { "task" } else { "tasks" };
     let subject = Subject {
         name: String::new(),
-        kind: format!("{more} task{plural} of the runtime"),
+        kind: "tokio task".to_owned(),
         path: String::new(),
-        state: "spawned with bare `tokio::spawn`: nobody knows where".to_owned(),
+        state: format!("{more} {tasks} of bare `tokio::spawn`: nobody knows where"),
         location: None,
         made: "spawned",
         resource: None,

@@ -145,7 +145,8 @@ impl Drop for LeakGuard {
             return;
         }
         if thread::panicking() {
-            eprintln!("{}", check::message(&report, self.location));
+            let what = "left behind, beside the panic, by the guard made";
+            eprintln!("{}", check::message(what, &report, self.location));
         } else {
             check::fail(&report, self.location);
         }

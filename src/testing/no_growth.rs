@@ -57,7 +57,9 @@ pub fn assert_no_growth(
             return;
         }
         let policy = LeakPolicy::new().settle(Duration::ZERO).growth(&growth);
-        check::fail(&registry.leaks(&policy).await, location);
+        let report = registry.leaks(&policy).await;
+        let what = format!("grew over {cycles} cycles of the scenario");
+        panic!("{}", check::message(&what, &report, location));
     }
 }
 

@@ -801,3 +801,45 @@ async fn ten_thousand_leaks_are_found_without_quadratic_work() {
     mem::drop(chain);
     registry.close().await;
 }
+
+#[tokio::test]
+async fn leaks_on_different_lines_are_not_printed_as_one() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let (_one, first) = (ctx.clone(), line!());
+    ctx.close().await;
+    drop(ctx);
+    let ctx = registry.context("ctx");
+    let (_two, second) = (ctx.clone(), line!());
+    ctx.close().await;
+    drop(ctx);
+    let printed = registry.leaks(&running()).await.to_string();
+    for line in [first, second] {
+        assert!(
+            printed.contains(&format!("drop the handle taken at {}", here(line))),
+            "{printed}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn entries_of_the_allow_list_that_cover_nothing_are_named() {
+    let registry = registry();
+    let _pool = registry.own("users", "pool", ());
+    let known =
+        AllowList::parse("kind pool never it lives for ever\nkind pol never a typo\n").unwrap();
+    let report = registry.leaks(&over().allow(known)).await;
+    let note = "these entries of the allow list cover nothing: kind pol";
+    assert!(
+        report.is_clean() && report.to_string().contains(note),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+#[should_panic(expected = "kind held: still there")]
+async fn a_report_fails_a_test_at_its_own_line() {
+    let registry = registry();
+    let _held = registry.own("held", "kind", ());
+    registry.leaks(&over()).await.assert_clean();
+}

@@ -1,0 +1,107 @@
+//! `builds spawn 200`: spawns, polls twice and awaits empty tasks of a context, a thousand at a time, 200 times;
+//! prints nanoseconds a task.
+//!
+//! `builds dump 10000` (with the feature `dump`): dumps that many parked tasks; prints milliseconds, and the longest
+//! time in milliseconds that a thread of the runtime was held.
+
+use headcount::{Context, Level, Registry};
+use std::time::Instant;
+
+const TASKS: usize = 1_000;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let question = args.next().unwrap_or_default();
+    let size = args.next().and_then(|size| size.parse().ok()).unwrap_or(1);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let registry = Registry::new();
+    registry.set_level(Level::Off);
+    runtime.block_on(async {
+        let ctx = registry.context("ctx");
+        match &*question {
+            #[cfg(feature = "dump")]
+            "dump" => dump::measure(&ctx, size).await,
+            _ => spawn(&ctx, size).await,
+        }
+        ctx.close().await;
+    });
+}
+
+async fn spawn(ctx: &Context, rounds: usize) {
+    let mut costs = Vec::new();
+    for _ in 0..rounds {
+        costs.push(round(ctx).await);
+    }
+    costs.sort_by(f64::total_cmp);
+    println!("{}", costs[costs.len() / 2]);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+async fn round(ctx: &Context) -> f64 {
+    let start = Instant::now();
+    // A handle comes and goes, as in a service that opens something for each batch.
+    let held = ctx.clone();
+    let mut tasks = Vec::with_capacity(TASKS);
+    for _ in 0..TASKS {
+        tasks.push(held.task("task").spawn(tokio::task::yield_now()));
+    }
+    for task in tasks {
+        task.await.expect("it ends by itself");
+    }
+    start.elapsed().as_nanos() as f64 / TASKS as f64
+}
+
+#[cfg(feature = "dump")]
+mod dump {
+    use headcount::Context;
+    use std::{
+        cell::Cell,
+        rc::Rc,
+        time::{Duration, Instant},
+    };
+    use tokio::{sync::Notify, time::sleep};
+
+    /// Half of them sleep, and half wait for one of two things.
+    pub(crate) async fn measure(ctx: &Context, tasks: usize) {
+        for n in 0..tasks {
+            let task = ctx.task("parked").cancellable();
+            if n % 2 == 0 {
+                task.spawn(async { sleep(Duration::from_secs(1_000)).await });
+            } else {
+                task.spawn(async {
+                    let never = Notify::new();
+                    tokio::join!(never.notified(), sleep(Duration::from_secs(1_000)));
+                });
+            }
+        }
+        tokio::task::yield_now().await;
+        let longest = Rc::new(Cell::new(Duration::ZERO));
+        let set = tokio::task::LocalSet::new();
+        let seen = Rc::clone(&longest);
+        set.run_until(async move {
+            let watching = tokio::task::spawn_local(watch(seen));
+            let start = Instant::now();
+            let dump = ctx.dump().await;
+            let took = start.elapsed();
+            watching.abort();
+            assert!(dump.tasks().iter().all(|task| !task.stacks().is_empty()));
+            let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+            println!("{} {}", millis(took), millis(longest.get()));
+        })
+        .await;
+    }
+
+    /// Notes the longest time between two of its polls.
+    async fn watch(longest: Rc<Cell<Duration>>) {
+        let mut last = Instant::now();
+        loop {
+            tokio::task::yield_now().await;
+            let now = Instant::now();
+            longest.set(longest.get().max(now - last));
+            last = now;
+        }
+    }
+}
