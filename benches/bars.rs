@@ -7,6 +7,7 @@
 mod common;
 mod questions {
     pub(crate) mod close;
+    pub(crate) mod dump;
     pub(crate) mod holders;
     pub(crate) mod idle;
     pub(crate) mod live;
@@ -16,11 +17,11 @@ mod questions {
 }
 
 use common::{Bar, Form};
-use questions::{close, holders, idle, live, memory, register, spawn};
+use questions::{close, dump, holders, idle, live, memory, register, spawn};
 
 fn main() {
     let form = Form::asked(Form::Short);
-    let questions: [fn(Form) -> Vec<Bar>; 7] = [
+    let questions: [fn(Form) -> Vec<Bar>; 8] = [
         spawn::bars,
         idle::bars,
         memory::bars,
@@ -28,6 +29,7 @@ fn main() {
         live::bars,
         close::bars,
         holders::bars,
+        dump::bars,
     ];
     let bars: Vec<Bar> = questions.iter().flat_map(|bars| bars(form)).collect();
     for bar in bars {

@@ -11,6 +11,7 @@
     reason = "every bench uses its part of this, and none of it should ever fail"
 )]
 
+pub(crate) mod builds;
 pub(crate) mod heap;
 pub(crate) mod peers;
 

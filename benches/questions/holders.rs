@@ -7,13 +7,13 @@
 //! `level_off`: the same spawns with tracking `Off`, and in a build without any tracking
 //! (`--cfg headcount_untracked`). Two programs, run in turns; read the ratio. It builds both first.
 
-use crate::common::{Bar, Contest, Form, current_thread, median, micros};
-use headcount::{Level, Registry};
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant},
+use crate::common::{
+    Bar, Contest, Form,
+    builds::{Build, spawn_ratio},
+    current_thread, micros,
 };
+use headcount::{Level, Registry};
+use std::time::{Duration, Instant};
 
 pub(crate) fn bars(form: Form) -> Vec<Bar> {
     let mut bars = vec![clone(form)];
@@ -68,55 +68,8 @@ fn handles(level: Level, batches: usize) -> (f64, f64) {
 }
 
 fn off(form: Form) -> Bar {
-    let (off, without) = (
-        build("off", ""),
-        build("without", "--cfg headcount_untracked"),
-    );
-    let run = |program: &Path| {
-        let output = Command::new(program).arg("200").output().expect("it runs");
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        said.parse::<f64>().expect("it prints a number")
-    };
-    run(&off);
-    run(&without);
-    let mut pairs = Vec::new();
-    for round in 0..form.rounds(31) {
-        // Each goes first every other time.
-        let pair = if round % 2 == 0 {
-            let off = run(&off);
-            (off, run(&without))
-        } else {
-            let without = run(&without);
-            (run(&off), without)
-        };
-        pairs.push(pair);
-    }
-    let side = |pick: fn(&(f64, f64)) -> f64| median(pairs.iter().map(pick).collect());
-    println!("# spawns with tracking off, and without any tracking compiled in");
-    println!("#   off     {:>10.1} ns a task", side(|pair| pair.0));
-    println!("#   without {:>10.1} ns a task", side(|pair| pair.1));
-    Bar::new(
-        "level_off",
-        side(|(off, without)| off / without),
-        1.02,
-        1.02,
-    )
-}
-
-/// Builds the program with these flags; where it is.
-fn build(name: &str, flags: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = root.join("target/level_off").join(name);
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--manifest-path"])
-        .arg(root.join("benches/level_off/Cargo.toml"))
-        .arg("--target-dir")
-        .arg(&target)
-        .env("RUSTFLAGS", flags)
-        .status();
-    assert!(
-        built.is_ok_and(|status| status.success()),
-        "`level_off` builds"
-    );
-    target.join("release/level_off")
+    let off = Build::new("plain", "", "");
+    let without = Build::new("untracked", "--cfg headcount_untracked", "");
+    let ratio = spawn_ratio(form, (&off, "off"), (&without, "not compiled in"));
+    Bar::new("level_off", ratio, 1.02, 1.02)
 }

@@ -7,7 +7,7 @@ use crate::{
         view::{Dump, TaskDump},
     },
     registry::handle::Registry,
-    table::live::Live,
+    table::{live::Live, store::Table},
     task::handle::Task,
 };
 use std::{sync::Arc, time::Duration};
@@ -61,22 +61,28 @@ impl Registry {
 
     /// As [`dump`](Self::dump), but waits for answers no longer than `limit`.
     pub async fn dump_within(&self, limit: Duration) -> Dump {
-        let live = self.live().await;
-        dump(self, &live, limit).await
+        dump(&self.root().node.table, limit, |live| live).await
     }
 }
 
 impl Context {
     /// Asks every task of this context, and of those below it, where it waits. See [`Registry::dump`].
     pub async fn dump(&self) -> Dump {
-        let live = self.live().await;
-        dump(&Registry::of(self.core()), &live, LIMIT).await
+        let id = self.id();
+        dump(&self.node().table, LIMIT, move |live| live.under(id)).await
     }
 }
 
-async fn dump(registry: &Registry, live: &Live, limit: Duration) -> Dump {
-    let tasks = live.tasks().into_iter().collect();
-    collect::dump(&registry.root().node.table, tasks, limit).await
+/// Asks the tasks of a listing, or of some part of it.
+async fn dump(
+    table: &Arc<Table>,
+    limit: Duration,
+    part: impl FnOnce(Live) -> Live + Send + 'static,
+) -> Dump {
+    let live = table.live().await;
+    // Sorting them takes a while.
+    let tasks = collect::away(move || part(live).tasks().into_iter().collect()).await;
+    collect::dump(Arc::clone(table), tasks, limit).await
 }
 
 impl<T> Task<T> {
@@ -84,7 +90,7 @@ impl<T> Task<T> {
     pub async fn trace(&self) -> Option<TaskDump> {
         let table = Arc::clone(&node_of(self.card()?.owner()?)?.table);
         let task = table.find_card(self.id())?;
-        let dump = collect::dump(&table, vec![task], LIMIT).await;
+        let dump = collect::dump(table, vec![task], LIMIT).await;
         dump.tasks.into_iter().next()
     }
 }

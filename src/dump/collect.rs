@@ -3,9 +3,11 @@
 use crate::{
     clock::{self, Stamp},
     dump::{
-        fold, symbols,
+        fold,
+        symbols::{self, Symbol},
         view::{Activity, AwaitStack, Dump, TaskDump},
     },
+    id::ResourceId,
     table::{record::State, resource::Resource, store::Table},
     trace::{
         capture::{Found, RawStack},
@@ -14,7 +16,8 @@ use crate::{
     },
 };
 use futures::future::select;
-use std::{collections::HashMap, pin::pin, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+use tokio::runtime::Handle;
 
 /// How many tasks are asked between two yields.
 const STEP: usize = 64;
@@ -32,8 +35,8 @@ struct Asked {
     can_answer: bool,
 }
 
-/// Asks these tasks where they are, and waits for answers no longer than `limit`.
-pub(crate) async fn dump(table: &Table, tasks: Vec<Resource>, limit: Duration) -> Dump {
+/// Asks tasks where they are, and waits for answers no longer than `limit`.
+pub(crate) async fn dump(table: Arc<Table>, tasks: Vec<Resource>, limit: Duration) -> Dump {
     let started = clock::now();
     let question = table.desk.open();
     let mut asked = Vec::with_capacity(tasks.len());
@@ -43,28 +46,41 @@ pub(crate) async fn dump(table: &Table, tasks: Vec<Resource>, limit: Duration) -
         }
         asked.push(Asked::ask(resource, &question));
     }
-    wait(table, &mut asked, &question, limit).await;
+    wait(&table, &asked, &question, limit).await;
     let took = clock::now().saturating_duration_since(started);
-    let found = question.take();
-    let stacks = found
-        .values()
-        .flat_map(|found| found.stacks.iter().cloned());
-    let symbols = symbols::of(stacks.collect()).await;
-    let has_lines = symbols.is_empty()
-        || symbols
-            .values()
-            .any(|known| known.iter().any(|symbol| symbol.line > 0));
-    let mut found: HashMap<_, Found> = found;
-    let tasks = asked
-        .into_iter()
-        .map(|asked| {
-            let answer = found.remove(&asked.resource.id());
-            let is_there = table.door().state_of(asked.resource.id()).is_some();
-            asked.into_dump(answer, is_there, took, |stack| fold::fold(stack, &symbols))
-        })
-        .collect();
+    away(move || made_of(&table, asked, question.take(), (took, limit))).await
+}
+
+/// Does what takes long away from the runtime's threads, if there is a runtime.
+pub(crate) async fn away<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    let Ok(runtime) = Handle::try_current() else {
+        return work();
+    };
+    match runtime.spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+/// Looks up what the answers mean.
+fn made_of(
+    table: &Table,
+    asked: Vec<Asked>,
+    mut found: HashMap<ResourceId, Found>,
+    (took, limit): (Duration, Duration),
+) -> Dump {
+    let symbols = symbols::of(found.values().flat_map(|found| &found.stacks));
+    let has_line = |known: &Arc<[Symbol]>| known.iter().any(|symbol| symbol.line > 0);
+    let has_lines = symbols.is_empty() || symbols.values().any(has_line);
+    let door = table.door();
+    let dump_of = |asked: Asked| {
+        let id = asked.resource.id();
+        let is_there = door.state_of(id).is_some();
+        let fold = |stack: &RawStack| fold::fold(stack, &symbols);
+        asked.into_dump(found.remove(&id), is_there, took, fold)
+    };
     Dump {
-        tasks,
+        tasks: asked.into_iter().map(dump_of).collect(),
         took,
         limit,
         has_lines,
@@ -85,6 +101,12 @@ impl Asked {
             steps,
             since,
             can_answer,
+        }
+    }
+
+    fn ask_again(&self, question: &Question) {
+        if let Some(inquiry) = self.resource.inquiry() {
+            inquiry.ask(question.number);
         }
     }
 
@@ -148,27 +170,38 @@ fn without_our_own(mut stacks: Vec<AwaitStack>) -> Vec<AwaitStack> {
 }
 
 /// Waits until all have answered or ended, or time is up.
-async fn wait(table: &Table, asked: &mut [Asked], question: &Question, limit: Duration) {
+async fn wait(table: &Table, asked: &[Asked], question: &Question, limit: Duration) {
     let started = clock::now();
     let mut open: Vec<_> = asked.iter().filter(|asked| asked.can_answer).collect();
-    loop {
-        open.retain(|asked| {
-            let id = asked.resource.id();
-            !question.has(id) && table.door().state_of(id).is_some()
-        });
+    while !open.is_empty() {
         let left = limit.saturating_sub(clock::now().saturating_duration_since(started));
-        if open.is_empty() || left.is_zero() {
+        if left.is_zero() {
             return;
-        }
-        for asked in &open {
-            // Whoever was polled for the first time just then has a waker now.
-            if let Some(inquiry) = asked.resource.inquiry() {
-                inquiry.ask(question.number);
-            }
         }
         let rest = pin!(clock::sleep(INTERVAL.min(left)));
         select(pin!(answers(question, open.len())), rest).await;
+        open = silent(table, open, question).await;
     }
+}
+
+/// Those who have not answered, and are still there. They are asked again: whoever was polled for the first time
+/// just then has a waker now.
+async fn silent<'a>(table: &Table, asked: Vec<&'a Asked>, question: &Question) -> Vec<&'a Asked> {
+    let mut silent = Vec::new();
+    for some in asked.chunks(STEP) {
+        silent.extend(some.iter().copied().filter(|asked| {
+            let id = asked.resource.id();
+            !question.has(id) && table.door().state_of(id).is_some()
+        }));
+        tokio::task::yield_now().await;
+    }
+    for some in silent.chunks(STEP) {
+        for asked in some {
+            asked.ask_again(question);
+        }
+        tokio::task::yield_now().await;
+    }
+    silent
 }
 
 /// Waits until there are so many answers more.

@@ -18,20 +18,11 @@ pub(crate) struct Symbol {
 pub(crate) type Symbols = HashMap<usize, Arc<[Symbol]>>;
 
 /// Looks up each address once.
-pub(crate) async fn of(stacks: Vec<RawStack>) -> Symbols {
+pub(crate) fn of<'a>(stacks: impl Iterator<Item = &'a RawStack>) -> Symbols {
     let addresses: HashSet<usize> = stacks
-        .iter()
         .flat_map(|stack| stack.frames.iter().copied())
         .collect();
-    if addresses.is_empty() {
-        return Symbols::new();
-    }
-    let look_up = move || addresses.into_iter().map(|ip| (ip, resolve(ip))).collect();
-    // Without a runtime there is nobody to hold up.
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        return look_up();
-    };
-    runtime.spawn_blocking(look_up).await.unwrap_or_default()
+    addresses.into_iter().map(|ip| (ip, resolve(ip))).collect()
 }
 
 fn resolve(ip: usize) -> Arc<[Symbol]> {
