@@ -70,6 +70,11 @@ async fn drain(core: &Arc<Core>) {
         .await;
         if out_of_patience {
             let is_first = !node.gate.is_aborting();
+            #[cfg(feature = "dump")]
+            if is_first {
+                // Before they are aborted: afterwards they are nowhere.
+                stragglers::ask(core).await;
+            }
             condemn(core);
             stragglers::warn_and_abort(core, is_first).await;
             timer = None;

@@ -43,6 +43,9 @@ struct Facts {
     hooks: HookCounts,
     /// Shared with the reports of all ancestors.
     failures: Vec<Arc<str>>,
+    /// Where tasks were when the grace period ended; only with the feature `dump`.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    stuck: Vec<Arc<str>>,
 }
 
 /// Whether the close has ended.
@@ -79,6 +82,8 @@ pub struct HookCounts {
 pub(crate) struct Log {
     hooks: HookCounts,
     failures: Vec<Arc<str>>,
+    /// Where tasks were when the grace period ended.
+    pub(crate) stuck: Vec<Arc<str>>,
 }
 
 impl Log {
@@ -122,6 +127,14 @@ impl Log {
         }
     }
 
+    /// Notes where tasks were when the grace period ended.
+    #[cfg(feature = "dump")]
+    pub(crate) fn stuck(&mut self, stacks: Vec<String>) {
+        let room = LISTED - self.stuck.len();
+        self.stuck
+            .extend(stacks.into_iter().take(room).map(Arc::from));
+    }
+
     /// Adds what a closed child noted.
     pub(crate) fn child(&mut self, child: &Self) {
         self.hooks.ran += child.hooks.ran;
@@ -130,6 +143,8 @@ impl Log {
         let room = LISTED - self.failures.len();
         self.failures
             .extend(child.failures.iter().take(room).cloned());
+        let room = LISTED - self.stuck.len();
+        self.stuck.extend(child.stuck.iter().take(room).cloned());
     }
 }
 
@@ -149,6 +164,7 @@ impl CloseReport {
             counts,
             hooks: log.hooks,
             failures: log.failures,
+            stuck: log.stuck,
         }))
     }
 
@@ -210,6 +226,13 @@ impl CloseReport {
         self.0.failures.iter().map(ToString::to_string).collect()
     }
 
+    /// Where the tasks were that still ran when the grace period ended, each with its chain of `.await`s, before they
+    /// were aborted. At most 10 of a context, 32 in all.
+    #[cfg(feature = "dump")]
+    pub fn stuck(&self) -> Vec<String> {
+        self.0.stuck.iter().map(ToString::to_string).collect()
+    }
+
     /// Whether everything ended by itself: nothing aborted, nothing panicked, every hook ran to its
     /// end without an error. Refusals do not count: in a shutdown they are the rule.
     pub fn is_clean(&self) -> bool {
@@ -256,6 +279,13 @@ impl fmt::Display for CloseReport {
         }
         for failure in &facts.failures {
             write!(f, "\n  ! {}", Quoted(failure))?;
+        }
+        for stack in &facts.stuck {
+            write!(
+                f,
+                "\n  ! out of patience with {}",
+                stack.replace('\n', "\n  ")
+            )?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::{
     clock,
     context::{
-        core::Core,
+        core::{Core, Node},
         roundup::{NAMED, Stragglers},
     },
     name::{Printed, Quoted},
@@ -27,6 +27,18 @@ pub(crate) fn has_any(core: &Core) -> bool {
     core.node.gate.inside() > children
 }
 
+/// Asks the tasks that are still there where they are, for the warning and the report.
+#[cfg(feature = "dump")]
+pub(crate) async fn ask(core: &Arc<Core>) {
+    if !has_any(core) {
+        return;
+    }
+    // Nobody is condemned yet, so nobody is aborted by this.
+    let named = core.root().roundup.of(&core.node).await.named;
+    let stacks = crate::dump::collect::stacks(&core.node.table, &named).await;
+    lock(&core.log).stuck(stacks);
+}
+
 /// Aborts what the close of this context itself waits for, and warns of it; its children do so
 /// themselves.
 pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
@@ -43,6 +55,8 @@ pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
         .begun
         .get()
         .map_or(Duration::ZERO, |(_, at)| clock::now() - *at);
+    let stuck = lock(&core.log).stuck.clone();
+    let stacks = (!stuck.is_empty()).then(|| tracing::field::display(Stuck(&stuck)));
     let said = if is_first {
         "the grace period is over, aborting"
     } else {
@@ -52,6 +66,7 @@ pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
         context = %Printed(&node.meta.name),
         id = %node.meta.id,
         tasks,
+        stacks,
         "{said} after {}: {}",
         clock::human(since),
         Named { tasks: &named, count: tasks }
@@ -112,6 +127,20 @@ pub struct StillClosing {
     limit: Duration,
     remaining: Live,
     hooks: Vec<String>,
+    /// Where the tasks are; only with the feature `dump`.
+    stuck: Vec<Arc<str>>,
+}
+
+/// Where tasks are, each on lines of its own.
+pub(crate) struct Stuck<'a>(pub(crate) &'a [Arc<str>]);
+
+impl fmt::Display for Stuck<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for text in self.0 {
+            write!(f, "\n{text}")?;
+        }
+        Ok(())
+    }
 }
 
 impl StillClosing {
@@ -125,10 +154,12 @@ impl StillClosing {
             live.under(node.meta.id)
         };
         let name = node.meta.name.clone().into_owned();
+        let remaining = live.unfinished();
         Self {
             name,
             limit,
-            remaining: live.unfinished(),
+            stuck: stuck(node, &remaining).await,
+            remaining,
             hooks: running_hooks(core),
         }
     }
@@ -138,10 +169,30 @@ impl StillClosing {
         &self.remaining
     }
 
+    /// Where the first tasks in the way were stuck, each with its chain of `.await`s.
+    #[cfg(feature = "dump")]
+    pub fn stuck(&self) -> Vec<String> {
+        self.stuck.iter().map(ToString::to_string).collect()
+    }
+
     /// The hooks that were running when the limit came: path of the context, function, and line.
     pub fn hooks(&self) -> &[String] {
         &self.hooks
     }
+}
+
+/// Asks the oldest few of these tasks where they are.
+#[cfg(feature = "dump")]
+async fn stuck(node: &Arc<Node>, remaining: &Live) -> Vec<Arc<str>> {
+    let tasks: Vec<_> = remaining.tasks().into_iter().take(NAMED).collect();
+    let stacks = crate::dump::collect::stacks(&node.table, &tasks).await;
+    stacks.into_iter().map(Arc::from).collect()
+}
+
+#[cfg(not(feature = "dump"))]
+#[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
+async fn stuck(_node: &Arc<Node>, _remaining: &Live) -> Vec<Arc<str>> {
+    Vec::new()
 }
 
 /// The hooks that are running in a subtree.
@@ -189,7 +240,7 @@ impl fmt::Display for StillClosing {
         for hook in self.hooks.iter().take(NAMED) {
             write!(f, ", waiting for a hook: {}", Quoted(hook))?;
         }
-        Ok(())
+        write!(f, "{}", Stuck(&self.stuck))
     }
 }
 
@@ -200,6 +251,7 @@ impl fmt::Debug for StillClosing {
             .field("limit", &self.limit)
             .field("remaining", &self.remaining)
             .field("hooks", &self.hooks)
+            .field("stuck", &self.stuck.len())
             .finish()
     }
 }

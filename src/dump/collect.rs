@@ -3,6 +3,7 @@
 use crate::{
     clock::{self, Stamp},
     dump::{
+        away::away,
         fold,
         symbols::{self, Symbol},
         view::{Activity, AwaitStack, Dump, TaskDump},
@@ -17,7 +18,6 @@ use crate::{
 };
 use futures::future::select;
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
-use tokio::runtime::Handle;
 
 /// How many tasks are asked between two yields.
 const STEP: usize = 64;
@@ -51,15 +51,17 @@ pub(crate) async fn dump(table: Arc<Table>, tasks: Vec<Resource>, limit: Duratio
     away(move || made_of(&table, asked, question.take(), (took, limit))).await
 }
 
-/// Does what takes long away from the runtime's threads, if there is a runtime.
-pub(crate) async fn away<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
-    let Ok(runtime) = Handle::try_current() else {
-        return work();
-    };
-    match runtime.spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+/// How long those who are in somebody's way are asked where they are.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Where these tasks are, a text each, as far as they answer at once. For those who are in the way: each is named by
+/// who asks.
+pub(crate) async fn stacks(table: &Arc<Table>, tasks: &[Resource]) -> Vec<String> {
+    if tasks.is_empty() {
+        return Vec::new();
     }
+    let dump = dump(Arc::clone(table), tasks.to_vec(), PATIENCE).await;
+    dump.tasks.iter().map(ToString::to_string).collect()
 }
 
 /// Looks up what the answers mean.
@@ -93,9 +95,8 @@ impl Asked {
         let can_answer = inquiry.is_some() && !resource.is_blocking();
         let steps = inquiry.map_or(0, Inquiry::steps);
         let since = inquiry.and_then(|inquiry| inquiry.since(Stamp::now()));
-        if let Some(inquiry) = inquiry.filter(|_| can_answer) {
-            inquiry.ask(question.number);
-        }
+        // One that was never polled has nothing to say.
+        let can_answer = can_answer && inquiry.is_some_and(|inquiry| inquiry.ask(question.number));
         Self {
             resource,
             steps,

@@ -1,9 +1,9 @@
 //! Where every task waits: `registry.dump().await`.
 //!
-//! [`ask`] is what users call, [`collect`] asks the tasks and waits for their answers, [`symbols`] turns addresses into lines, [`fold`] leaves
+//! [`collect`] asks the tasks and waits for their answers; [`away`] from the runtime's threads [`symbols`] turns addresses into lines, [`fold`] leaves
 //! of those what a person reads, [`view`] is what comes of it, and [`print`] prints it.
 
-pub(crate) mod ask;
+pub(crate) mod away;
 pub(crate) mod collect;
 pub(crate) mod fold;
 pub(crate) mod print;

@@ -2,6 +2,8 @@
 //! the table of everything alive in it.
 
 pub(crate) mod current;
+#[cfg(feature = "dump")]
+pub(crate) mod dump;
 pub(crate) mod free;
 pub(crate) mod handle;
 pub(crate) mod leaks;

@@ -66,7 +66,11 @@ async fn check(case: Case) {
     let ctx = registry.context("ctx");
     ctx.task("task").cancellable().spawn(case.waits);
     settle().await;
-    let dump = registry.dump().await;
+    let mut dump = registry.dump().await;
+    // On another thread it may not have come to its first poll.
+    while !matches!(dump.find("task").unwrap().activity(), Activity::Parked(_)) {
+        dump = registry.dump().await;
+    }
     let task = dump.find("task").unwrap();
     assert!(
         waits_at(task, case.line, case.leaf),
@@ -75,7 +79,6 @@ async fn check(case: Case) {
         case.leaf,
         dump.in_full()
     );
-    assert!(matches!(task.activity(), Activity::Parked(_)), "{dump}");
     drop(case.kept);
     ctx.close().await;
 }
@@ -512,4 +515,41 @@ fn poll_for_long() {
         drop(go);
         ctx.close().await;
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_straggler_is_named_with_its_stack_before_it_is_aborted() {
+    let registry = Registry::new();
+    let ctx = registry.open("ctx").grace(Duration::from_secs(1)).start();
+    ctx.task("deaf").spawn(sleeps());
+    settle().await;
+    let still = ctx.close_within(Duration::ZERO).await.unwrap_err();
+    let report = ctx.closed().await;
+    let here = format!("tests/it/dump.rs:{SLEEPS}");
+    for said in [&still.stuck(), &report.stuck()] {
+        assert_eq!(said.len(), 1);
+        assert!(
+            said[0].starts_with("ctx/deaf: parked") && said[0].contains(&here),
+            "{said:?}"
+        );
+    }
+    assert!(still.to_string().contains(&here), "{still}");
+    assert!(report.to_string().contains(&here), "{report}");
+    assert_eq!(report.aborted(), 1);
+}
+
+#[tokio::test]
+async fn a_task_that_is_a_leak_is_reported_with_its_stack() {
+    let registry = Registry::new();
+    let ctx = registry.open("ctx").grace(Duration::from_millis(1)).start();
+    // Only the one who polls a wrapped future can drop it.
+    let mut wrapped = Box::pin(ctx.task("kept").wrap(sleeps()));
+    assert!((&mut wrapped).now_or_never().is_none());
+    ctx.request_close("enough");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let policy = headcount::LeakPolicy::new().settle(Duration::ZERO);
+    let report = registry.leaks(&policy).await;
+    assert_eq!(report.findings().len(), 1, "{report}");
+    drop(wrapped);
+    ctx.close().await;
 }

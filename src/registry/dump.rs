@@ -3,6 +3,7 @@
 use crate::{
     context::{current::node_of, handle::Context},
     dump::{
+        away::away,
         collect,
         view::{Dump, TaskDump},
     },
@@ -81,7 +82,7 @@ async fn dump(
 ) -> Dump {
     let live = table.live().await;
     // Sorting them takes a while.
-    let tasks = collect::away(move || part(live).tasks().into_iter().collect()).await;
+    let tasks = away(move || part(live).tasks().into_iter().collect()).await;
     collect::dump(Arc::clone(table), tasks, limit).await
 }
 
