@@ -1,6 +1,7 @@
 //! How it works, what it promises, and what it cannot do. Nothing in here is code.
 //!
 //! * [`closing`]: the close, step by step, and what it means in each odd situation.
+//! * *Where tasks wait* (with the feature `dump`): how a dump finds out, and what it cannot see.
 //! * [`internals`]: how the registry and the contexts are built, and why.
 //! * [`invariants`]: the promises, numbered as the code and the tests cite them.
 //! * *Writing leak tests* (with the feature `testing`): a guide to tests that fail when something is left behind.
@@ -9,6 +10,8 @@
 //! * [`performance`]: what it costs, next to what people use instead.
 
 pub mod closing;
+#[cfg(feature = "dump")]
+pub mod dumps;
 pub mod internals;
 pub mod invariants;
 #[cfg(feature = "testing")]

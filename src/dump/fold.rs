@@ -29,12 +29,35 @@ pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
     let leaf = frames[leaf.min(frames.len())..]
         .iter()
         .find(|frame| frame.is_awaited())
-        .map(|frame| frame.function.clone());
+        .map(named);
     AwaitStack {
         frames,
         leaf,
         yields: stack.yields,
     }
+}
+
+/// What is awaited, by the name of the function; where only its last part is known, by the module it is in.
+fn named(frame: &StackFrame) -> String {
+    if frame.function.contains("::") {
+        return frame.function.clone();
+    }
+    module_of(&frame.file).unwrap_or_else(|| frame.function.clone())
+}
+
+/// `tokio::sync::mutex` for `tokio-1.54.1/src/sync/mutex.rs`.
+fn module_of(file: &str) -> Option<String> {
+    let (package, path) = file.split_once("/src/")?;
+    let name = package
+        .rsplit_once('-')
+        .map_or(package, |(name, _version)| name);
+    let path = path.strip_suffix(".rs")?;
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    Some(format!(
+        "{}::{}",
+        name.replace('-', "_"),
+        path.replace('/', "::")
+    ))
 }
 
 /// `None` for this crate's own, which is round every task.
@@ -192,6 +215,20 @@ mod tests {
         ] {
             assert_eq!(clean(raw), read, "{raw}");
         }
+    }
+
+    #[test]
+    fn what_is_awaited_has_at_least_a_module() {
+        let module = |file| module_of(file).unwrap_or_default();
+        assert_eq!(
+            module("tokio-1.54.1/src/sync/mutex.rs"),
+            "tokio::sync::mutex"
+        );
+        assert_eq!(
+            module("tokio-util-0.7.20/src/sync/mod.rs"),
+            "tokio_util::sync"
+        );
+        assert_eq!(module("main.rs"), "");
     }
 
     #[test]

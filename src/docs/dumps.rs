@@ -1,0 +1,43 @@
+//! Where tasks wait: how [`Registry::dump`](crate::Registry::dump) finds out, and what it cannot see.
+//!
+//! # How
+//!
+//! A future that waits has to be woken, so it keeps a clone of the waker it was polled with. Whoever asks marks the task and wakes
+//! it; the wrapper that every task has polls the future once more, with a waker that notes the stack of whoever clones
+//! it. Each leaf of the chain of `.await`s clones it, because it is not the one that the leaf has, and what it gets is a
+//! clone of the runtime's own. So each stack is one chain, down to the line, and nothing of the question stays behind.
+//!
+//! That needs no annotation, no `tokio_unstable` and no debug build; line numbers need debug information,
+//! `debug = "line-tables-only"` in the profile. Without it there are functions, and the dump says what to set. Where
+//! functions were inlined, a release build knows the lines, and often not the names.
+//!
+//! Stacks are captured as addresses, in 5 to 20 µs each. They are looked up, each address once, on the runtime's pool for
+//! blocking closures, or on a thread of its own if that pool is full. The first look reads the program's debug information,
+//! which takes up to a second in a debug build.
+//!
+//! # What is read
+//!
+//! Lines of one's own, from the task's function to the `.await`, then what is awaited there. Code of dependencies, of the standard
+//! library and of this crate is folded away; [`Dump::in_full`](crate::Dump::in_full) shows it all. Tasks that wait at the same
+//! place are printed once, and counted.
+//!
+//! # When nobody asks
+//!
+//! A close that is out of patience asks before it aborts: the warning, the [report](crate::CloseReport::stuck) and
+//! [`StillClosing`](crate::StillClosing::stuck) have the stacks. So have leak reports, of tasks that run on when they should
+//! not. Polls that take longer than [a threshold](crate::warn_of_long_polls) are told once a line.
+//!
+//! # What it cannot see
+//!
+//! * **A task that is being polled** cannot answer: it is said to have been polling for so long without yielding. A blocking
+//!   closure is said to be blocking, since when.
+//! * **A future that is woken by itself**, as in `FuturesUnordered`, `join_all` of more than 30, `buffer_unordered` and
+//!   `JoinSet`, is not polled again by its owner: the owner's line is shown.
+//! * **A future that keeps no waker** (`std::future::pending`) waits for nothing that could wake it, and that is said.
+//! * **One more poll** is all that a dump does to a task. A future that counts its polls, or does work in each, does so.
+//! * **A wrapped future** is woken through the waker of its first poll. If another task polls it now, it does not answer.
+//!
+//! # Cost
+//!
+//! With the feature on and nobody dumping, a short task takes 3 % longer (`dump_idle`): two counters, a load, a clone of
+//! its waker. Its slot is a cache line larger. 10,000 parked tasks are dumped in a second.
