@@ -38,13 +38,12 @@ pub(crate) enum Glance {
     Leaking,
 }
 
-pub(crate) fn glance(survey: &Survey, policy: &LeakPolicy) -> Glance {
-    let verdicts = judge::judge(survey, policy);
+pub(crate) fn glance(survey: &Survey, verdicts: &Verdicts, policy: &LeakPolicy) -> Glance {
     let is_leak = |verdict: &Verdict| matches!(verdict, Verdict::Leak(_));
     if verdicts.pending {
         return Glance::Pending;
     }
-    let is_leaking = verdicts.is_unsure
+    let is_leaking = !verdicts.unsure.is_empty()
         || verdicts.flagged.values().any(is_leak)
         || dropped(survey, policy).next().is_some()
         || too_many(survey, policy).next().is_some()
@@ -56,10 +55,10 @@ pub(crate) fn glance(survey: &Survey, policy: &LeakPolicy) -> Glance {
     }
 }
 
-pub(crate) fn find(survey: &Survey, policy: &LeakPolicy) -> Found {
+pub(crate) fn find(survey: &Survey, verdicts: Verdicts, policy: &LeakPolicy) -> Found {
     let Verdicts {
         flagged, pending, ..
-    } = judge::judge(survey, policy);
+    } = verdicts;
     let blame = Blame::new(survey, &flagged);
     let mut findings: Vec<_> = blame
         .blocks()
@@ -253,5 +252,7 @@ pub(crate) fn look(
     live: Live,
     policy: &LeakPolicy,
 ) -> Found {
-    find(&Survey::of(root, live), policy)
+    let survey = Survey::of(root, live);
+    let verdicts = judge::judge(&survey, policy);
+    find(&survey, verdicts, policy)
 }

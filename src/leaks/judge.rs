@@ -2,6 +2,7 @@
 
 use crate::{
     clock,
+    id::ResourceId,
     leaks::{
         allow::Suspect,
         policy::LeakPolicy,
@@ -9,7 +10,11 @@ use crate::{
     },
     table::record::{Class, State},
 };
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    time::Duration,
+};
 
 /// Why something is a leak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,8 +76,29 @@ pub(crate) struct Verdicts {
     pub(crate) flagged: BTreeMap<usize, Verdict>,
     /// A close is within its grace period.
     pub(crate) pending: bool,
-    /// A context is held by its own tasks alone, but not for long enough to be sure.
-    pub(crate) is_unsure: bool,
+    /// Contexts that their own tasks alone hold, but not for long enough to be sure.
+    pub(crate) unsure: Vec<usize>,
+}
+
+impl Verdicts {
+    /// Leaves out what was no leak at the look before: it has not had its time to settle yet. Returns what is left
+    /// for the look after.
+    pub(crate) fn narrow(
+        &mut self,
+        survey: &Survey,
+        before: Option<&HashSet<ResourceId>>,
+    ) -> HashSet<ResourceId> {
+        let id = |at: usize| survey.things[at].id();
+        let is_leak = |verdict: &Verdict| matches!(verdict, Verdict::Leak(_));
+        if let Some(before) = before {
+            self.flagged
+                .retain(|&at, verdict| !is_leak(verdict) || before.contains(&id(at)));
+            self.unsure.retain(|&at| before.contains(&id(at)));
+        }
+        let leaks = self.flagged.iter().filter(|(_, verdict)| is_leak(verdict));
+        let suspects = leaks.map(|(&at, _)| at).chain(self.unsure.iter().copied());
+        suspects.map(id).collect()
+    }
 }
 
 /// The longest time limit, of a grace period or a hook, that is waited for.
@@ -91,7 +117,7 @@ pub(crate) fn judge(survey: &Survey, policy: &LeakPolicy) -> Verdicts {
         match say(survey, policy, at) {
             Said::Fine => {}
             Said::Pending => verdicts.pending = true,
-            Said::Unsure => verdicts.is_unsure = true,
+            Said::Unsure => verdicts.unsure.push(at),
             Said::Leak(kind) => {
                 verdicts.flagged.insert(at, Verdict::Leak(kind));
             }
@@ -134,14 +160,10 @@ fn say(survey: &Survey, policy: &LeakPolicy, at: usize) -> Said {
 }
 
 fn is_closed_but_held(thing: &Thing) -> bool {
-    let record = thing.resource.record();
     match thing.class() {
         Class::Context => thing.state() == State::Closed && thing.holders.strong_count() > 0,
         Class::Task => false,
-        Class::Resource => {
-            let parent = record.parent();
-            record.is_owned() && parent.is_some_and(|parent| parent.state() == State::Closed)
-        }
+        Class::Resource => thing.is_left,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     context::core::Core,
     leaks::{
         find::{self, Found, Glance},
+        judge,
         policy::LeakPolicy,
         survey::Survey,
     },
@@ -46,6 +47,7 @@ pub(crate) async fn settle(
     let started = clock::now();
     let has_timers = clock::has_timers();
     let mut looks = 0;
+    let mut suspects = None;
     let mut rest = INTERVALS.0;
     let mut deadline = policy.settle;
     loop {
@@ -60,7 +62,12 @@ pub(crate) async fn settle(
             looks,
             is_blind: !has_timers,
         };
-        let look = find::glance(&survey, policy);
+        let mut verdicts = judge::judge(&survey, policy);
+        // While a program runs there is always something that was closed a moment ago and is about to be let go of.
+        if !policy.nothing_left {
+            suspects = Some(verdicts.narrow(&survey, suspects.as_ref()));
+        }
+        let look = find::glance(&survey, &verdicts, policy);
         // A close within its grace period is no leak yet, and it is going to end: what it leaves has its time
         // from then on.
         if look == Glance::Pending && policy.is_patient {
@@ -68,7 +75,7 @@ pub(crate) async fn settle(
         }
         let is_clean = look == Glance::Clean && !more();
         if is_clean || took >= deadline || !has_timers {
-            return (find::find(&survey, policy), settled);
+            return (find::find(&survey, verdicts, policy), settled);
         }
         drop(survey);
         let left = deadline.saturating_sub(took).max(INTERVALS.0);

@@ -44,6 +44,8 @@ pub(crate) struct Thing {
     pub(crate) holders: Holders,
     /// Of a context: how far its close is.
     pub(crate) close: Option<Closing>,
+    /// The context that owned it had closed before its handles were counted.
+    pub(crate) is_left: bool,
 }
 
 /// How far a close is.
@@ -151,7 +153,10 @@ fn asking() -> HashSet<ResourceId> {
 impl Thing {
     fn of(resource: Resource, door: &crate::table::store::Door) -> Self {
         let record = resource.record();
+        let owner = record.parent().filter(|_| record.is_owned());
+        let is_left = owner.is_some_and(|owner| owner.state() == State::Closed);
         Self {
+            is_left,
             holders: Holders::of(record, door),
             close: node_of(record).and_then(Closing::of),
             resource,

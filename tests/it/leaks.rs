@@ -1,13 +1,16 @@
 //! Leak reports: what counts, who is to blame, and what is said.
 
-use crate::util::settle;
+use crate::util::{multi_thread, settle};
 use headcount::{
     Allow, AllowList, Context, Finding, LeakKind, LeakPolicy, LeakReport, Level, Registry, Tracked,
 };
 use std::{
     future::pending,
     mem,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -598,6 +601,67 @@ async fn the_look_waits_for_what_is_on_its_way_and_no_longer() {
     assert!(report.is_clean(), "{report}");
     assert!(started.elapsed() < Duration::from_secs(20));
     later.await.unwrap();
+}
+
+/// There is always one that has closed and is about to be let go of, and never the same.
+#[tokio::test(start_paused = true)]
+async fn what_is_let_go_of_a_moment_after_its_close_is_no_leak_however_many_do_so() {
+    let registry = registry();
+    let jobs = (0..10).map(|n| {
+        let registry = registry.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(3 * n)).await;
+            loop {
+                let ctx = registry.context("passing");
+                let _log = ctx.own("log", "file", ()).unwrap();
+                ctx.close().await;
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        })
+    });
+    let jobs: Vec<_> = jobs.collect();
+    settle().await;
+    let policy = LeakPolicy::new().settle(Duration::from_millis(100));
+    let report = registry.leaks(&policy).await;
+    assert!(report.is_clean(), "{report}");
+
+    let held = registry.context("held");
+    held.close().await;
+    let report = registry.leaks(&policy).await;
+    assert_eq!(kinds(&report), [(LeakKind::ClosedButHeld, "held")]);
+    jobs.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[test]
+fn contexts_that_close_under_load_are_no_leaks() {
+    let registry = registry();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let runtime = multi_thread(2);
+    runtime.block_on(async {
+        let jobs = (0..100).map(|_| {
+            let (registry, is_over) = (registry.clone(), is_over.clone());
+            tokio::spawn(async move {
+                while !is_over.load(SeqCst) {
+                    let ctx = registry.context("ctx");
+                    let child = ctx.child("child");
+                    drop(ctx.own("value", "kind", ()).unwrap());
+                    child.task("task").cancellable().spawn(pending::<()>());
+                    child.close().await;
+                    ctx.close().await;
+                }
+            })
+        });
+        let jobs: Vec<_> = jobs.collect();
+        let policy = LeakPolicy::new().settle(Duration::from_millis(50));
+        for _ in 0..20 {
+            let report = registry.leaks(&policy).await;
+            assert!(report.is_clean(), "{report}");
+        }
+        is_over.store(true, SeqCst);
+        for job in jobs {
+            job.await.unwrap();
+        }
+    });
 }
 
 #[tokio::test(start_paused = true)]
