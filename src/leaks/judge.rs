@@ -102,7 +102,7 @@ impl Verdicts {
 }
 
 /// The longest time limit, of a grace period or a hook, that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn judge(survey: &Survey, policy: &LeakPolicy) -> Verdicts {
     let mut verdicts = Verdicts::default();
@@ -184,7 +184,7 @@ fn say_of_closing(policy: &LeakPolicy, thing: &Thing, close: &Closing) -> Said {
     } else {
         close.hook
     };
-    let is_over = close.since > close.grace.min(PATIENCE) + hook.min(PATIENCE);
+    let is_over = close.since > close.grace.saturating_add(hook);
     let ends_soon = close.grace <= PATIENCE && (thing.is_task() || hook <= PATIENCE);
     match (thing.is_task(), is_over) {
         (true, true) => Said::Leak(LeakKind::StillRunning),

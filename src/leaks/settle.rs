@@ -9,7 +9,7 @@ use crate::{
     context::core::Core,
     leaks::{
         find::{self, Found, Glance},
-        judge,
+        judge::{self, PATIENCE},
         policy::LeakPolicy,
         survey::Survey,
     },
@@ -19,6 +19,9 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 /// Between the first two looks, and the most between two.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+
+/// The most that closes may add to the time to settle: there may always be another one.
+const LONGEST: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
 
 /// So many looks follow each other at once.
 const EAGER: u32 = 4;
@@ -71,7 +74,8 @@ pub(crate) async fn settle(
         // A close within its grace period is no leak yet, and it is going to end: what it leaves has its time
         // from then on.
         if look == Glance::Pending && policy.is_patient {
-            deadline = took + policy.settle.max(INTERVALS.1);
+            let later = took.saturating_add(policy.settle.max(INTERVALS.1));
+            deadline = later.min(policy.settle.saturating_add(LONGEST));
         }
         let is_clean = look == Glance::Clean && !more();
         if is_clean || took >= deadline || !has_timers {

@@ -691,6 +691,63 @@ async fn a_close_within_its_grace_period_is_waited_for() {
     assert!(report.is_clean(), "{report}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_task_within_a_long_grace_period_is_no_leak() {
+    let registry = registry();
+    for grace in [Duration::from_secs(600), Duration::MAX] {
+        let ctx = registry.open("ctx").grace(grace).start();
+        let task = ctx.task("task").spawn(pending::<()>());
+        ctx.request_close("enough");
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        let report = registry.leaks(&running()).await;
+        assert!(report.is_clean(), "{report}");
+        task.abort();
+        ctx.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_is_waited_for_whatever_the_time_to_settle() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let weak = ctx.downgrade();
+    ctx.spawn(async move {
+        weak.cancelled().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    });
+    ctx.request_close("enough");
+    drop(ctx);
+    let policy = LeakPolicy::nothing_left().settle(Duration::MAX);
+    let report = registry.leaks(&policy).await;
+    assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn closes_that_never_cease_are_not_waited_for_for_ever() {
+    let registry = registry();
+    let jobs = [0, 25].map(|late| {
+        let registry = registry.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(late)).await;
+            loop {
+                let ctx = registry.context("ctx");
+                let weak = ctx.downgrade();
+                ctx.spawn(async move {
+                    weak.cancelled().await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                });
+                ctx.close().await;
+            }
+        })
+    });
+    settle().await;
+    let an_hour = Duration::from_secs(3_600);
+    let policy = LeakPolicy::nothing_left();
+    let looked = tokio::time::timeout(an_hour, registry.leaks(&policy)).await;
+    assert!(looked.is_ok());
+    jobs.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[test]
 fn a_report_can_be_asked_for_where_there_is_no_runtime() {
     let registry = registry();
