@@ -157,7 +157,7 @@ impl<T> Drop for Tracked<T> {
     #[inline]
     fn drop(&mut self) {
         if self.hold.is_tracked() {
-            self.inner.ledger().give_back(self.hold);
+            let _ = self.inner.ledger().give_back(self.hold);
         }
     }
 }

@@ -43,8 +43,8 @@ pub(crate) struct Fallen {
 
 impl DroppedOpen {
     /// Notes a context that was dropped while it was open, unless that is nobody's fault: a close further up
-    /// had begun, or a panic is unwinding.
-    pub(crate) fn note(&self, node: &Node) {
+    /// had begun, or a panic is unwinding. Its last handle was crossed out as the so-manieth.
+    pub(crate) fn note(&self, node: &Node, last: Option<usize>) {
         if std::thread::panicking() || is_closing_above(node) {
             return;
         }
@@ -55,10 +55,7 @@ impl DroppedOpen {
             location: node.meta.location,
             at: Stamp::now(),
             inside: node.gate.inside(),
-            last: node
-                .ledger
-                .read(|book| book.gone().next().cloned())
-                .flatten(),
+            last: last.and_then(|last| node.ledger.read(|book| book.went(last).cloned())?),
         };
         let mut dropped = lock(&self.0);
         dropped.count += 1;

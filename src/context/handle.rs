@@ -292,19 +292,19 @@ impl Clone for Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        self.give_back();
+        let which = self.give_back();
         if self.node().handles.remove() {
-            last_handle_dropped(&self.core);
+            last_handle_dropped(&self.core, which);
         }
     }
 }
 
 /// What the last handle leaves behind: an open context is closed in the background (I11), a closed one
-/// leaves the registry.
-fn last_handle_dropped(core: &Arc<Core>) {
+/// leaves the registry. The handle was crossed out as the so-manieth, or was not written down.
+fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     let node = &core.node;
     if close::begin(core, CloseReason::Dropped) {
-        core.root().dropped.note(node);
+        core.root().dropped.note(node, which);
         let location = node.meta.location;
         tracing::warn!(
             context = %crate::name::Printed(&node.meta.name),

@@ -58,12 +58,11 @@ impl Context {
         }
     }
 
-    /// Crosses the handle out.
+    /// Crosses the handle out, if it is written down; says as the so-manieth.
     #[inline]
-    pub(crate) fn give_back(&self) {
-        if self.hold().is_tracked() {
-            self.node().ledger.give_back(self.hold());
-        }
+    pub(crate) fn give_back(&self) -> Option<usize> {
+        let is_tracked = self.hold().is_tracked();
+        is_tracked.then(|| self.node().ledger.give_back(self.hold()))?
     }
 }
 

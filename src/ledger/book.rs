@@ -87,6 +87,14 @@ impl Book {
         let latest = (0..REMEMBERED).map(|ago| self.crossed_out.wrapping_sub(ago + 1) % REMEMBERED);
         latest.filter_map(|at| self.gone[at].as_ref())
     }
+
+    /// The one that was crossed out as the so-manieth, if that was not long ago.
+    pub(crate) fn went(&self, which: usize) -> Option<&Taking> {
+        let is_remembered = self.crossed_out - which <= REMEMBERED;
+        self.gone[which % REMEMBERED]
+            .as_ref()
+            .filter(|_| is_remembered)
+    }
 }
 
 impl Ledger {
@@ -132,20 +140,19 @@ impl Ledger {
         Hold(u32::try_from(book.held.insert(entry)).unwrap_or(u32::MAX))
     }
 
-    /// Takes the entry of a handle out, and remembers how it was taken.
+    /// Takes the entry of a handle out, and remembers how it was taken. Returns how many had been crossed out
+    /// before it, by which it is [found](Book::went) again.
     #[inline(never)]
-    pub(crate) fn give_back(&self, hold: Hold) {
-        let Some(book) = self.0.get() else { return };
-        let mut book = lock(book);
-        let Some(entry) = book.held.try_remove(hold.0 as usize) else {
-            return;
-        };
-        let at = book.crossed_out % REMEMBERED;
+    pub(crate) fn give_back(&self, hold: Hold) -> Option<usize> {
+        let mut book = lock(self.0.get()?);
+        let entry = book.held.try_remove(hold.0 as usize)?;
+        let which = book.crossed_out;
         book.crossed_out += 1;
-        let oldest = book.gone[at].replace(entry.taken);
+        let oldest = book.gone[which % REMEMBERED].replace(entry.taken);
         drop(book);
         drop((oldest, entry.used, entry.inside));
         drop((entry.backtrace, entry.behind));
+        Some(which)
     }
 
     /// Notes that a handle was used.

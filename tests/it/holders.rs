@@ -275,6 +275,21 @@ fn the_last_handles_that_came_and_went_are_remembered() {
     assert_eq!((recent.len(), recent[0], recent[1]), (8, last, went[0]));
 }
 
+#[tokio::test]
+async fn a_close_through_a_weak_handle_is_on_the_line_that_asked_for_it() {
+    let registry = registry(Level::Holders);
+    let ctx = registry.context("ctx");
+    let weak = ctx.downgrade();
+    weak.request_close("enough");
+    let line = line!() - 1;
+    let recent: Vec<_> = ctx
+        .holders()
+        .recent()
+        .map(|at| (at.file(), at.line()))
+        .collect();
+    assert_eq!(recent, [(file!(), line)]);
+}
+
 #[test]
 fn a_forgotten_handle_is_still_written_down() {
     let registry = registry(Level::Holders);

@@ -150,6 +150,22 @@ async fn a_context_that_was_dropped_open_is_remembered_when_it_is_gone() {
 }
 
 #[tokio::test]
+async fn the_last_handle_of_what_was_dropped_open_is_not_taken_for_another_one() {
+    let registry = registry();
+    registry.set_level(Level::Off);
+    let ctx = registry.context("ctx");
+    registry.set_level(Level::Holders);
+    drop(ctx.clone());
+    drop(ctx);
+    let report = registry.leaks(&running()).await.to_string();
+    assert!(
+        report.contains("context ctx: dropped while open"),
+        "{report}"
+    );
+    assert!(!report.contains("taken at"), "{report}");
+}
+
+#[tokio::test]
 async fn a_child_that_is_dropped_while_its_parent_closes_is_no_leak() {
     let registry = registry();
     let parent = registry.context("parent");
