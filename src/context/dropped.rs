@@ -43,7 +43,7 @@ pub(crate) struct Fallen {
 
 impl DroppedOpen {
     /// Notes a context that was dropped while it was open, unless that is nobody's fault: a close further up
-    /// had begun, or a panic is unwinding. Its last handle was crossed out as the so-manieth.
+    /// had begun, or a panic is unwinding. `last` is the number under which its last handle was crossed out.
     pub(crate) fn note(&self, node: &Node, last: Option<usize>) {
         if std::thread::panicking() || is_closing_above(node) {
             return;

@@ -300,7 +300,7 @@ impl Drop for Context {
 }
 
 /// What the last handle leaves behind: an open context is closed in the background (I11), a closed one
-/// leaves the registry. The handle was crossed out as the so-manieth, or was not written down.
+/// leaves the registry. `which` is the number under which the handle was crossed out, if it was written down.
 fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     let node = &core.node;
     if close::begin(core, CloseReason::Dropped) {

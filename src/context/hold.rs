@@ -58,7 +58,7 @@ impl Context {
         }
     }
 
-    /// Crosses the handle out, if it is written down; says as the so-manieth.
+    /// Crosses the handle out, if it is written down; says under which number.
     #[inline]
     pub(crate) fn give_back(&self) -> Option<usize> {
         let is_tracked = self.hold().is_tracked();

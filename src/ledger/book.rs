@@ -88,7 +88,7 @@ impl Book {
         latest.filter_map(|at| self.gone[at].as_ref())
     }
 
-    /// The one that was crossed out as the so-manieth, if that was not long ago.
+    /// The one that was crossed out under this number, if that was not long ago.
     pub(crate) fn went(&self, which: usize) -> Option<&Taking> {
         let is_remembered = self.crossed_out - which <= REMEMBERED;
         self.gone[which % REMEMBERED]
