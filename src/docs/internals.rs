@@ -4,11 +4,18 @@
 //!
 //! ```text
 //! sync, clock, id, name, error, panics
+//!   → ledger     what is written down about handles
+//!   → trace      a waker that notes who clones it, questions to tasks (feature `dump`)
 //!   → table      slots, records, listings
+//!   → scope      whose code is running
+//!   → holders    who holds something, as users ask
 //!   → tracked    shared values that are listed
+//!   → dump       from answers to lines (feature `dump`)
 //!   → context    gate, hooks, the close
 //!   → task       futures and closures that a context accepted
+//!   → leaks      facts, culprits and victims, reports, pictures, growth
 //!   → registry   the root of a tree of contexts, and its table
+//!   → testing    checks for tests (feature `testing`)
 //! ```
 //!
 //! # The table

@@ -40,12 +40,12 @@
 //! is alive by right, and the culprit should be gone; so that edge is the *suspect*.
 //!
 //! ```text
-//! 1. context server/connection of edsger: closed but still held   [c1909daa4cda7f84]
-//!    ┌─ thread main
-//!    │ ↓ taken at examples/leak_hunt.rs:24, 227ms ago
-//!    ├─ board server/presence board: alive for 226ms, made at examples/leak_hunt.rs:24
-//!    ┆ ⇣ in presence board.by_name, taken at examples/leak_hunt.rs:71 by task keeper of edsger (ended), 226ms ago   ← suspect
-//!    └─ context server/connection of edsger: closed 205ms ago (requested: close)
+//! 1. context server/connection of edsger: closed but still held   [89290d453c9bea30]
+//!    ┌─ thread main, or whoever got it from there
+//!    │ ↓ taken at examples/leak_hunt.rs:24, 230ms ago
+//!    ├─ board server/presence board: alive for 230ms, made at examples/leak_hunt.rs:24
+//!    ┆ ⇣ in presence board.by_name, taken at examples/leak_hunt.rs:71 by task keeper of edsger (ended), 230ms ago   ← suspect
+//!    └─ context server/connection of edsger: closed 209ms ago (requested: close)
 //! ```
 //!
 //! The number in brackets is the *fingerprint*: the same for equal leaks from run to run, and after edits that only move

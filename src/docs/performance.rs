@@ -78,11 +78,18 @@
 //! A thousand contexts of a hundred tasks each close in 1.9 times the time that one `JoinSet` of as many
 //! tasks takes to be cancelled and joined. A context by itself costs 1.5 µs to close; the rest is the tasks.
 //!
+//! # Handles, and dumps
+//!
+//! A clone of a context costs 4 ns with tracking off, 19 ns at `Counts` and 53 ns at `Holders`, of which 25 are the clock; its
+//! drop 4 ns and 19 ns (`holders_clone`). Spawning with tracking off takes as long as in a build without it
+//! (`level_off`: 0.99 to 1.01). With the feature `dump` on and nobody dumping a short task takes 3 % longer (`dump_idle`), and
+//! 10,000 parked tasks are dumped in 0.9 s (`dump_10k`).
+//!
 //! # How to repeat it
 //!
 //! ```text
-//! cargo bench --bench bars              all figures that have a limit, 40 seconds
-//! cargo bench --bench spawn             one question at length: spawn, idle, register, live, close, memory
+//! cargo bench --bench bars              all figures that have a limit, two minutes
+//! cargo bench --bench spawn             one question at length: spawn, idle, register, live, close, memory, holders, dump
 //! cargo bench --bench instructions      instruction counts, against those noted in the repository
 //! ```
 //!
