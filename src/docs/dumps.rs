@@ -35,7 +35,6 @@
 //!   `JoinSet`, is not polled again by its owner: the owner's line is shown.
 //! * **A future that keeps no waker** (`std::future::pending`) waits for nothing that could wake it, and that is said.
 //! * **One more poll** is all that a dump does to a task. A future that counts its polls, or does work in each, does so.
-//! * **A wrapped future** is woken through the waker of its first poll. If another task polls it now, it does not answer.
 //!
 //! # Cost
 //!

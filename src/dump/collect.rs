@@ -96,7 +96,8 @@ impl Asked {
         let steps = inquiry.map_or(0, Inquiry::steps);
         let since = inquiry.and_then(|inquiry| inquiry.since(Stamp::now()));
         // One that was never polled has nothing to say.
-        let can_answer = can_answer && inquiry.is_some_and(|inquiry| inquiry.ask(question.number));
+        let can_answer =
+            can_answer && inquiry.is_some_and(|inquiry| inquiry.ask(question.number) || steps > 0);
         Self {
             resource,
             steps,

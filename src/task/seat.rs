@@ -62,6 +62,19 @@ impl Seat {
         poll(cx)
     }
 
+    /// As [`poll`](Self::poll), for a future that others poll, now here, now there.
+    pub(crate) fn poll_anywhere<R>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        #[cfg(feature = "dump")]
+        if let Some(inquiry) = self.place.as_ref().and_then(|place| place.inquiry()) {
+            inquiry.set_waker(cx.waker());
+        }
+        self.poll(cx, poll)
+    }
+
     #[cfg(feature = "dump")]
     #[inline]
     fn poll_for<R>(

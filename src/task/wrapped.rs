@@ -167,7 +167,8 @@ impl<F: Future> Future for Wrapped<F> {
         else {
             return Poll::Ready(Err(TaskError::Refused));
         };
-        let polled = seat.poll(cx, |cx| seat.enter(|| panics::guarded(|| future.poll(cx))));
+        let polled =
+            seat.poll_anywhere(cx, |cx| seat.enter(|| panics::guarded(|| future.poll(cx))));
         let (outcome, result) = match polled {
             Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(Ok(output))),
             Ok(Poll::Pending) if kill.poll(cx).is_pending() => return Poll::Pending,

@@ -2,10 +2,11 @@
 
 use crate::clock::Stamp;
 use crate::sync::{
-    AtomicU32, AtomicU64,
+    AtomicU32, AtomicU64, Mutex,
     Ordering::{Acquire, Relaxed},
+    lock,
 };
-use std::{sync::OnceLock, task::Waker, time::Duration};
+use std::{task::Waker, time::Duration};
 
 /// How a task stands, and who wants to know where.
 ///
@@ -20,7 +21,7 @@ pub(crate) struct Inquiry {
     at: AtomicU64,
     /// Wakes the task. Kept until the slot is emptied, as the runtime's handle is; of the task there is then
     /// nothing left but its shell.
-    waker: OnceLock<Waker>,
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Inquiry {
@@ -60,23 +61,38 @@ impl Inquiry {
         self.steps.load(Relaxed)
     }
 
-    /// What wakes it, from its first poll.
+    /// What wakes it, from its first poll; a future that is polled by somebody else may be handed on.
     #[inline]
     pub(crate) fn set_waker(&self, waker: &Waker) {
-        let _ = self.waker.set(waker.clone());
+        let before = lock(&self.waker).take();
+        let is_known = before
+            .as_ref()
+            .is_some_and(|before| before.will_wake(waker));
+        self.put_back(before.filter(|_| is_known).unwrap_or_else(|| waker.clone()));
     }
 
     /// Puts a question, and wakes the task to answer it. False if it was never polled: it will answer when it is.
     pub(crate) fn ask(&self, number: u32) -> bool {
         self.asked.store(number, Relaxed);
-        match self.waker.get() {
-            Some(waker) => {
-                // The runtime orders a wake before the poll that follows it.
-                waker.wake_by_ref();
-                true
-            }
-            None => false,
-        }
+        // Wakers are somebody else's code: none of it under the lock (I9).
+        let Some(waker) = lock(&self.waker).take() else {
+            return false;
+        };
+        // The runtime orders a wake before the poll that follows it.
+        waker.wake_by_ref();
+        self.put_back(waker);
+        true
+    }
+
+    /// Unless the poll has set another one meanwhile.
+    fn put_back(&self, waker: Waker) {
+        let mut kept = lock(&self.waker);
+        let spare = match &*kept {
+            Some(_) => Some(waker),
+            None => kept.replace(waker),
+        };
+        drop(kept);
+        drop(spare);
     }
 
     /// Takes the question, if there is one: a load and a branch if not.

@@ -553,3 +553,73 @@ async fn a_task_that_is_a_leak_is_reported_with_its_stack() {
     drop(wrapped);
     ctx.close().await;
 }
+
+#[tokio::test]
+async fn a_wrapped_future_that_is_handed_on_answers_from_where_it_is() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let mut wrapped = Box::pin(ctx.task("wrapped").wrap(sleeps()));
+    assert!((&mut wrapped).now_or_never().is_none());
+    let elsewhere = tokio::spawn(wrapped);
+    settle().await;
+    let dump = registry.dump().await;
+    assert!(
+        waits_at(dump.find("wrapped").unwrap(), SLEEPS, "Sleep"),
+        "{dump}"
+    );
+    elsewhere.abort();
+    ctx.close().await;
+}
+
+/// Nothing of a question stays behind: no waker, and no memory of the task.
+#[tokio::test]
+async fn the_wakers_are_gone_afterwards() {
+    let wakes = Arc::new(crate::util::Wakes::default());
+    let waker = std::task::Waker::from(Arc::clone(&wakes));
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let mut wrapped = Box::pin(ctx.task("wrapped").wrap(sleeps()));
+    let poll = |wrapped: &mut Pin<Box<_>>| {
+        let wrapped: &mut Pin<Box<headcount::Wrapped<_>>> = wrapped;
+        wrapped
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    };
+    assert!(poll(&mut wrapped));
+    let before = Arc::strong_count(&wakes);
+    for _ in 0..10 {
+        let woken = wakes.count();
+        let answering = async {
+            while wakes.count() == woken {
+                tokio::task::yield_now().await;
+            }
+            assert!(poll(&mut wrapped));
+        };
+        let (dump, ()) = tokio::join!(registry.dump(), answering);
+        assert_eq!(dump.find("wrapped").unwrap().stacks().len(), 1, "{dump}");
+    }
+    assert_eq!(Arc::strong_count(&wakes), before);
+    assert!(wakes.count() >= 10);
+    drop(wrapped);
+    ctx.close().await;
+    assert_eq!(Arc::strong_count(&wakes), 2);
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test]
+async fn a_dump_is_json() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    ctx.task("task").cancellable().spawn(sleeps());
+    settle().await;
+    let json = serde_json::to_value(registry.dump().await).unwrap();
+    let task = &json["tasks"][0];
+    assert_eq!(
+        (task["name"].as_str(), task["polls"].as_u64()),
+        (Some("task"), Some(1))
+    );
+    let frames = task["stacks"][0]["frames"].as_array().unwrap();
+    assert!(frames.iter().any(|frame| frame["line"] == SLEEPS), "{json}");
+    ctx.close().await;
+}
