@@ -42,6 +42,7 @@
 //!
 //! * `dump`: where every task waits, down to the line: `Registry::dump`.
 //! * `serde`: [`Live`], [`Resource`] and [`CloseReport`] implement `serde::Serialize`.
+//! * `signal`: `dump_on`, for `kill -USR1`; with `dump`, on Unix.
 //! * `testing`: the test kit, which fails a test that leaves something behind.
 
 mod clock;
@@ -99,6 +100,8 @@ pub use ledger::level::{Level, UnknownLevel};
 
 pub use registry::free::{context, live, register, spawn, track};
 pub use registry::handle::Registry;
+#[cfg(all(feature = "signal", unix))]
+pub use registry::signal::dump_on;
 pub use registry::watch::LeakWatch;
 
 pub use table::live::{Live, LiveIter};

@@ -7,4 +7,6 @@ pub(crate) mod dump;
 pub(crate) mod free;
 pub(crate) mod handle;
 pub(crate) mod leaks;
+#[cfg(all(feature = "signal", unix))]
+pub(crate) mod signal;
 pub(crate) mod watch;

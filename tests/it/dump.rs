@@ -623,3 +623,49 @@ async fn a_dump_is_json() {
     assert!(frames.iter().any(|frame| frame["line"] == SLEEPS), "{json}");
     ctx.close().await;
 }
+
+/// In a process of its own, which gets the signal from itself.
+#[cfg(all(feature = "signal", unix))]
+#[test]
+fn a_signal_prints_a_dump() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "dump::signal_oneself",
+            "--ignored",
+            "--nocapture",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stderr).unwrap();
+    assert!(
+        said.contains("dump asked for by a signal (see tests/it/dump.rs:"),
+        "{said}"
+    );
+    assert!(
+        said.contains("ctx/task: parked") && said.contains(&format!("dump.rs:{SLEEPS}")),
+        "{said}"
+    );
+}
+
+#[cfg(all(feature = "signal", unix))]
+#[tokio::test]
+#[ignore = "run by the test above, in a process of its own"]
+async fn signal_oneself() {
+    let registry = Registry::new();
+    let scoped = registry.scope(async {
+        headcount::dump_on(tokio::signal::unix::SignalKind::user_defined1()).unwrap();
+    });
+    scoped.await;
+    let ctx = registry.context("ctx");
+    ctx.task("task").cancellable().spawn(sleeps());
+    settle().await;
+    let me = std::process::id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-USR1", &me])
+        .status();
+    assert!(sent.unwrap().success());
+    // Time for the first look at the debug information.
+    sleep(Duration::from_secs(3)).await;
+    ctx.close().await;
+}

@@ -6,6 +6,8 @@
 mod churn;
 mod common;
 mod deep;
+#[cfg(feature = "dump")]
+mod dumps;
 mod races;
 mod registrations;
 mod spawn_close;

@@ -1,0 +1,49 @@
+//! A dump on a signal: `kill -USR1`.
+
+use crate::registry::handle::Registry;
+use std::{io, panic::Location};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Prints everything that is alive in the [current](Registry::current) registry, and where every task waits, to standard
+/// error each time the process gets this signal: for a service that hangs.
+///
+/// It goes on for as long as the runtime lives, and does not keep the registry. Unix only; needs the feature `signal`.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// # let runtime = tokio::runtime::Runtime::new()?;
+/// # let _entered = runtime.enter();
+/// use tokio::signal::unix::SignalKind;
+/// headcount::dump_on(SignalKind::user_defined1())?; // kill -USR1 <pid>
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// If the signal cannot be listened to, as `SIGKILL`.
+///
+/// # Panics
+///
+/// If there is no tokio runtime with I/O.
+#[track_caller]
+pub fn dump_on(kind: SignalKind) -> io::Result<()> {
+    let mut signals = signal(kind)?;
+    let registry = Registry::current();
+    let root = std::sync::Arc::downgrade(registry.root());
+    let location = Location::caller();
+    drop(registry);
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            let Some(root) = root.upgrade() else { return };
+            print(&Registry::of(&root), location).await;
+        }
+    });
+    Ok(())
+}
+
+async fn print(registry: &Registry, location: &Location<'_>) {
+    let live = registry.live().await;
+    let dump = registry.dump().await;
+    eprintln!("dump asked for by a signal (see {location})\n{live}\n\n{dump}");
+}
