@@ -94,24 +94,29 @@ impl<'a> Blame<'a> {
         ties.any(|tie| tie.strength > Strength::Weak && self.is_leak(&tie.from).is_none())
     }
 
-    /// Divides the leaks among culprits.
+    fn is_ignored(&self, at: usize) -> bool {
+        self.flagged[&at] == Verdict::Ignored
+    }
+
+    /// Divides the leaks among culprits. What is left out gets what is left: nothing that something else keeps
+    /// as well.
     pub(crate) fn blocks(&self) -> Vec<Block> {
-        let mut taken = HashSet::new();
-        let culprits: Vec<_> = self
-            .flagged
-            .keys()
-            .copied()
+        let culprits = self.flagged.keys().copied();
+        let (ignored, culprits): (Vec<_>, Vec<_>) = culprits
             .filter(|&at| self.has_own_reason(at))
-            .collect();
-        taken.extend(&culprits);
+            .partition(|&at| self.is_ignored(at));
+        let mut taken: HashSet<_> = culprits.iter().chain(&ignored).copied().collect();
         let mut blocks = self.spread(culprits, &mut taken);
-        for root in self.in_reverse_order_of_end(&taken) {
+        let mut left_out = taken.clone();
+        self.spread(ignored.clone(), &mut left_out);
+        for root in self.in_reverse_order_of_end(&left_out) {
             if taken.insert(root) {
                 let mut found = self.spread(vec![root], &mut taken);
                 self.make_cycles(&mut found);
                 blocks.extend(found);
             }
         }
+        blocks.extend(self.spread(ignored, &mut taken));
         blocks.sort_by_key(|block| block.culprit);
         blocks
     }
@@ -172,7 +177,7 @@ impl<'a> Blame<'a> {
     }
 
     /// Tells those that lead back to the culprit from those that only hang on it; a context is a better
-    /// culprit than its task.
+    /// culprit than its task, and what is left out than anything: nothing else keeps the others.
     fn make_cycles(&self, blocks: &mut [Block]) {
         for block in blocks {
             let members: HashSet<_> = block.victims.iter().map(|(at, _)| *at).collect();
@@ -187,7 +192,7 @@ impl<'a> Blame<'a> {
             }
             let is_context = |at: usize| self.survey.things[at].is_context();
             let best = leads_back.iter().copied();
-            let culprit = best.min_by_key(|&at| (!is_context(at), at));
+            let culprit = best.min_by_key(|&at| (!self.is_ignored(at), !is_context(at), at));
             let kept_by = |at: usize| self.keepers_among_leaks(at).into_iter();
             let in_cycle = |at: usize| kept_by(at).find(|keeper| leads_back.contains(keeper));
             block.culprit = culprit.unwrap_or(block.culprit);

@@ -8,6 +8,7 @@ use crate::{
         policy::LeakPolicy,
         survey::{Closing, Survey, Thing},
     },
+    ledger::taker::Taker,
     table::record::{Class, State},
 };
 use std::{
@@ -202,10 +203,19 @@ fn pinned_for(survey: &Survey, at: usize) -> Option<Duration> {
     if !thing.is_context() || holders.untracked() > 0 {
         return None;
     }
+    let is_below = |id: ResourceId| {
+        let place = survey.place(id);
+        place.is_some_and(|place| survey.is_below(place, at) && !survey.is_asking(place))
+    };
+    let is_own = |by: &Taker| by.as_task().is_some_and(|task| is_below(task.id));
     let mut youngest = None;
     for holder in holders {
-        let task = survey.place(holder.task()?)?;
-        if !survey.is_below(task, at) || survey.is_asking(task) {
+        // It may have been handed on: to whoever used it last, or into what somebody said that it lies in.
+        let is_used_here = holder.used().is_none_or(|(_, by)| is_own(by));
+        let lies_here = holder
+            .declared()
+            .is_none_or(|inside| is_below(inside.who.id));
+        if !is_own(&holder.taken().by) || !is_used_here || !lies_here {
             return None;
         }
         let age = holder.age()?;

@@ -92,7 +92,10 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
     if thing.state() == State::Closed {
         return Vec::new();
     }
-    let waits = |other: &&usize| survey.things[**other].class() != Class::Resource;
+    let waits = |other: &&usize| {
+        let other = &survey.things[**other];
+        other.class() != Class::Resource && other.state() != State::Closed
+    };
     let mut ties: Vec<_> = survey
         .members(at)
         .iter()

@@ -203,6 +203,33 @@ async fn a_context_that_only_its_own_task_holds_is_a_leak() {
     registry.close().await;
 }
 
+/// A context that one of its tasks opened up to somebody outside.
+async fn handed_out(registry: &Registry) -> Context {
+    let ctx = registry.context("ctx");
+    let weak = ctx.downgrade();
+    let (give, given) = tokio::sync::oneshot::channel();
+    ctx.spawn(async move {
+        give.send(weak.upgrade().unwrap()).ok();
+        pending::<()>().await
+    });
+    given.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_handle_that_its_task_handed_out_pins_nothing_once_that_is_known() {
+    let registry = registry();
+    let ctx = handed_out(&registry).await;
+    let report = registry.leaks(&running()).await;
+    assert_eq!(kinds(&report), [(LeakKind::PinsItself, "ctx")]);
+    ctx.touch();
+    assert!(registry.leaks(&running()).await.is_clean());
+
+    let board = registry.register("board", "board");
+    let other = handed_out(&registry).await;
+    other.held_by(&board);
+    assert!(registry.leaks(&running()).await.is_clean());
+}
+
 #[tokio::test]
 async fn a_task_that_upgrades_for_a_moment_pins_nothing() {
     let registry = registry();
@@ -356,6 +383,37 @@ async fn a_victim_with_a_reason_of_its_own_is_a_culprit() {
     let report = registry.leaks(&over()).await;
     assert_eq!(only(&report).name(), "first", "{report}");
     assert_eq!(only(&report).victims().len(), 1);
+}
+
+#[tokio::test]
+async fn a_close_does_not_wait_for_a_child_that_has_closed() {
+    let registry = registry();
+    let parent = registry
+        .open("parent")
+        .grace(Duration::from_millis(1))
+        .start();
+    let held = parent.child("held");
+    held.close().await;
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    parent.task("stuck").spawn_blocking(move || stopped.recv());
+    settle().await;
+    parent.request_close("enough");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let report = registry.leaks(&over()).await;
+    let victims = |name| {
+        let mut findings = report.findings().iter();
+        let finding = findings.find(|finding| finding.name() == name).unwrap();
+        finding
+            .victims()
+            .map(headcount::Resource::name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (victims("stuck"), victims("held")),
+        (vec!["parent"], vec![]),
+        "{report}"
+    );
+    stop.send(()).unwrap();
 }
 
 #[tokio::test]
@@ -586,6 +644,34 @@ async fn what_is_ignored_is_left_out_with_what_only_it_keeps() {
     assert!(report.is_clean(), "{report}");
     drop(entry);
     registry.close().await;
+}
+
+#[tokio::test]
+async fn what_is_kept_by_something_else_as_well_is_not_left_out() {
+    let registry = registry();
+    let ignored = registry.own("ignored", "pool", ());
+    let culprit = registry.own("culprit", "cache", ());
+    let shared = registry.own("shared", "value", ());
+    shared.held_by(&ignored);
+    let other = shared.clone();
+    other.held_by(&culprit);
+    let report = registry.leaks(&over().ignore_kind("pool")).await;
+    let finding = only(&report);
+    assert_eq!(finding.name(), "culprit");
+    let victims: Vec<_> = finding.victims().map(headcount::Resource::name).collect();
+    assert_eq!(victims, ["shared"], "{report}");
+}
+
+#[tokio::test]
+async fn what_is_in_a_cycle_with_something_left_out_is_left_out_whichever_came_first() {
+    for kinds in [["pool", "value"], ["value", "pool"]] {
+        let registry = registry();
+        let [one, other] = kinds.map(|kind| registry.own(kind, kind, ()));
+        one.held_by(&other);
+        other.held_by(&one);
+        let report = registry.leaks(&over().ignore_kind("pool")).await;
+        assert!(report.is_clean(), "{report}");
+    }
 }
 
 #[tokio::test]
