@@ -41,6 +41,14 @@ pub(crate) struct Fallen {
     pub(crate) last: Option<Taking>,
 }
 
+impl Dropped {
+    /// How many there were since the first so many, and are not remembered.
+    pub(crate) fn forgotten(&self, before: u64) -> u64 {
+        let new = self.count.saturating_sub(before);
+        new.saturating_sub(self.latest.len() as u64)
+    }
+}
+
 impl DroppedOpen {
     /// Notes a context that was dropped while it was open, unless that is nobody's fault: a close further up
     /// had begun, or a panic is unwinding. `last` is the number under which its last handle was crossed out.

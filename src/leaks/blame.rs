@@ -10,7 +10,10 @@ use crate::leaks::{
     survey::Survey,
 };
 use crate::table::record::{Class, State};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque, hash_map::Entry},
+};
 
 /// A culprit, what it is in a cycle with, and what it alone keeps alive.
 #[derive(Debug)]
@@ -27,20 +30,21 @@ type Ties = HashMap<usize, Vec<Tie>>;
 pub(crate) struct Blame<'a> {
     survey: &'a Survey,
     flagged: &'a BTreeMap<usize, Verdict>,
+    /// Of the leaks, and of everything that keeps them.
     ties: Ties,
+    /// How many steps each of these is from something outside, where it is kept from there.
+    steps: HashMap<usize, usize>,
     /// What each leak keeps alive among the leaks.
     keeps: HashMap<usize, Vec<usize>>,
 }
 
 impl<'a> Blame<'a> {
     pub(crate) fn new(survey: &'a Survey, flagged: &'a BTreeMap<usize, Verdict>) -> Self {
-        let ties: Ties = flagged
-            .keys()
-            .map(|&at| (at, keepers::of(survey, at)))
-            .collect();
+        let ties = ties(survey, flagged.keys().copied().collect());
         let mut blame = Self {
             survey,
             flagged,
+            steps: steps(&ties),
             ties,
             keeps: HashMap::new(),
         };
@@ -216,32 +220,104 @@ impl<'a> Blame<'a> {
     /// The shortest way from something outside to a thing, from there down: each step with the tie that
     /// leads to the next. Among equal ones the surest.
     pub(crate) fn chain(&self, culprit: usize) -> Vec<(Option<usize>, Tie)> {
+        if !self.steps.contains_key(&culprit) {
+            return self.round(culprit);
+        }
+        let mut chain = Vec::new();
+        let mut next = Some(culprit);
+        while let Some(at) = next {
+            let ties = self.ties[&at].iter().filter(|tie| is_holding(tie));
+            let nearest = ties.min_by_key(|tie| {
+                let steps = from_thing(tie).map_or(Some(&0), |from| self.steps.get(&from));
+                (
+                    steps.map_or(usize::MAX, |steps| *steps),
+                    Reverse(tie.strength),
+                )
+            });
+            let Some(tie) = nearest else { break };
+            next = from_thing(tie);
+            chain.push((next, tie.clone()));
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// The way from a thing back to itself, or from what is in a cycle above it.
+    fn round(&self, culprit: usize) -> Vec<(Option<usize>, Tie)> {
         let mut seen = HashSet::from([culprit]);
         let mut steps: Vec<(usize, Tie, Option<usize>)> = Vec::new();
         let mut queue = VecDeque::from([(culprit, None::<usize>)]);
         while let Some((at, step)) = queue.pop_front() {
-            let mut ties = match self.ties.get(&at) {
-                Some(ties) => ties.clone(),
-                None => keepers::of(self.survey, at),
-            };
-            ties.retain(|tie| tie.strength > Strength::Weak);
-            ties.sort_by_key(|tie| std::cmp::Reverse(tie.strength));
+            let mut ties: Vec<_> = self.ties[&at]
+                .iter()
+                .filter(|tie| is_holding(tie))
+                .collect();
+            ties.sort_by_key(|tie| Reverse(tie.strength));
             for tie in ties {
-                let from = tie.from.clone();
-                steps.push((at, tie, step));
+                steps.push((at, tie.clone(), step));
                 let this = steps.len() - 1;
-                match from {
-                    From::Thing(next) if seen.insert(next) => queue.push_back((next, Some(this))),
-                    From::Thing(_) => {}
-                    _ => return walk_down(&steps, this),
+                if let Some(next) = from_thing(tie).filter(|next| seen.insert(*next)) {
+                    queue.push_back((next, Some(this)));
                 }
             }
         }
-        // Nothing but a cycle.
         steps
             .first()
             .map_or_else(Vec::new, |_| walk_down(&steps, once_round(&steps, culprit)))
     }
+}
+
+fn is_holding(tie: &Tie) -> bool {
+    tie.strength > Strength::Weak
+}
+
+fn from_thing(tie: &Tie) -> Option<usize> {
+    match tie.from {
+        From::Thing(at) => Some(at),
+        _ => None,
+    }
+}
+
+/// Why the leaks are alive, and what keeps them, and so on up: each is looked at once, however many it keeps.
+fn ties(survey: &Survey, leaks: Vec<usize>) -> Ties {
+    let mut ties = Ties::new();
+    let mut next = leaks;
+    while let Some(at) = next.pop() {
+        if let Entry::Vacant(entry) = ties.entry(at) {
+            let ties = entry.insert(keepers::of(survey, at));
+            next.extend(
+                ties.iter()
+                    .filter(|tie| is_holding(tie))
+                    .filter_map(from_thing),
+            );
+        }
+    }
+    ties
+}
+
+/// How far each is from something outside, by the shortest way.
+fn steps(ties: &Ties) -> HashMap<usize, usize> {
+    let mut keeps: HashMap<usize, Vec<usize>> = HashMap::new();
+    let mut steps = HashMap::new();
+    for (&at, ties) in ties {
+        for tie in ties.iter().filter(|tie| is_holding(tie)) {
+            match from_thing(tie) {
+                Some(from) => keeps.entry(from).or_default().push(at),
+                None => drop(steps.insert(at, 1)),
+            }
+        }
+    }
+    let mut queue: VecDeque<_> = steps.keys().copied().collect();
+    while let Some(at) = queue.pop_front() {
+        let further = steps[&at] + 1;
+        for &kept in keeps.get(&at).into_iter().flatten() {
+            if let Entry::Vacant(entry) = steps.entry(kept) {
+                entry.insert(further);
+                queue.push_back(kept);
+            }
+        }
+    }
+    steps
 }
 
 /// The step that comes from the culprit itself.
@@ -255,11 +331,7 @@ fn walk_down(steps: &[(usize, Tie, Option<usize>)], from: usize) -> Vec<(Option<
     let mut next = Some(from);
     while let Some(step) = next {
         let (_, tie, before) = &steps[step];
-        let at = match tie.from {
-            From::Thing(at) => Some(at),
-            _ => None,
-        };
-        chain.push((at, tie.clone()));
+        chain.push((from_thing(tie), tie.clone()));
         next = *before;
     }
     chain

@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) is_asked_from_inside: bool,
     /// Entries of the allow list that cover nothing, as the list has them.
     pub(crate) idle: Vec<String>,
+    /// Contexts that were dropped open, and nothing more is remembered.
+    pub(crate) forgotten: u64,
 }
 
 /// What one sees without looking for culprits.
@@ -92,6 +94,11 @@ pub(crate) fn find(survey: &Survey, verdicts: Verdicts, policy: &LeakPolicy) -> 
             .any(crate::leaks::survey::Thing::is_task),
         is_asked_from_inside: survey.has_asking(),
         idle,
+        forgotten: if policy.asks_for.dropped_open {
+            survey.dropped.forgotten(policy.dropped_before)
+        } else {
+            0
+        },
     }
 }
 

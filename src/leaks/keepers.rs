@@ -127,7 +127,16 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
     if let Some(inside) = holder.declared() {
         let from = match survey.place(inside.who.id) {
             Some(at) => From::Thing(at),
-            None => From::Outside(format!("{}, which is gone", Printed(&inside.who.name))),
+            None => {
+                let is_ours = |thing: &Thing| thing.id().table == inside.who.id.table;
+                let is_gone = survey.things.first().is_some_and(is_ours);
+                let why = if is_gone {
+                    "which is gone"
+                } else {
+                    "which another registry lists"
+                };
+                From::Outside(format!("{}, {why}", Printed(&inside.who.name)))
+            }
         };
         let field = inside.field.as_deref().unwrap_or_default();
         return Tie {

@@ -16,6 +16,9 @@ const BLOCKS: usize = 20;
 /// Of each list in a block: victims, handles, those that are alike.
 const LISTED: usize = 5;
 
+/// Of a chain: the first one, and those next to the culprit.
+const STEPS: usize = 20;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
@@ -162,7 +165,14 @@ impl Printout<'_> {
             return write!(f, "\n     {}", finding.subject.state);
         }
         let suspect = suspect(finding);
+        let cut = finding.chain.len().saturating_sub(STEPS);
         for (n, link) in finding.chain.iter().enumerate() {
+            if (1..=cut).contains(&n) {
+                if n == cut {
+                    write!(f, "\n   ┆  … {cut} more steps")?;
+                }
+                continue;
+            }
             let corner = if n == 0 { "┌─" } else { "├─" };
             match &link.end {
                 End::Thing(subject) => write!(f, "\n   {corner} {}", Known(subject))?,

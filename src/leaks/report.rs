@@ -47,6 +47,12 @@ impl LeakReport {
                 "these entries of the allow list cover nothing: {idle}"
             ));
         }
+        if found.forgotten > 0 {
+            let more = found.forgotten;
+            notes.push(format!(
+                "{more} more contexts were dropped while open: only the latest are remembered"
+            ));
+        }
         if found.pending {
             notes.push("a close is still within its grace period".to_owned());
         }

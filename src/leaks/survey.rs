@@ -30,6 +30,8 @@ pub(crate) struct Survey {
     places: HashMap<ResourceId, usize>,
     /// What belongs to each context.
     members: HashMap<usize, Vec<usize>>,
+    /// Where each thing, and all that lies below it, begins and ends in an order in which what lies below follows.
+    spans: Vec<(usize, usize)>,
     /// The task that asks, and the contexts it is in: they are alive because they ask.
     asking: HashSet<ResourceId>,
     pub(crate) dropped: Dropped,
@@ -85,6 +87,7 @@ impl Survey {
             }
         }
         Self {
+            spans: spans(&things, &places, &members),
             things,
             places,
             members,
@@ -119,15 +122,37 @@ impl Survey {
 
     /// Whether a thing lies below a context, or is it.
     pub(crate) fn is_below(&self, thing: usize, context: usize) -> bool {
-        let mut next = Some(thing);
-        while let Some(at) = next {
-            if at == context {
-                return true;
-            }
-            next = self.parent(at);
-        }
-        false
+        let (begin, end) = self.spans[context];
+        (begin..end).contains(&self.spans[thing].0)
     }
+}
+
+/// Without recursion: trees may be deep (I13).
+fn spans(
+    things: &[Thing],
+    places: &HashMap<ResourceId, usize>,
+    members: &HashMap<usize, Vec<usize>>,
+) -> Vec<(usize, usize)> {
+    let is_root = |at: &usize| {
+        let parent = things[*at].resource.parent();
+        !parent.is_some_and(|parent| places.contains_key(&parent))
+    };
+    let mut spans = vec![(0, 0); things.len()];
+    let mut seen = 0;
+    for root in (0..things.len()).filter(is_root) {
+        let mut stack = vec![(root, 0)];
+        while let Some((at, next)) = stack.pop() {
+            if next == 0 {
+                spans[at].0 = seen;
+                seen += 1;
+            }
+            match members.get(&at).and_then(|members| members.get(next)) {
+                Some(&member) => stack.extend([(at, next + 1), (member, 0)]),
+                None => spans[at].1 = seen,
+            }
+        }
+    }
+    spans
 }
 
 /// The task that is running here, and the contexts it is in.

@@ -486,6 +486,24 @@ async fn a_plain_arc_is_said_to_be_held_by_nobody_knows_whom() {
 
 /// I16: never a wrong line.
 #[tokio::test]
+async fn a_keeper_in_another_registry_is_not_said_to_be_gone() {
+    let registry = registry();
+    let board = Registry::new().own("board", "board", ());
+    let value = registry.own("value", "kind", ());
+    value.held_by(&board);
+    let report = registry.leaks(&over()).await.to_string();
+    assert!(
+        report.contains("board, which another registry lists"),
+        "{report}"
+    );
+    let board = registry.own("board", "board", ());
+    value.held_by(&board);
+    drop(board);
+    let report = registry.leaks(&over()).await.to_string();
+    assert!(report.contains("board, which is gone"), "{report}");
+}
+
+#[tokio::test]
 async fn a_handle_from_before_tracking_is_said_to_be_unknown() {
     let registry = registry();
     registry.set_level(Level::Off);
@@ -571,6 +589,39 @@ async fn what_is_cut_is_said() {
         printed.contains("… 11 more leaks of 11 other makes are not printed"),
         "{printed}"
     );
+}
+
+#[tokio::test]
+async fn contexts_that_were_dropped_open_and_are_forgotten_are_counted() {
+    let registry = registry();
+    (0..100).for_each(|_| drop(registry.context("ctx")));
+    let report = registry.leaks(&running()).await;
+    assert_eq!(report.findings().len(), 64);
+    assert!(
+        report
+            .to_string()
+            .contains("36 more contexts were dropped while open"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_long_chain_is_cut_in_the_middle_and_says_so() {
+    let registry = registry();
+    let values: Vec<_> = (0..20_000)
+        .map(|n| registry.own(format!("value-{n}."), "value", ()))
+        .collect();
+    for pair in values.windows(2) {
+        pair[1].held_by(&pair[0]);
+    }
+    let ctx = registry.context("ctx");
+    ctx.held_by(&values[19_999]);
+    ctx.close().await;
+    let said = registry.leaks(&running()).await.to_string();
+    assert!(said.lines().count() < 100, "{}", said.lines().count());
+    for shown in ["thread ", "… 19981 more steps", "value-19999."] {
+        assert!(said.contains(shown), "{shown}: {said}");
+    }
 }
 
 #[tokio::test]
@@ -1065,4 +1116,53 @@ async fn a_report_fails_a_test_at_its_own_line() {
     let registry = registry();
     let _held = registry.own("held", "kind", ());
     registry.leaks(&over()).await.assert_clean();
+}
+
+/// A cache of which many have handles, and which keeps as many leaks.
+#[tokio::test]
+async fn leaks_in_something_with_many_handles_are_found_without_quadratic_work() {
+    let registry = registry();
+    let cache = registry.own("cache", "cache", ());
+    let _users: Vec<_> = (0..10_000).map(|_| cache.clone()).collect();
+    let mut held = Vec::new();
+    for _ in 0..10_000 {
+        let ctx = registry.context("ctx");
+        ctx.held_by(&cache);
+        ctx.close().await;
+        held.push(ctx);
+    }
+    let begun = std::time::Instant::now();
+    let report = registry.leaks_now(&running());
+    assert_eq!(report.findings().len(), 10_000);
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+/// Each of a deep tree, held by the task at the bottom.
+#[tokio::test]
+async fn a_deep_tree_is_looked_at_without_quadratic_work() {
+    let registry = registry();
+    let mut tree = vec![registry.context("ctx")];
+    for _ in 1..10_000 {
+        tree.push(tree.last().unwrap().child("ctx"));
+    }
+    let weak: Vec<_> = tree.iter().map(Context::downgrade).collect();
+    tree.last().unwrap().spawn(async move {
+        let _held: Vec<_> = weak.iter().map(headcount::WeakContext::upgrade).collect();
+        pending::<()>().await
+    });
+    settle().await;
+    drop(tree);
+    let begun = std::time::Instant::now();
+    let report = registry.leaks_now(&running());
+    assert_eq!(report.of_kind(LeakKind::PinsItself).count(), 10_000);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    registry.close().await;
 }
