@@ -1,11 +1,15 @@
 //! Counts that rise: by the line that made things, by kind, and by what users count themselves.
 
-use crate::{clock::Stamp, context::core::Core, table::live::Live};
+use crate::{
+    clock::Stamp,
+    context::core::Core,
+    table::{live::Live, store::Table},
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     panic::Location,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -36,9 +40,9 @@ const REMEMBERED: usize = 64;
 /// # Performance
 ///
 /// A sample lists everything, as [`live`](crate::Registry::live) does, and counts it. The latest 64 are kept:
-/// counts, not things.
+/// counts, not things, and the registry is not kept: when it has gone there is nothing left to count.
 pub struct Growth {
-    root: Arc<Core>,
+    root: Weak<Core>,
     samples: VecDeque<Sample>,
 }
 
@@ -68,9 +72,9 @@ pub struct Rise {
 }
 
 impl Growth {
-    pub(crate) async fn start(root: Arc<Core>) -> Self {
+    pub(crate) async fn start(root: &Arc<Core>) -> Self {
         let mut growth = Self {
-            root,
+            root: Arc::downgrade(root),
             samples: VecDeque::new(),
         };
         growth.sample().await;
@@ -83,22 +87,31 @@ impl Growth {
     ///
     /// If it is dropped there is no sample.
     pub async fn sample(&mut self) {
-        let live = self.root.node.table.live().await;
-        self.take(&live);
+        let live = match self.table() {
+            Some(table) => Some(table.live().await),
+            None => None,
+        };
+        self.take(live.as_ref());
     }
 
     /// As [`sample`](Self::sample), without yielding.
     pub fn sample_now(&mut self) {
-        let live = self.root.node.table.live_now();
-        self.take(&live);
+        let live = self.table().map(|table| table.live_now());
+        self.take(live.as_ref());
     }
 
-    fn take(&mut self, live: &Live) {
+    fn table(&self) -> Option<Arc<Table>> {
+        let root = self.root.upgrade()?;
+        Some(Arc::clone(&root.node.table))
+    }
+
+    fn take(&mut self, live: Option<&Live>) {
         let mut counts = BTreeMap::new();
-        for thing in live {
+        for thing in live.into_iter().flatten() {
             *counts.entry(Counted::of(thing)).or_default() += 1;
         }
-        for (name, count) in self.root.node.table.tracking.probes.ask() {
+        let probes = self.table().map(|table| table.tracking.probes.ask());
+        for (name, count) in probes.into_iter().flatten() {
             counts.insert(Counted::Probe(name), count);
         }
         if self.samples.len() == REMEMBERED {

@@ -15,7 +15,11 @@ use crate::{
     },
 };
 use futures::future::select;
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 /// Between the first two looks, and the most between two.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
@@ -39,13 +43,14 @@ pub(crate) struct Settled {
 
 /// Looks until nothing is found or the policy's time is up; says what was found last.
 ///
-/// `more` is asked beside that: whether something else has to settle.
+/// `more` is asked beside that: whether something else has to settle. The registry is held only while it is looked
+/// at, and not while things settle; nothing comes of it when the registry has gone.
 pub(crate) async fn settle(
-    root: &Arc<Core>,
+    root: &Weak<Core>,
     policy: &LeakPolicy,
     mut more: impl FnMut() -> bool,
-) -> (Found, Settled) {
-    let table = &root.node.table;
+) -> Option<(Found, Settled)> {
+    let table = Arc::clone(&root.upgrade()?.node.table);
     let listening = table.tracking.listen();
     let started = clock::now();
     let has_timers = clock::has_timers();
@@ -58,7 +63,8 @@ pub(crate) async fn settle(
         gone.as_mut().enable();
         // Before the look: what was there when it began is at least as old.
         let took = clock::now().saturating_duration_since(started);
-        let survey = Survey::of(root, table.live().await);
+        let live = table.live().await;
+        let survey = Survey::of(&root.upgrade()?, live);
         looks += 1;
         let settled = Settled {
             took,
@@ -79,7 +85,7 @@ pub(crate) async fn settle(
         }
         let is_clean = look == Glance::Clean && !more();
         if is_clean || took >= deadline || !has_timers {
-            return (find::find(&survey, verdicts, policy), settled);
+            return Some((find::find(&survey, verdicts, policy), settled));
         }
         drop(survey);
         let left = deadline.saturating_sub(took).max(INTERVALS.0);

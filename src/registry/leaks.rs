@@ -51,7 +51,9 @@ impl Registry {
     /// Lists everything, in bounded steps, once for each look; about 200 ns a thing, more where handles are written
     /// down.
     pub async fn leaks(&self, policy: &LeakPolicy) -> LeakReport {
-        let (found, settled) = settle::settle(self.root(), policy, || false).await;
+        let root = Arc::downgrade(self.root());
+        let settled = settle::settle(&root, policy, || false).await;
+        let (found, settled) = settled.expect("the registry is there");
         #[cfg(feature = "dump")]
         let found = with_stacks(&self.root().node.table, found).await;
         LeakReport::new(found, Some(settled), Vec::new())
@@ -66,7 +68,7 @@ impl Registry {
 
     /// Begins to compare counts: what rises and never falls is leaking. See [`Growth`].
     pub async fn growth(&self) -> Growth {
-        Growth::start(Arc::clone(self.root())).await
+        Growth::start(self.root()).await
     }
 
     /// Counts something of your own with everything else: listeners, entries of a cache. [`growth`](Self::growth)

@@ -3,7 +3,7 @@
 use crate::{
     clock,
     context::core::Core,
-    leaks::{policy::LeakPolicy, report::LeakReport},
+    leaks::{policy::LeakPolicy, report::LeakReport, settle},
     registry::handle::Registry,
 };
 use std::{
@@ -70,15 +70,29 @@ impl fmt::Debug for LeakWatch {
     }
 }
 
+/// Between two looks; without any time between them a paused clock would stand still.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
     let mut told = HashSet::new();
+    let after = after.max(SHORTEST);
     loop {
         clock::sleep(after).await;
-        let Some(root) = root.upgrade() else { return };
-        if root.node.table.tracking.take_closes() {
-            let report = Registry::of(&root).leaks(&policy).await;
-            tell(&report, &mut told);
-        }
+        let has_closed = root
+            .upgrade()
+            .map(|root| root.node.table.tracking.take_closes());
+        let found = match has_closed {
+            Some(true) => settle::settle(&root, &policy, || false).await,
+            Some(false) => continue,
+            None => return,
+        };
+        let Some((found, settled)) = found else {
+            return;
+        };
+        tell(
+            &LeakReport::new(found, Some(settled), Vec::new()),
+            &mut told,
+        );
     }
 }
 

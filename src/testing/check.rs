@@ -9,6 +9,7 @@ use crate::{
 use futures::FutureExt;
 use std::{
     panic::{AssertUnwindSafe, Location, resume_unwind},
+    sync::Arc,
     time::Duration,
 };
 
@@ -110,7 +111,9 @@ impl Check {
             let registry = Registry::new();
             registry.set_level(registry.level().max(Level::Holders));
             let foreign = Foreign::watch();
-            let scoped = registry.scope(body(registry.clone()));
+            let given = registry.clone();
+            // Also what a closure does before it returns its future.
+            let scoped = registry.scope(async move { body(given).await });
             let outcome = AssertUnwindSafe(scoped).catch_unwind().await;
             match outcome {
                 Ok(output) => {
@@ -143,7 +146,9 @@ impl Default for Check {
 async fn look(registry: &Registry, policy: &LeakPolicy, foreign: &Foreign) -> LeakReport {
     let counts_foreign = policy.nothing_left && policy.asks_for.foreign;
     let has_more = || counts_foreign && foreign.more() > 0;
-    let (mut found, settled) = settle::settle(registry.root(), policy, has_more).await;
+    let root = Arc::downgrade(registry.root());
+    let settled = settle::settle(&root, policy, has_more).await;
+    let (mut found, settled) = settled.expect("the registry is there");
     let mut notes = Vec::new();
     if counts_foreign {
         foreign.judge(&mut found, policy, &mut notes);

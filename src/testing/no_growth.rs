@@ -8,7 +8,7 @@ use crate::{
     testing::check,
 };
 use futures::future::select;
-use std::{panic::Location, pin::pin, sync::Arc, time::Duration};
+use std::{panic::Location, pin::pin, time::Duration};
 
 /// How long each cycle may take to clear up, when there is more than after the one before.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -46,10 +46,11 @@ pub fn assert_no_growth(
     async move {
         let registry = Registry::new();
         registry.set_level(registry.level().max(Level::Holders));
-        let mut growth = Growth::start(Arc::clone(registry.root())).await;
+        let mut growth = Growth::start(registry.root()).await;
         for _ in 0..cycles {
             let before = registry.count();
-            registry.scope(scenario(registry.clone())).await;
+            let given = registry.clone();
+            registry.scope(async { scenario(given).await }).await;
             settle(&registry, before).await;
             growth.sample().await;
         }

@@ -1,6 +1,6 @@
 //! Leak reports: what counts, who is to blame, and what is said.
 
-use crate::util::{multi_thread, settle};
+use crate::util::{Counter, multi_thread, settle};
 use headcount::{
     Allow, AllowList, Context, Finding, LeakKind, LeakPolicy, LeakReport, Level, Registry, Tracked,
 };
@@ -1021,6 +1021,56 @@ async fn the_detector_neither_keeps_nor_drops_what_it_watches() {
         assert_eq!(log.lock().unwrap().len(), 2, "{level}");
         assert!(registry.is_empty());
     }
+}
+
+/// A registry with a task of its own, which lives as long as the registry does.
+async fn with_a_free_task(lives: &Counter) -> Registry {
+    let registry = registry();
+    let life = lives.guard();
+    let task = async {
+        drop(headcount::spawn(async move {
+            let _life = life;
+            pending::<()>().await
+        }))
+    };
+    registry.scope(task).await;
+    settle().await;
+    registry
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_does_not_keep_the_registry_while_things_settle() {
+    let lives = Counter::default();
+    let registry = with_a_free_task(&lives).await;
+    registry.context("ctx").close().await;
+    let policy = LeakPolicy::nothing_left().settle(Duration::from_secs(3_600));
+    let _watch = registry.watch_leaks(policy, Duration::from_secs(1));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(lives.alive(), 1);
+    drop(registry);
+    settle().await;
+    assert_eq!(lives.alive(), 0);
+}
+
+#[tokio::test]
+async fn growth_does_not_keep_the_registry() {
+    let lives = Counter::default();
+    let registry = with_a_free_task(&lives).await;
+    let mut growth = registry.growth().await;
+    drop(registry);
+    settle().await;
+    assert_eq!(lives.alive(), 0);
+    growth.sample().await;
+    assert!(growth.changes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_always_looks_does_not_hold_up_the_time() {
+    let _watch = registry().watch_leaks(LeakPolicy::new(), Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let registry = registry();
+    let _watch = registry.watch_leaks(LeakPolicy::new(), Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 #[tokio::test]

@@ -84,6 +84,15 @@ async fn the_registry_of_the_check_is_the_current_one() {
 }
 
 #[tokio::test]
+async fn a_closure_is_in_the_registry_of_the_check_before_it_returns_its_future() {
+    let are_seen = testing::check(|registry: Registry| {
+        let _entry = headcount::register("entry", "kind");
+        std::future::ready(registry.count() == 1)
+    });
+    assert!(are_seen.await);
+}
+
+#[tokio::test]
 async fn what_is_on_its_way_is_waited_for() {
     testing::check(async |registry| {
         let ctx = registry.context("ctx");
@@ -321,6 +330,28 @@ fn a_guard_fails_when_it_is_dropped_and_waits_for_other_threads() {
     let payload = catch_unwind(AssertUnwindSafe(|| drop(guard))).unwrap_err();
     assert!(words(&*payload).contains("kind kept: still there"));
     drop(kept);
+}
+
+#[test]
+fn a_guard_waits_for_a_close_and_sees_what_it_leaves() {
+    let runtime = multi_thread(1);
+    let _inside = runtime.enter();
+    let registry = Registry::new();
+    let guard = LeakGuard::new(&registry);
+    let ctx = registry.context("ctx");
+    let weak = ctx.downgrade();
+    ctx.spawn(async move {
+        weak.cancelled().await;
+        tokio::time::sleep(SOON).await;
+    });
+    ctx.request_close("enough");
+    let guard = guard.settle(Duration::from_millis(500));
+    let payload = std::panic::catch_unwind(AssertUnwindSafe(|| drop(guard))).unwrap_err();
+    let said = words(&*payload);
+    assert!(
+        said.contains("context ctx: closed but still held"),
+        "{said}"
+    );
 }
 
 #[test]
