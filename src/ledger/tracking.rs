@@ -2,7 +2,7 @@
 
 use crate::{
     ledger::{
-        level::{Level, Setting},
+        level::{Level, Setting, UnknownLevel},
         probes::Probes,
     },
     panics,
@@ -140,18 +140,25 @@ impl Drop for Listening<'_> {
 /// What `HEADCOUNT_LEVEL` says; read once.
 fn setting_of_process() -> Setting {
     static SETTING: OnceLock<Setting> = OnceLock::new();
-    *SETTING.get_or_init(|| {
-        let Some(text) = std::env::var_os("HEADCOUNT_LEVEL") else {
-            return Setting::of_build();
-        };
-        let parsed = text.to_string_lossy().parse();
-        parsed.unwrap_or_else(|unknown| {
-            let setting = Setting::of_build();
-            tracing::warn!(
-                "HEADCOUNT_LEVEL is ignored: {unknown}; the level is {}",
-                setting.level
-            );
-            setting
-        })
-    })
+    if let Some(setting) = SETTING.get() {
+        return *setting;
+    }
+    let (setting, unknown) = match read_setting() {
+        Ok(setting) => (setting, None),
+        Err(unknown) => (Setting::of_build(), Some(unknown)),
+    };
+    let is_first = SETTING.set(setting).is_ok();
+    // Said when it is set: whoever hears it may make registries (I9).
+    if let Some(unknown) = unknown.filter(|_| is_first) {
+        let level = setting.level;
+        tracing::warn!("HEADCOUNT_LEVEL is ignored: {unknown}; the level is {level}");
+    }
+    setting
+}
+
+fn read_setting() -> Result<Setting, UnknownLevel> {
+    match std::env::var_os("HEADCOUNT_LEVEL") {
+        Some(text) => text.to_string_lossy().parse(),
+        None => Ok(Setting::of_build()),
+    }
 }

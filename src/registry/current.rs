@@ -11,7 +11,11 @@ impl Registry {
     /// their own, see [`scope`](Self::scope).
     pub fn global() -> &'static Self {
         static GLOBAL: OnceLock<Registry> = OnceLock::new();
-        GLOBAL.get_or_init(Self::new)
+        // Made outside of the lock: a subscriber that hears of it may ask for this one (I9).
+        GLOBAL.get().unwrap_or_else(|| {
+            let fresh = Self::new();
+            GLOBAL.get_or_init(|| fresh)
+        })
     }
 
     /// The registry that the running code belongs to: inside a task, blocking closure or hook of a

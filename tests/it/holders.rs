@@ -2,7 +2,12 @@
 
 use crate::util::{current_thread, settle};
 use headcount::{Holders, Level, Registry, State};
-use std::{panic::Location, process::Command, thread, time::Duration};
+use std::{
+    panic::Location,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 fn registry(level: Level) -> Registry {
     let registry = Registry::new();
@@ -371,6 +376,39 @@ fn print_the_level() {
         .with_ansi(false)
         .init();
     println!("level={};", Registry::new().level());
+}
+
+#[test]
+fn a_subscriber_that_hears_of_a_bad_level_may_use_registries() {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "holders::ask_while_it_is_said", "--ignored"])
+        .env("HEADCOUNT_LEVEL", "lots")
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn ask_while_it_is_said() {
+    let asking = || {
+        Registry::new();
+        Registry::global().count();
+        std::io::sink()
+    };
+    tracing_subscriber::fmt().with_writer(asking).init();
+    assert!(Registry::global().is_empty());
 }
 
 #[test]
