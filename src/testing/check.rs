@@ -49,8 +49,8 @@ use std::{
 ///
 /// # Tasks of nobody
 ///
-/// What was spawned with bare `tokio::spawn` is in no registry. If the runtime has more tasks alive than before, and no other
-/// check ran on it meanwhile, so that they can only be this body's, that is reported too, as a number.
+/// What was spawned with bare `tokio::spawn` is in no registry. If the runtime has tasks alive, and had none before, and no
+/// other check ran on it meanwhile, so that they can only be this body's, that is reported too, as a number.
 #[track_caller]
 pub fn check<T>(body: impl AsyncFnOnce(Registry) -> T) -> impl Future<Output = T> {
     Check::new().run(body)

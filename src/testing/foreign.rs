@@ -21,7 +21,8 @@ use tokio::runtime::{Handle, Id};
 /// Who is looking at the count of which runtime, just now.
 static WATCHED: LazyLock<Mutex<HashMap<Id, Vec<Arc<AtomicBool>>>>> = LazyLock::new(Mutex::default);
 
-/// A look at the count of this runtime from now on. It tells something only to one who is alone on the runtime.
+/// A look at the count of this runtime from now on. It tells something only to one who is alone on the runtime: tasks
+/// that were there before may spawn others.
 pub(super) struct Foreign {
     runtime: Option<(Handle, usize)>,
     /// Whether somebody else looked at the same time.
@@ -54,7 +55,7 @@ impl Foreign {
         let Some((runtime, before)) = &self.runtime else {
             return 0;
         };
-        if self.is_shared.load(Relaxed) {
+        if self.is_shared.load(Relaxed) || *before > 0 {
             return 0;
         }
         runtime.metrics().num_alive_tasks().saturating_sub(*before)
@@ -64,6 +65,14 @@ impl Foreign {
     pub(super) fn judge(&self, found: &mut Found, policy: &LeakPolicy, notes: &mut Vec<String>) {
         if self.is_shared.load(Relaxed) {
             let said = "tasks of bare `tokio::spawn` cannot be told apart: other checks ran on this runtime";
+            if !found.findings.is_empty() {
+                notes.push(said.to_owned());
+            }
+            return;
+        }
+        if matches!(&self.runtime, Some((_, 1..))) {
+            let said =
+                "tasks of bare `tokio::spawn` cannot be told apart: the runtime had tasks before";
             if !found.findings.is_empty() {
                 notes.push(said.to_owned());
             }

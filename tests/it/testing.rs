@@ -194,6 +194,17 @@ async fn bare_spawns_that_end_in_time_are_none_of_its_business() {
 }
 
 #[tokio::test]
+async fn what_other_tasks_of_the_runtime_spawn_is_none_of_its_business() {
+    let other = tokio::spawn(async {
+        settle().await;
+        let _kept = tokio::spawn(pending::<()>());
+        pending::<()>().await
+    });
+    quick().run(async |_| tokio::time::sleep(SOON).await).await;
+    other.abort();
+}
+
+#[tokio::test]
 async fn the_report_and_its_graph_are_written_and_it_says_where() {
     let said = panic_of(quick().run(async |registry| {
         mem::forget(registry.context("forgotten"));
