@@ -3,7 +3,7 @@
 use crate::{
     holders::view::{Holder, Says},
     leaks::survey::{Survey, Thing},
-    ledger::taker::Taker,
+    ledger::{book::Inside, taker::Taker},
     name::Printed,
     table::record::{Class, State},
 };
@@ -125,19 +125,9 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
     let file = format!("{}:{}", site.file, holder.location().column());
     let brief = format!("taken at {site}");
     if let Some(inside) = holder.declared() {
-        let from = match survey.place(inside.who.id) {
-            Some(at) => From::Thing(at),
-            None => {
-                let is_ours = |thing: &Thing| thing.id().table == inside.who.id.table;
-                let is_gone = survey.things.first().is_some_and(is_ours);
-                let why = if is_gone {
-                    "which is gone"
-                } else {
-                    "which another registry lists"
-                };
-                From::Outside(format!("{}, {why}", Printed(&inside.who.name)))
-            }
-        };
+        let from = survey
+            .place(inside.who.id)
+            .map_or_else(|| From::Outside(elsewhere(survey, inside)), From::Thing);
         let field = inside.field.as_deref().unwrap_or_default();
         return Tie {
             from,
@@ -160,6 +150,18 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
         mark: format!("taken {file}"),
         strength,
     }
+}
+
+/// A keeper that is not listed here.
+fn elsewhere(survey: &Survey, inside: &Inside) -> String {
+    let of_here = survey.things.first().map(|thing| thing.id().table);
+    let is_gone = of_here == Some(inside.who.id.table);
+    let why = if is_gone {
+        "which is gone"
+    } else {
+        "which another registry lists"
+    };
+    format!("{}, {why}", Printed(&inside.who.name))
 }
 
 /// Whose handle it is: of the task that used it last, else of the one that took it, if that has not
