@@ -789,16 +789,17 @@ async fn what_is_let_go_of_a_moment_after_its_close_is_no_leak_however_many_do_s
 fn contexts_that_close_under_load_are_no_leaks() {
     let registry = registry();
     let is_over = Arc::new(AtomicBool::new(false));
-    let runtime = multi_thread(2);
+    let runtime = multi_thread(4);
     runtime.block_on(async {
-        let jobs = (0..100).map(|_| {
+        let jobs = (0..200).map(|_| {
             let (registry, is_over) = (registry.clone(), is_over.clone());
             tokio::spawn(async move {
                 while !is_over.load(SeqCst) {
                     let ctx = registry.context("ctx");
                     let child = ctx.child("child");
                     drop(ctx.own("value", "kind", ()).unwrap());
-                    child.task("task").cancellable().spawn(pending::<()>());
+                    ctx.task("task").cancellable().spawn(pending::<()>());
+                    tokio::task::yield_now().await;
                     child.close().await;
                     ctx.close().await;
                 }
@@ -806,7 +807,8 @@ fn contexts_that_close_under_load_are_no_leaks() {
         });
         let jobs: Vec<_> = jobs.collect();
         let policy = LeakPolicy::new().settle(Duration::from_millis(50));
-        for _ in 0..20 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) {
             let report = registry.leaks(&policy).await;
             assert!(report.is_clean(), "{report}");
         }
