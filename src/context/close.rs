@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 pub(crate) fn begin(core: &Core, reason: CloseReason) -> bool {
     let first = core.begun.set((reason, clock::now())).is_ok();
     if core.node.gate.begin() == State::Open {
+        core.node.table.tracking.closing();
         ring(&core.node.changed);
     }
     first

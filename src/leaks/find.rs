@@ -10,7 +10,7 @@ use crate::{
         policy::LeakPolicy,
         survey::Survey,
     },
-    table::live::Live,
+    table::{live::Live, record::State},
 };
 use std::time::Duration;
 
@@ -21,9 +21,11 @@ pub(crate) struct Found {
     pub(crate) pending: bool,
     /// How many things there were.
     pub(crate) things: usize,
-    /// Whether any of them is a task.
+    /// How many of them are tasks.
     #[cfg(feature = "testing")]
-    pub(crate) has_tasks: bool,
+    pub(crate) tasks: usize,
+    /// Whether a close is under way, within its grace period or not.
+    pub(crate) is_closing: bool,
     pub(crate) is_asked_from_inside: bool,
     /// Entries of the allow list that cover nothing, as the list has them.
     pub(crate) idle: Vec<String>,
@@ -88,10 +90,11 @@ pub(crate) fn find(survey: &Survey, verdicts: Verdicts, policy: &LeakPolicy) -> 
         pending,
         things: survey.things.len(),
         #[cfg(feature = "testing")]
-        has_tasks: survey
+        tasks: survey.things.iter().filter(|thing| thing.is_task()).count(),
+        is_closing: survey
             .things
             .iter()
-            .any(crate::leaks::survey::Thing::is_task),
+            .any(|thing| thing.state() == State::Closing),
         is_asked_from_inside: survey.has_asking(),
         idle,
         forgotten: if policy.asks_for.dropped_open {

@@ -92,15 +92,20 @@ impl Tracking {
         Listening(self)
     }
 
-    /// A context has closed.
-    pub(crate) fn closed(&self) {
+    /// A context has begun to close, or is in the middle of it.
+    pub(crate) fn closing(&self) {
         if IS_COMPILED_IN {
             self.has_closed.store(1, Relaxed);
         }
+    }
+
+    /// A context has closed.
+    pub(crate) fn closed(&self) {
+        self.closing();
         self.gone();
     }
 
-    /// Whether a context has closed since the last call.
+    /// Whether a context has closed, or begun to, since the last call.
     pub(crate) fn take_closes(&self) -> bool {
         self.has_closed.swap(0, Relaxed) == 1
     }

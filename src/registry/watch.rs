@@ -15,8 +15,8 @@ use std::{
 use tokio::task::AbortHandle;
 
 impl Registry {
-    /// Looks for leaks in the background, some time after contexts have closed: one look for all that closed
-    /// meanwhile. Each new leak is told once, in a warning event with its block of the report.
+    /// Looks for leaks in the background, some time after contexts have closed or begun to: one look for all of
+    /// them. Each new leak is told once, in a warning event with its block of the report.
     ///
     /// `after` is the time between a close and the look, at most twice; nothing is looked at while nothing closes. It stops
     /// when the returned guard is dropped, or when the registry is gone, which it does not keep.
@@ -89,6 +89,11 @@ async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
         let Some((found, settled)) = found else {
             return;
         };
+        if found.is_closing {
+            // What does not come to an end is looked at again.
+            let Some(root) = root.upgrade() else { return };
+            root.node.table.tracking.closing();
+        }
         tell(
             &LeakReport::new(found, Some(settled), Vec::new()),
             &mut told,

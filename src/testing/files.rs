@@ -63,7 +63,7 @@ fn name(location: &Location<'_>) -> String {
     let whole = test.map_or_else(|| place.clone(), |test| format!("{test}-{place}"));
     whole
         .chars()
-        .map(|c| if c.is_alphanumeric() { c } else { '-' })
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(120)
         .collect()
 }

@@ -82,7 +82,7 @@ impl Foreign {
         if more == 0 {
             return;
         }
-        if found.has_tasks {
+        if found.tasks > 0 {
             notes.push(format!(
                 "the runtime has {more} tasks more than before, those above included"
             ));

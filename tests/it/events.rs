@@ -336,3 +336,24 @@ fn a_watch_tells_each_leak_once_after_closes() {
         "{said:?}"
     );
 }
+
+/// A close that does not end is looked at until its grace period is over, and then told.
+#[test]
+fn a_watch_tells_of_a_task_that_outlives_its_grace() {
+    let said = said(|| async {
+        let registry = Registry::new();
+        let second = Duration::from_secs(1);
+        let policy = headcount::LeakPolicy::new().settle(Duration::ZERO);
+        let watch = registry.watch_leaks(policy, second);
+        let ctx = registry.open("ctx").grace(10 * second).start();
+        let kept = ctx.task("kept").wrap(std::future::pending::<()>());
+        ctx.request_close("enough");
+        tokio::time::sleep(30 * second).await;
+        drop((watch, kept));
+        ctx.close().await;
+    });
+    let told = said
+        .iter()
+        .filter(|line| line.contains("leak: 1. wrapped ctx/kept"));
+    assert_eq!(told.count(), 1, "{said:?}");
+}
