@@ -6,7 +6,7 @@ use crate::{
         symbols::{Symbol, Symbols},
         view::{AwaitStack, StackFrame},
     },
-    ledger::caller::is_library,
+    ledger::caller::{is_library, is_machinery},
     trace::capture::RawStack,
 };
 use std::{borrow::Cow, path::PathBuf, sync::OnceLock};
@@ -24,6 +24,7 @@ pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
     // The innermost ones are the capture's own.
     let last = frames.iter().rposition(|frame| !is_capture(frame));
     frames.truncate(last.map_or(0, |last| last + 1));
+    own_by_name(&mut frames);
     let innermost = frames.iter().rposition(StackFrame::is_own);
     let leaf = innermost.map_or(0, |at| at + 1);
     let leaf = frames[leaf.min(frames.len())..]
@@ -60,33 +61,50 @@ fn module_of(file: &str) -> Option<String> {
     ))
 }
 
-/// `None` for this crate's own, which is round every task.
+/// Where no files are known, one's own code is what is in the same crate as the outermost function, unless that is
+/// something that was spawned as it is, such as a timer.
+fn own_by_name(frames: &mut [StackFrame]) {
+    let outermost = frames.iter().find(|frame| frame.is_awaited());
+    let Some(package) = outermost
+        .filter(|frame| frame.file.is_empty())
+        .and_then(|frame| frame.function.split_once("::"))
+        .map(|(package, _)| format!("{package}::"))
+    else {
+        return;
+    };
+    if ["tokio", "tokio_util", "futures", "headcount"]
+        .iter()
+        .any(|known| package.starts_with(known))
+    {
+        return;
+    }
+    for frame in frames {
+        frame.is_own = frame.function.starts_with(&package);
+    }
+}
+
+/// What is round every task: parts of this crate, as modules and as files.
+const ROUND: [&str; 4] = ["task", "trace", "scope", "panics"];
+
+/// `None` for what is round every task.
 fn frame(symbol: &Symbol) -> Option<StackFrame> {
     let function = clean(&symbol.function);
-    let is_ours = symbol.file.starts_with(OWN)
-        && !symbol
-            .file
-            .starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src/dump/collect.rs"));
-    if is_ours
-        || function.starts_with("headcount::task::")
-        || function.starts_with("headcount::trace::")
-    {
+    let inside = symbol.file.strip_prefix(OWN);
+    let is_round = |part: &&str| {
+        let module = function.strip_prefix("headcount::");
+        let by_name = module.is_some_and(|module| module.starts_with(part));
+        by_name || inside.is_some_and(|file| file.starts_with(part))
+    };
+    if ROUND.iter().any(is_round) {
         return None;
     }
-    let is_own = !symbol.file.is_empty() && !is_library(&symbol.file) && !is_machinery(&function);
+    let is_foreign = symbol.file.is_empty() || inside.is_some() || is_library(&symbol.file);
     Some(StackFrame {
-        is_own,
+        is_own: !is_foreign && !is_machinery(&function),
         function,
         file: shorten(&symbol.file).into_owned(),
         line: symbol.line,
     })
-}
-
-fn is_machinery(function: &str) -> bool {
-    let function = function.trim_start_matches('<');
-    ["std::", "core::", "alloc::", "__rust"]
-        .iter()
-        .any(|name| function.starts_with(name))
 }
 
 /// Frames of the unwinder, and of the waker that was cloned.

@@ -1,6 +1,6 @@
 //! What a dump found.
 
-use crate::{id::ResourceId, table::resource::Resource};
+use crate::{id::ResourceId, ledger::caller::is_machinery, table::resource::Resource};
 use std::{fmt, time::Duration};
 
 /// Where every task was, at one moment: made by [`Registry::dump`](crate::Registry::dump) and
@@ -189,7 +189,8 @@ impl StackFrame {
             .iter()
             .any(|of| self.file.starts_with(of))
             || self.file.contains("/src/macros/")
-            || self.file.contains("futures-util");
+            || self.file.contains("futures-util")
+            || is_machinery(&self.function);
         !is_glue
     }
 }

@@ -47,6 +47,14 @@ fn is_foreign(file: &str) -> bool {
 /// Where this crate lies.
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
 
+/// Whether a function is of the standard library.
+#[cfg(feature = "dump")]
+pub(crate) fn is_machinery(function: &str) -> bool {
+    let function = function.trim_start_matches('<');
+    let mut of_std = ["std::", "core::", "alloc::", "__rust"].iter();
+    of_std.any(|name| function.starts_with(name))
+}
+
 /// Functions that are nobody's own, by how their names begin.
 const MACHINERY: [&str; 6] = [
     "std::",

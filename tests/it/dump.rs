@@ -669,3 +669,18 @@ async fn signal_oneself() {
     sleep(Duration::from_secs(3)).await;
     ctx.close().await;
 }
+
+#[tokio::test]
+async fn waiting_for_a_close_is_named_as_such() {
+    let registry = Registry::new();
+    let (ctx, other) = (registry.context("ctx"), registry.context("other"));
+    ctx.task("closer").cancellable().spawn(async move {
+        other.closed().await;
+    });
+    settle().await;
+    let dump = registry.dump().await;
+    let stacks = dump.find("closer").unwrap().stacks();
+    let leaf = stacks[0].leaf().unwrap_or_default();
+    assert!(leaf.starts_with("headcount::context::"), "{dump}");
+    registry.close().await;
+}
