@@ -301,8 +301,12 @@ fn who_cannot_answer_is_told_apart() {
         ctx.task("blocking").spawn_blocking(move || stopped.recv());
         let unpolled = ctx.task("unpolled").wrap(pending::<()>());
         let (go, gone) = std::sync::mpsc::channel::<()>();
-        ctx.task("spinning")
-            .spawn(async move { ignore(gone.recv()) });
+        let (on, started) = oneshot::channel();
+        ctx.task("spinning").spawn(async move {
+            on.send(()).unwrap();
+            ignore(gone.recv());
+        });
+        started.await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
         let dump = registry.dump_within(Duration::from_millis(100)).await;
         let activity = |name| dump.find(name).unwrap().activity();
@@ -502,8 +506,12 @@ fn poll_for_long() {
         let registry = Registry::new();
         let ctx = registry.context("ctx");
         let (go, gone) = std::sync::mpsc::channel::<()>();
-        ctx.task("spinning")
-            .spawn(async move { ignore(gone.recv()) });
+        let (on, started) = oneshot::channel();
+        ctx.task("spinning").spawn(async move {
+            on.send(()).unwrap();
+            ignore(gone.recv());
+        });
+        started.await.unwrap();
         ctx.task("parked").cancellable().spawn(sleeps());
         for _ in 0..3 {
             ctx.task("slow")
@@ -660,12 +668,13 @@ async fn signal_oneself() {
     let ctx = registry.context("ctx");
     ctx.task("task").cancellable().spawn(sleeps());
     settle().await;
+    // The first look at the debug information takes long.
+    ignore(registry.dump().await);
     let me = std::process::id().to_string();
     let sent = std::process::Command::new("kill")
         .args(["-USR1", &me])
         .status();
     assert!(sent.unwrap().success());
-    // Time for the first look at the debug information.
     sleep(Duration::from_secs(3)).await;
     ctx.close().await;
 }
