@@ -54,11 +54,14 @@ impl Level {
         }
     }
 
+    #[inline]
     pub(crate) fn of_byte(byte: u8) -> Self {
-        LEVELS
-            .into_iter()
-            .find(|level| *level as u8 == byte)
-            .unwrap_or(Self::Off)
+        match byte {
+            1 => Self::Counts,
+            2 => Self::Holders,
+            3 => Self::Backtraces,
+            _ => Self::Off,
+        }
     }
 
     fn name(self) -> &'static str {

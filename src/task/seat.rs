@@ -84,7 +84,7 @@ impl Seat {
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         if inquiry.begin() {
-            inquiry.set_waker(cx.waker());
+            inquiry.keep_waker(cx.waker());
         }
         let poll = |cx: &mut Context<'_>| match inquiry.take() {
             None => poll(cx),

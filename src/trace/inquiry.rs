@@ -61,7 +61,13 @@ impl Inquiry {
         self.steps.load(Relaxed)
     }
 
-    /// What wakes it, from its first poll; a future that is polled by somebody else may be handed on.
+    /// What wakes it, from its first poll.
+    #[inline]
+    pub(crate) fn keep_waker(&self, waker: &Waker) {
+        self.put_back(waker.clone());
+    }
+
+    /// What wakes it now: a future that is polled by somebody else may be handed on.
     #[inline]
     pub(crate) fn set_waker(&self, waker: &Waker) {
         let before = lock(&self.waker).take();
