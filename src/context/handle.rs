@@ -134,14 +134,14 @@ impl Context {
     ///
     /// Nothing is lost when it is dropped.
     pub async fn cancelled(&self) {
-        self.used();
+        self.touch();
         self.node().token.cancelled().await;
     }
 
     /// Runs a future until it ends or the token is cancelled, whichever comes first; `None` if the
     /// token was. The future is dropped then.
     pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
-        self.used();
+        self.touch();
         self.node().token.run_until_cancelled(future).await
     }
 
@@ -208,7 +208,7 @@ impl Context {
     ///
     /// As [`close`](Self::close).
     pub async fn closed(&self) -> CloseReport {
-        self.used();
+        self.touch();
         wait(&self.core).await
     }
 }

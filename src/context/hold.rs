@@ -47,12 +47,8 @@ impl Context {
     /// Notes that this handle is in use, now and by the running task, for
     /// [`Holder::last_touch`](crate::Holder::last_touch) (about 50 ns if it is written down, else a branch).
     /// Waiting through it, as with [`cancelled`](Self::cancelled), notes the same.
-    pub fn touch(&self) {
-        self.used();
-    }
-
     #[inline]
-    pub(crate) fn used(&self) {
+    pub fn touch(&self) {
         if self.hold().is_tracked() {
             self.node().ledger.touch(self.hold(), scope::taker);
         }

@@ -6,13 +6,10 @@ use crate::{
         symbols::{Symbol, Symbols},
         view::{AwaitStack, StackFrame},
     },
-    ledger::caller::{is_library, is_machinery},
+    ledger::caller::{HERE, is_library, is_machinery},
     trace::capture::RawStack,
 };
 use std::{borrow::Cow, path::PathBuf, sync::OnceLock};
-
-/// Where this crate itself was built.
-const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
 
 /// A stack as it is read, outermost first.
 pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
@@ -89,7 +86,7 @@ const ROUND: [&str; 4] = ["task", "trace", "scope", "panics"];
 /// `None` for what is round every task.
 fn frame(symbol: &Symbol) -> Option<StackFrame> {
     let function = clean(&symbol.function);
-    let inside = symbol.file.strip_prefix(OWN);
+    let inside = symbol.file.strip_prefix(HERE);
     let is_round = |part: &&str| {
         let module = function.strip_prefix("headcount::");
         let by_name = module.is_some_and(|module| module.starts_with(part));

@@ -20,4 +20,6 @@ pub(crate) mod policy;
 pub(crate) mod print;
 pub(crate) mod report;
 pub(crate) mod settle;
+#[cfg(feature = "dump")]
+pub(crate) mod stacks;
 pub(crate) mod survey;

@@ -80,7 +80,7 @@ impl fmt::Display for Printout<'_> {
         let groups = group(findings);
         for (n, group) in groups.iter().take(BLOCKS).enumerate() {
             f.write_str("\n\n")?;
-            self.block(f, n + 1, group)?;
+            self.style.block(f, n + 1, group)?;
         }
         if let Some(rest) = groups.get(BLOCKS..).filter(|rest| !rest.is_empty()) {
             let more: usize = rest.iter().map(Vec::len).sum();
@@ -127,13 +127,13 @@ fn group(findings: &[Finding]) -> Vec<Vec<&Finding>> {
     groups
 }
 
-impl Printout<'_> {
-    fn block(&self, f: &mut fmt::Formatter<'_>, n: usize, group: &[&Finding]) -> fmt::Result {
+impl Style {
+    fn block(self, f: &mut fmt::Formatter<'_>, n: usize, group: &[&Finding]) -> fmt::Result {
         let finding = group[0];
         let head = format!("{n}. {}: {}", finding.subject, finding.kind);
-        write!(f, "{}", self.style.paint(Tone::Culprit, head))?;
+        write!(f, "{}", self.paint(Tone::Culprit, head))?;
         let print = format!("   [{}]", finding.fingerprint());
-        write!(f, "{}", self.style.paint(Tone::Quiet, print))?;
+        write!(f, "{}", self.paint(Tone::Quiet, print))?;
         self.chain(f, finding)?;
         for (label, fact) in &finding.facts {
             line(f, label, &Quoted(fact))?;
@@ -155,16 +155,17 @@ impl Printout<'_> {
             let said = format!("`{}` until {until}: {}", entry.what(), entry.reason());
             line(f, "was allowed", &Quoted(&said))?;
         }
-        let advice = self.style.paint(Tone::Advice, Quoted(&finding.advice));
+        let advice = self.paint(Tone::Advice, Quoted(&finding.advice));
         line(f, "to do", &advice)
     }
 
     /// From the root down, a line each, the suspect edge marked.
-    fn chain(&self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+    fn chain(self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
         if finding.chain.is_empty() && finding.subject.resource.is_none() {
             return write!(f, "\n     {}", finding.subject.state);
         }
-        let suspect = suspect(finding);
+        // Everything above the last edge is alive by right, and what is below should be gone.
+        let suspect = finding.chain.len().checked_sub(1);
         let cut = finding.chain.len().saturating_sub(STEPS);
         for (n, link) in finding.chain.iter().enumerate() {
             if (1..=cut).contains(&n) {
@@ -188,9 +189,7 @@ impl Printout<'_> {
             };
             let how = format!("{arrow} {}", Quoted(&link.how));
             if Some(n) == suspect {
-                let marked = self
-                    .style
-                    .paint(Tone::Suspect, format_args!("{how}   ← suspect"));
+                let marked = self.paint(Tone::Suspect, format_args!("{how}   ← suspect"));
                 write!(f, "\n   {marked}")?;
             } else {
                 write!(f, "\n   {how}")?;
@@ -202,11 +201,7 @@ impl Printout<'_> {
             "└─"
         };
         let culprit = format!("{}: {}", finding.subject, finding.subject.state);
-        write!(
-            f,
-            "\n   {corner} {}",
-            self.style.paint(Tone::Culprit, culprit)
-        )
+        write!(f, "\n   {corner} {}", self.paint(Tone::Culprit, culprit))
     }
 }
 
@@ -269,11 +264,6 @@ fn unaccounted(finding: &Finding) -> &'static str {
         Some(false) => "handles of a plain `Arc` are nobody's business",
         _ => "taken before tracking began",
     }
-}
-
-/// The edge to look at: everything above it is alive by right, and what is below should be gone.
-fn suspect(finding: &Finding) -> Option<usize> {
-    finding.chain.len().checked_sub(1)
 }
 
 fn is_alone(chain: &[Link]) -> bool {
@@ -340,16 +330,6 @@ impl fmt::Display for Allowed<'_> {
 /// One block, as in the report.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let facts = Facts {
-            findings: Vec::new(),
-            allowed: Vec::new(),
-            things: 0,
-            notes: Vec::new(),
-        };
-        let printout = Printout {
-            facts: &facts,
-            style: Style::Plain,
-        };
-        printout.block(f, 1, &[self])
+        Style::Plain.block(f, 1, &[self])
     }
 }

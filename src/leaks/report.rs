@@ -136,7 +136,7 @@ impl LeakReport {
     }
 }
 
-pub(crate) fn wants_colour() -> bool {
+fn wants_colour() -> bool {
     let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !is_refused && std::io::stderr().is_terminal()
 }

@@ -85,7 +85,10 @@ pub(crate) async fn settle(
         }
         let is_clean = look == Glance::Clean && !more();
         if is_clean || took >= deadline || !has_timers {
-            return Some((find::find(&survey, verdicts, policy), settled));
+            let found = find::find(&survey, verdicts, policy);
+            #[cfg(feature = "dump")]
+            let found = super::stacks::with_stacks(&table, found).await;
+            return Some((found, settled));
         }
         drop(survey);
         let left = deadline.saturating_sub(took).max(INTERVALS.0);

@@ -45,25 +45,17 @@ fn is_foreign(file: &str) -> bool {
 }
 
 /// Where this crate lies.
-const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
+pub(crate) const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
 
 /// Whether a function is of the standard library.
-#[cfg(feature = "dump")]
 pub(crate) fn is_machinery(function: &str) -> bool {
-    let function = function.trim_start_matches('<');
-    let mut of_std = ["std::", "core::", "alloc::", "__rust"].iter();
-    of_std.any(|name| function.starts_with(name))
+    begins_with_one_of(function, &["std::", "core::", "alloc::", "__rust"])
 }
 
-/// Functions that are nobody's own, by how their names begin.
-const MACHINERY: [&str; 6] = [
-    "std::",
-    "core::",
-    "alloc::",
-    "tokio::",
-    "headcount::",
-    "__rust",
-];
+fn begins_with_one_of(function: &str, names: &[&str]) -> bool {
+    let function = function.trim_start_matches('<');
+    names.iter().any(|name| function.starts_with(name))
+}
 
 /// Frames of a stack as it is printed: the function, and the line if that is known.
 pub(crate) fn frames(trace: &Backtrace) -> Vec<(String, Option<Site>)> {
@@ -94,15 +86,14 @@ fn parse(place: &str) -> Option<Site> {
 
 /// Whether a frame is somebody's own: not of a library, of this crate, or of the system.
 fn is_own((function, site): &(String, Option<Site>)) -> bool {
-    let function = function.trim_start_matches('<');
-    let is_machinery = MACHINERY.iter().any(|name| function.starts_with(name));
+    let is_ours = begins_with_one_of(function, &["tokio::", "headcount::"]);
     let is_elsewhere = |site: &Site| {
         let is_rust = Path::new(&site.file)
             .extension()
             .is_some_and(|of| of == "rs");
         !is_rust || is_library(&site.file) || site.file.starts_with(HERE)
     };
-    !is_machinery && !site.as_ref().is_some_and(is_elsewhere)
+    !is_ours && !is_machinery(function) && !site.as_ref().is_some_and(is_elsewhere)
 }
 
 /// The innermost line of somebody's own.

@@ -1,7 +1,5 @@
 //! Asking a registry for leaks.
 
-#[cfg(feature = "dump")]
-use crate::leaks::{finding::Finding, judge::LeakKind};
 use crate::{
     leaks::{find, growth::Growth, policy::LeakPolicy, report::LeakReport, settle},
     name::Name,
@@ -54,8 +52,6 @@ impl Registry {
         let root = Arc::downgrade(self.root());
         let settled = settle::settle(&root, policy, || false).await;
         let (found, settled) = settled.expect("the registry is there");
-        #[cfg(feature = "dump")]
-        let found = with_stacks(&self.root().node.table, found).await;
         LeakReport::new(found, Some(settled), Vec::new())
     }
 
@@ -103,31 +99,3 @@ impl Registry {
         self.root().node.table.tracking.probes.remove(name)
     }
 }
-
-/// Asks tasks that run on when they should not where they are.
-#[cfg(feature = "dump")]
-async fn with_stacks(
-    table: &Arc<crate::table::store::Table>,
-    mut found: find::Found,
-) -> find::Found {
-    let running = |finding: &&mut Finding| finding.kind() == LeakKind::StillRunning;
-    let stuck: Vec<_> = found
-        .findings
-        .iter_mut()
-        .filter(running)
-        .take(ASKED)
-        .collect();
-    let tasks: Vec<_> = stuck
-        .iter()
-        .filter_map(|finding| finding.resource().cloned())
-        .collect();
-    let stacks = crate::dump::collect::stacks(table, &tasks).await;
-    for (finding, stack) in stuck.into_iter().zip(stacks) {
-        finding.add_stack(&stack);
-    }
-    found
-}
-
-/// How many tasks are asked for a report.
-#[cfg(feature = "dump")]
-const ASKED: usize = 10;

@@ -52,31 +52,28 @@ impl Foreign {
 
     /// How many tasks more there are than at the beginning, if that says anything.
     pub(super) fn more(&self) -> usize {
-        let Some((runtime, before)) = &self.runtime else {
-            return 0;
-        };
-        if self.is_shared.load(Relaxed) || *before > 0 {
-            return 0;
+        let alive = |(runtime, _): &(Handle, usize)| runtime.metrics().num_alive_tasks();
+        match self.why_blind() {
+            None => self.runtime.as_ref().map_or(0, alive),
+            Some(_) => 0,
         }
-        runtime.metrics().num_alive_tasks().saturating_sub(*before)
+    }
+
+    /// Why the count says nothing, if so.
+    fn why_blind(&self) -> Option<&'static str> {
+        if self.is_shared.load(Relaxed) {
+            return Some("other checks ran on this runtime");
+        }
+        let had_tasks = matches!(&self.runtime, Some((_, 1..)));
+        had_tasks.then_some("the runtime had tasks before")
     }
 
     /// Adds what the count tells to what was found.
     pub(super) fn judge(&self, found: &mut Found, policy: &LeakPolicy, notes: &mut Vec<String>) {
-        if self.is_shared.load(Relaxed) {
-            let said = "tasks of bare `tokio::spawn` cannot be told apart: other checks ran on this runtime";
-            if !found.findings.is_empty() {
-                notes.push(said.to_owned());
-            }
-            return;
-        }
-        if matches!(&self.runtime, Some((_, 1..))) {
-            let said =
-                "tasks of bare `tokio::spawn` cannot be told apart: the runtime had tasks before";
-            if !found.findings.is_empty() {
-                notes.push(said.to_owned());
-            }
-            return;
+        if let Some(why) = self.why_blind().filter(|_| !found.findings.is_empty()) {
+            notes.push(format!(
+                "tasks of bare `tokio::spawn` cannot be told apart: {why}"
+            ));
         }
         let more = self.more();
         if more == 0 {

@@ -1,10 +1,12 @@
 //! What a task's slot has for those who ask where it is.
 
-use crate::clock::Stamp;
-use crate::sync::{
-    AtomicU32, AtomicU64, Mutex,
-    Ordering::{Acquire, Relaxed},
-    lock,
+use crate::{
+    clock::Stamp,
+    sync::{
+        AtomicU32, AtomicU64, Mutex,
+        Ordering::{Acquire, Relaxed},
+        lock,
+    },
 };
 use std::{task::Waker, time::Duration};
 
