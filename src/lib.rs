@@ -69,6 +69,7 @@ pub mod testing;
 #[cfg(feature = "dump")]
 mod trace;
 mod tracked;
+mod waiting;
 
 pub use context::builder::ContextBuilder;
 pub use context::callback::HookOutput;
@@ -79,6 +80,8 @@ pub use context::report::{CloseReport, CloseStatus, HookCounts};
 pub use context::stragglers::StillClosing;
 pub use context::weak::WeakContext;
 
+#[cfg(feature = "dump")]
+pub use dump::deadlock::{Deadlock, Waiter};
 #[cfg(feature = "dump")]
 pub use dump::view::{Activity, AwaitStack, Dump, StackFrame, TaskDump};
 
@@ -113,6 +116,8 @@ pub use task::builder::TaskBuilder;
 pub use task::handle::Task;
 pub use task::wrapped::Wrapped;
 
+#[cfg(feature = "dump")]
+pub use trace::awaited::Awaited;
 #[cfg(feature = "dump")]
 pub use trace::long_polls::warn_of_long_polls;
 

@@ -12,9 +12,13 @@ use crate::{
     id::ResourceId,
     ledger::book::Hold,
     table::{live::Live, record::State, resource},
+    waiting::{For, waiting},
 };
-use futures::future::{Either, select};
-use std::{fmt, panic::Location, pin::pin, sync::Arc, time::Duration};
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
+use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -278,7 +282,9 @@ async fn wait(core: &Arc<Core>) -> CloseReport {
                 return close::report(core, CloseStatus::Begun);
             }
         }
-        select(changed, stranded).await;
+        let what = For::Close(&**node, node.gate.state() != State::Open);
+        let mut either = select(changed, stranded);
+        poll_fn(|cx| waiting(cx, what, |cx| either.poll_unpin(cx))).await;
     }
 }
 

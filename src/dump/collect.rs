@@ -4,13 +4,14 @@ use crate::{
     clock::{self, Stamp},
     dump::{
         away::away,
-        fold,
+        deadlock, fold,
         symbols::{self, Symbol},
         view::{Activity, AwaitStack, Dump, TaskDump},
     },
     id::ResourceId,
     table::{record::State, resource::Resource, store::Table},
     trace::{
+        awaited::Awaited,
         capture::{Found, RawStack},
         desk::Question,
         inquiry::Inquiry,
@@ -81,8 +82,10 @@ fn made_of(
         let fold = |stack: &RawStack| fold::fold(stack, &symbols);
         asked.into_dump(found.remove(&id), is_there, took, fold)
     };
+    let tasks: Vec<_> = asked.into_iter().map(dump_of).collect();
     Dump {
-        tasks: asked.into_iter().map(dump_of).collect(),
+        deadlocks: deadlock::find(&tasks),
+        tasks,
         took,
         limit,
         has_lines,
@@ -166,7 +169,7 @@ impl Asked {
 /// A cancellable task also waits for its context's token, beside its future: that is no news.
 fn without_our_own(mut stacks: Vec<AwaitStack>) -> Vec<AwaitStack> {
     if stacks.len() > 1 {
-        stacks.retain(|stack| !stack.is_for_cancellation());
+        stacks.retain(|stack| stack.awaited != Some(Awaited::Cancellation));
     }
     stacks
 }

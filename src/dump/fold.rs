@@ -7,7 +7,7 @@ use crate::{
         view::{AwaitStack, StackFrame},
     },
     ledger::caller::{HERE, is_library, is_machinery},
-    trace::capture::RawStack,
+    trace::{awaited::Awaited, capture::RawStack},
 };
 use std::{borrow::Cow, path::PathBuf, sync::OnceLock};
 
@@ -28,10 +28,12 @@ pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
         .iter()
         .find(|frame| frame.is_awaited())
         .map(named);
+    let known = stack.awaited.as_ref().and_then(Awaited::leaf);
     AwaitStack {
         frames,
-        leaf,
+        leaf: known.map(str::to_owned).or(leaf),
         yields: stack.yields,
+        awaited: stack.awaited.clone(),
     }
 }
 

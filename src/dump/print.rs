@@ -5,6 +5,7 @@ use crate::{
     dump::view::{Activity, AwaitStack, Dump, StackFrame, TaskDump},
     name::{Printed, Quoted},
     table::resource::short_path,
+    trace::awaited::Awaited,
 };
 use std::{collections::HashMap, fmt};
 
@@ -25,22 +26,32 @@ struct Group<'a> {
     tasks: Vec<&'a TaskDump>,
 }
 
-/// What tasks of a group have in common.
+/// What tasks of a group have in common: not which task each waits for.
 #[derive(PartialEq, Eq, Hash)]
 struct Likeness<'a> {
-    stacks: &'a [AwaitStack],
+    stacks: Vec<(&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>)>,
     activity: &'static str,
+}
+
+impl<'a> Likeness<'a> {
+    fn of(task: &'a TaskDump) -> Self {
+        let of_stack = |stack: &'a AwaitStack| {
+            let is_task = |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. });
+            let awaited = stack.awaited.as_ref().filter(|awaited| !is_task(awaited));
+            (&*stack.frames, stack.leaf.as_deref(), stack.yields, awaited)
+        };
+        Self {
+            stacks: task.stacks.iter().map(of_stack).collect(),
+            activity: word(task.activity),
+        }
+    }
 }
 
 fn group(tasks: &[TaskDump]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut known: HashMap<Likeness<'_>, usize> = HashMap::new();
     for task in tasks {
-        let likeness = Likeness {
-            stacks: &task.stacks,
-            activity: word(task.activity),
-        };
-        let at = *known.entry(likeness).or_insert_with(|| {
+        let at = *known.entry(Likeness::of(task)).or_insert_with(|| {
             groups.push(Group { tasks: Vec::new() });
             groups.len() - 1
         });
@@ -79,6 +90,9 @@ impl fmt::Display for Dump {
                 "\n· there are no line numbers: set `debug = \"line-tables-only\"` in the profile of this build",
             )?;
         }
+        for deadlock in self.deadlocks.iter().take(GROUPS) {
+            write!(f, "\n\n{deadlock}")?;
+        }
         let groups = group(&self.tasks);
         for group in groups.iter().take(GROUPS) {
             f.write_str("\n\n")?;
@@ -105,7 +119,9 @@ impl fmt::Display for Group<'_> {
                 write!(f, "\n  … {} more", self.tasks.len() - NAMED)?;
             }
         }
-        write!(f, "{}", Stacks(first))
+        let is_same = self.tasks.iter().all(|task| task.stacks == first.stacks);
+        let whole = |stack: &AwaitStack| Stack(stack, is_same).to_string();
+        write!(f, "{}", Stacks(first, whole))
     }
 }
 
@@ -132,16 +148,16 @@ impl fmt::Display for Head<'_> {
 }
 
 /// Its stacks, one after the other.
-struct Stacks<'a>(&'a TaskDump);
+struct Stacks<'a, P>(&'a TaskDump, P);
 
-impl fmt::Display for Stacks<'_> {
+impl<P: Fn(&AwaitStack) -> String> fmt::Display for Stacks<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let task = self.0;
         for (n, stack) in task.stacks.iter().enumerate() {
             let is_alone = task.stacks.len() == 1;
             let corner = if is_alone { "" } else { "either " };
             let corner = if n > 0 { "or " } else { corner };
-            write!(f, "\n    {corner}{stack}")?;
+            write!(f, "\n    {corner}{}", self.1(stack))?;
         }
         if task.cut > 0 {
             write!(f, "\n    … {} more stacks", task.cut)?;
@@ -156,7 +172,17 @@ impl fmt::Display for Stacks<'_> {
 /// The lines of one's own, then what is awaited.
 impl fmt::Display for AwaitStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut own: Vec<_> = self.own_frames().collect();
+        Stack(self, true).fmt(f)
+    }
+}
+
+/// A stack, with what it waits for if that shall be said, else the name of what is awaited.
+struct Stack<'a>(&'a AwaitStack, bool);
+
+impl fmt::Display for Stack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(stack, says_what) = *self;
+        let mut own: Vec<_> = stack.own_frames().collect();
         own.dedup_by(|one, other| one.file == other.file && one.line == other.line);
         for (n, frame) in own.iter().enumerate() {
             if n > 0 {
@@ -164,16 +190,28 @@ impl fmt::Display for AwaitStack {
             }
             write!(f, "{frame}")?;
         }
-        let leaf = self.leaf.as_deref().filter(|leaf| !leaf.is_empty());
+        let leaf = stack.leaf.as_deref().filter(|leaf| !leaf.is_empty());
         let separator = if own.is_empty() { "" } else { "\n      → " };
-        match leaf {
-            Some(leaf) => write!(f, "{separator}{}", Printed(leaf))?,
-            None => match self.frames.last() {
-                Some(last) if own.is_empty() || !last.is_own() => write!(f, "{separator}{last}")?,
-                _ => {}
-            },
+        match (
+            stack.awaited.as_ref().filter(|_| says_what),
+            leaf,
+            stack.frames.last(),
+        ) {
+            (Some(awaited), ..) => {
+                let whole = if own.is_empty() {
+                    "waits for "
+                } else {
+                    separator
+                };
+                write!(f, "{whole}{awaited}")?;
+            }
+            (None, Some(leaf), _) => write!(f, "{separator}{}", Printed(leaf))?,
+            (None, None, Some(last)) if own.is_empty() || !last.is_own() => {
+                write!(f, "{separator}{last}")?;
+            }
+            _ => {}
         }
-        if self.yields {
+        if stack.yields {
             f.write_str(" (only lets others run)")?;
         }
         Ok(())
@@ -220,6 +258,6 @@ impl fmt::Display for InFull<'_> {
 /// As in a dump.
 impl fmt::Display for TaskDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Head(self), Stacks(self))
+        write!(f, "{}{}", Head(self), Stacks(self, AwaitStack::to_string))
     }
 }

@@ -1,6 +1,9 @@
 //! What a dump found.
 
-use crate::{id::ResourceId, ledger::caller::is_machinery, table::resource::Resource};
+use crate::{
+    dump::deadlock::Deadlock, id::ResourceId, ledger::caller::is_machinery,
+    table::resource::Resource, trace::awaited::Awaited,
+};
 use std::{fmt, time::Duration};
 
 /// Where every task was, at one moment: made by [`Registry::dump`](crate::Registry::dump) and
@@ -14,6 +17,7 @@ use std::{fmt, time::Duration};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Dump {
     pub(crate) tasks: Vec<TaskDump>,
+    pub(crate) deadlocks: Vec<Deadlock>,
     pub(crate) took: Duration,
     pub(crate) limit: Duration,
     /// Whether there are lines to name.
@@ -66,6 +70,8 @@ pub struct AwaitStack {
     pub(crate) frames: Vec<StackFrame>,
     pub(crate) leaf: Option<String>,
     pub(crate) yields: bool,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) awaited: Option<Awaited>,
 }
 
 /// One function of a stack.
@@ -87,6 +93,14 @@ impl Dump {
     /// The oldest task of this name.
     pub fn find(&self, name: &str) -> Option<&TaskDump> {
         self.tasks.iter().find(|task| task.resource.name() == name)
+    }
+
+    /// Tasks that wait for each other, and for nothing else: none of them will end by itself.
+    ///
+    /// Known are waits for a [`Task`](crate::Task), for a [`close`](crate::Context::close), and for a registry to be
+    /// [`idle`](crate::Registry::idle). A task that also waits for something else, such as a timer, is in no deadlock.
+    pub fn deadlocks(&self) -> &[Deadlock] {
+        &self.deadlocks
     }
 
     /// Those that did not answer in time.
@@ -146,19 +160,14 @@ impl AwaitStack {
         self.leaf.as_deref()
     }
 
+    /// What it waits for, where that is a task of this crate, a close, or a registry.
+    pub fn awaited(&self) -> Option<&Awaited> {
+        self.awaited.as_ref()
+    }
+
     /// Whether it does not wait, but woke the task at once to let others run.
     pub fn yields(&self) -> bool {
         self.yields
-    }
-}
-
-impl AwaitStack {
-    /// Whether it is only a cancellable task's wait for its token.
-    pub(crate) fn is_for_cancellation(&self) -> bool {
-        let outermost = self.frames.iter().find(|frame| frame.is_awaited());
-        let waits = |frame: &StackFrame| frame.function.ends_with("WaitForCancellationFutureOwned");
-        self.own_frames().next().is_none()
-            && (outermost.is_some_and(waits) || self.frames.iter().any(waits))
     }
 }
 

@@ -21,8 +21,9 @@ use crate::{
         store::Table,
     },
     tracked::Tracked,
+    waiting::{For, waiting},
 };
-use std::{fmt, panic::Location, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, time::Duration};
 
 /// The head count: everything that is alive, with name, kind, age, place in the code and parent.
 ///
@@ -197,7 +198,11 @@ impl Registry {
             if node.gate.inside() == 0 {
                 return;
             }
-            drained.await;
+            if current::is_inside(node) {
+                poll_fn(|cx| waiting(cx, For::Idle, |cx| drained.as_mut().poll(cx))).await;
+            } else {
+                drained.await;
+            }
         }
     }
 

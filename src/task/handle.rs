@@ -9,6 +9,7 @@ use crate::{
         record::{Meta, Record},
     },
     task::output::{Output, Whereabouts},
+    waiting::{For, waiting},
 };
 use std::{
     fmt,
@@ -143,7 +144,9 @@ impl<T> Future for Task<T> {
                 let held = held
                     .as_ref()
                     .expect("a handle holds its task until it is dropped");
-                let result = ready!(output.find(held).poll(held.is_ready(), cx));
+                let result = ready!(waiting(cx, For::Task(&**held), |cx| {
+                    output.find(held).poll(held.is_ready(), cx)
+                }));
                 Poll::Ready(result.expect("a task was polled again after it gave its result"))
             }
             Inner::Refused { .. } => Poll::Ready(Err(TaskError::Refused)),

@@ -5,6 +5,7 @@ use crate::{
     panics,
     table::record::Outcome,
     task::{output::Outlet, seat::Seat},
+    waiting::{For, waiting},
 };
 use std::{
     any::Any,
@@ -163,7 +164,8 @@ impl<F: Future> Work for UntilCancelled<F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        this.cancelled.poll(cx).map(|()| Err(TaskError::Cancelled))
+        waiting(cx, For::Cancellation, |cx| this.cancelled.poll(cx))
+            .map(|()| Err(TaskError::Cancelled))
     }
 }
 

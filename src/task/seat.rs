@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[cfg(feature = "dump")]
-use crate::trace::{inquiry::Inquiry, long_polls};
+use crate::trace::{capture, inquiry::Inquiry, long_polls};
 use std::task::Context;
 
 /// One task's place inside its context.
@@ -70,7 +70,7 @@ impl Seat {
     ) -> R {
         #[cfg(feature = "dump")]
         if let Some(inquiry) = self.place.as_ref().and_then(|place| place.inquiry()) {
-            inquiry.set_waker(cx.waker());
+            inquiry.set_waker(capture::original(cx.waker()));
         }
         self.poll(cx, poll)
     }
@@ -84,7 +84,7 @@ impl Seat {
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         if inquiry.begin() {
-            inquiry.keep_waker(cx.waker());
+            inquiry.keep_waker(capture::original(cx.waker()));
         }
         let poll = |cx: &mut Context<'_>| match inquiry.take() {
             None => poll(cx),
@@ -109,7 +109,7 @@ impl Seat {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
-        let (result, found) = crate::trace::capture::poll(cx.waker(), poll);
+        let (result, found) = capture::poll(cx.waker(), poll);
         if let Some(task) = self.task() {
             let desk = &context_of(task).table.desk;
             desk.answer(question, task.meta().id, found);

@@ -6,6 +6,7 @@ use crate::{
     name, panics,
     table::record::Outcome,
     task::{admit::Origin, builder::TaskBuilder, seat::Seat},
+    waiting::{For, waiting},
 };
 use std::{
     fmt,
@@ -171,7 +172,11 @@ impl<F: Future> Future for Wrapped<F> {
             seat.poll_anywhere(cx, |cx| seat.enter(|| panics::guarded(|| future.poll(cx))));
         let (outcome, result) = match polled {
             Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(Ok(output))),
-            Ok(Poll::Pending) if kill.poll(cx).is_pending() => return Poll::Pending,
+            Ok(Poll::Pending)
+                if waiting(cx, For::Cancellation, |cx| kill.poll(cx)).is_pending() =>
+            {
+                return Poll::Pending;
+            }
             Ok(Poll::Pending) => (Outcome::Aborted, Ok(Err(TaskError::Aborted))),
             Err(payload) => (Outcome::Panicked, Err(payload)),
         };

@@ -5,11 +5,14 @@
     reason = "a waker that can tell its clones from itself is made by hand, and lies on the stack"
 )]
 
+use crate::trace::awaited::Awaited;
 use std::{
     cell::RefCell,
     ffi::c_void,
+    iter,
     mem::ManuallyDrop,
-    task::{Context, RawWaker, RawWakerVTable, Waker},
+    ptr,
+    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
 };
 
 /// Frames of one stack that are kept.
@@ -23,6 +26,8 @@ pub(crate) struct RawStack {
     pub(crate) frames: Box<[usize]>,
     /// Whether it woke the task at once instead of waiting: it only let others run.
     pub(crate) yields: bool,
+    /// What it waits for, where that is known.
+    pub(crate) awaited: Option<Awaited>,
 }
 
 /// What one poll was found waiting for.
@@ -58,6 +63,43 @@ pub(crate) fn poll<R>(original: &Waker, poll: impl FnOnce(&mut Context<'_>) -> R
     let result = poll(&mut Context::from_waker(&waker));
     drop(waker);
     (result, capturing.found.into_inner())
+}
+
+/// Runs a poll that waits for something known: stacks that are noted meanwhile are one, and say so. In every capture
+/// that is under way: one future may be asked inside another.
+pub(crate) fn waiting<T>(
+    cx: &mut Context<'_>,
+    what: impl FnOnce() -> Awaited,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let Some(innermost) = of_waker(cx.waker()) else {
+        return poll(cx);
+    };
+    let captures = || iter::successors(Some(innermost), |inner| of_waker(inner.original));
+    let before: Vec<_> = captures().map(Capturing::count).collect();
+    let result = poll(cx);
+    if result.is_pending() {
+        let what = what();
+        for (capturing, before) in captures().zip(before) {
+            capturing.mark(before, &what);
+        }
+    }
+    result
+}
+
+/// The waker that whoever clones this one gets; cloning that is not noted.
+pub(crate) fn original(waker: &Waker) -> &Waker {
+    let mut waker = waker;
+    while let Some(capturing) = of_waker(waker) {
+        waker = capturing.original;
+    }
+    waker
+}
+
+/// The capture that lends this waker, if one does.
+fn of_waker(waker: &Waker) -> Option<&Capturing<'_>> {
+    // SAFETY: nobody else has this table, so the waker is lent by a `poll` that is still running.
+    ptr::eq(waker.vtable(), &raw const TABLE).then(|| unsafe { lent(waker.data()) })
 }
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, |_| {});
@@ -104,7 +146,28 @@ impl Capturing<'_> {
             return;
         }
         let frames = self.stack();
-        found.stacks.push(RawStack { frames, yields });
+        found.stacks.push(RawStack {
+            frames,
+            yields,
+            awaited: None,
+        });
+    }
+
+    /// How many stacks were noted so far.
+    fn count(&self) -> usize {
+        self.found.borrow().stacks.len()
+    }
+
+    /// Says of the stacks after the first few what they wait for, unless they only let others run.
+    fn mark(&self, from: usize, what: &Awaited) {
+        let mut found = self.found.borrow_mut();
+        if found.stacks[from..].iter().any(|stack| stack.yields) {
+            return;
+        }
+        found.stacks.truncate(from + 1);
+        if let Some(stack) = found.stacks.get_mut(from) {
+            stack.awaited = Some(what.clone());
+        }
     }
 
     #[inline(never)]

@@ -3,7 +3,7 @@
 use crate::{
     clock::Stamp,
     sync::{
-        AtomicU32, AtomicU64, Mutex,
+        AtomicU8, AtomicU32, AtomicU64, Mutex,
         Ordering::{Acquire, Relaxed},
         lock,
     },
@@ -21,6 +21,8 @@ pub(crate) struct Inquiry {
     steps: AtomicU32,
     /// When the last step was, as the bits of a [`Stamp`]; 0 if nobody looked at the clock.
     at: AtomicU64,
+    /// 1 once it has waited for something of a registry.
+    waits: AtomicU8,
     /// Wakes the task. Kept until the slot is emptied, as the runtime's handle is; of the task there is then
     /// nothing left but its shell.
     waker: Mutex<Option<Waker>>,
@@ -101,6 +103,17 @@ impl Inquiry {
         };
         drop(kept);
         drop(spare);
+    }
+
+    /// It waits for something of a registry.
+    #[inline]
+    pub(crate) fn note_wait(&self) {
+        self.waits.store(1, Relaxed);
+    }
+
+    /// Whether it has ever waited for something of a registry.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.waits.load(Relaxed) > 0
     }
 
     /// Takes the question, if there is one: a load and a branch if not.

@@ -5,6 +5,7 @@
 //! `.await`s clones the waker to be woken by it, so each capture is one such chain. What it gets is a clone of the
 //! runtime's own waker: nothing of the question stays behind. The answers lie on a [`desk`] until they are collected.
 
+pub(crate) mod awaited;
 pub(crate) mod capture;
 pub(crate) mod desk;
 pub(crate) mod inquiry;

@@ -5,7 +5,7 @@ use futures::{
     FutureExt, StreamExt,
     future::{BoxFuture, join_all},
 };
-use headcount::{Activity, Dump, Registry, TaskDump};
+use headcount::{Activity, Awaited, Dump, Registry, TaskDump};
 use std::{
     future::pending,
     pin::Pin,
@@ -692,17 +692,215 @@ async fn signal_oneself() {
     ctx.close().await;
 }
 
+/// What a task waits for, as it is printed, and the name of the future.
+fn awaited(dump: &Dump, name: &str) -> (String, String) {
+    let stacks = dump.find(name).unwrap().stacks();
+    assert_eq!(stacks.len(), 1, "{dump}");
+    let awaited = stacks[0].awaited().unwrap();
+    let leaf = stacks[0].leaf().unwrap_or_default();
+    (awaited.to_string(), leaf.to_owned())
+}
+
 #[tokio::test]
-async fn waiting_for_a_close_is_named_as_such() {
+async fn what_of_a_registry_is_awaited_is_named() {
     let registry = Registry::new();
     let (ctx, other) = (registry.context("ctx"), registry.context("other"));
+    let (open, closing) = (other.clone(), other.child("child"));
+    let id = closing.id();
+    ctx.task("closed").cancellable().spawn(async move {
+        ignore(open.closed().await);
+    });
+    closing.task("deaf").spawn(sleeps());
     ctx.task("closer").cancellable().spawn(async move {
-        other.closed().await;
+        ignore(closing.close().await);
+    });
+    let joined = ctx.task("joined").cancellable().spawn(sleeps());
+    ctx.task("joiner").cancellable().spawn(async move {
+        ignore(joined.await);
+    });
+    ctx.task("parked").cancellable().spawn(pending::<()>());
+    settle().await;
+    let dump = registry.dump().await;
+    for (name, said, leaf) in [
+        (
+            "closed",
+            "somebody to close other",
+            "headcount::Context::closed",
+        ),
+        (
+            "closer",
+            "the close of other/child",
+            "headcount::Context::closed",
+        ),
+        (
+            "joiner",
+            "the end of the task ctx/joined",
+            "headcount::Task",
+        ),
+    ] {
+        let named = awaited(&dump, name);
+        assert_eq!((&*named.0, &*named.1), (said, leaf), "{dump}");
+    }
+    let (said, _) = awaited(&dump, "parked");
+    assert_eq!(said, "nothing but its cancellation");
+    let closer = dump.find("closer").unwrap().stacks()[0].awaited();
+    assert!(
+        matches!(closer, Some(Awaited::Close { id: of, has_begun: true, .. }) if *of == id),
+        "{closer:?}"
+    );
+    assert!(dump.deadlocks().is_empty(), "{dump}");
+    registry.close().await;
+}
+
+/// Two tasks, each in a context of its own, that each close the other's.
+fn close_each_other(registry: &Registry, grace: Duration) -> [headcount::Context; 2] {
+    let contexts = ["a", "b"].map(|name| registry.open(name).grace(grace).start());
+    for (n, name) in ["one", "two"].into_iter().enumerate() {
+        let other = contexts[1 - n].clone();
+        contexts[n].task(name).spawn(async move {
+            ignore(other.close().await); // each waits here
+        });
+    }
+    contexts
+}
+
+const CLOSE_EACH_OTHER: u32 = 761;
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_close_each_others_contexts_are_a_deadlock() {
+    let registry = Registry::new();
+    let contexts = close_each_other(&registry, Duration::MAX);
+    // One more waits for them, and one for nobody.
+    let waiting = contexts[0].clone();
+    let ctx = registry.context("ctx");
+    ctx.task("victim").cancellable().spawn(async move {
+        ignore(waiting.closed().await);
+    });
+    ctx.task("sleeper").cancellable().spawn(sleeps());
+    settle().await;
+    let dump = registry.dump().await;
+    let [deadlock] = dump.deadlocks() else {
+        panic!("{dump}");
+    };
+    let here = format!("tests/it/dump.rs:{CLOSE_EACH_OTHER}");
+    let said = format!(
+        "deadlock: 2 tasks wait for each other\n    \
+         a/one waits for the close of b at {here}\n    b waits for its task b/two\n    \
+         b/two waits for the close of a at {here}\n    a waits for its task a/one\n    \
+         1 task more waits for them"
+    );
+    assert_eq!(deadlock.to_string(), said);
+    assert!(dump.to_string().contains(&said), "{dump}");
+    let paths: Vec<_> = deadlock
+        .waiters()
+        .iter()
+        .map(headcount::Waiter::path)
+        .collect();
+    assert_eq!((paths, deadlock.others()), (vec!["a/one", "b/two"], 1));
+    for task in registry.live().await.tasks() {
+        assert!(["one", "two", "victim", "sleeper"].contains(&task.name()));
+    }
+    drop(contexts);
+}
+
+#[tokio::test]
+async fn tasks_that_join_each_other_are_a_deadlock() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let mut handles = Vec::new();
+    let mut gives = Vec::new();
+    for n in 0..3 {
+        let (give, take) = oneshot::channel::<headcount::Task<()>>();
+        gives.push(give);
+        handles.push(ctx.task(format!("task-{n}")).cancellable().spawn(async {
+            let next = take.await.unwrap();
+            ignore(next.await);
+        }));
+    }
+    let dump = registry.dump().await;
+    assert!(dump.deadlocks().is_empty(), "{dump}");
+    handles.rotate_left(1);
+    for (give, next) in gives.into_iter().zip(handles) {
+        assert!(give.send(next).is_ok());
+    }
+    settle().await;
+    let dump = registry.dump().await;
+    assert_eq!(dump.deadlocks().len(), 1, "{dump}");
+    assert_eq!(dump.deadlocks()[0].waiters().len(), 3, "{dump}");
+    // Cancelled, they all go.
+    ctx.close().await;
+    assert!(registry.dump().await.deadlocks().is_empty());
+}
+
+#[tokio::test]
+async fn a_task_that_waits_for_its_own_registry_to_be_idle_waits_for_itself() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let own = registry.clone();
+    ctx.task("own")
+        .cancellable()
+        .spawn(async move { own.idle().await });
+    let other = Registry::new();
+    let busy = other.context("busy");
+    ctx.task("other")
+        .cancellable()
+        .spawn(async move { other.idle().await });
+    settle().await;
+    let dump = registry.dump().await;
+    assert_eq!(dump.deadlocks().len(), 1, "{dump}");
+    let said = dump.deadlocks()[0].to_string();
+    assert!(
+        said.starts_with(
+            "deadlock: a task waits for itself\n    ctx/own waits for its registry to be idle at tests/it/dump.rs:"
+        ) && said.ends_with("\n    the registry waits for its task ctx/own"),
+        "{said}"
+    );
+    ctx.close().await;
+    drop(busy);
+}
+
+/// Whoever has another way out is in no deadlock.
+#[tokio::test(start_paused = true)]
+async fn a_wait_with_a_time_limit_is_no_deadlock() {
+    let registry = Registry::new();
+    let contexts = ["a", "b"].map(|name| registry.open(name).grace(LONG).start());
+    let other = contexts[1].clone();
+    contexts[0].task("patient").spawn(async move {
+        ignore(timeout(LONG, other.close()).await);
+    });
+    let other = contexts[0].clone();
+    contexts[1].task("closer").spawn(async move {
+        ignore(other.close().await);
     });
     settle().await;
     let dump = registry.dump().await;
-    let stacks = dump.find("closer").unwrap().stacks();
-    let leaf = stacks[0].leaf().unwrap_or_default();
-    assert!(leaf.starts_with("headcount::context::"), "{dump}");
+    assert!(dump.deadlocks().is_empty(), "{dump}");
+    assert_eq!(dump.find("patient").unwrap().stacks().len(), 2, "{dump}");
+    for ctx in contexts {
+        ctx.close().await;
+    }
+}
+
+/// A future that is counted inside a task, and asked at the same time, is no way out of a deadlock.
+#[tokio::test(start_paused = true)]
+async fn a_wrapped_future_inside_a_task_waits_for_the_same() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let (own, inner) = (registry.clone(), ctx.clone());
+    ctx.task("outer").spawn(async move {
+        ignore(
+            inner
+                .task("inner")
+                .wrap(async move { own.idle().await })
+                .await,
+        );
+    });
+    settle().await;
+    let dump = registry.dump().await;
+    let named = |name| awaited(&dump, name).0;
+    assert_eq!(named("inner"), "its registry to be idle");
+    assert_eq!(named("outer"), "its registry to be idle");
+    assert_eq!(dump.deadlocks().len(), 2, "{dump}");
+    drop(ctx);
     registry.close().await;
 }

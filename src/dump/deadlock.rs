@@ -1,0 +1,306 @@
+//! Tasks that wait for each other.
+//!
+//! A task can go on when any of the things it waits for can; a close, or a registry that shall be idle, only when all
+//! tasks inside can. So tasks are taken out one by one whose end, or that of a thing they wait for, does not depend on
+//! those that are left; what cannot be taken out is stuck for good, and somewhere in it is a circle.
+
+use crate::{
+    dump::view::{Activity, AwaitStack, StackFrame, TaskDump},
+    id::ResourceId,
+    name::Quoted,
+    table::{card::Card, record::Record, resource::short_path},
+    trace::awaited::Awaited,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, iter,
+};
+
+/// Tasks that wait for each other, and for nothing else. Part of a [`Dump`](crate::Dump).
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Deadlock {
+    waiters: Vec<Waiter>,
+    others: usize,
+}
+
+/// One task of a [`Deadlock`]: it waits for the next one, or for something that waits for the next one.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Waiter {
+    id: ResourceId,
+    path: String,
+    awaited: Awaited,
+    at: Option<StackFrame>,
+}
+
+impl Deadlock {
+    /// The circle: each waits for the next, the last one for the first, which is the oldest.
+    pub fn waiters(&self) -> &[Waiter] {
+        &self.waiters
+    }
+
+    /// How many tasks more wait for those, and are stuck with them.
+    pub fn others(&self) -> usize {
+        self.others
+    }
+}
+
+impl Waiter {
+    /// The id of the task.
+    pub fn id(&self) -> ResourceId {
+        self.id
+    }
+
+    /// The path of the task, cut to the nearest names.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What it waits for.
+    pub fn awaited(&self) -> &Awaited {
+        &self.awaited
+    }
+
+    /// The line of its `.await`.
+    pub fn at(&self) -> Option<&StackFrame> {
+        self.at.as_ref()
+    }
+}
+
+/// What can be waited for: a task or a context by its id; `None` is the registry.
+type Thing = Option<ResourceId>;
+
+/// Finds the circles among tasks of one registry.
+pub(crate) fn find(tasks: &[TaskDump]) -> Vec<Deadlock> {
+    let stuck = stuck(tasks.iter().filter_map(Waiting::of).collect());
+    let made = |circle: Circle| Deadlock {
+        waiters: circle
+            .members
+            .iter()
+            .map(|&at| stuck[at].waiter())
+            .collect(),
+        others: circle.others,
+    };
+    circles(&followers(&stuck)).into_iter().map(made).collect()
+}
+
+/// A task that waits for nothing but known things.
+struct Waiting<'a> {
+    task: &'a TaskDump,
+    /// Itself, the contexts it is in, and the registry: what cannot end before it.
+    within: Vec<Thing>,
+    /// Any of these lets it go on.
+    awaited: Vec<(Thing, &'a AwaitStack)>,
+}
+
+impl<'a> Waiting<'a> {
+    fn of(task: &'a TaskDump) -> Option<Self> {
+        let is_cancellation =
+            |stack: &&AwaitStack| matches!(stack.awaited, Some(Awaited::Cancellation));
+        let stacks = task.stacks.iter().filter(|stack| !is_cancellation(stack));
+        let awaited: Vec<_> = stacks
+            .map(|stack| Some((thing(stack)?, stack)))
+            .collect::<Option<_>>()?;
+        let is_parked = matches!(task.activity, Activity::Parked(_)) && task.cut == 0;
+        let card = task.resource.card()?;
+        // Who is being ended by force is not stuck.
+        let is_condemned = card.owner().is_some_and(Record::condemns);
+        (is_parked && !is_condemned && !awaited.is_empty()).then(|| Self {
+            task,
+            within: within(card),
+            awaited,
+        })
+    }
+
+    fn waiter(&self) -> Waiter {
+        let (_, stack) = self.awaited[0];
+        let awaited = stack.awaited.clone();
+        Waiter {
+            id: self.task.id(),
+            path: short_path(self.task.resource.record()),
+            awaited: awaited.expect("it waits for something known"),
+            at: stack.own_frames().next_back().cloned(),
+        }
+    }
+}
+
+/// What a stack waits for, if that is a thing that ends when others have ended.
+fn thing(stack: &AwaitStack) -> Option<Thing> {
+    match stack.awaited.as_ref().filter(|_| !stack.yields)? {
+        Awaited::Task { id, .. }
+        | Awaited::Close {
+            id,
+            has_begun: true,
+            ..
+        } => Some(Some(*id)),
+        Awaited::Idle => Some(None),
+        Awaited::Close { .. } | Awaited::Cancellation => None,
+    }
+}
+
+fn within(task: &Card) -> Vec<Thing> {
+    let up = iter::successors(Some(task as &dyn Record), |record| record.parent());
+    let things = up.map(|record| Some(record.meta().id));
+    things.chain([None]).collect()
+}
+
+/// Takes out who can go on, until nobody is left who can.
+fn stuck(all: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
+    let mut inside: HashMap<Thing, usize> = HashMap::new();
+    let mut waiters: HashMap<Thing, Vec<usize>> = HashMap::new();
+    for (at, waiting) in all.iter().enumerate() {
+        for thing in &waiting.within {
+            *inside.entry(*thing).or_default() += 1;
+        }
+        for (thing, _) in &waiting.awaited {
+            waiters.entry(*thing).or_default().push(at);
+        }
+    }
+    let mut is_free = vec![false; all.len()];
+    let has_end = |thing: &&Thing| !inside.contains_key(*thing);
+    let mut ends: Vec<Thing> = waiters.keys().filter(has_end).copied().collect();
+    while let Some(thing) = ends.pop() {
+        for &at in waiters.get(&thing).into_iter().flatten() {
+            if std::mem::replace(&mut is_free[at], true) {
+                continue;
+            }
+            for thing in &all[at].within {
+                let left = inside.entry(*thing).or_default();
+                *left -= 1;
+                if *left == 0 {
+                    ends.push(*thing);
+                }
+            }
+        }
+    }
+    let mut is_free = is_free.into_iter();
+    let mut all = all;
+    all.retain(|_| is_free.next() == Some(false));
+    all
+}
+
+/// For each the one that it waits for: the oldest that keeps the thing from ending.
+fn followers(stuck: &[Waiting<'_>]) -> Vec<usize> {
+    let mut oldest: HashMap<Thing, usize> = HashMap::new();
+    for (at, waiting) in stuck.iter().enumerate() {
+        for thing in &waiting.within {
+            oldest.entry(*thing).or_insert(at);
+        }
+    }
+    let follower = |(at, waiting): (usize, &Waiting<'_>)| {
+        let (thing, _) = waiting.awaited[0];
+        if waiting.within.contains(&thing) {
+            at
+        } else {
+            oldest[&thing]
+        }
+    };
+    stuck.iter().enumerate().map(follower).collect()
+}
+
+/// Who waits for each other, and how many wait for them.
+#[derive(Debug, PartialEq, Eq)]
+struct Circle {
+    members: Vec<usize>,
+    others: usize,
+}
+
+/// The circles to which following leads.
+fn circles(next: &[usize]) -> Vec<Circle> {
+    let mut circles: Vec<Circle> = Vec::new();
+    let mut leads_to: Vec<Option<usize>> = vec![None; next.len()];
+    for start in 0..next.len() {
+        let (mut path, mut seen, mut at) = (Vec::new(), HashSet::new(), start);
+        while leads_to[at].is_none() && seen.insert(at) {
+            path.push(at);
+            at = next[at];
+        }
+        let circle = leads_to[at].unwrap_or(circles.len());
+        for &at in &path {
+            leads_to[at] = Some(circle);
+        }
+        if circle == circles.len() {
+            circles.push(Circle {
+                members: from_oldest(split_off_at(&mut path, at)),
+                others: 0,
+            });
+        }
+        circles[circle].others += path.len();
+    }
+    circles
+}
+
+/// The part of the path that begins with this one.
+fn split_off_at(path: &mut Vec<usize>, first: usize) -> Vec<usize> {
+    let at = path.iter().position(|&at| at == first);
+    path.split_off(at.unwrap_or(path.len()))
+}
+
+fn from_oldest(mut members: Vec<usize>) -> Vec<usize> {
+    let oldest = (0..members.len()).min_by_key(|&at| members[at]);
+    members.rotate_left(oldest.unwrap_or(0));
+    members
+}
+
+impl fmt::Display for Deadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.waiters.len() {
+            1 => f.write_str("deadlock: a task waits for itself")?,
+            n => write!(f, "deadlock: {n} tasks wait for each other")?,
+        }
+        let following = self.waiters.iter().cycle().skip(1);
+        for (waiter, next) in self.waiters.iter().zip(following) {
+            write!(f, "\n    {waiter}")?;
+            let what: &dyn fmt::Display = match &waiter.awaited {
+                Awaited::Close { path, .. } => &Quoted(path),
+                Awaited::Idle => &"the registry",
+                _ => continue,
+            };
+            write!(f, "\n    {what} waits for its task {}", Quoted(&next.path))?;
+        }
+        match self.others {
+            0 => Ok(()),
+            1 => f.write_str("\n    1 task more waits for them"),
+            n => write!(f, "\n    {n} tasks more wait for them"),
+        }
+    }
+}
+
+/// `server/conn waits for the close of server at src/main.rs:12`
+impl fmt::Display for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} waits for {}", Quoted(&self.path), self.awaited)?;
+        match &self.at {
+            Some(at) if at.line > 0 => write!(f, " at {}:{}", Quoted(&at.file), at.line),
+            Some(at) => write!(f, " in {at}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn following_leads_to_circles() {
+        let circle = |members: &[usize], others| Circle {
+            members: members.to_vec(),
+            others,
+        };
+        for (next, found) in [
+            (vec![], vec![]),
+            (vec![0], vec![circle(&[0], 0)]),
+            (vec![1, 0], vec![circle(&[0, 1], 0)]),
+            (vec![1, 2, 1, 0], vec![circle(&[1, 2], 2)]),
+            (
+                vec![3, 0, 2, 1],
+                vec![circle(&[0, 3, 1], 0), circle(&[2], 0)],
+            ),
+            (vec![1, 1, 3, 3, 2], vec![circle(&[1], 1), circle(&[3], 2)]),
+        ] {
+            assert_eq!(circles(&next), found, "{next:?}");
+        }
+    }
+}

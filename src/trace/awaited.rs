@@ -1,0 +1,65 @@
+//! What a stack waits for, where that is something of a registry.
+
+use crate::{id::ResourceId, name::Quoted};
+use std::fmt;
+
+/// What an [`AwaitStack`](crate::AwaitStack) waits for, where that is a task, a close, or a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum Awaited {
+    /// The end of a task whose handle is awaited.
+    Task {
+        /// The task's.
+        id: ResourceId,
+        /// The path of the task, cut to the nearest names.
+        path: String,
+    },
+    /// The end of a context's close.
+    Close {
+        /// The context's.
+        id: ResourceId,
+        /// The path of the context, cut to the nearest names; empty for a registry.
+        path: String,
+        /// Whether the close has begun; if not, it waits for somebody to begin it.
+        has_begun: bool,
+    },
+    /// That no task and no open context is left in its own registry, which it is part of.
+    Idle,
+    /// The cancellation of its own context: nothing else will end it.
+    Cancellation,
+}
+
+impl Awaited {
+    /// The future that is awaited, as its users know it.
+    pub(crate) fn leaf(&self) -> Option<&'static str> {
+        match self {
+            Self::Task { .. } => Some("headcount::Task"),
+            Self::Close { .. } => Some("headcount::Context::closed"),
+            Self::Idle => Some("headcount::Registry::idle"),
+            Self::Cancellation => None,
+        }
+    }
+}
+
+/// As the object of "waits for".
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task { path, .. } => write!(f, "the end of the task {}", Quoted(path)),
+            Self::Close { path, .. } if path.is_empty() => f.write_str("the close of a registry"),
+            Self::Close {
+                path,
+                has_begun: true,
+                ..
+            } => write!(f, "the close of {}", Quoted(path)),
+            Self::Close { path, .. } => write!(f, "somebody to close {}", Quoted(path)),
+            Self::Idle => f.write_str("its registry to be idle"),
+            Self::Cancellation => f.write_str("nothing but its cancellation"),
+        }
+    }
+}
