@@ -106,6 +106,9 @@ pub(crate) struct Core {
     pub(crate) kill: OnceLock<CancellationToken>,
     /// In a registry's own: who looks for the tasks of closes that lost their patience.
     pub(crate) roundup: Roundup,
+    /// In a registry's own: who looks for tasks that wait for each other.
+    #[cfg(feature = "dump")]
+    pub(crate) deadlocks: crate::context::deadlocks::Deadlocks,
     /// The latest superseding task of each name.
     pub(crate) latest: Mutex<BTreeMap<String, (ResourceId, AbortHandle)>>,
 }

@@ -7,6 +7,7 @@ use crate::{
         close,
         core::{Core, Node},
         current::{Scope, Scoped},
+        patience::{Patience, Rung},
         stragglers,
     },
     panics,
@@ -14,15 +15,11 @@ use crate::{
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
-
-/// The shortest time between two warnings about the same stragglers.
-const REMIND: Duration = Duration::from_secs(1);
 
 /// Climbs to the end: everything inside has left, hooks have run, owned values are dropped. May be
 /// dropped anywhere and begun again; a hook that was under way then is noted as interrupted.
@@ -51,37 +48,62 @@ async fn drain(core: &Arc<Core>) {
     let node = &core.node;
     let started = std::mem::take(&mut *lock(&core.started));
     let mut hooks: FuturesUnordered<_> = started.into_iter().collect();
-    let mut patience = core.limits.grace;
+    let mut patience = Patience::new(core.limits.grace);
     let mut timer = None;
+    let mut looking: BoxFuture<'_, ()> = pending().boxed();
     loop {
         let mut drained = pin!(node.drained.notified());
         drained.as_mut().enable();
         if node.gate.inside() == 0 {
             break;
         }
-        let timer_now = timer.get_or_insert_with(|| Box::pin(clock::sleep(patience)));
-        let out_of_patience = poll_fn(|cx| {
+        let (timer_now, rung) = timer.get_or_insert_with(|| {
+            let (after, rung) = patience.next();
+            (Box::pin(clock::sleep(after)), rung)
+        });
+        let is_time = poll_fn(|cx| {
             while let Poll::Ready(Some(())) = hooks.poll_next_unpin(cx) {}
             if drained.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }
+            if looking.poll_unpin(cx).is_ready() {
+                looking = pending().boxed();
+            }
             timer_now.as_mut().poll(cx).map(|()| true)
         })
         .await;
-        if out_of_patience {
-            let is_first = !node.gate.is_aborting();
-            #[cfg(feature = "dump")]
-            if is_first {
-                // Before they are aborted: afterwards they are nowhere.
-                stragglers::ask(core).await;
+        if is_time {
+            match rung {
+                Rung::Look => looking = look(core).boxed(),
+                Rung::Force => use_force(core).await,
             }
-            condemn(core);
-            stragglers::warn_and_abort(core, is_first).await;
             timer = None;
-            patience = patience.max(REMIND).saturating_mul(2);
         }
     }
     while hooks.next().await.is_some() {}
+}
+
+/// Looks whether it waits in vain.
+#[cfg(feature = "dump")]
+async fn look(core: &Arc<Core>) {
+    crate::context::deadlocks::look(core).await;
+}
+
+#[cfg(not(feature = "dump"))]
+fn look(_: &Arc<Core>) -> futures::future::Ready<()> {
+    futures::future::ready(())
+}
+
+/// Says who is still there, and ends what can be ended.
+async fn use_force(core: &Arc<Core>) {
+    let is_first = !core.node.gate.is_aborting();
+    #[cfg(feature = "dump")]
+    if is_first {
+        // Before they are aborted: afterwards they are nowhere.
+        stragglers::ask(core).await;
+    }
+    condemn(core);
+    stragglers::warn_and_abort(core, is_first).await;
 }
 
 /// From here on the tasks of a context are to be ended by force: [`stragglers`] aborts those that are

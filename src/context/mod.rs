@@ -5,7 +5,7 @@
 //! hooks ([`callback`]) and owned values; [`tally`] counts what became of the tasks. [`tree`] opens
 //! contexts. `close` begins and ends a close, [`ladder`] is what lies between,
 //! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way,
-//! found by [`roundup`].
+//! found by [`roundup`]; `deadlocks` looks for tasks that wait for each other, when [`patience`] says so.
 //! [`current`] knows whose code is running, [`record`] is a context as its registry lists it and its tasks see it. The rest is
 //! what users hold: [`handle`], [`weak`],
 //! [`builder`], [`hook`], [`owned`].
@@ -15,6 +15,8 @@ pub(crate) mod callback;
 pub(crate) mod close;
 pub(crate) mod core;
 pub(crate) mod current;
+#[cfg(feature = "dump")]
+pub(crate) mod deadlocks;
 pub(crate) mod drive;
 pub(crate) mod driver;
 pub(crate) mod dropped;
@@ -25,6 +27,7 @@ pub(crate) mod hold;
 pub(crate) mod hook;
 pub(crate) mod ladder;
 pub(crate) mod owned;
+pub(crate) mod patience;
 pub(crate) mod reason;
 pub(crate) mod record;
 pub(crate) mod report;

@@ -46,6 +46,9 @@ struct Facts {
     /// Where tasks were when the grace period ended; only with the feature `dump`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     stuck: Vec<Arc<str>>,
+    /// Tasks that waited for each other; only with the feature `dump`.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    deadlocks: Vec<Arc<str>>,
 }
 
 /// Whether the close has ended.
@@ -84,6 +87,8 @@ pub(crate) struct Log {
     failures: Vec<Arc<str>>,
     /// Where tasks were when the grace period ended.
     pub(crate) stuck: Vec<Arc<str>>,
+    /// Tasks that waited for each other.
+    pub(crate) deadlocks: Vec<Arc<str>>,
 }
 
 impl Log {
@@ -135,6 +140,14 @@ impl Log {
             .extend(stacks.into_iter().take(room).map(Arc::from));
     }
 
+    /// Notes tasks that wait for each other, once.
+    #[cfg(feature = "dump")]
+    pub(crate) fn deadlock(&mut self, text: &Arc<str>) {
+        if self.deadlocks.len() < LISTED && !self.deadlocks.contains(text) {
+            self.deadlocks.push(Arc::clone(text));
+        }
+    }
+
     /// Adds what a closed child noted.
     pub(crate) fn child(&mut self, child: &Self) {
         self.hooks.ran += child.hooks.ran;
@@ -145,6 +158,10 @@ impl Log {
             .extend(child.failures.iter().take(room).cloned());
         let room = LISTED - self.stuck.len();
         self.stuck.extend(child.stuck.iter().take(room).cloned());
+        #[cfg(feature = "dump")]
+        for text in &child.deadlocks {
+            self.deadlock(text);
+        }
     }
 }
 
@@ -165,6 +182,7 @@ impl CloseReport {
             hooks: log.hooks,
             failures: log.failures,
             stuck: log.stuck,
+            deadlocks: log.deadlocks,
         }))
     }
 
@@ -233,6 +251,15 @@ impl CloseReport {
         self.0.stuck.iter().map(ToString::to_string).collect()
     }
 
+    /// Tasks that waited for each other while it closed, in this context or below it, each with its line: see
+    /// [`Dump::deadlocks`](crate::Dump::deadlocks). At most 32.
+    ///
+    /// A close looks for them 1 s, 3 s, 7 s … after it began, and before it aborts anybody; a warning event tells of each.
+    #[cfg(feature = "dump")]
+    pub fn deadlocks(&self) -> Vec<String> {
+        self.0.deadlocks.iter().map(ToString::to_string).collect()
+    }
+
     /// Whether everything ended by itself: nothing aborted, nothing panicked, every hook ran to its
     /// end without an error. Refusals do not count: in a shutdown they are the rule.
     pub fn is_clean(&self) -> bool {
@@ -280,6 +307,9 @@ impl fmt::Display for CloseReport {
         for failure in &facts.failures {
             write!(f, "\n  ! {}", Quoted(failure))?;
         }
+        for deadlock in &facts.deadlocks {
+            write!(f, "\n  ! {}", deadlock.replace('\n', "\n  "))?;
+        }
         for stack in &facts.stuck {
             write!(
                 f,
@@ -302,6 +332,7 @@ impl fmt::Debug for CloseReport {
             .field("counts", &facts.counts)
             .field("hooks", &facts.hooks)
             .field("failures", &facts.failures)
+            .field("deadlocks", &facts.deadlocks)
             .finish()
     }
 }

@@ -1,5 +1,7 @@
 //! What is still there when a close has lost its patience, and how it is ended by force.
 
+#[cfg(feature = "dump")]
+use crate::context::deadlocks;
 use crate::{
     clock,
     context::{
@@ -37,6 +39,7 @@ pub(crate) async fn ask(core: &Arc<Core>) {
     let named = core.root().roundup.of(&core.node).await.named;
     let stacks = crate::dump::collect::stacks(&core.node.table, &named).await;
     lock(&core.log).stuck(stacks);
+    deadlocks::look(core).await;
 }
 
 /// Aborts what the close of this context itself waits for, and warns of it; its children do so
@@ -127,8 +130,9 @@ pub struct StillClosing {
     limit: Duration,
     remaining: Live,
     hooks: Vec<String>,
-    /// Where the tasks are; only with the feature `dump`.
+    /// Where the tasks are, and which of them wait for each other; only with the feature `dump`.
     stuck: Vec<Arc<str>>,
+    deadlocks: Vec<Arc<str>>,
 }
 
 /// Where tasks are, each on lines of its own.
@@ -159,6 +163,7 @@ impl StillClosing {
             name,
             limit,
             stuck: stuck(node, &remaining).await,
+            deadlocks: deadlocked(core).await,
             remaining,
             hooks: running_hooks(core),
         }
@@ -173,6 +178,12 @@ impl StillClosing {
     #[cfg(feature = "dump")]
     pub fn stuck(&self) -> Vec<String> {
         self.stuck.iter().map(ToString::to_string).collect()
+    }
+
+    /// Tasks that wait for each other, in this context or below it: see [`Dump::deadlocks`](crate::Dump::deadlocks).
+    #[cfg(feature = "dump")]
+    pub fn deadlocks(&self) -> Vec<String> {
+        self.deadlocks.iter().map(ToString::to_string).collect()
     }
 
     /// The hooks that were running when the limit came: path of the context, function, and line.
@@ -192,6 +203,18 @@ async fn stuck(node: &Arc<Node>, remaining: &Live) -> Vec<Arc<str>> {
 #[cfg(not(feature = "dump"))]
 #[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
 async fn stuck(_node: &Arc<Node>, _remaining: &Live) -> Vec<Arc<str>> {
+    Vec::new()
+}
+
+#[cfg(feature = "dump")]
+async fn deadlocked(core: &Arc<Core>) -> Vec<Arc<str>> {
+    deadlocks::look(core).await;
+    deadlocks::found(core)
+}
+
+#[cfg(not(feature = "dump"))]
+#[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
+async fn deadlocked(_core: &Arc<Core>) -> Vec<Arc<str>> {
     Vec::new()
 }
 
@@ -240,7 +263,7 @@ impl fmt::Display for StillClosing {
         for hook in self.hooks.iter().take(NAMED) {
             write!(f, ", waiting for a hook: {}", Quoted(hook))?;
         }
-        write!(f, "{}", Stuck(&self.stuck))
+        write!(f, "{}{}", Stuck(&self.deadlocks), Stuck(&self.stuck))
     }
 }
 
@@ -252,6 +275,7 @@ impl fmt::Debug for StillClosing {
             .field("remaining", &self.remaining)
             .field("hooks", &self.hooks)
             .field("stuck", &self.stuck.len())
+            .field("deadlocks", &self.deadlocks)
             .finish()
     }
 }

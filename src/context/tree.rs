@@ -176,6 +176,8 @@ impl Core {
             drive: Drive::new(),
             kill: OnceLock::new(),
             roundup: Roundup::default(),
+            #[cfg(feature = "dump")]
+            deadlocks: crate::context::deadlocks::Deadlocks::default(),
             latest: Mutex::new(BTreeMap::new()),
         }
     }

@@ -38,6 +38,9 @@ struct Asked {
 
 /// Asks tasks where they are, and waits for answers no longer than `limit`.
 pub(crate) async fn dump(table: Arc<Table>, tasks: Vec<Resource>, limit: Duration) -> Dump {
+    if tasks.is_empty() {
+        return Dump::nobody(limit);
+    }
     let started = clock::now();
     let question = table.desk.open();
     let mut asked = Vec::with_capacity(tasks.len());
@@ -55,12 +58,22 @@ pub(crate) async fn dump(table: Arc<Table>, tasks: Vec<Resource>, limit: Duratio
 /// How long those who are in somebody's way are asked where they are.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// Asks the tasks that have ever waited for something of a registry.
+pub(crate) async fn waiting(table: &Arc<Table>) -> Dump {
+    let (now, mut tasks) = (Stamp::now(), Vec::new());
+    let visit = table.visit(|look| {
+        if look.tenant().inquiry().is_some_and(Inquiry::has_waited) {
+            tasks.push(Resource::of_look(look, &table.cards, now));
+        }
+    });
+    visit.await;
+    tasks.sort_unstable_by_key(|task| task.record().meta().order());
+    dump(Arc::clone(table), tasks, PATIENCE).await
+}
+
 /// Where these tasks are, a text each, as far as they answer at once. For those who are in the way: each is named by
 /// who asks.
 pub(crate) async fn stacks(table: &Arc<Table>, tasks: &[Resource]) -> Vec<String> {
-    if tasks.is_empty() {
-        return Vec::new();
-    }
     let dump = dump(Arc::clone(table), tasks.to_vec(), PATIENCE).await;
     dump.tasks.iter().map(ToString::to_string).collect()
 }

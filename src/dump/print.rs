@@ -29,9 +29,12 @@ struct Group<'a> {
 /// What tasks of a group have in common: not which task each waits for.
 #[derive(PartialEq, Eq, Hash)]
 struct Likeness<'a> {
-    stacks: Vec<(&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>)>,
+    stacks: Vec<Place<'a>>,
     activity: &'static str,
 }
+
+/// Frames, leaf, whether it only lets others run, and what it waits for unless that is a task.
+type Place<'a> = (&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>);
 
 impl<'a> Likeness<'a> {
     fn of(task: &'a TaskDump) -> Self {

@@ -904,3 +904,64 @@ async fn a_wrapped_future_inside_a_task_waits_for_the_same() {
     drop(ctx);
     registry.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deadlock_is_in_the_reports_of_the_closes_that_are_in_it() {
+    let registry = Registry::new();
+    let second = Duration::from_secs(1);
+    let contexts = close_each_other(&registry, 10 * second);
+    let apart = registry.open("apart").grace(10 * second).start();
+    apart.task("deaf").spawn(sleeps());
+    settle().await;
+    assert!(
+        apart
+            .close_within(2 * second)
+            .await
+            .unwrap_err()
+            .deadlocks()
+            .is_empty()
+    );
+    let began = "deadlock: 2 tasks wait for each other\n    a/one waits for the close of b at";
+    let still = contexts[0].close_within(second).await.unwrap_err();
+    assert_eq!(still.deadlocks().len(), 1, "{still}");
+    assert!(still.deadlocks()[0].starts_with(began), "{still}");
+    assert!(still.to_string().contains(began), "{still}");
+    for ctx in contexts {
+        let report = ctx.close().await;
+        assert_eq!(report.deadlocks(), still.deadlocks());
+        assert!(
+            report.to_string().contains("! deadlock: 2 tasks wait"),
+            "{report}"
+        );
+        assert!(
+            report.duration() >= 10 * second,
+            "nobody is aborted before the time"
+        );
+    }
+    assert!(apart.close().await.deadlocks().is_empty());
+    let whole = registry.close().await;
+    assert_eq!(whole.deadlocks(), still.deadlocks());
+    // One is ended by force, which lets the other go on.
+    assert!(whole.aborted() >= 1, "{whole}");
+}
+
+/// Nobody is asked before who has never waited for something of a registry.
+#[tokio::test(start_paused = true)]
+async fn looking_for_deadlocks_leaves_those_alone_who_wait_for_other_things() {
+    let registry = Registry::new();
+    let second = Duration::from_secs(1);
+    let ctx = registry.open("ctx").grace(10 * second).start();
+    let polls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&polls);
+    ctx.task("deaf")
+        .spawn(std::future::poll_fn::<(), _>(move |_| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Poll::Pending
+        }));
+    settle().await;
+    ctx.request_close("enough");
+    sleep(9 * second).await;
+    assert_eq!(polls.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let report = ctx.close().await;
+    assert_eq!(report.aborted(), 1);
+}

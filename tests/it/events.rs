@@ -357,3 +357,32 @@ fn a_watch_tells_of_a_task_that_outlives_its_grace() {
         .filter(|line| line.contains("leak: 1. wrapped ctx/kept"));
     assert_eq!(told.count(), 1, "{said:?}");
 }
+
+/// Tasks that wait for each other are told of once, long before the grace period is over.
+#[cfg(feature = "dump")]
+#[test]
+fn a_deadlock_is_told_while_there_is_still_patience() {
+    let said = said(|| async {
+        let registry = Registry::new();
+        let contexts = ["a", "b"].map(|name| {
+            let hour = Duration::from_secs(3_600);
+            registry.open(name).grace(hour).start()
+        });
+        for (n, name) in ["one", "two"].into_iter().enumerate() {
+            let other = contexts[1 - n].clone();
+            contexts[n].task(name).spawn(async move {
+                let _ = other.close().await;
+            });
+        }
+        settle().await;
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(registry.live().await.tasks().len(), 2);
+    });
+    let told = said.iter().filter(|line| line.contains("deadlock: "));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "{said:#?}");
+    assert!(
+        told[0].starts_with("WARN") && told[0].contains("2 tasks wait for each other"),
+        "{told:#?}"
+    );
+}
