@@ -4,10 +4,12 @@ use crate::util::{current_thread, multi_thread, settle};
 use futures::{
     FutureExt, StreamExt,
     future::{BoxFuture, join_all},
+    stream::FuturesUnordered,
 };
 use headcount::{Activity, Awaited, Dump, Registry, TaskDump};
 use std::{
     future::pending,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,7 +17,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
     sync::{Mutex, Notify, RwLock, Semaphore, broadcast, mpsc, oneshot, watch},
     task::JoinSet,
     time::{interval, sleep, timeout},
@@ -141,10 +143,37 @@ async fn net_cases() -> Vec<Case> {
     cases.push(case(line!(), "tokio::io::", idle, async move { ignore(reader.read(&mut buffer).await) }));
     let flood = vec![0_u8; 64 << 20];
     cases.push(case(line!(), "tokio::io::", server, async move { ignore(client.write_all(&flood).await) }));
+    let (full, address, kept) = full_backlog().await;
+    cases.push(case(line!(), "tokio::net::", (full, kept), async move { ignore(TcpStream::connect(address).await) }));
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     cases.push(case(line!(), "tokio::net::UdpSocket::recv_from", (), async move { ignore(udp.recv_from(&mut [0; 16]).await) }));
     let mut child = tokio::process::Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
     cases.push(case(line!(), "tokio::process::Child::wait", (), async move { ignore(child.wait().await) }));
+    cases
+}
+
+/// A listener that nobody accepts from, with as many connections as it takes.
+async fn full_backlog() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut connected = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        connected.push(stream.unwrap());
+    }
+    (listener, address, connected)
+}
+
+#[rustfmt::skip]
+fn stream_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let (kept, mut stream) = futures::channel::mpsc::channel::<()>(1);
+    cases.push(case(line!(), "futures_channel::mpsc", kept, async move { ignore(stream.next().await) }));
+    let mut stream = Box::pin(futures::stream::pending::<()>().take_until(sleep(LONG)));
+    cases.push(case(line!(), "tokio::time::Sleep", (), async move { ignore(stream.next().await) }));
+    let mut set: FuturesUnordered<_> = (0..3).map(|_| sleeps()).collect();
+    cases.push(case(line!(), "", (), async move { ignore(set.next().await) }));
     cases
 }
 
@@ -184,6 +213,17 @@ fn nested(depth: u32) -> BoxFuture<'static, ()> {
     waits.boxed()
 }
 
+macro_rules! each_awaits_the_next {
+    ($($outer:ident $inner:ident)*) => {
+        $(async fn $outer() { $inner().await; })*
+    };
+}
+
+each_awaits_the_next! {
+    f20 f19 f19 f18 f18 f17 f17 f16 f16 f15 f15 f14 f14 f13 f13 f12 f12 f11 f11 f10
+    f10 f9 f9 f8 f8 f7 f7 f6 f6 f5 f5 f4 f4 f3 f3 f2 f2 f1 f1 sleeps
+}
+
 /// A chain for each of several things at once.
 #[rustfmt::skip]
 fn several_cases() -> Vec<(Vec<u32>, BoxFuture<'static, ()>)> {
@@ -205,6 +245,7 @@ async fn every_leaf_names_the_line_of_its_await() {
         sync_cases().await,
         time_cases().await,
         net_cases().await,
+        stream_cases(),
         task_cases(),
     ] {
         for case in cases {
@@ -262,6 +303,36 @@ async fn the_frames_lead_from_the_tasks_function_down() {
         .collect();
     assert_eq!(names, ["outer", "inner"], "{dump}");
     ctx.close().await;
+}
+
+/// The names of one's own functions, outermost first.
+async fn named(waits: impl Future<Output = ()> + Send + 'static) -> Vec<String> {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    ctx.task("task").cancellable().spawn(waits);
+    settle().await;
+    let dump = registry.dump().await;
+    let [stack] = dump.find("task").unwrap().stacks() else {
+        panic!("{dump}");
+    };
+    let last = stack.own_frames().next_back().unwrap();
+    assert_eq!(last.line(), SLEEPS, "{dump}");
+    let names = stack.own_frames().map(|frame| frame.function().to_owned());
+    let names = names.map(|name| name.trim_start_matches("it::dump::").to_owned());
+    let names = names.collect();
+    ctx.close().await;
+    names
+}
+
+#[tokio::test]
+async fn functions_and_recursive_ones_are_named_twenty_deep() {
+    let functions: Vec<_> = (1..=20).rev().map(|n| format!("f{n}")).collect();
+    let mut found = named(f20()).await;
+    assert_eq!(found.pop().as_deref(), Some("sleeps"));
+    assert_eq!(found, functions);
+    let mut found = named(nested(20)).await;
+    assert_eq!(found.pop().as_deref(), Some("sleeps"));
+    assert_eq!(found, vec!["nested"; 21]);
 }
 
 #[tokio::test]
@@ -764,7 +835,7 @@ fn close_each_other(registry: &Registry, grace: Duration) -> [headcount::Context
     contexts
 }
 
-const CLOSE_EACH_OTHER: u32 = 761;
+const CLOSE_EACH_OTHER: u32 = 832;
 
 #[tokio::test(start_paused = true)]
 async fn tasks_that_close_each_others_contexts_are_a_deadlock() {
