@@ -134,10 +134,10 @@ impl Log {
 
     /// Notes where tasks were when the grace period ended.
     #[cfg(feature = "dump")]
-    pub(crate) fn stuck(&mut self, stacks: Vec<String>) {
+    pub(crate) fn stuck(&mut self, tasks: &[crate::TaskDump]) {
         let room = LISTED - self.stuck.len();
-        self.stuck
-            .extend(stacks.into_iter().take(room).map(Arc::from));
+        let texts = tasks.iter().take(room).map(ToString::to_string);
+        self.stuck.extend(texts.map(Arc::from));
     }
 
     /// Notes tasks that wait for each other, once.

@@ -1,7 +1,5 @@
 //! What is still there when a close has lost its patience, and how it is ended by force.
 
-#[cfg(feature = "dump")]
-use crate::context::deadlocks;
 use crate::{
     clock,
     context::{
@@ -16,6 +14,8 @@ use crate::{
         store::Table,
     },
 };
+#[cfg(feature = "dump")]
+use crate::{context::deadlocks, dump::collect};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// Aborts every task whose context has condemned its tasks; looks through the whole table.
@@ -37,8 +37,8 @@ pub(crate) async fn ask(core: &Arc<Core>) {
     }
     // Nobody is condemned yet, so nobody is aborted by this.
     let named = core.root().roundup.of(&core.node).await.named;
-    let stacks = crate::dump::collect::stacks(&core.node.table, &named).await;
-    lock(&core.log).stuck(stacks);
+    let dump = collect::in_the_way(&core.node.table, named).await;
+    lock(&core.log).stuck(dump.tasks());
     deadlocks::look(core).await;
 }
 
@@ -195,9 +195,10 @@ impl StillClosing {
 /// Asks the oldest few of these tasks where they are.
 #[cfg(feature = "dump")]
 async fn stuck(node: &Arc<Node>, remaining: &Live) -> Vec<Arc<str>> {
-    let tasks: Vec<_> = remaining.tasks().into_iter().take(NAMED).collect();
-    let stacks = crate::dump::collect::stacks(&node.table, &tasks).await;
-    stacks.into_iter().map(Arc::from).collect()
+    let tasks = remaining.tasks().into_iter().take(NAMED).collect();
+    let dump = collect::in_the_way(&node.table, tasks).await;
+    let texts = dump.tasks().iter().map(ToString::to_string);
+    texts.map(Arc::from).collect()
 }
 
 #[cfg(not(feature = "dump"))]

@@ -5,8 +5,9 @@ use crate::{
     holders::view::Holders,
     id::ResourceId,
     table::{record::State, resource},
+    waiting::{For, waiting},
 };
-use std::{fmt, panic::Location, pin::pin, sync::Arc};
+use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc};
 
 /// A handle to a context that does not keep it open, for tasks and for whoever only wants to know.
 ///
@@ -86,7 +87,8 @@ impl WeakContext {
             if is_over || self.node.is_cancelled() && current::is_inside(&self.node) {
                 return;
             }
-            changed.await;
+            let what = For::Close(&*self.node, self.node.is_cancelled());
+            poll_fn(|cx| waiting(cx, what, |cx| changed.as_mut().poll(cx))).await;
         }
     }
 

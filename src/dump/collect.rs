@@ -68,14 +68,12 @@ pub(crate) async fn waiting(table: &Arc<Table>) -> Dump {
     });
     visit.await;
     tasks.sort_unstable_by_key(|task| task.record().meta().order());
-    dump(Arc::clone(table), tasks, PATIENCE).await
+    in_the_way(table, tasks).await
 }
 
-/// Where these tasks are, a text each, as far as they answer at once. For those who are in the way: each is named by
-/// who asks.
-pub(crate) async fn stacks(table: &Arc<Table>, tasks: &[Resource]) -> Vec<String> {
-    let dump = dump(Arc::clone(table), tasks.to_vec(), PATIENCE).await;
-    dump.tasks.iter().map(ToString::to_string).collect()
+/// Asks those who are in somebody's way, which each who asks has named: they answer at once or not at all.
+pub(crate) async fn in_the_way(table: &Arc<Table>, tasks: Vec<Resource>) -> Dump {
+    dump(Arc::clone(table), tasks, PATIENCE).await
 }
 
 /// Looks up what the answers mean.

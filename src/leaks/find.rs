@@ -31,6 +31,8 @@ pub(crate) struct Found {
     pub(crate) idle: Vec<String>,
     /// Contexts that were dropped open, and nothing more is remembered.
     pub(crate) forgotten: u64,
+    /// What else is to be said.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What one sees without looking for culprits.
@@ -96,6 +98,7 @@ pub(crate) fn find(survey: &Survey, verdicts: Verdicts, policy: &LeakPolicy) -> 
             .iter()
             .any(|thing| thing.state() == State::Closing),
         is_asked_from_inside: survey.has_asking(),
+        notes: Vec::new(),
         idle,
         forgotten: if policy.asks_for.dropped_open {
             survey.dropped.forgotten(policy.dropped_before)

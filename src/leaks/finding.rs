@@ -183,13 +183,6 @@ impl Finding {
         finding
     }
 
-    /// Adds where the task was: one line each.
-    #[cfg(feature = "dump")]
-    pub(crate) fn add_stack(&mut self, stack: &str) {
-        let lines = stack.lines().skip(1).map(|line| line.trim().to_owned());
-        self.facts.extend(lines.map(|line| ("stuck at", line)));
-    }
-
     /// A finding about no thing that is listed now.
     pub(crate) fn of_fact(
         kind: LeakKind,

@@ -56,6 +56,7 @@ impl LeakReport {
         if found.pending {
             notes.push("a close is still within its grace period".to_owned());
         }
+        notes.extend(found.notes);
         Self(Arc::new(Facts {
             findings,
             allowed,

@@ -647,6 +647,34 @@ async fn a_task_that_is_a_leak_is_reported_with_its_stack() {
 }
 
 #[tokio::test]
+async fn a_task_that_holds_a_leak_is_reported_with_its_stack() {
+    let registry = Registry::new();
+    let server = registry.context("server");
+    let conn = registry.context("conn");
+    let weak = conn.downgrade();
+    server.task("reader").cancellable().spawn(async move {
+        let _held = weak.upgrade().unwrap();
+        sleeps().await;
+    });
+    settle().await;
+    conn.close().await;
+    drop(conn);
+    let policy = headcount::LeakPolicy::new().settle(Duration::ZERO);
+    let report = registry.leaks(&policy).await;
+    let said = report.to_string();
+    let here = format!("it::dump::sleeps at tests/it/dump.rs:{SLEEPS} → tokio::time::Sleep");
+    let line = said
+        .lines()
+        .find(|line| line.trim().starts_with("holder at"));
+    let line = line.unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        line.contains("task reader: ") && line.ends_with(&here),
+        "{said}"
+    );
+    server.close().await;
+}
+
+#[tokio::test]
 async fn a_wrapped_future_that_is_handed_on_answers_from_where_it_is() {
     let registry = Registry::new();
     let ctx = registry.context("ctx");
@@ -835,7 +863,7 @@ fn close_each_other(registry: &Registry, grace: Duration) -> [headcount::Context
     contexts
 }
 
-const CLOSE_EACH_OTHER: u32 = 832;
+const CLOSE_EACH_OTHER: u32 = 860;
 
 #[tokio::test(start_paused = true)]
 async fn tasks_that_close_each_others_contexts_are_a_deadlock() {
@@ -874,26 +902,34 @@ async fn tasks_that_close_each_others_contexts_are_a_deadlock() {
     drop(contexts);
 }
 
-#[tokio::test]
-async fn tasks_that_join_each_other_are_a_deadlock() {
-    let registry = Registry::new();
-    let ctx = registry.context("ctx");
-    let mut handles = Vec::new();
-    let mut gives = Vec::new();
-    for n in 0..3 {
+/// So many tasks, each of which waits for the end of the next, once the channels say who that is.
+pub(crate) fn join_each_other(ctx: &headcount::Context, count: usize) -> impl FnOnce() + use<> {
+    let (mut gives, mut handles) = (Vec::new(), Vec::new());
+    for n in 0..count {
         let (give, take) = oneshot::channel::<headcount::Task<()>>();
         gives.push(give);
-        handles.push(ctx.task(format!("task-{n}")).cancellable().spawn(async {
+        let task = ctx.task(format!("task-{n}")).cancellable();
+        handles.push(task.spawn(async {
             let next = take.await.unwrap();
             ignore(next.await);
         }));
     }
+    handles.rotate_left(1);
+    move || {
+        for (give, next) in gives.into_iter().zip(handles) {
+            assert!(give.send(next).is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn tasks_that_join_each_other_are_a_deadlock() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let join = join_each_other(&ctx, 3);
     let dump = registry.dump().await;
     assert!(dump.deadlocks().is_empty(), "{dump}");
-    handles.rotate_left(1);
-    for (give, next) in gives.into_iter().zip(handles) {
-        assert!(give.send(next).is_ok());
-    }
+    join();
     settle().await;
     let dump = registry.dump().await;
     assert_eq!(dump.deadlocks().len(), 1, "{dump}");

@@ -491,3 +491,19 @@ async fn tasks_of_bare_spawns_can_be_allowed_or_left_out() {
     let policy = LeakPolicy::nothing_left().ignore_foreign();
     Check::new().policy(policy).settle(SOON).run(spawns).await;
 }
+
+#[cfg(feature = "dump")]
+#[tokio::test]
+async fn tasks_that_wait_for_each_other_are_told_in_the_report_of_a_check() {
+    let check = quick().run(async |registry| {
+        let ctx = registry.context("ctx");
+        crate::dump::join_each_other(&ctx, 2)();
+        settle().await;
+        mem::forget(ctx);
+    });
+    let said = panic_of(check).await.unwrap();
+    assert!(
+        said.contains("ctx/task-0 waits for the end of the task ctx/task-1"),
+        "{said}"
+    );
+}
