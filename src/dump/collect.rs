@@ -84,8 +84,11 @@ fn made_of(
     (took, limit): (Duration, Duration),
 ) -> Dump {
     let symbols = symbols::of(found.values().flat_map(|found| &found.stacks));
-    let has_line = |known: &Arc<[Symbol]>| known.iter().any(|symbol| symbol.line > 0);
-    let has_lines = symbols.is_empty() || symbols.values().any(has_line);
+    let any = |is: fn(&Symbol) -> bool| {
+        symbols.is_empty() || symbols.values().flat_map(|known| &**known).any(is)
+    };
+    let has_lines = any(|symbol| symbol.line > 0);
+    let has_names = any(|symbol| !symbol.function.is_empty());
     let door = table.door();
     let dump_of = |asked: Asked| {
         let id = asked.resource.id();
@@ -100,6 +103,7 @@ fn made_of(
         took,
         limit,
         has_lines,
+        has_names,
     }
 }
 

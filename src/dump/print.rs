@@ -88,7 +88,12 @@ impl fmt::Display for Dump {
                 clock::human(self.limit)
             )?;
         }
-        if !self.has_lines && !self.tasks.is_empty() {
+        if !self.has_names {
+            f.write_str(
+                "\n· there are no symbols: this program was stripped; set `strip = \"none\"` in its profile",
+            )?;
+        }
+        if !self.has_lines {
             f.write_str(
                 "\n· there are no line numbers: set `debug = \"line-tables-only\"` in the profile of this build",
             )?;
@@ -212,6 +217,7 @@ impl fmt::Display for Stack<'_> {
             (None, None, Some(last)) if own.is_empty() || !last.is_own() => {
                 write!(f, "{separator}{last}")?;
             }
+            (None, None, None) => f.write_str("somewhere")?,
             _ => {}
         }
         if stack.yields {

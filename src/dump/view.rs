@@ -22,6 +22,8 @@ pub struct Dump {
     pub(crate) limit: Duration,
     /// Whether there are lines to name.
     pub(crate) has_lines: bool,
+    /// Whether there are functions to name.
+    pub(crate) has_names: bool,
 }
 
 /// Where one task was. Part of a [`Dump`], or made by [`Task::trace`](crate::Task::trace).
@@ -92,6 +94,7 @@ impl Dump {
             took: Duration::ZERO,
             limit,
             has_lines: true,
+            has_names: true,
         }
     }
 
