@@ -21,6 +21,39 @@
 //! library and of this crate is folded away; [`Dump::in_full`](crate::Dump::in_full) shows it all. Tasks that wait at the same
 //! place are printed once, and counted.
 //!
+//! # Who waits for whom
+//!
+//! Where a task waits for another [`Task`](crate::Task), for a [`close`](crate::Context::close), or for a registry to be
+//! [`idle`](crate::Registry::idle), its stack says for [which](crate::AwaitStack::awaited). Tasks of one registry that wait for
+//! each other, and for nothing else, are a [`Deadlock`](crate::Deadlock):
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use headcount::Registry;
+//!
+//! let registry = Registry::new();
+//! let contexts = [registry.context("api"), registry.context("db")];
+//! for (own, other, name) in [(0, 1, "stop"), (1, 0, "drain")] {
+//!     let other = contexts[other].clone();
+//!     contexts[own].task(name).spawn(async move { other.close().await });
+//! }
+//! tokio::task::yield_now().await;
+//!
+//! let dump = registry.dump().await;
+//! let said = dump.deadlocks()[0].to_string();
+//! // deadlock: 2 tasks wait for each other
+//! //     api/stop waits for the close of db at src/main.rs:7
+//! //     db waits for its task db/drain
+//! //     db/drain waits for the close of api at src/main.rs:7
+//! //     api waits for its task api/stop
+//! assert!(said.starts_with("deadlock: 2 tasks wait for each other\n    api/stop waits for the close of db"));
+//! # }
+//! ```
+//!
+//! A close looks for such tasks 1 s, 3 s, 7 s … after it began, and before it aborts anybody; it tells of them in a
+//! warning event, and in its [report](crate::CloseReport::deadlocks). It asks only those tasks that have ever waited for
+//! something of a registry. A leak report has them as well.
+//!
 //! # When nobody asks
 //!
 //! A close that is out of patience asks before it aborts: the warning, the [report](crate::CloseReport::stuck) and
@@ -34,6 +67,11 @@
 //! * **A future that is woken by itself**, as in `FuturesUnordered`, `join_all` of more than 30, `buffer_unordered` and
 //!   `JoinSet`, is not polled again by its owner: the owner's line is shown.
 //! * **A future that keeps no waker** (`std::future::pending`) waits for nothing that could wake it, and that is said.
+//! * **A deadlock of other things** than tasks, closes and registries: who holds a mutex, or an end of a channel, nobody says. A
+//!   task that waits for one of those besides, or joins tasks in a `FuturesUnordered`, or a hook, or a task of another
+//!   registry, is taken for one that can go on: a deadlock that is told is one, but not every one is told.
+//! * **Wakes** are not counted, because the waker that a future gets is the runtime's own. Polls are: each but the first
+//!   follows a wake, and wakes that come together are one poll.
 //! * **One more poll** is all that a dump does to a task. A future that counts its polls, or does work in each, does so.
 //!
 //! # Cost

@@ -8,9 +8,10 @@
 //!   → trace      a waker that notes who clones it, questions to tasks (feature `dump`)
 //!   → table      slots, records, listings
 //!   → scope      whose code is running
+//!   → waiting    what of a registry it waits for
 //!   → holders    who holds something, as users ask
 //!   → tracked    shared values that are listed
-//!   → dump       from answers to lines (feature `dump`)
+//!   → dump       from answers to lines, and who waits for whom (feature `dump`)
 //!   → context    gate, hooks, the close
 //!   → task       futures and closures that a context accepted
 //!   → leaks      facts, culprits and victims, reports, pictures, growth

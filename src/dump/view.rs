@@ -146,7 +146,7 @@ impl TaskDump {
         self.activity
     }
 
-    /// How often it was polled so far.
+    /// How often it was polled so far: each time but the first after a wake, or several that came together.
     pub fn polls(&self) -> u32 {
         self.polls
     }
