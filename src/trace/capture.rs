@@ -6,6 +6,7 @@
 )]
 
 use crate::trace::awaited::Awaited;
+use backtrace::Frame;
 use std::{
     cell::RefCell,
     ffi::c_void,
@@ -173,7 +174,7 @@ impl Capturing<'_> {
     #[inline(never)]
     fn stack(&self) -> Box<[usize]> {
         let mut frames = Vec::with_capacity(64);
-        backtrace::trace(|frame| {
+        walk(|frame| {
             let is_ours = is_above(frame.sp(), self.limit);
             if !is_ours {
                 frames.push(frame.ip() as usize);
@@ -182,6 +183,20 @@ impl Capturing<'_> {
         });
         frames.into()
     }
+}
+
+/// Walks up the stack without a lock: that of the library is held by whoever looks up a symbol, which may take a second.
+#[cfg(unix)]
+fn walk(look: impl FnMut(&Frame) -> bool) {
+    // SAFETY: the lock is for the symbolizer. Walking is the unwinder's work, as for a panic, and that locks what it
+    // needs by itself.
+    unsafe { backtrace::trace_unsynchronized(look) }
+}
+
+/// Walks up the stack; elsewhere the library's lock is for that as well.
+#[cfg(not(unix))]
+fn walk(look: impl FnMut(&Frame) -> bool) {
+    backtrace::trace(look);
 }
 
 /// Whether a frame lies above the poll. Stacks grow down; where the place of a frame is unknown it is null.
@@ -276,6 +291,46 @@ mod tests {
         assert!(panicked.is_err());
         drop(original);
         assert_eq!(Arc::strong_count(&counts), 1);
+    }
+
+    /// Looking up symbols takes long; threads of the runtime do not wait for that.
+    #[cfg(unix)]
+    #[test]
+    fn a_stack_is_noted_while_somebody_looks_up_symbols() {
+        use std::{sync::mpsc, thread, time::Duration};
+        let (enter, entered) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let looking_up = thread::spawn(move || {
+            let mut told = false;
+            backtrace::resolve(inside_of(looking), |_| {
+                if !std::mem::replace(&mut told, true) {
+                    enter.send(()).unwrap();
+                    let _ = ended.recv();
+                }
+            });
+        });
+        entered.recv().unwrap();
+        let (give, take) = mpsc::channel();
+        thread::spawn(move || give.send(looking().stacks.len()));
+        let noted = take.recv_timeout(Duration::from_secs(10));
+        drop(end);
+        looking_up.join().unwrap();
+        assert_eq!(noted, Ok(1));
+    }
+
+    /// An address of its code.
+    #[cfg(unix)]
+    fn inside_of(function: fn() -> Found) -> *mut c_void {
+        (function as *const ())
+            .wrapping_byte_add(8)
+            .cast_mut()
+            .cast()
+    }
+
+    #[cfg(unix)]
+    fn looking() -> Found {
+        let (_, original) = counting();
+        poll(&original, |cx| drop(cx.waker().clone())).1
     }
 
     #[test]
