@@ -56,20 +56,21 @@ impl<'a> Blame<'a> {
         blame
     }
 
-    fn is_leak(&self, from: &From) -> Option<usize> {
-        match from {
-            From::Thing(at) if self.flagged.contains_key(at) => Some(*at),
-            _ => None,
-        }
+    /// The leak that a tie comes from, if it comes from one.
+    fn leak(&self, tie: &Tie) -> Option<usize> {
+        from_thing(tie).filter(|from| self.flagged.contains_key(from))
     }
 
     /// The leaks that keep this one. One that only belongs somewhere counts as kept there if nothing better
     /// is known, and if there is anything left in there that could.
     fn keepers_among_leaks(&self, at: usize) -> Vec<usize> {
         let is_known = self.is_known(at);
-        let counts = |tie: &&Tie| tie.strength > Strength::Weak || !is_known && self.lives(tie);
-        let ties = self.ties[&at].iter().filter(counts);
-        let mut keepers: Vec<_> = ties.filter_map(|tie| self.is_leak(&tie.from)).collect();
+        let lives = |leak: usize| self.survey.things[leak].state() != State::Closed;
+        let keeper = |tie: &Tie| {
+            let leak = self.leak(tie)?;
+            (is_holding(tie) || !is_known && lives(leak)).then_some(leak)
+        };
+        let mut keepers: Vec<_> = self.ties[&at].iter().filter_map(keeper).collect();
         keepers.sort_unstable();
         keepers.dedup();
         keepers
@@ -82,20 +83,13 @@ impl<'a> Blame<'a> {
         thing.class() != Class::Resource || !thing.holders.is_empty()
     }
 
-    fn lives(&self, tie: &Tie) -> bool {
-        match tie.from {
-            From::Thing(at) => self.survey.things[at].state() != State::Closed,
-            _ => false,
-        }
-    }
-
     /// Whether something outside of the leaks keeps it.
     fn has_own_reason(&self, at: usize) -> bool {
         if !self.is_known(at) && !self.keepers_among_leaks(at).is_empty() {
             return false;
         }
         let mut ties = self.ties[&at].iter();
-        ties.any(|tie| tie.strength > Strength::Weak && self.is_leak(&tie.from).is_none())
+        ties.any(|tie| is_holding(tie) && self.leak(tie).is_none())
     }
 
     fn is_ignored(&self, at: usize) -> bool {
@@ -217,9 +211,8 @@ impl<'a> Blame<'a> {
         ties.find(|tie| tie.from == From::Thing(keeper))
     }
 
-    /// The shortest way from something outside to a thing, from there down: each step with the tie that
-    /// leads to the next. Among equal ones the surest.
-    pub(crate) fn chain(&self, culprit: usize) -> Vec<(Option<usize>, Tie)> {
+    /// The shortest way from something outside to a thing, from there down. Among equal ones the surest.
+    pub(crate) fn chain(&self, culprit: usize) -> Vec<Tie> {
         if !self.steps.contains_key(&culprit) {
             return self.round(culprit);
         }
@@ -236,34 +229,32 @@ impl<'a> Blame<'a> {
             });
             let Some(tie) = nearest else { break };
             next = from_thing(tie);
-            chain.push((next, tie.clone()));
+            chain.push(tie.clone());
         }
         chain.reverse();
         chain
     }
 
-    /// The way from a thing back to itself, or from what is in a cycle above it.
-    fn round(&self, culprit: usize) -> Vec<(Option<usize>, Tie)> {
-        let mut seen = HashSet::from([culprit]);
-        let mut steps: Vec<(usize, Tie, Option<usize>)> = Vec::new();
-        let mut queue = VecDeque::from([(culprit, None::<usize>)]);
-        while let Some((at, step)) = queue.pop_front() {
-            let mut ties: Vec<_> = self.ties[&at]
-                .iter()
-                .filter(|tie| is_holding(tie))
-                .collect();
+    /// The shortest way from a thing back to itself; from what keeps it, if that is in a cycle and it is not.
+    fn round(&self, culprit: usize) -> Vec<Tie> {
+        let mut seen = HashSet::new();
+        let mut steps = Vec::new();
+        let mut queue = VecDeque::from([(culprit, None)]);
+        while let Some((at, below)) = queue.pop_front() {
+            let ties = self.ties[&at].iter().filter(|tie| is_holding(tie));
+            let mut ties: Vec<_> = ties.collect();
             ties.sort_by_key(|tie| Reverse(tie.strength));
             for tie in ties {
-                steps.push((at, tie.clone(), step));
-                let this = steps.len() - 1;
-                if let Some(next) = from_thing(tie).filter(|next| seen.insert(*next)) {
-                    queue.push_back((next, Some(this)));
+                let this = steps.len();
+                steps.push((tie, below));
+                match from_thing(tie) {
+                    Some(from) if from == culprit => return walk_down(&steps, this),
+                    Some(from) if seen.insert(from) => queue.push_back((from, Some(this))),
+                    _ => {}
                 }
             }
         }
-        steps
-            .first()
-            .map_or_else(Vec::new, |_| walk_down(&steps, once_round(&steps, culprit)))
+        walk_down(&steps, 0)
     }
 }
 
@@ -320,19 +311,13 @@ fn steps(ties: &Ties) -> HashMap<usize, usize> {
     steps
 }
 
-/// The step that comes from the culprit itself.
-fn once_round(steps: &[(usize, Tie, Option<usize>)], culprit: usize) -> usize {
-    let comes_back = |(_, tie, _): &(usize, Tie, Option<usize>)| tie.from == From::Thing(culprit);
-    steps.iter().position(comes_back).unwrap_or(0)
-}
-
-fn walk_down(steps: &[(usize, Tie, Option<usize>)], from: usize) -> Vec<(Option<usize>, Tie)> {
+/// From one of these ties over the one below it, and so on: each knows which that is.
+fn walk_down(steps: &[(&Tie, Option<usize>)], from: usize) -> Vec<Tie> {
+    let mut next = steps.get(from);
     let mut chain = Vec::new();
-    let mut next = Some(from);
-    while let Some(step) = next {
-        let (_, tie, before) = &steps[step];
-        chain.push((from_thing(tie), tie.clone()));
-        next = *before;
+    while let Some((tie, below)) = next {
+        chain.push((*tie).clone());
+        next = below.and_then(|below| steps.get(below));
     }
     chain
 }

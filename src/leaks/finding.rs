@@ -127,12 +127,9 @@ impl Kept {
 }
 
 impl Link {
-    fn of(survey: &Survey, (at, tie): (Option<usize>, Tie)) -> Self {
+    fn of(survey: &Survey, tie: Tie) -> Self {
         let end = match tie.from {
-            From::Thing(_) => {
-                let at = at.unwrap_or_default();
-                End::Thing(Box::new(Subject::of(survey, at)))
-            }
+            From::Thing(at) => End::Thing(Box::new(Subject::of(survey, at))),
             From::Outside(what) => End::Outside(what),
             From::Unknown(what) => End::Unknown(what),
             From::Itself => End::Itself,
@@ -158,7 +155,7 @@ impl Finding {
         let chain: Vec<_> = blame
             .chain(block.culprit)
             .into_iter()
-            .map(|step| Link::of(survey, step))
+            .map(|tie| Link::of(survey, tie))
             .collect();
         let kept = |all: &[(usize, usize)]| {
             let one = |&(at, by): &(usize, usize)| Kept::of(survey, blame, at, by);
