@@ -42,8 +42,33 @@ fn only(report: &LeakReport) -> &Finding {
     &report.findings()[0]
 }
 
+fn victims(finding: &Finding) -> Vec<&str> {
+    finding.victims().map(headcount::Resource::name).collect()
+}
+
 fn here(line: u32) -> String {
     format!("{}:{line}", file!())
+}
+
+/// All of these are said, one after the other.
+#[track_caller]
+fn assert_in_order(said: &str, parts: &[&str]) {
+    let mut rest = said;
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else {
+            panic!("no {part} in its place in {said}");
+        };
+        rest = after;
+    }
+}
+
+/// What code makes that runs in a context.
+async fn made_in<T: Send + 'static>(
+    ctx: &Context,
+    make: impl FnOnce(&Registry) -> T + Send + 'static,
+) -> T {
+    let make = async move { make(&Registry::current()) };
+    ctx.spawn(make).await.unwrap()
 }
 
 #[tokio::test]
@@ -362,11 +387,11 @@ async fn at_the_end_everything_is_a_leak_and_victims_are_told_from_culprits() {
         (LeakKind::StillThere, "ctx"),
         "{report}"
     );
-    let victims: Vec<_> = finding
-        .victims()
-        .map(|victim| victim.name().to_owned())
-        .collect();
-    assert_eq!(victims, ["worker", "child", "value", "reader"], "{report}");
+    assert_eq!(
+        victims(finding),
+        ["worker", "child", "value", "reader"],
+        "{report}"
+    );
     registry.close().await;
 }
 
@@ -395,11 +420,7 @@ async fn a_close_does_not_wait_for_a_child_that_has_closed() {
     parent.request_close("enough");
     tokio::time::sleep(Duration::from_millis(20)).await;
     let report = registry.leaks(&over()).await;
-    let victims = |kind| {
-        let finding = report.of_kind(kind).next().unwrap();
-        let victims = finding.victims().map(headcount::Resource::name);
-        victims.collect::<Vec<_>>()
-    };
+    let victims = |kind| victims(report.of_kind(kind).next().unwrap());
     assert_eq!(victims(LeakKind::StillRunning), ["parent"], "{report}");
     assert!(victims(LeakKind::ClosedButHeld).is_empty(), "{report}");
     drop(stuck);
@@ -419,8 +440,140 @@ async fn a_cycle_of_two_is_one_culprit() {
     let report = registry.leaks(&over()).await;
     let finding = only(&report);
     assert_eq!(finding.name(), "first", "{report}");
-    assert_eq!(finding.victims().len(), 1, "{report}");
-    assert!(report.to_string().contains("in a cycle    1"), "{report}");
+    assert_eq!(victims(finding), ["third"], "{report}");
+    let round = ["in a cycle    1\n", "kind second: ", "keeps alive"];
+    assert_in_order(&report.to_string(), &round);
+}
+
+#[tokio::test]
+async fn the_chain_of_a_cycle_leads_once_round_it() {
+    let registry = registry();
+    let [first, second, third] =
+        ["first", "second", "third"].map(|name| registry.own(name, "kind", ()));
+    second.held_by(&(&first, "next"));
+    third.held_by(&(&second, "next"));
+    first.held_by(&(&third, "next"));
+    let way = [
+        "┌─ kind first",
+        "│ ↓ in first.next, taken at",
+        "├─ kind second",
+        "│ ↓ in second.next, taken at",
+        "├─ kind third",
+        "┆ ⇣ in third.next, taken at",
+        "← suspect",
+        "└─ kind first",
+    ];
+    let report = registry.leaks(&over()).await;
+    assert_in_order(&only(&report).to_string(), &way);
+}
+
+#[tokio::test]
+async fn the_chain_of_what_a_cycle_keeps_begins_with_its_keeper() {
+    let registry = registry();
+    let [one, other] = ["one", "other"].map(|name| registry.own(name, "value", ()));
+    one.held_by(&other);
+    other.held_by(&one);
+    let ctx = registry.context("ctx");
+    ctx.held_by(&(&one, "conn"));
+    ctx.close().await;
+    let report = registry.leaks(&running()).await;
+    let way = ["┌─ value one", "┆ ⇣ in one.conn", "└─ context ctx"];
+    assert_in_order(&only(&report).to_string(), &way);
+}
+
+#[tokio::test]
+async fn a_chain_is_the_shortest_one() {
+    let registry = registry();
+    let [near, middle, far] = ["near", "middle", "far"].map(|name| registry.own(name, "value", ()));
+    far.held_by(&middle);
+    let ctx = registry.context("ctx");
+    let other = ctx.clone();
+    ctx.held_by(&far);
+    other.held_by(&near);
+    ctx.close().await;
+    let report = registry.leaks(&running()).await;
+    let said = only(&report).to_string();
+    assert_in_order(&said, &["┌─ thread", "├─ value near", "└─ context ctx"]);
+}
+
+#[tokio::test]
+async fn what_something_that_is_no_leak_keeps_as_well_is_a_culprit() {
+    let registry = registry();
+    let board = registry.own("board", "board", ());
+    let [outer, inner] = ["outer", "inner"].map(|name| registry.context(name));
+    let other = inner.clone();
+    inner.held_by(&outer);
+    other.held_by(&board);
+    outer.close().await;
+    inner.close().await;
+    let report = registry.leaks(&running()).await;
+    let closed = |name| (LeakKind::ClosedButHeld, name);
+    assert_eq!(kinds(&report), [closed("outer"), closed("inner")]);
+    drop(other);
+    let report = registry.leaks(&running()).await;
+    assert_eq!(victims(only(&report)), ["inner"], "{report}");
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_context_and_lies_elsewhere_is_kept_from_there() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let board = registry.own("board", "board", ());
+    let value = made_in(&ctx, |registry| registry.own("value", "kind", ())).await;
+    value.held_by(&board);
+    let report = registry.leaks(&over()).await;
+    let [of_ctx, of_board] = report.findings() else {
+        panic!("{report}");
+    };
+    assert_eq!((of_ctx.name(), of_board.name()), ("ctx", "board"));
+    assert!(victims(of_ctx).is_empty(), "{report}");
+    assert_eq!(victims(of_board), ["value"], "{report}");
+    ctx.close().await;
+}
+
+#[tokio::test]
+async fn a_place_that_is_no_leak_is_no_reason_to_live() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let policy = over().ignore(&registry.live().await);
+    let [board, first, second] = made_in(&ctx, |registry| {
+        ["board", "first", "second"].map(|name| registry.own(name, "kind", ()))
+    })
+    .await;
+    first.held_by(&board);
+    let report = registry.leaks(&policy).await;
+    assert_eq!(report.findings().len(), 2, "{report}");
+    assert_eq!(victims(&report.findings()[0]), ["first"], "{report}");
+    first.held_by(&second);
+    second.held_by(&first);
+    drop(board);
+    let report = registry.leaks(&policy).await;
+    let way = [
+        "┌─ kind ctx/first",
+        "├─ kind ctx/second",
+        "└─ kind ctx/first",
+    ];
+    assert_in_order(&only(&report).to_string(), &way);
+    ctx.close().await;
+}
+
+#[tokio::test]
+async fn what_has_no_handles_is_kept_by_the_open_context_it_belongs_to() {
+    let registry = registry();
+    let ctx = registry.context("ctx");
+    let entry = made_in(&ctx, |registry| registry.register("entry", "kind")).await;
+    let report = registry.leaks(&over()).await;
+    let finding = only(&report);
+    assert_eq!((finding.name(), victims(finding)), ("ctx", vec!["entry"]));
+    let edge = r#""label": "belongs to it", "strength": "weak""#;
+    let drawn = report.graph().json();
+    assert!(drawn.contains(edge), "{drawn}");
+    // Once it is closed, there is nothing left in it that could.
+    ctx.close().await;
+    let held = (LeakKind::ClosedButHeld, "ctx");
+    let left = (LeakKind::StillThere, "entry");
+    assert_eq!(kinds(&registry.leaks(&over()).await), [held, left]);
+    drop((ctx, entry));
 }
 
 #[tokio::test]
@@ -436,20 +589,15 @@ async fn a_chain_leads_from_the_root_down_and_marks_the_suspect() {
     drop(conn);
     let report = registry.leaks(&running()).await;
     let printed = report.to_string();
-    let at = |what: &str| {
-        printed
-            .find(what)
-            .unwrap_or_else(|| panic!("no {what} in {printed}"))
-    };
     let way = [
-        at("┌─ thread"),
-        at("├─ board board"),
-        at("├─ context room"),
-        at("┆ ⇣ in room.members"),
-        at("← suspect"),
-        at("└─ context room/conn"),
+        "┌─ thread",
+        "├─ board board",
+        "├─ context room",
+        "┆ ⇣ in room.members",
+        "← suspect",
+        "└─ context room/conn",
     ];
-    assert!(way.is_sorted(), "{printed}");
+    assert_in_order(&printed, &way);
     drop(held);
     room.close().await;
 }
@@ -698,8 +846,7 @@ async fn what_is_kept_by_something_else_as_well_is_not_left_out() {
     let report = registry.leaks(&over().ignore_kind("pool")).await;
     let finding = only(&report);
     assert_eq!(finding.name(), "culprit");
-    let victims: Vec<_> = finding.victims().map(headcount::Resource::name).collect();
-    assert_eq!(victims, ["shared"], "{report}");
+    assert_eq!(victims(finding), ["shared"], "{report}");
 }
 
 #[tokio::test]
