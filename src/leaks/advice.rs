@@ -141,16 +141,12 @@ fn unknown(subject: &Subject, holders: &Holders) -> String {
 /// Where the handle was taken that keeps it: the last step of the chain, else the oldest.
 fn held_at(finding: &Finding) -> Option<String> {
     let holders = finding.holders.as_ref()?;
-    let says = |line: &String| {
-        let last = finding.chain.last();
-        last.is_some_and(|link| names(&link.how, line))
+    let last = finding.chain.last().and_then(|link| link.taken.clone());
+    let oldest = || {
+        holders
+            .iter()
+            .next()
+            .map(|holder| holder.site().to_string())
     };
-    let mut lines = holders.iter().map(|holder| holder.site().to_string());
-    lines.clone().find(says).or_else(|| lines.next())
-}
-
-/// Whether a text names this line, and not one whose number only begins like it.
-fn names(text: &str, line: &str) -> bool {
-    let mut ends = text.match_indices(line).map(|(at, _)| at + line.len());
-    ends.any(|end| !text[end..].starts_with(|next: char| next.is_ascii_digit()))
+    last.or_else(oldest)
 }

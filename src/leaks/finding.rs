@@ -8,7 +8,7 @@ use crate::{
         blame::{Blame, Block},
         fingerprint::Fingerprint,
         judge::{self, LeakKind},
-        keepers::{From, Strength, Tie},
+        keepers::{From, Outside, Strength, Tie},
         survey::Survey,
     },
     name::Printed,
@@ -66,13 +66,15 @@ pub(crate) struct Link {
     pub(crate) end: End,
     pub(crate) how: String,
     pub(crate) brief: String,
+    /// The line that took the handle, if it is one.
+    pub(crate) taken: Option<String>,
     pub(crate) mark: String,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     Thing(Box<Subject>),
-    Outside(String),
+    Outside(Outside),
     Unknown(String),
     Itself,
 }
@@ -138,6 +140,7 @@ impl Link {
             end,
             how: tie.how,
             brief: tie.brief,
+            taken: tie.taken,
             mark: tie.mark,
         }
     }

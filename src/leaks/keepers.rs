@@ -17,6 +17,8 @@ pub(crate) struct Tie {
     pub(crate) how: String,
     /// The same in few words, without ages.
     pub(crate) brief: String,
+    /// The line that took the handle, if it is one.
+    pub(crate) taken: Option<String>,
     /// The same without lines, names and numbers: the file, for fingerprints.
     pub(crate) mark: String,
     pub(crate) strength: Strength,
@@ -28,11 +30,32 @@ pub(crate) enum From {
     /// Another thing that is listed.
     Thing(usize),
     /// Code outside of everything listed: a static, a thread, the body of a test.
-    Outside(String),
+    Outside(Outside),
     /// Handles that nobody wrote down.
     Unknown(String),
     /// Nobody: it is alive because it runs.
     Itself,
+}
+
+/// Somebody who is not listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Outside {
+    pub(crate) who: String,
+    /// What else is to be said of it; may be empty.
+    pub(crate) note: &'static str,
+}
+
+/// `thread main, or whoever got it from there`
+impl fmt::Display for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let comma = if self.note.is_empty() { "" } else { ", " };
+        write!(f, "{}{comma}{}", self.who, self.note)
+    }
+}
+
+fn outside(who: impl Into<String>, note: &'static str) -> From {
+    let who = who.into();
+    From::Outside(Outside { who, note })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +95,7 @@ fn of_task(survey: &Survey, at: usize) -> Vec<Tie> {
             from: From::Thing(context),
             how: "runs in it, and was not told to end".to_owned(),
             brief: "runs in it".to_owned(),
+            taken: None,
             mark: "runs".to_owned(),
             strength: Strength::Strong,
         },
@@ -79,6 +103,7 @@ fn of_task(survey: &Survey, at: usize) -> Vec<Tie> {
             from: From::Itself,
             how: "it has not ended".to_owned(),
             brief: String::new(),
+            taken: None,
             mark: "itself".to_owned(),
             strength: Strength::Strong,
         },
@@ -104,15 +129,17 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
             from: From::Thing(*other),
             how: "its close waits for it".to_owned(),
             brief: "awaited".to_owned(),
+            taken: None,
             mark: "awaited".to_owned(),
             strength: Strength::Strong,
         })
         .collect();
     let hooks = thing.close.iter().flat_map(|close| &close.hooks);
     ties.extend(hooks.map(|hook| Tie {
-        from: From::Outside(format!("hook {hook}")),
+        from: outside(format!("hook {hook}"), ""),
         how: "its close waits for the hook".to_owned(),
         brief: "awaited".to_owned(),
+        taken: None,
         mark: "hook".to_owned(),
         strength: Strength::Strong,
     }));
@@ -127,7 +154,7 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
     if let Some(inside) = holder.declared() {
         let from = survey
             .place(inside.who.id)
-            .map_or_else(|| From::Outside(elsewhere(survey, inside)), From::Thing);
+            .map_or_else(|| elsewhere(survey, inside), From::Thing);
         let field = inside.field.as_deref().unwrap_or_default();
         return Tie {
             from,
@@ -136,6 +163,7 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
                 Some(field) => format!(".{}, {brief}", Printed(field)),
                 None => brief,
             },
+            taken: Some(site.to_string()),
             mark: format!("in .{field} {file}"),
             strength: Strength::Strong,
         };
@@ -147,13 +175,14 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
         from,
         how: says(is_known),
         brief,
+        taken: Some(site.to_string()),
         mark: format!("taken {file}"),
         strength,
     }
 }
 
 /// A keeper that is not listed here.
-fn elsewhere(survey: &Survey, inside: &Inside) -> String {
+fn elsewhere(survey: &Survey, inside: &Inside) -> From {
     let of_here = survey.things.first().map(|thing| thing.id().table);
     let is_gone = of_here == Some(inside.who.id.table);
     let why = if is_gone {
@@ -161,8 +190,11 @@ fn elsewhere(survey: &Survey, inside: &Inside) -> String {
     } else {
         "which another registry lists"
     };
-    format!("{}, {why}", Printed(&inside.who.name))
+    outside(Printed(&inside.who.name).to_string(), why)
 }
+
+/// Handles can be passed on.
+const HEIRS: &str = "or whoever got it from there";
 
 /// Whose handle it is: of the task that used it last, else of the one that took it, if that has not
 /// ended.
@@ -179,12 +211,12 @@ fn source(survey: &Survey, holder: &Holder) -> (From, Strength) {
         }
     }
     let taker = &holder.taken().by;
-    let outside = match taker {
-        Taker::Task(_) => format!("{taker} (ended), or whoever got it from there"),
-        Taker::Unknown => "somebody".to_owned(),
-        _ => format!("{taker}, or whoever got it from there"),
+    let from = match taker {
+        Taker::Task(_) => outside(format!("{taker} (ended)"), HEIRS),
+        Taker::Unknown => outside("somebody", ""),
+        _ => outside(taker.to_string(), HEIRS),
     };
-    (From::Outside(outside), Strength::Suspect)
+    (from, Strength::Suspect)
 }
 
 fn of_untracked(thing: &Thing) -> Option<Tie> {
@@ -197,6 +229,7 @@ fn of_untracked(thing: &Thing) -> Option<Tie> {
             "taken before tracking began".to_owned()
         },
         brief: "untracked".to_owned(),
+        taken: None,
         mark: "untracked".to_owned(),
         strength: Strength::Suspect,
     })
@@ -214,9 +247,10 @@ fn of_place(thing: &Thing) -> Tie {
         ),
     };
     Tie {
-        from: From::Outside("whatever it was put into".to_owned()),
+        from: outside("whatever it was put into", ""),
         brief: what.clone(),
         how: what,
+        taken: None,
         mark: mark.to_owned(),
         strength: Strength::Suspect,
     }
@@ -228,6 +262,7 @@ fn of_parent(survey: &Survey, at: usize) -> Option<Tie> {
         from: From::Thing(parent),
         how: "belongs to it".to_owned(),
         brief: "belongs to it".to_owned(),
+        taken: None,
         mark: "belongs".to_owned(),
         strength: Strength::Weak,
     })

@@ -86,8 +86,10 @@ impl Drawing {
         for (n, link) in finding.chain.iter().enumerate() {
             let from = match &link.end {
                 End::Thing(subject) => self.thing(Role::Alive, subject),
-                End::Outside(what) => self.outside(Role::Root, "outside", what),
-                End::Unknown(what) => self.outside(Role::Unknown, "handles", what),
+                End::Outside(keepers::Outside { who, note }) => {
+                    self.outside(Role::Root, "outside", (who, note))
+                }
+                End::Unknown(what) => self.outside(Role::Unknown, "handles", (what, "")),
                 End::Itself => continue,
             };
             let to = match finding.chain.get(n + 1).map(|next| &next.end) {
@@ -152,19 +154,20 @@ impl Drawing {
         number
     }
 
-    fn outside(&mut self, role: Role, kind: &str, what: &str) -> usize {
+    fn outside(&mut self, role: Role, kind: &str, (name, note): (&str, &str)) -> usize {
         let graph = &mut self.graph;
         let add = || {
-            let (name, note) = what.split_once(", ").unwrap_or((what, ""));
-            let note = Some(note.to_owned()).filter(|note| !note.is_empty());
             graph.add(Node {
                 role,
                 kind: kind.to_owned(),
                 name: name.to_owned(),
-                lines: note.into_iter().collect(),
+                lines: Some(note.to_owned())
+                    .filter(|note| !note.is_empty())
+                    .into_iter()
+                    .collect(),
             })
         };
-        let known = self.outside.entry((role, what.to_owned()));
+        let known = self.outside.entry((role, format!("{name}, {note}")));
         *known.or_insert_with(add)
     }
 }

@@ -177,9 +177,10 @@ impl Style {
             let corner = if n == 0 { "┌─" } else { "├─" };
             match &link.end {
                 End::Thing(subject) => write!(f, "\n   {corner} {}", Known(subject))?,
-                End::Outside(what) | End::Unknown(what) => {
-                    write!(f, "\n   {corner} {}", Quoted(what))?;
+                End::Outside(outside) => {
+                    write!(f, "\n   {corner} {}", Quoted(&outside.to_string()))?;
                 }
+                End::Unknown(what) => write!(f, "\n   {corner} {}", Quoted(what))?,
                 End::Itself => continue,
             }
             let arrow = if Some(n) == suspect {
