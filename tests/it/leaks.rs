@@ -255,6 +255,28 @@ async fn a_handle_that_its_task_handed_out_pins_nothing_once_that_is_known() {
     assert!(registry.leaks(&running()).await.is_clean());
 }
 
+/// Somebody took a handle while nothing was written down, and may close it.
+#[tokio::test]
+async fn a_context_with_an_unknown_holder_is_not_said_to_be_held_by_its_own_task_alone() {
+    let registry = registry();
+    registry.set_level(Level::Off);
+    let unknown = registry.context("ctx");
+    registry.set_level(Level::Holders);
+    let weak = unknown.downgrade();
+    unknown.task("pinner").cancellable().spawn(async move {
+        let _pinned = weak.upgrade();
+        pending::<()>().await;
+    });
+    settle().await;
+    assert_eq!(
+        (unknown.holders().len(), unknown.holders().untracked()),
+        (1, 1)
+    );
+    let report = registry.leaks(&running()).await;
+    assert!(report.is_clean(), "{report}");
+    registry.close().await;
+}
+
 #[tokio::test]
 async fn a_task_that_upgrades_for_a_moment_pins_nothing() {
     let registry = registry();
