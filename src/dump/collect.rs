@@ -42,13 +42,13 @@ pub(crate) async fn dump(table: Arc<Table>, tasks: Vec<Resource>, limit: Duratio
         return Dump::nobody(limit);
     }
     let started = clock::now();
-    let question = table.desk.open();
+    let mut question = table.desk.open();
     let mut asked = Vec::with_capacity(tasks.len());
     for (n, resource) in tasks.into_iter().enumerate() {
         if n % STEP == STEP - 1 {
             tokio::task::yield_now().await;
         }
-        asked.push(Asked::ask(resource, &question));
+        asked.push(Asked::ask(resource, &mut question));
     }
     wait(&table, &asked, &question, limit).await;
     let took = clock::now().saturating_duration_since(started);
@@ -108,14 +108,16 @@ fn made_of(
 }
 
 impl Asked {
-    fn ask(resource: Resource, question: &Question) -> Self {
+    fn ask(resource: Resource, question: &mut Question) -> Self {
         let inquiry = resource.inquiry();
         let can_answer = inquiry.is_some() && !resource.is_blocking();
         let steps = inquiry.map_or(0, Inquiry::steps);
         let since = inquiry.and_then(|inquiry| inquiry.since(Stamp::now()));
+        if can_answer {
+            question.put_to(resource.id());
+        }
         // One that was never polled has nothing to say.
-        let can_answer =
-            can_answer && inquiry.is_some_and(|inquiry| inquiry.ask(question.number) || steps > 0);
+        let can_answer = can_answer && inquiry.is_some_and(|inquiry| inquiry.ask() || steps > 0);
         Self {
             resource,
             steps,
@@ -124,9 +126,9 @@ impl Asked {
         }
     }
 
-    fn ask_again(&self, question: &Question) {
+    fn ask_again(&self) {
         if let Some(inquiry) = self.resource.inquiry() {
-            inquiry.ask(question.number);
+            inquiry.ask();
         }
     }
 
@@ -199,7 +201,7 @@ async fn wait(table: &Table, asked: &[Asked], question: &Question, limit: Durati
             return;
         }
         let rest = pin!(clock::sleep(INTERVAL.min(left)));
-        select(pin!(answers(question, open.len())), rest).await;
+        select(pin!(question.answered(open.len())), rest).await;
         open = silent(table, open, question).await;
     }
 }
@@ -217,17 +219,9 @@ async fn silent<'a>(table: &Table, asked: Vec<&'a Asked>, question: &Question) -
     }
     for some in silent.chunks(STEP) {
         for asked in some {
-            asked.ask_again(question);
+            asked.ask_again();
         }
         tokio::task::yield_now().await;
     }
     silent
-}
-
-/// Waits until there are so many answers more.
-async fn answers(question: &Question, more: usize) {
-    let enough = question.answered() + more;
-    while question.answered() < enough {
-        question.bell.notified().await;
-    }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Table {
     pub(crate) tracking: Arc<Tracking>,
     /// Where the answers of tasks lie.
     #[cfg(feature = "dump")]
-    pub(crate) desk: crate::trace::desk::Desk,
+    pub(crate) desk: Arc<crate::trace::desk::Desk>,
     /// How many `Arc`s are in there, dead ones included.
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
@@ -67,7 +67,7 @@ impl Table {
             arcs: Slots::new(),
             tracking,
             #[cfg(feature = "dump")]
-            desk: crate::trace::desk::Desk::default(),
+            desk: Arc::default(),
             tracked: AtomicUsize::new(0),
             broom: AtomicUsize::new(0),
         }

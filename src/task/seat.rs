@@ -86,9 +86,12 @@ impl Seat {
         if inquiry.begin() {
             inquiry.keep_waker(capture::original(cx.waker()));
         }
-        let poll = |cx: &mut Context<'_>| match inquiry.take() {
-            None => poll(cx),
-            Some(question) => self.answer(question, cx, poll),
+        let poll = |cx: &mut Context<'_>| {
+            if inquiry.take() {
+                self.answer(cx, poll)
+            } else {
+                poll(cx)
+            }
         };
         let result = match long_polls::threshold() {
             None => poll(cx),
@@ -103,16 +106,11 @@ impl Seat {
 
     #[cfg(feature = "dump")]
     #[cold]
-    fn answer<R>(
-        &self,
-        question: u32,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> R,
-    ) -> R {
+    fn answer<R>(&self, cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let (result, found) = capture::poll(cx.waker(), poll);
         if let Some(task) = self.task() {
             let desk = &context_of(task).table.desk;
-            desk.answer(question, task.meta().id, found);
+            desk.answer(task.meta().id, &found);
         }
         result
     }

@@ -15,8 +15,8 @@ use std::{task::Waker, time::Duration};
 /// Only the poll writes, but for `asked`; all of it is a moment's sight to others.
 #[derive(Debug, Default)]
 pub(crate) struct Inquiry {
-    /// Number of the question that waits for an answer; 0 if none.
-    asked: AtomicU32,
+    /// 1 if somebody asks.
+    asked: AtomicU8,
     /// Beginnings and ends of polls: odd while one runs.
     steps: AtomicU32,
     /// When the last step was, as the bits of a [`Stamp`]; 0 if nobody looked at the clock.
@@ -81,9 +81,9 @@ impl Inquiry {
         self.put_back(before.filter(|_| is_known).unwrap_or_else(|| waker.clone()));
     }
 
-    /// Puts a question, and wakes the task to answer it. False if it was never polled: it will answer when it is.
-    pub(crate) fn ask(&self, number: u32) -> bool {
-        self.asked.store(number, Relaxed);
+    /// Asks, and wakes the task to answer it. False if it was never polled: it will answer when it is.
+    pub(crate) fn ask(&self) -> bool {
+        self.asked.store(1, Relaxed);
         // Wakers are somebody else's code: none of it under the lock (I9).
         let Some(waker) = lock(&self.waker).take() else {
             return false;
@@ -116,12 +116,9 @@ impl Inquiry {
         self.waits.load(Relaxed) > 0
     }
 
-    /// Takes the question, if there is one: a load and a branch if not.
+    /// Whether somebody asked since the last time: a load and a branch if not.
     #[inline]
-    pub(crate) fn take(&self) -> Option<u32> {
-        if self.asked.load(Relaxed) == 0 {
-            return None;
-        }
-        Some(self.asked.swap(0, Acquire)).filter(|&number| number > 0)
+    pub(crate) fn take(&self) -> bool {
+        self.asked.load(Relaxed) > 0 && self.asked.swap(0, Acquire) > 0
     }
 }
