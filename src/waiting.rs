@@ -18,8 +18,8 @@ pub(crate) enum For<'a> {
     Task(&'a dyn Record),
     /// The end of a close, which has begun or not.
     Close(&'a dyn Record, bool),
-    /// That the registry is idle that the running task is part of.
-    Idle,
+    /// That the registry of this number is idle, which the running task is part of.
+    Idle(u32),
     /// That the context of the running task is cancelled.
     Cancellation,
 }
@@ -63,8 +63,14 @@ fn note_wait() {
 
 #[cfg(feature = "dump")]
 impl For<'_> {
-    fn awaited(self) -> Awaited {
-        match self {
+    /// What it is called, and of which registry it is.
+    fn awaited(self) -> (Awaited, u32) {
+        let registry = match self {
+            Self::Task(record) | Self::Close(record, _) => record.meta().id.table,
+            Self::Idle(registry) => registry,
+            Self::Cancellation => 0,
+        };
+        let awaited = match self {
             Self::Task(task) => Awaited::Task {
                 id: task.meta().id,
                 path: short_path(task),
@@ -78,8 +84,9 @@ impl For<'_> {
                 },
                 has_begun,
             },
-            Self::Idle => Awaited::Idle,
+            Self::Idle(_) => Awaited::Idle,
             Self::Cancellation => Awaited::Cancellation,
-        }
+        };
+        (awaited, registry)
     }
 }

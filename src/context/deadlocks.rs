@@ -1,78 +1,103 @@
 //! Deadlocks that are found before the patience of a close is at its end.
 //!
 //! Tasks that wait for each other may be of any contexts, so a look is at the whole registry; but only those tasks are
-//! asked that have ever waited for something of a registry. One look is for all who wait for one, as in [`roundup`](super::roundup).
+//! asked that have ever waited for something of a registry. One look is for all who wait for one, as in
+//! [`roundup`](super::roundup).
 
 use crate::{
     context::{core::Core, current::node_of},
-    dump::{collect, deadlock::Waiter, view::Dump},
+    dump::{
+        collect,
+        deadlock::{Deadlock, Waiter},
+        view::{Dump, TaskDump},
+    },
     id::ResourceId,
     sync::{AtomicU64, Ordering::SeqCst, lock},
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use tokio::sync;
 
 /// In a registry's own core.
 #[derive(Default)]
 pub(crate) struct Deadlocks {
-    /// How many looks were begun.
-    begun: AtomicU64,
-    /// Who has it looks. The deadlocks that were told of and are still there, by the tasks in them.
-    told: sync::Mutex<HashSet<Vec<ResourceId>>>,
+    /// How many came to look.
+    came: AtomicU64,
+    looked: sync::Mutex<Looked>,
 }
 
-/// Looks whether tasks of the registry wait for each other, says so once, and notes it for the reports of their
-/// contexts.
-pub(crate) async fn look(core: &Arc<Core>) {
-    let root = core.root();
-    let (looks, table) = (&root.deadlocks, &root.node.table);
-    let before = looks.begun.load(SeqCst);
-    let mut told = looks.told.lock().await;
-    if looks.begun.load(SeqCst) > before {
-        // One that began after we came has ended.
-        return;
-    }
-    looks.begun.fetch_add(1, SeqCst);
-    let dump = collect::waiting(table).await;
-    let mut found = HashSet::new();
-    for deadlock in dump.deadlocks() {
+/// What the last look found.
+#[derive(Default)]
+struct Looked {
+    /// Who came before it began: it was for those as well.
+    covers: u64,
+    found: Vec<Known>,
+    /// The tasks of those that were told of, as long as they are there.
+    told: HashSet<Vec<ResourceId>>,
+}
+
+/// A deadlock that was found.
+#[derive(Clone)]
+pub(crate) struct Known {
+    /// Its tasks, sorted.
+    pub(crate) members: Vec<ResourceId>,
+    pub(crate) text: Arc<str>,
+}
+
+impl Known {
+    fn of(deadlock: &Deadlock) -> Self {
         let mut members: Vec<_> = deadlock.waiters().iter().map(Waiter::id).collect();
-        let text: Arc<str> = deadlock.to_string().into();
-        note(&dump, &members, &text);
         members.sort_unstable();
-        if !told.contains(&members) {
-            tracing::warn!("{text}");
-        }
-        found.insert(members);
-    }
-    *told = found;
-}
-
-/// Notes a deadlock with the contexts whose tasks are in it.
-fn note(dump: &Dump, members: &[ResourceId], text: &Arc<str>) {
-    let tasks = dump.tasks().iter();
-    for task in tasks.filter(|task| members.contains(&task.id())) {
-        let context = task.resource().card().and_then(|card| card.owner());
-        let core = context
-            .and_then(node_of)
-            .and_then(|node| node.core.upgrade());
-        if let Some(core) = core {
-            lock(&core.log).deadlock(text);
-        }
+        let text = deadlock.to_string().into();
+        Self { members, text }
     }
 }
 
-/// The deadlocks that were found in a subtree.
-pub(crate) fn found(core: &Arc<Core>) -> Vec<Arc<str>> {
-    let mut found: Vec<Arc<str>> = Vec::new();
-    let mut stack = vec![Arc::clone(core)];
-    while let Some(core) = stack.pop() {
-        for text in &lock(&core.log).deadlocks {
-            if !found.contains(text) {
-                found.push(Arc::clone(text));
+/// Looks whether tasks of the registry wait for each other just now, says so once, and notes it for the reports of
+/// their contexts.
+pub(crate) async fn look(core: &Arc<Core>) -> Vec<Known> {
+    let (all, table) = (&core.root().deadlocks, &core.root().node.table);
+    let ticket = all.came.fetch_add(1, SeqCst) + 1;
+    let mut looked = all.looked.lock().await;
+    if looked.covers < ticket {
+        let covers = all.came.load(SeqCst);
+        let dump = collect::waiting(table).await;
+        looked.found = dump.deadlocks().iter().map(Known::of).collect();
+        note(&dump, &looked.found);
+        let is_there = |id: &ResourceId| table.door().state_of(*id).is_some();
+        looked.told.retain(|members| members.iter().all(is_there));
+        looked.tell();
+        // Not before: a look that is dropped is for nobody.
+        looked.covers = covers;
+    }
+    looked.found.clone()
+}
+
+impl Looked {
+    fn tell(&mut self) {
+        for known in &self.found {
+            if self.told.insert(known.members.clone()) {
+                tracing::warn!(tasks = known.members.len(), "{}", known.text);
             }
         }
-        stack.extend(core.children());
     }
-    found
+}
+
+/// Notes deadlocks with the closing contexts whose tasks are in them.
+fn note(dump: &Dump, found: &[Known]) {
+    let tasks: HashMap<_, _> = dump.tasks().iter().map(|task| (task.id(), task)).collect();
+    for known in found {
+        for task in known.members.iter().filter_map(|id| tasks.get(id)) {
+            if let Some(core) = core_of(task).filter(|core| core.begun.get().is_some()) {
+                lock(&core.log).deadlock(&known.members, &known.text);
+            }
+        }
+    }
+}
+
+fn core_of(task: &TaskDump) -> Option<Arc<Core>> {
+    let context = task.resource().card()?.owner()?;
+    node_of(context)?.core.upgrade()
 }

@@ -13,6 +13,8 @@ use crate::{
     panics,
     sync::lock,
 };
+#[cfg(feature = "dump")]
+use futures::future::select;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use std::{
     future::{pending, poll_fn},
@@ -75,7 +77,11 @@ async fn drain(core: &Arc<Core>) {
         if is_time {
             match rung {
                 Rung::Look => looking = look(core).boxed(),
-                Rung::Force => use_force(core).await,
+                Rung::Force => {
+                    // It may be in the way of the look before the force, and it is for the same.
+                    looking = pending().boxed();
+                    use_force(core).await;
+                }
             }
             timer = None;
         }
@@ -86,7 +92,7 @@ async fn drain(core: &Arc<Core>) {
 /// Looks whether it waits in vain.
 #[cfg(feature = "dump")]
 async fn look(core: &Arc<Core>) {
-    crate::context::deadlocks::look(core).await;
+    drop(crate::context::deadlocks::look(core).await);
 }
 
 #[cfg(not(feature = "dump"))]
@@ -99,8 +105,15 @@ async fn use_force(core: &Arc<Core>) {
     let is_first = !core.node.gate.is_aborting();
     #[cfg(feature = "dump")]
     if is_first {
-        // Before they are aborted: afterwards they are nowhere.
-        stragglers::ask(core).await;
+        // Before they are aborted: afterwards they are nowhere. They may end meanwhile.
+        let mut drained = pin!(core.node.drained.notified());
+        drained.as_mut().enable();
+        if core.node.gate.inside() > 0 {
+            select(pin!(stragglers::ask(core)), drained).await;
+        }
+        if core.node.gate.inside() == 0 {
+            return;
+        }
     }
     condemn(core);
     stragglers::warn_and_abort(core, is_first).await;

@@ -7,6 +7,7 @@ use crate::{
         reason::CloseReason,
         tally::Counts,
     },
+    id::ResourceId,
     name::{Printed, Quoted},
     table::{record::Record, resource},
 };
@@ -87,8 +88,8 @@ pub(crate) struct Log {
     failures: Vec<Arc<str>>,
     /// Where tasks were when the grace period ended.
     pub(crate) stuck: Vec<Arc<str>>,
-    /// Tasks that waited for each other.
-    pub(crate) deadlocks: Vec<Arc<str>>,
+    /// Tasks that waited for each other, and the words for it.
+    deadlocks: Vec<(Vec<ResourceId>, Arc<str>)>,
 }
 
 impl Log {
@@ -140,11 +141,14 @@ impl Log {
         self.stuck.extend(texts.map(Arc::from));
     }
 
-    /// Notes tasks that wait for each other, once.
+    /// Notes tasks that wait for each other, once: what is known of them now.
     #[cfg(feature = "dump")]
-    pub(crate) fn deadlock(&mut self, text: &Arc<str>) {
-        if self.deadlocks.len() < LISTED && !self.deadlocks.contains(text) {
-            self.deadlocks.push(Arc::clone(text));
+    pub(crate) fn deadlock(&mut self, members: &[ResourceId], text: &Arc<str>) {
+        let mut known = self.deadlocks.iter_mut();
+        if let Some((_, known)) = known.find(|(known, _)| known == members) {
+            *known = Arc::clone(text);
+        } else if self.deadlocks.len() < LISTED {
+            self.deadlocks.push((members.to_vec(), Arc::clone(text)));
         }
     }
 
@@ -159,8 +163,8 @@ impl Log {
         let room = LISTED - self.stuck.len();
         self.stuck.extend(child.stuck.iter().take(room).cloned());
         #[cfg(feature = "dump")]
-        for text in &child.deadlocks {
-            self.deadlock(text);
+        for (members, text) in &child.deadlocks {
+            self.deadlock(members, text);
         }
     }
 }
@@ -182,7 +186,7 @@ impl CloseReport {
             hooks: log.hooks,
             failures: log.failures,
             stuck: log.stuck,
-            deadlocks: log.deadlocks,
+            deadlocks: log.deadlocks.into_iter().map(|(_, text)| text).collect(),
         }))
     }
 

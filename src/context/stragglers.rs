@@ -15,7 +15,12 @@ use crate::{
     },
 };
 #[cfg(feature = "dump")]
-use crate::{context::deadlocks, dump::collect};
+use crate::{
+    context::deadlocks::{self, Known},
+    dump::collect,
+};
+#[cfg(feature = "dump")]
+use std::collections::HashSet;
 use std::{fmt, sync::Arc, time::Duration};
 
 /// Aborts every task whose context has condemned its tasks; looks through the whole table.
@@ -163,7 +168,7 @@ impl StillClosing {
             name,
             limit,
             stuck: stuck(node, &remaining).await,
-            deadlocks: deadlocked(core).await,
+            deadlocks: deadlocked(core, &remaining).await,
             remaining,
             hooks: running_hooks(core),
         }
@@ -207,15 +212,22 @@ async fn stuck(_node: &Arc<Node>, _remaining: &Live) -> Vec<Arc<str>> {
     Vec::new()
 }
 
+/// Those of these tasks that wait for each other.
 #[cfg(feature = "dump")]
-async fn deadlocked(core: &Arc<Core>) -> Vec<Arc<str>> {
-    deadlocks::look(core).await;
-    deadlocks::found(core)
+async fn deadlocked(core: &Arc<Core>, remaining: &Live) -> Vec<Arc<str>> {
+    let found = deadlocks::look(core).await;
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let remaining: HashSet<_> = remaining.iter().map(Resource::id).collect();
+    let is_here = |known: &Known| known.members.iter().any(|id| remaining.contains(id));
+    let here = found.into_iter().filter(is_here).take(NAMED);
+    here.map(|known| known.text).collect()
 }
 
 #[cfg(not(feature = "dump"))]
 #[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
-async fn deadlocked(_core: &Arc<Core>) -> Vec<Arc<str>> {
+async fn deadlocked(_core: &Arc<Core>, _remaining: &Live) -> Vec<Arc<str>> {
     Vec::new()
 }
 

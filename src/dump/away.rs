@@ -1,17 +1,19 @@
 //! Doing what takes long away from the runtime's threads.
 
 use crate::{
+    clock,
+    dump::backstop,
     panics,
     sync::{Mutex, lock},
 };
-use std::{panic::resume_unwind, sync::Arc, thread, time::Duration};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::oneshot};
 
 /// How long the runtime's pool has to find a thread.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Runs it on the runtime's pool for blocking closures, which stops a paused clock meanwhile. That pool may be full of
-/// what one wants to know, so after a while a thread of its own does it.
+/// what one wants to know, so after a while a thread of this crate's own does it.
 pub(crate) async fn away<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     let Ok(runtime) = Handle::try_current() else {
         // There is nobody to hold up.
@@ -22,12 +24,7 @@ pub(crate) async fn away<R: Send + 'static>(work: impl FnOnce() -> R + Send + 's
     let work = Arc::new(Mutex::new(Some(work)));
     let second = Arc::clone(&work);
     runtime.spawn_blocking(move || run(&work));
-    let wait = move || {
-        thread::sleep(PATIENCE);
-        run(&second);
-    };
-    // Without a thread the pool has to do.
-    drop(thread::Builder::new().name("headcount".into()).spawn(wait));
+    backstop::later(PATIENCE, move || run(&second));
     match take.await {
         Ok(Ok(done)) => done,
         Ok(Err(payload)) => resume_unwind(payload),
@@ -41,4 +38,14 @@ fn run(work: &Mutex<Option<impl FnOnce()>>) {
     if let Some(work) = work {
         work();
     }
+}
+
+/// Waits that long, also where there is no timer.
+pub(crate) async fn rest(duration: Duration) {
+    if clock::has_timers() {
+        return clock::sleep(duration).await;
+    }
+    let (give, take) = oneshot::channel::<()>();
+    backstop::later(duration, move || drop(give));
+    let _ = take.await;
 }

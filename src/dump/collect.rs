@@ -3,7 +3,7 @@
 use crate::{
     clock::{self, Stamp},
     dump::{
-        away::away,
+        away::{away, rest},
         deadlock, fold,
         symbols::{self, Symbol},
         view::{Activity, AwaitStack, Dump, TaskDump},
@@ -140,18 +140,16 @@ impl Asked {
         fold: impl FnMut(&RawStack) -> AwaitStack,
     ) -> TaskDump {
         let activity = self.activity(answer.is_some(), is_there, took);
-        let steps = self.resource.inquiry().map_or(0, Inquiry::steps);
-        // The poll in which it answered was the question's.
-        let polls = steps
-            .div_ceil(2)
-            .saturating_sub(u32::from(answer.is_some()));
+        let polls = self.resource.inquiry().map_or(0, Inquiry::polls);
         let answer = answer.unwrap_or_default();
+        let (stacks, is_cancellable) = without_our_own(answer.stacks.iter().map(fold).collect());
         TaskDump {
             resource: self.resource,
             activity,
             polls,
-            stacks: without_our_own(answer.stacks.iter().map(fold).collect()),
+            stacks,
             cut: answer.cut,
+            is_cancellable,
         }
     }
 
@@ -184,11 +182,13 @@ impl Asked {
 }
 
 /// A cancellable task also waits for its context's token, beside its future: that is no news.
-fn without_our_own(mut stacks: Vec<AwaitStack>) -> Vec<AwaitStack> {
+fn without_our_own(mut stacks: Vec<AwaitStack>) -> (Vec<AwaitStack>, bool) {
+    let is_ours = |stack: &AwaitStack| stack.awaited == Some(Awaited::Cancellation);
+    let is_cancellable = stacks.iter().any(is_ours);
     if stacks.len() > 1 {
-        stacks.retain(|stack| stack.awaited != Some(Awaited::Cancellation));
+        stacks.retain(|stack| !is_ours(stack));
     }
-    stacks
+    (stacks, is_cancellable)
 }
 
 /// Waits until all have answered or ended, or time is up.
@@ -200,7 +200,7 @@ async fn wait(table: &Table, asked: &[Asked], question: &Question, limit: Durati
         if left.is_zero() {
             return;
         }
-        let rest = pin!(clock::sleep(INTERVAL.min(left)));
+        let rest = pin!(rest(INTERVAL.min(left)));
         select(pin!(question.answered(open.len())), rest).await;
         open = silent(table, open, question).await;
     }
@@ -218,7 +218,10 @@ async fn silent<'a>(table: &Table, asked: Vec<&'a Asked>, question: &Question) -
         tokio::task::yield_now().await;
     }
     for some in silent.chunks(STEP) {
-        for asked in some {
+        for asked in some
+            .iter()
+            .filter(|asked| !question.has(asked.resource.id()))
+        {
             asked.ask_again();
         }
         tokio::task::yield_now().await;

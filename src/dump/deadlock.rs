@@ -8,13 +8,20 @@ use crate::{
     dump::view::{Activity, AwaitStack, StackFrame, TaskDump},
     id::ResourceId,
     name::Quoted,
-    table::{card::Card, record::Record, resource::short_path},
-    trace::awaited::Awaited,
+    table::{
+        card::Card,
+        record::{Record, State},
+        resource::short_path,
+    },
+    trace::{awaited::Awaited, inquiry::Inquiry},
 };
 use std::{
     collections::{HashMap, HashSet},
     fmt, iter,
 };
+
+/// How many tasks of a circle are printed.
+const PRINTED: usize = 10;
 
 /// Tasks that wait for each other, and for nothing else. Part of a [`Dump`](crate::Dump).
 #[derive(Clone, Debug)]
@@ -100,21 +107,25 @@ impl<'a> Waiting<'a> {
             |stack: &&AwaitStack| matches!(stack.awaited, Some(Awaited::Cancellation));
         let stacks = task.stacks.iter().filter(|stack| !is_cancellation(stack));
         let awaited: Vec<_> = stacks
-            .map(|stack| Some((thing(stack)?, stack)))
+            .map(|stack| Some((thing(task, stack)?, stack)))
             .collect::<Option<_>>()?;
         let is_parked = matches!(task.activity, Activity::Parked(_)) && task.cut == 0;
         let card = task.resource.card()?;
-        // Who is being ended by force is not stuck.
-        let is_condemned = card.owner().is_some_and(Record::condemns);
-        (is_parked && !is_condemned && !awaited.is_empty()).then(|| Self {
+        let is_stuck = is_parked && !awaited.is_empty() && !is_about_to_end(task, card);
+        is_stuck.then(|| Self {
             task,
             within: within(card),
             awaited,
         })
     }
 
+    /// Of several things it waited for the first ones may have come in the poll in which it was asked.
+    fn latest(&self) -> (Thing, &'a AwaitStack) {
+        *self.awaited.last().expect("it waits for something")
+    }
+
     fn waiter(&self) -> Waiter {
-        let (_, stack) = self.awaited[0];
+        let (_, stack) = self.latest();
         let awaited = stack.awaited.clone();
         Waiter {
             id: self.task.id(),
@@ -126,7 +137,7 @@ impl<'a> Waiting<'a> {
 }
 
 /// What a stack waits for, if that is a thing that ends when others have ended.
-fn thing(stack: &AwaitStack) -> Option<Thing> {
+fn thing(task: &TaskDump, stack: &AwaitStack) -> Option<Thing> {
     match stack.awaited.as_ref().filter(|_| !stack.yields)? {
         Awaited::Task { id, .. }
         | Awaited::Close {
@@ -134,9 +145,18 @@ fn thing(stack: &AwaitStack) -> Option<Thing> {
             has_begun: true,
             ..
         } => Some(Some(*id)),
-        Awaited::Idle => Some(None),
+        Awaited::Idle => (stack.registry == task.id().table).then_some(None),
         Awaited::Close { .. } | Awaited::Cancellation => None,
     }
+}
+
+/// Whether somebody else is ending it, or can: its context, by force or because it is cancellable, whoever aborted it,
+/// or whoever polls it.
+fn is_about_to_end(task: &TaskDump, card: &Card) -> bool {
+    let is_open = |context: &dyn Record| context.state() == State::Open;
+    card.owner().is_some_and(Record::condemns)
+        || task.is_cancellable && !card.owner().is_some_and(is_open)
+        || card.inquiry().is_none_or(Inquiry::is_in_other_hands)
 }
 
 fn within(task: &Card) -> Vec<Thing> {
@@ -189,7 +209,7 @@ fn followers(stuck: &[Waiting<'_>]) -> Vec<usize> {
         }
     }
     let follower = |(at, waiting): (usize, &Waiting<'_>)| {
-        let (thing, _) = waiting.awaited[0];
+        let (thing, _) = waiting.latest();
         if waiting.within.contains(&thing) {
             at
         } else {
@@ -250,7 +270,8 @@ impl fmt::Display for Deadlock {
             n => write!(f, "deadlock: {n} tasks wait for each other")?,
         }
         let following = self.waiters.iter().cycle().skip(1);
-        for (waiter, next) in self.waiters.iter().zip(following) {
+        let steps = self.waiters.iter().zip(following);
+        for (waiter, next) in steps.take(PRINTED) {
             write!(f, "\n    {waiter}")?;
             let what: &dyn fmt::Display = match &waiter.awaited {
                 Awaited::Close { path, .. } => &Quoted(path),
@@ -258,6 +279,9 @@ impl fmt::Display for Deadlock {
                 _ => continue,
             };
             write!(f, "\n    {what} waits for its task {}", Quoted(&next.path))?;
+        }
+        if self.waiters.len() > PRINTED {
+            write!(f, "\n    … {} more", self.waiters.len() - PRINTED)?;
         }
         match self.others {
             0 => Ok(()),

@@ -28,12 +28,14 @@ pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
         .iter()
         .find(|frame| frame.is_awaited())
         .map(named);
-    let known = stack.awaited.as_ref().and_then(Awaited::leaf);
+    let (awaited, registry) = stack.awaited.clone().unzip();
+    let known = awaited.as_ref().and_then(Awaited::leaf);
     AwaitStack {
         frames,
         leaf: known.map(str::to_owned).or(leaf),
         yields: stack.yields,
-        awaited: stack.awaited.clone(),
+        awaited,
+        registry: registry.unwrap_or_default(),
     }
 }
 

@@ -37,6 +37,9 @@ pub struct TaskDump {
     pub(crate) stacks: Vec<AwaitStack>,
     /// Stacks that were left out.
     pub(crate) cut: usize,
+    /// Whether its context's cancellation ends it, beside all that it waits for.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) is_cancellable: bool,
 }
 
 /// What a task was doing.
@@ -74,6 +77,9 @@ pub struct AwaitStack {
     pub(crate) yields: bool,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) awaited: Option<Awaited>,
+    /// Of which registry that is.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) registry: u32,
 }
 
 /// One function of a stack.

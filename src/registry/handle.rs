@@ -199,7 +199,8 @@ impl Registry {
                 return;
             }
             if current::is_inside(node) {
-                poll_fn(|cx| waiting(cx, For::Idle, |cx| drained.as_mut().poll(cx))).await;
+                let what = For::Idle(node.table.number);
+                poll_fn(|cx| waiting(cx, what, |cx| drained.as_mut().poll(cx))).await;
             } else {
                 drained.await;
             }

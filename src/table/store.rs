@@ -24,7 +24,7 @@ const SWEPT: usize = 2;
 /// Everything one registry lists.
 pub(crate) struct Table {
     /// Three numbers are this table's own: `number` for cards, and one each for the others.
-    number: u32,
+    pub(crate) number: u32,
     /// Tasks and registrations: the facts are in the slot, whoever they are about owns them.
     pub(crate) cards: Arc<Cards>,
     /// Contexts and owned values: whoever has the record removes it.

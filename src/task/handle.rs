@@ -106,6 +106,10 @@ impl<T> Task<T> {
     /// Asks the runtime to drop the task's future at its next wait. It may still return before that;
     /// a blocking closure that has started runs on. Calling it again does nothing.
     pub fn abort(&self) {
+        #[cfg(feature = "dump")]
+        if let Some(inquiry) = self.card().and_then(crate::table::card::Card::inquiry) {
+            inquiry.note_abort();
+        }
         if let Some(join) = self.join() {
             join.abort();
         }

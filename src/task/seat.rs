@@ -83,25 +83,35 @@ impl Seat {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
-        if inquiry.begin() {
+        let is_first = inquiry.begin();
+        if is_first {
             inquiry.keep_waker(capture::original(cx.waker()));
         }
-        let poll = |cx: &mut Context<'_>| {
-            if inquiry.take() {
-                self.answer(cx, poll)
-            } else {
-                poll(cx)
-            }
+        let result = if inquiry.take() {
+            let poll = |cx: &mut Context<'_>| self.answer(cx, poll);
+            inquiry.answering(is_first, || self.poll_timed(inquiry, cx, poll))
+        } else {
+            self.poll_timed(inquiry, cx, poll)
         };
-        let result = match long_polls::threshold() {
+        inquiry.end();
+        result
+    }
+
+    #[cfg(feature = "dump")]
+    #[inline]
+    fn poll_timed<R>(
+        &self,
+        inquiry: &Inquiry,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        match long_polls::threshold() {
             None => poll(cx),
             Some(threshold) => {
                 let task = || self.task().map(|task| long_polls::told(task.meta()));
                 long_polls::timed(inquiry, task, threshold, || poll(cx))
             }
-        };
-        inquiry.end();
-        result
+        }
     }
 
     #[cfg(feature = "dump")]
@@ -132,6 +142,10 @@ impl Seat {
         let Some(place) = self.place.take() else {
             return;
         };
+        #[cfg(feature = "dump")]
+        if let Some(inquiry) = place.inquiry() {
+            inquiry.finish();
+        }
         settle(&place, outcome);
         place.leave(|task| {
             let context = match task {

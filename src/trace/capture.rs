@@ -5,10 +5,12 @@
     reason = "a waker that can tell its clones from itself is made by hand, and lies on the stack"
 )]
 
-use crate::trace::awaited::Awaited;
+use crate::{
+    sync::{Mutex, lock},
+    trace::awaited::Awaited,
+};
 use backtrace::Frame;
 use std::{
-    cell::RefCell,
     ffi::c_void,
     iter,
     mem::ManuallyDrop,
@@ -27,8 +29,8 @@ pub(crate) struct RawStack {
     pub(crate) frames: Box<[usize]>,
     /// Whether it woke the task at once instead of waiting: it only let others run.
     pub(crate) yields: bool,
-    /// What it waits for, where that is known.
-    pub(crate) awaited: Option<Awaited>,
+    /// What it waits for, where that is known, and of which registry that is.
+    pub(crate) awaited: Option<(Awaited, u32)>,
 }
 
 /// What one poll was found waiting for.
@@ -43,8 +45,9 @@ pub(crate) struct Found {
 struct Capturing<'a> {
     original: &'a Waker,
     /// Where the stack of the poll begins; what lies above is the runtime's.
-    limit: *const u8,
-    found: RefCell<Found>,
+    limit: usize,
+    /// A waker may be lent to other threads for the time of the poll.
+    found: Mutex<Found>,
 }
 
 /// Runs one poll, and notes the stacks of those who clone its waker. They get the original.
@@ -53,24 +56,25 @@ pub(crate) fn poll<R>(original: &Waker, poll: impl FnOnce(&mut Context<'_>) -> R
     let marker = 0_u8;
     let capturing = Capturing {
         original,
-        limit: &raw const marker,
-        found: RefCell::default(),
+        limit: &raw const marker as usize,
+        found: Mutex::default(),
     };
     let data = (&raw const capturing).cast();
     // SAFETY: the functions of the table below keep the contract of wakers, for as long as `capturing` lives.
     // This waker is dropped before that ends, and nobody can keep it: only a reference to it is lent, and its
-    // clones are clones of the original. Nor does it leave the thread: a `Context` is not `Send`.
+    // clones are clones of the original. That reference may be lent to other threads meanwhile, so what they reach is
+    // `Sync` (the assertion below).
     let waker = unsafe { Waker::from_raw(RawWaker::new(data, &TABLE)) };
     let result = poll(&mut Context::from_waker(&waker));
     drop(waker);
-    (result, capturing.found.into_inner())
+    (result, std::mem::take(&mut lock(&capturing.found)))
 }
 
 /// Runs a poll that waits for something known: stacks that are noted meanwhile are one, and say so. In every capture
 /// that is under way: one future may be asked inside another.
 pub(crate) fn waiting<T>(
     cx: &mut Context<'_>,
-    what: impl FnOnce() -> Awaited,
+    what: impl FnOnce() -> (Awaited, u32),
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
     let Some(innermost) = of_waker(cx.waker()) else {
@@ -102,6 +106,11 @@ fn of_waker(waker: &Waker) -> Option<&Capturing<'_>> {
     // SAFETY: nobody else has this table, so the waker is lent by a `poll` that is still running.
     ptr::eq(waker.vtable(), &raw const TABLE).then(|| unsafe { lent(waker.data()) })
 }
+
+const _: () = {
+    const fn is_sync<T: Sync>() {}
+    is_sync::<Capturing<'_>>();
+};
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, |_| {});
 
@@ -138,30 +147,31 @@ unsafe fn wake_by_ref(data: *const ()) {
 
 impl Capturing<'_> {
     fn note(&self, yields: bool) {
-        // Whoever clones a waker while a stack is being noted is the unwinder's business, not ours.
-        let Ok(mut found) = self.found.try_borrow_mut() else {
-            return;
-        };
-        if found.stacks.len() == STACKS {
-            found.cut += 1;
+        if self.count() == STACKS {
+            lock(&self.found).cut += 1;
             return;
         }
-        let frames = self.stack();
-        found.stacks.push(RawStack {
-            frames,
+        let stack = RawStack {
+            frames: self.stack(),
             yields,
             awaited: None,
-        });
+        };
+        let mut found = lock(&self.found);
+        if found.stacks.len() < STACKS {
+            found.stacks.push(stack);
+        } else {
+            found.cut += 1;
+        }
     }
 
     /// How many stacks were noted so far.
     fn count(&self) -> usize {
-        self.found.borrow().stacks.len()
+        lock(&self.found).stacks.len()
     }
 
     /// Says of the stacks after the first few what they wait for, unless they only let others run.
-    fn mark(&self, from: usize, what: &Awaited) {
-        let mut found = self.found.borrow_mut();
+    fn mark(&self, from: usize, what: &(Awaited, u32)) {
+        let mut found = lock(&self.found);
         if found.stacks[from..].iter().any(|stack| stack.yields) {
             return;
         }
@@ -200,8 +210,8 @@ fn walk(look: impl FnMut(&Frame) -> bool) {
 }
 
 /// Whether a frame lies above the poll. Stacks grow down; where the place of a frame is unknown it is null.
-fn is_above(frame: *mut c_void, limit: *const u8) -> bool {
-    frame as usize > limit as usize
+fn is_above(frame: *mut c_void, limit: usize) -> bool {
+    frame as usize > limit
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::{
     id::ResourceId,
+    panics,
     sync::{Mutex, lock},
     trace::capture::Found,
 };
@@ -42,7 +43,10 @@ impl Desk {
         for answers in askers.into_iter().flatten() {
             let before = lock(&answers.found).insert(task, found.clone());
             drop(before);
-            answers.bell.notify_one();
+            // The waker is somebody else's code.
+            if let Err(payload) = panics::guarded(|| answers.bell.notify_one()) {
+                panics::bury(payload);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     clock::Stamp,
+    panics,
     sync::{
         AtomicU8, AtomicU32, AtomicU64, Mutex,
         Ordering::{Acquire, Relaxed},
@@ -23,6 +24,13 @@ pub(crate) struct Inquiry {
     at: AtomicU64,
     /// 1 once it has waited for something of a registry.
     waits: AtomicU8,
+    /// 1 if others poll it, and may drop it, and 1 once somebody aborted it.
+    is_wrapped: AtomicU8,
+    is_aborted: AtomicU8,
+    /// 1 once it has ended: no waker is kept any more.
+    is_over: AtomicU8,
+    /// How many polls were made to answer.
+    answers: AtomicU32,
     /// Wakes the task. Kept until the slot is emptied, as the runtime's handle is; of the task there is then
     /// nothing left but its shell.
     waker: Mutex<Option<Waker>>,
@@ -74,6 +82,7 @@ impl Inquiry {
     /// What wakes it now: a future that is polled by somebody else may be handed on.
     #[inline]
     pub(crate) fn set_waker(&self, waker: &Waker) {
+        self.is_wrapped.store(1, Relaxed);
         let before = lock(&self.waker).take();
         let is_known = before
             .as_ref()
@@ -84,12 +93,14 @@ impl Inquiry {
     /// Asks, and wakes the task to answer it. False if it was never polled: it will answer when it is.
     pub(crate) fn ask(&self) -> bool {
         self.asked.store(1, Relaxed);
-        // Wakers are somebody else's code: none of it under the lock (I9).
+        // Wakers are somebody else's code: none of it under the lock (I9), and it may panic.
         let Some(waker) = lock(&self.waker).take() else {
             return false;
         };
         // The runtime orders a wake before the poll that follows it.
-        waker.wake_by_ref();
+        if let Err(payload) = panics::guarded(|| waker.wake_by_ref()) {
+            panics::bury(payload);
+        }
         self.put_back(waker);
         true
     }
@@ -97,12 +108,56 @@ impl Inquiry {
     /// Unless the poll has set another one meanwhile.
     fn put_back(&self, waker: Waker) {
         let mut kept = lock(&self.waker);
-        let spare = match &*kept {
-            Some(_) => Some(waker),
-            None => kept.replace(waker),
+        let is_wanted = kept.is_none() && self.is_over.load(Relaxed) == 0;
+        let spare = if is_wanted {
+            kept.replace(waker)
+        } else {
+            Some(waker)
         };
         drop(kept);
-        drop(spare);
+        panics::discard(spare);
+    }
+
+    /// The task has ended. The waker of a wrapped future is let go of; that of a task goes with its shell.
+    #[inline]
+    pub(crate) fn finish(&self) {
+        if self.is_wrapped.load(Relaxed) > 0 {
+            let mut kept = lock(&self.waker);
+            self.is_over.store(1, Relaxed);
+            let waker = kept.take();
+            drop(kept);
+            panics::discard(waker);
+        }
+    }
+
+    /// Somebody aborts it.
+    pub(crate) fn note_abort(&self) {
+        self.is_aborted.store(1, Relaxed);
+    }
+
+    /// Whether somebody has aborted it, or polls it, and may drop it.
+    pub(crate) fn is_in_other_hands(&self) -> bool {
+        self.is_wrapped.load(Relaxed) + self.is_aborted.load(Relaxed) > 0
+    }
+
+    /// A poll is made to answer: it neither counts, nor does it say since when the task is parked.
+    pub(crate) fn answering<R>(&self, is_first: bool, poll: impl FnOnce() -> R) -> R {
+        if is_first {
+            // It would have come anyway.
+            return poll();
+        }
+        let answers = self.answers.load(Relaxed);
+        self.answers.store(answers.wrapping_add(1), Relaxed);
+        let at = self.at.load(Relaxed);
+        let result = poll();
+        self.at.store(at, Relaxed);
+        result
+    }
+
+    /// Polls so far, the one that runs included, without those that were made to answer.
+    pub(crate) fn polls(&self) -> u32 {
+        let polls = self.steps().div_ceil(2);
+        polls.saturating_sub(self.answers.load(Relaxed))
     }
 
     /// It waits for something of a registry.
