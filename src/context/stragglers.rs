@@ -64,7 +64,7 @@ pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
         .get()
         .map_or(Duration::ZERO, |(_, at)| clock::now() - *at);
     let stuck = lock(&core.log).stuck.clone();
-    let stacks = (!stuck.is_empty()).then(|| tracing::field::display(Stuck(&stuck)));
+    let stacks = (!stuck.is_empty()).then(|| tracing::field::display(stuck.join("\n")));
     let said = if is_first {
         "the grace period is over, aborting"
     } else {

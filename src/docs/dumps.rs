@@ -7,9 +7,15 @@
 //! it. Each leaf of the chain of `.await`s clones it, because it is not the one that the leaf has, and what it gets is a
 //! clone of the runtime's own. So each stack is one chain, down to the line, and nothing of the question stays behind.
 //!
-//! That needs no annotation, no `tokio_unstable` and no debug build; line numbers need debug information,
-//! `debug = "line-tables-only"` in the profile. Without it there are functions, and the dump says what to set. Where
-//! functions were inlined, a release build knows the lines, and often not the names.
+//! That needs no annotation, no `tokio_unstable` and no debug build; line numbers need debug information:
+//!
+//! ```toml
+//! [profile.release]
+//! debug = "limited"
+//! ```
+//!
+//! With `debug = "line-tables-only"`, which makes a smaller program, there are lines, and where functions were inlined
+//! often no names. Without either there are functions, and the dump says what to set.
 //!
 //! Stacks are captured as addresses, in 5 to 20 µs each. They are looked up, each address once, on the runtime's pool for
 //! blocking closures, or on a thread of its own if that pool is full. The first look reads the program's debug information,

@@ -22,12 +22,10 @@ pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
     let last = frames.iter().rposition(|frame| !is_capture(frame));
     frames.truncate(last.map_or(0, |last| last + 1));
     own_by_name(&mut frames);
+    let first = frames.iter().position(|frame| !frame.is_glue());
+    frames.drain(..first.unwrap_or(0));
     let innermost = frames.iter().rposition(StackFrame::is_own);
-    let leaf = innermost.map_or(0, |at| at + 1);
-    let leaf = frames[leaf.min(frames.len())..]
-        .iter()
-        .find(|frame| frame.is_awaited())
-        .map(named);
+    let leaf = leaf(&frames[innermost.map_or(0, |at| at + 1)..]);
     let (awaited, registry) = stack.awaited.clone().unzip();
     let known = awaited.as_ref().and_then(Awaited::leaf);
     AwaitStack {
@@ -39,12 +37,84 @@ pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
     }
 }
 
+/// What is awaited: of the frames below one's own the first that is neither machinery nor round something else.
+fn leaf(frames: &[StackFrame]) -> Option<String> {
+    let mut awaited = frames.iter().filter(|frame| frame.is_awaited());
+    let mut leaf = awaited.next()?;
+    // Of a limit and what it limits, one inside the other, the outermost names the limit.
+    let mut limiting = None;
+    while is_round_another(leaf) {
+        limiting = limiting.or(Some(leaf)).filter(|_| is_limiting(leaf));
+        match awaited.next() {
+            Some(inner) if limiting.is_none() || !is_limit(inner) => leaf = inner,
+            _ => {
+                leaf = limiting.unwrap_or(leaf);
+                break;
+            }
+        }
+    }
+    if leaf.is_one_of(&["futures_core::task::__internal", "futures-core"]) {
+        let is_set =
+            |frame: &StackFrame| frame.is_one_of(&["FuturesUnordered", "futures_unordered"]);
+        if frames.iter().any(is_set) {
+            return Some("futures::stream::FuturesUnordered".to_owned());
+        }
+    }
+    Some(named(leaf))
+}
+
+/// Whether it awaits what it was given.
+fn is_round_another(frame: &StackFrame) -> bool {
+    let others = [
+        "MaybeDone",
+        "maybe_done.rs",
+        "Instrumented",
+        "tokio::task::coop",
+        "src/task/coop/",
+    ];
+    is_limiting(frame) || frame.is_one_of(&others)
+}
+
+fn is_limiting(frame: &StackFrame) -> bool {
+    frame.is_one_of(&[
+        "time::Timeout",
+        "src/time/timeout.rs",
+        "run_until_cancelled",
+        "RunUntilCancelled",
+    ])
+}
+
+fn is_limit(frame: &StackFrame) -> bool {
+    frame.is_one_of(&[
+        "poll_delay",
+        "time::Sleep",
+        "src/time/sleep.rs",
+        "WaitForCancellation",
+    ])
+}
+
 /// What is awaited, by the name of the function; where only its last part is known, by the module it is in.
 fn named(frame: &StackFrame) -> String {
     if frame.function.contains("::") {
-        return frame.function.clone();
+        return as_exported(&frame.function);
     }
     module_of(&frame.file).unwrap_or_else(|| frame.function.clone())
+}
+
+/// The path under which its users know it, where the modules between are private.
+fn as_exported(function: &str) -> String {
+    let name = function
+        .replace("tokio::sync::mpsc::bounded::", "tokio::sync::mpsc::")
+        .replace("tokio::sync::mpsc::unbounded::", "tokio::sync::mpsc::")
+        .replace("tokio::runtime::task::", "tokio::task::");
+    match name.strip_prefix("headcount::") {
+        Some(inside) => {
+            let is_module = |part: &&str| part.starts_with(|c: char| c.is_ascii_lowercase());
+            let parts: Vec<_> = inside.split("::").skip_while(is_module).collect();
+            format!("headcount::{}", parts.join("::"))
+        }
+        None => name,
+    }
 }
 
 /// `tokio::sync::mutex` for `tokio-1.54.1/src/sync/mutex.rs`.
@@ -103,7 +173,10 @@ fn frame(symbol: &Symbol) -> Option<StackFrame> {
     Some(StackFrame {
         is_own: !is_foreign && !is_machinery(&function),
         function,
-        file: shorten(&symbol.file).into_owned(),
+        file: match inside {
+            Some(inside) => format!("headcount-{}/src/{inside}", env!("CARGO_PKG_VERSION")),
+            None => shorten(&symbol.file).into_owned(),
+        },
         line: symbol.line,
     })
 }

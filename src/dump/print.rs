@@ -7,7 +7,7 @@ use crate::{
     table::resource::short_path,
     trace::awaited::Awaited,
 };
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, panic::Location};
 
 /// Tasks of a group that are named.
 const NAMED: usize = 3;
@@ -31,6 +31,8 @@ struct Group<'a> {
 struct Likeness<'a> {
     stacks: Vec<Place<'a>>,
     activity: &'static str,
+    /// Where it was spawned, if none of one's own lines is known in it.
+    site: Option<&'static Location<'static>>,
 }
 
 /// Frames, leaf, whether it only lets others run, and what it waits for unless that is a task.
@@ -43,9 +45,12 @@ impl<'a> Likeness<'a> {
             let awaited = stack.awaited.as_ref().filter(|awaited| !is_task(awaited));
             (&*stack.frames, stack.leaf.as_deref(), stack.yields, awaited)
         };
+        let has_own = |stack: &AwaitStack| stack.own_frames().next().is_some();
+        let is_vague = !task.stacks.iter().all(has_own);
         Self {
             stacks: task.stacks.iter().map(of_stack).collect(),
-            activity: word(task.activity),
+            activity: task.activity.word(),
+            site: is_vague.then(|| task.resource.location()),
         }
     }
 }
@@ -64,52 +69,66 @@ fn group(tasks: &[TaskDump]) -> Vec<Group<'_>> {
     groups
 }
 
-fn word(activity: Activity) -> &'static str {
-    match activity {
-        Activity::NeverPolled => "never polled",
-        Activity::Parked(_) => "parked",
-        Activity::Polling(_) => "polling",
-        Activity::Blocking(_) => "blocking",
-        Activity::Queued => "queued",
-        Activity::Finished => "finished",
-        Activity::NotAnswered => "not answered",
-    }
-}
-
 impl fmt::Display for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.tasks.len() == 1 { "" } else { "s" };
-        write!(f, "{} task{plural}", self.tasks.len())?;
-        let silent = self.unanswered().count();
-        if silent > 0 {
-            write!(
-                f,
-                ", {silent} did not answer within {}",
-                clock::human(self.limit)
-            )?;
-        }
-        if !self.has_names {
-            f.write_str(
-                "\n· there are no symbols: this program was stripped; set `strip = \"none\"` in its profile",
-            )?;
-        }
-        if !self.has_lines {
-            f.write_str(
-                "\n· there are no line numbers: set `debug = \"line-tables-only\"` in the profile of this build",
-            )?;
-        }
-        for deadlock in self.deadlocks.iter().take(GROUPS) {
-            write!(f, "\n\n{deadlock}")?;
-        }
+        write!(f, "{}", Top(self))?;
         let groups = group(&self.tasks);
         for group in groups.iter().take(GROUPS) {
-            f.write_str("\n\n")?;
-            write!(f, "{group}")?;
+            write!(f, "\n\n{group}")?;
         }
         match groups.len().saturating_sub(GROUPS) {
             0 => Ok(()),
             more => write!(f, "\n\n… {more} more groups are not printed"),
         }
+    }
+}
+
+/// How many tasks there are, what is missing, and the deadlocks.
+struct Top<'a>(&'a Dump);
+
+impl fmt::Display for Top<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dump = self.0;
+        let plural = if dump.tasks.len() == 1 { "" } else { "s" };
+        write!(f, "{} task{plural}", dump.tasks.len())?;
+        let silent = dump.unanswered().count();
+        if silent > 0 {
+            let limit = clock::human(dump.limit);
+            write!(f, ", {silent} did not answer within {limit}")?;
+        }
+        for note in dump.notes() {
+            write!(f, "\n· {note}")?;
+        }
+        for deadlock in dump.deadlocks.iter().take(GROUPS) {
+            write!(f, "\n\n{deadlock}")?;
+        }
+        match dump.deadlocks.len().saturating_sub(GROUPS) {
+            0 => Ok(()),
+            more => write!(f, "\n\n… {more} more deadlocks are not printed"),
+        }
+    }
+}
+
+impl Dump {
+    /// What is not known, and what to do about it.
+    fn notes(&self) -> impl Iterator<Item = &'static str> {
+        let is_untimed = |task: &TaskDump| task.activity == Activity::Parked(None);
+        [
+            (
+                !self.has_names,
+                "there are no symbols: this program was stripped; set `strip = \"none\"` in its profile",
+            ),
+            (
+                !self.has_lines,
+                "there are no line numbers: set `debug = \"limited\"` in the profile of this build",
+            ),
+            (
+                self.tasks.iter().any(is_untimed),
+                "since when they are parked is not known: `headcount::warn_of_long_polls` looks at the clock",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(applies, note)| applies.then_some(note))
     }
 }
 
@@ -250,9 +269,9 @@ struct InFull<'a>(&'a Dump);
 
 impl fmt::Display for InFull<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, task) in self.0.tasks.iter().enumerate() {
-            let separator = if n > 0 { "\n\n" } else { "" };
-            write!(f, "{separator}{}", Head(task))?;
+        write!(f, "{}", Top(self.0))?;
+        for task in &self.0.tasks {
+            write!(f, "\n\n{}", Head(task))?;
             for (n, stack) in task.stacks.iter().enumerate() {
                 write!(f, "\n    stack {}", n + 1)?;
                 for frame in &stack.frames {

@@ -18,7 +18,15 @@ use std::{fmt, time::Duration};
 pub struct Dump {
     pub(crate) tasks: Vec<TaskDump>,
     pub(crate) deadlocks: Vec<Deadlock>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "took_secs", serialize_with = "secs")
+    )]
     pub(crate) took: Duration,
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "limit_secs", serialize_with = "secs")
+    )]
     pub(crate) limit: Duration,
     /// Whether there are lines to name.
     pub(crate) has_lines: bool,
@@ -44,11 +52,6 @@ pub struct TaskDump {
 
 /// What a task was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(rename_all = "snake_case")
-)]
 #[non_exhaustive]
 pub enum Activity {
     /// Nobody has polled it yet: it waits for its runtime, or for whoever it was wrapped for.
@@ -152,7 +155,8 @@ impl TaskDump {
         self.activity
     }
 
-    /// How often it was polled so far: each time but the first after a wake, or several that came together.
+    /// How often it was polled so far: each time but the first after a wake, or several that came together. Polls in
+    /// which it answered a dump do not count.
     pub fn polls(&self) -> u32 {
         self.polls
     }
@@ -213,13 +217,64 @@ impl StackFrame {
 
     /// Whether it may be what somebody awaits: a dependency's function, and no machinery between.
     pub(crate) fn is_awaited(&self) -> bool {
-        let is_glue = ["core/", "std/", "alloc/"]
-            .iter()
-            .any(|of| self.file.starts_with(of))
-            || self.file.contains("/src/macros/")
-            || self.file.contains("futures-util")
-            || is_machinery(&self.function);
-        !is_glue
+        let is_between = ["/src/macros/", "futures-util"];
+        !self.is_glue() && !is_between.iter().any(|of| self.file.contains(of))
+    }
+
+    /// Whether it is of the standard library.
+    pub(crate) fn is_glue(&self) -> bool {
+        let library = ["core/", "std/", "alloc/"];
+        library.iter().any(|of| self.file.starts_with(of)) || is_machinery(&self.function)
+    }
+
+    /// Whether its function or its file has one of these in its name.
+    pub(crate) fn is_one_of(&self, names: &[&str]) -> bool {
+        let is = |name: &&str| self.function.contains(*name) || self.file.contains(*name);
+        names.iter().any(is)
+    }
+}
+
+impl Activity {
+    /// What it is, in a word or two, without for how long.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::NeverPolled => "never polled",
+            Self::Parked(_) => "parked",
+            Self::Polling(_) => "polling",
+            Self::Blocking(_) => "blocking",
+            Self::Queued => "queued",
+            Self::Finished => "finished",
+            Self::NotAnswered => "not answered",
+        }
+    }
+
+    /// For how long, where that is known.
+    #[cfg(feature = "serde")]
+    fn since(self) -> Option<Duration> {
+        match self {
+            Self::Parked(since) => since,
+            Self::Polling(since) | Self::Blocking(since) => Some(since),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+fn secs<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+/// `{"state": "parked", "secs": 3.2}`, without `secs` where that is not known.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Activity {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut out = serializer.serialize_map(None)?;
+        out.serialize_entry("state", self.word())?;
+        if let Some(since) = self.since() {
+            out.serialize_entry("secs", &since.as_secs_f64())?;
+        }
+        out.end()
     }
 }
 

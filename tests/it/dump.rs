@@ -105,10 +105,10 @@ async fn sync_cases() -> Vec<Case> {
     let (kept, taken) = oneshot::channel::<()>();
     cases.push(case(line!(), "tokio::sync::oneshot::Receiver", kept, async move { ignore(taken.await) }));
     let (kept, mut taken) = mpsc::channel::<()>(1);
-    cases.push(case(line!(), "tokio::sync::mpsc::bounded::Receiver::recv", kept, async move { ignore(taken.recv().await) }));
+    cases.push(case(line!(), "tokio::sync::mpsc::Receiver::recv", kept, async move { ignore(taken.recv().await) }));
     let (full, kept) = mpsc::channel::<()>(1);
     full.send(()).await.unwrap();
-    cases.push(case(line!(), "tokio::sync::mpsc::bounded::Sender::send", kept, async move { ignore(full.send(()).await) }));
+    cases.push(case(line!(), "tokio::sync::mpsc::Sender::send", kept, async move { ignore(full.send(()).await) }));
     let (kept, mut taken) = mpsc::unbounded_channel::<()>();
     cases.push(case(line!(), "tokio::sync::mpsc::UnboundedReceiver::recv", kept, async move { ignore(taken.recv().await) }));
     let (kept, mut taken) = broadcast::channel::<()>(1);
@@ -173,7 +173,7 @@ fn stream_cases() -> Vec<Case> {
     let mut stream = Box::pin(futures::stream::pending::<()>().take_until(sleep(LONG)));
     cases.push(case(line!(), "tokio::time::Sleep", (), async move { ignore(stream.next().await) }));
     let mut set: FuturesUnordered<_> = (0..3).map(|_| sleeps()).collect();
-    cases.push(case(line!(), "", (), async move { ignore(set.next().await) }));
+    cases.push(case(line!(), "futures::stream::FuturesUnordered", (), async move { ignore(set.next().await) }));
     cases
 }
 
@@ -182,7 +182,7 @@ fn task_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let join = tokio::spawn(pending::<()>());
     let abort = join.abort_handle();
-    cases.push(case(line!(), "tokio::runtime::task::JoinHandle", (), async move { ignore(join.await) }));
+    cases.push(case(line!(), "tokio::task::JoinHandle", (), async move { ignore(join.await) }));
     let mut set = JoinSet::new();
     set.spawn(pending::<()>());
     cases.push(case(line!(), "tokio::task::", abort, async move { ignore(set.join_next().await) }));
@@ -281,6 +281,74 @@ async fn of_several_things_each_is_a_stack() {
         }
         ctx.close().await;
     }
+}
+
+/// The names of what a task waits for, sorted.
+async fn leaves(
+    ctx: &headcount::Context,
+    waits: impl Future<Output = ()> + Send + 'static,
+) -> Vec<String> {
+    let task = ctx.task("task").cancellable().spawn(waits);
+    settle().await;
+    let trace = task.trace().await.unwrap();
+    let leaves = trace
+        .stacks()
+        .iter()
+        .map(|stack| stack.leaf().unwrap_or_default().to_owned());
+    let mut leaves: Vec<_> = leaves.collect();
+    leaves.sort_unstable();
+    task.abort();
+    leaves
+}
+
+#[tokio::test]
+async fn what_is_awaited_is_named_through_what_is_round_it() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let lock = Arc::new(Mutex::new(()));
+    let held = lock.clone().lock_owned().await;
+    let (one, other, third) = (lock.clone(), lock.clone(), lock);
+    let limited = leaves(&ctx, async move { ignore(timeout(LONG, one.lock()).await) });
+    assert_eq!(
+        limited.await,
+        ["tokio::sync::Mutex::lock", "tokio::time::Timeout"]
+    );
+    let joined = leaves(&ctx, async move {
+        ignore(tokio::join!(timeout(LONG, other.lock()), sleep(LONG)))
+    });
+    let expected = [
+        "tokio::sync::Mutex::lock",
+        "tokio::time::Sleep",
+        "tokio::time::Timeout",
+    ];
+    assert_eq!(joined.await, expected);
+    let weak = ctx.downgrade();
+    let until = leaves(&ctx, async move {
+        ignore(weak.run_until_cancelled(third.lock()).await)
+    });
+    let expected = [
+        "headcount::WeakContext::run_until_cancelled",
+        "tokio::sync::Mutex::lock",
+    ];
+    assert_eq!(until.await, expected);
+    drop(held);
+    ctx.close().await;
+}
+
+/// Whoever asks often sees for how long it has been parked, and no polls but its own.
+#[tokio::test(start_paused = true)]
+async fn being_asked_neither_counts_as_a_poll_nor_ends_a_wait() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let task = ctx.task("task").cancellable().spawn(sleeps());
+    settle().await;
+    for seconds in 1..=5 {
+        sleep(Duration::from_secs(1)).await;
+        let trace = task.trace().await.unwrap();
+        let parked = Activity::Parked(Some(Duration::from_secs(seconds)));
+        assert_eq!((trace.activity(), trace.polls()), (parked, 1));
+    }
+    ctx.close().await;
 }
 
 #[tokio::test]
@@ -863,7 +931,7 @@ fn close_each_other(registry: &Registry, grace: Duration) -> [headcount::Context
     contexts
 }
 
-const CLOSE_EACH_OTHER: u32 = 860;
+const CLOSE_EACH_OTHER: u32 = 928;
 
 #[tokio::test(start_paused = true)]
 async fn tasks_that_close_each_others_contexts_are_a_deadlock() {
