@@ -8,7 +8,8 @@ use std::fmt;
 /// belongs to. An id of something that is gone therefore never matches a newer entry, and an id of
 /// one registry never matches in another.
 ///
-/// It prints as `#12`, or `#12.3` for the fourth tenant of place 12.
+/// It prints as `#t12`, or `#t12.3` for the fourth tenant of place 12, which is one thing within a registry: `t` stands
+/// for the tasks and registrations, `c` for the contexts and owned values, `a` for the tracked `Arc`s.
 ///
 /// ```
 /// let registry = headcount::Registry::new();
@@ -25,9 +26,11 @@ pub struct ResourceId {
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A registry has three tables, with numbers that follow each other.
+        let table = ['t', 'c', 'a'][self.table as usize % 3];
         match self.generation {
-            0 => write!(f, "#{}", self.index),
-            generation => write!(f, "#{}.{generation}", self.index),
+            0 => write!(f, "#{table}{}", self.index),
+            generation => write!(f, "#{table}{}.{generation}", self.index),
         }
     }
 }

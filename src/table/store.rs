@@ -47,6 +47,7 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new() -> Self {
         use std::sync::atomic::AtomicU32;
+        // In threes: ids are printed by it.
         static TABLES: AtomicU32 = AtomicU32::new(0);
         let (cards, records) = (Slots::new(), Slots::new());
         let number = TABLES.fetch_add(3, Relaxed);

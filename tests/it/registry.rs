@@ -446,3 +446,20 @@ fn a_pool_that_lists_itself_is_gone_when_it_is_dropped() {
     drop(lent);
     assert!(registry.is_empty());
 }
+
+#[tokio::test]
+async fn ids_of_one_registry_are_printed_differently() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let task = ctx
+        .task("task")
+        .cancellable()
+        .spawn(std::future::pending::<()>());
+    let door = registry.register("door", "door");
+    let owned = registry.own("value", "value", 7);
+    let tracked = registry.track(&std::sync::Arc::new(7), "arc", "arc");
+    let ids = [ctx.id(), task.id(), door.id(), owned.id(), tracked];
+    let printed: std::collections::BTreeSet<_> = ids.iter().map(ToString::to_string).collect();
+    assert_eq!(printed.len(), ids.len(), "{printed:?}");
+    ctx.close().await;
+}
