@@ -33,7 +33,8 @@
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | find leaks | [`Registry::leaks`], [`LeakPolicy`], [`LeakReport`], [`Registry::growth`] |
-//! | fail a test that leaves something behind | `testing::check` |
+//! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
+//! | see where tasks wait, and who waits for whom | `Registry::dump`, `Dump::deadlocks`, `dump_on` |
 //! | list things that are no tasks | [`Registry::register`], [`Registry::own`], [`Registry::track`] |
 //!
 //! The [`docs`] module tells how the close works, what is promised, and what the limits are.
@@ -41,7 +42,7 @@
 //! # Features
 //!
 //! * `dump`: where every task waits, down to the line: `Registry::dump`.
-//! * `serde`: [`Live`], [`Resource`] and [`CloseReport`] implement `serde::Serialize`.
+//! * `serde`: [`Live`], [`Resource`], [`CloseReport`] and `Dump` implement `serde::Serialize`.
 //! * `signal`: `dump_on`, for `kill -USR1`; with `dump`, on Unix.
 //! * `testing`: the test kit, which fails a test that leaves something behind.
 

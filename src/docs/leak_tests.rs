@@ -28,6 +28,25 @@
 //! [`Check`](crate::testing::Check) with a [`LeakPolicy`](crate::LeakPolicy): leave out a kind or a site, or
 //! [allow](crate::LeakPolicy::allow) what is known, with a reason and a date.
 //!
+//! # Tests that hang
+//!
+//! [`Check::limit`](crate::testing::Check::limit) ends a body that does not end. With the features `testing` and `dump` it says
+//! where: the line of the body, and that of every task, instead of `Elapsed(())`:
+//!
+//! ```text
+//! the body of the check at tests/server.rs:12 did not end within 5.0s
+//!
+//! the body:
+//!     server::shuts_down at tests/server.rs:15
+//!       → somebody to close server
+//!
+//! 1 task
+//!
+//! server/reader: parked for 5.0s, 1 poll, spawned at src/server.rs:31
+//!     server::read at src/server.rs:40
+//!       → tokio::sync::mpsc::Receiver::recv
+//! ```
+//!
 //! # Look while it runs
 //!
 //! When the server goes, everything that it kept by mistake goes with it, and the test passes: a map that is never cleared

@@ -76,6 +76,17 @@ pub(crate) async fn in_the_way(table: &Arc<Table>, tasks: Vec<Resource>) -> Dump
     dump(Arc::clone(table), tasks, PATIENCE).await
 }
 
+/// What somebody who was polled by hand waits for.
+#[cfg(feature = "testing")]
+pub(crate) async fn folded(found: Found) -> Vec<AwaitStack> {
+    away(move || {
+        let symbols = symbols::of(&found.stacks);
+        let fold = |stack| fold::fold(stack, &symbols);
+        found.stacks.iter().map(fold).collect()
+    })
+    .await
+}
+
 /// Looks up what the answers mean.
 fn made_of(
     table: &Table,

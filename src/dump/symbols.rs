@@ -18,8 +18,9 @@ pub(crate) struct Symbol {
 pub(crate) type Symbols = HashMap<usize, Arc<[Symbol]>>;
 
 /// Looks up each address once.
-pub(crate) fn of<'a>(stacks: impl Iterator<Item = &'a RawStack>) -> Symbols {
+pub(crate) fn of<'a>(stacks: impl IntoIterator<Item = &'a RawStack>) -> Symbols {
     let addresses: HashSet<usize> = stacks
+        .into_iter()
         .flat_map(|stack| stack.frames.iter().copied())
         .collect();
     addresses.into_iter().map(|ip| (ip, resolve(ip))).collect()

@@ -8,6 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// error each time the process gets this signal: for a service that hangs.
 ///
 /// It goes on for as long as the runtime lives, and does not keep the registry. Unix only; needs the feature `signal`.
+/// For a registry that is not the current one call it inside [`scope`](Registry::scope). It is a task like any
+/// other: where every thread of the runtime is blocked, nothing is printed.
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {

@@ -4,7 +4,7 @@ use crate::{
     leaks::{policy::LeakPolicy, report::LeakReport, settle},
     ledger::level::Level,
     registry::handle::Registry,
-    testing::{files, foreign::Foreign},
+    testing::{files, foreign::Foreign, overdue},
 };
 use futures::FutureExt;
 use std::{
@@ -77,6 +77,7 @@ pub fn check<T>(body: impl AsyncFnOnce(Registry) -> T) -> impl Future<Output = T
 #[must_use = "a check checks nothing until `run`"]
 pub struct Check {
     policy: LeakPolicy,
+    limit: Option<Duration>,
 }
 
 impl Check {
@@ -84,6 +85,7 @@ impl Check {
     pub fn new() -> Self {
         Self {
             policy: LeakPolicy::nothing_left(),
+            limit: None,
         }
     }
 
@@ -99,11 +101,34 @@ impl Check {
         self
     }
 
+    /// How long the body may take; for ever, unless said otherwise.
+    ///
+    /// A body that hangs fails the test then, and with the feature `dump` it is said where: the body itself, and every
+    /// task of its registry, down to the `.await`. It takes a runtime with timers, and a free thread of it.
+    ///
+    /// ```should_panic
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::testing::Check;
+    /// use std::time::Duration;
+    ///
+    /// Check::new()
+    ///     .limit(Duration::from_millis(50))
+    ///     .run(async |registry| {
+    ///         registry.context("server").closed().await; // nobody closes it
+    ///     })
+    ///     .await;
+    /// # }
+    /// ```
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Runs the body, and looks.
     ///
     /// # Panics
     ///
-    /// As [`check`].
+    /// As [`check`], and if the body does not end within the [`limit`](Self::limit).
     #[track_caller]
     pub fn run<T>(self, body: impl AsyncFnOnce(Registry) -> T) -> impl Future<Output = T> {
         let location = Location::caller();
@@ -114,7 +139,8 @@ impl Check {
             let given = registry.clone();
             // Also what a closure does before it returns its future.
             let scoped = registry.scope(async move { body(given).await });
-            let outcome = AssertUnwindSafe(scoped).catch_unwind().await;
+            let body = AssertUnwindSafe(scoped).catch_unwind();
+            let outcome = overdue::within(self.limit, &registry, location, body).await;
             match outcome {
                 Ok(output) => {
                     let report = look(&registry, &self.policy, &foreign).await;

@@ -10,6 +10,7 @@ mod files;
 mod foreign;
 mod guard;
 mod no_growth;
+mod overdue;
 mod released;
 
 pub use check::{Check, check};

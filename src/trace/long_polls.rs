@@ -25,6 +25,8 @@ static TOLD: LazyLock<Mutex<HashSet<&'static Location<'static>>>> = LazyLock::ne
 /// them, in a warning event. Zero times no polls; that is the default of release builds, 100 ms that of debug
 /// builds. For the whole process.
 ///
+/// The event comes when the poll ends; of one that does not, a listing and a dump tell while it runs.
+///
 /// While polls are timed, a [`Dump`](crate::Dump) knows how long a task has been parked, and a listing says which tasks
 /// are blocking the runtime just now.
 ///

@@ -507,3 +507,50 @@ async fn tasks_that_wait_for_each_other_are_told_in_the_report_of_a_check() {
         "{said}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_hangs_fails_at_its_limit_and_is_told_where() {
+    let mut lines = (0, 0, 0);
+    let limited = Check::new().limit(Duration::from_secs(5));
+    let check = {
+        lines.0 = line!() + 1;
+        limited.run(async |registry| {
+            let ctx = registry.context("server");
+            lines.1 = line!() + 1;
+            ctx.task("reader").spawn(pending::<()>());
+            lines.2 = line!() + 1;
+            ctx.closed().await;
+        })
+    };
+    let said = panic_of(check).await.unwrap();
+    let at = |line: u32| format!("tests/it/testing.rs:{line}");
+    let first = format!("the body of the check at {}", at(lines.0));
+    assert!(
+        said.starts_with(&first) && said.contains("did not end within 5.0s"),
+        "{said}"
+    );
+    assert!(
+        said.contains("reader") && said.contains(&at(lines.1)),
+        "{said}"
+    );
+    if cfg!(feature = "dump") {
+        let body = said.split("\n\n").nth(1).unwrap();
+        assert!(
+            body.starts_with("the body:\n") && body.contains(&at(lines.2)),
+            "{said}"
+        );
+        assert!(body.ends_with("→ somebody to close server"), "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_within_its_limit_passes_and_a_panic_goes_on() {
+    let limit = Duration::from_secs(5);
+    let check = Check::new().limit(limit).run(async |_| {
+        tokio::time::sleep(limit / 2).await;
+        42
+    });
+    assert_eq!(check.await, 42);
+    let check = Check::new().limit(limit).run(async |_| panic!("mine"));
+    assert_eq!(panic_of(check).await.as_deref(), Some("mine"));
+}
