@@ -74,8 +74,10 @@
 //!   `JoinSet`, is not polled again by its owner: the owner's line is shown.
 //! * **A future that keeps no waker** (`std::future::pending`) waits for nothing that could wake it, and that is said.
 //! * **A deadlock of other things** than tasks, closes and registries: who holds a mutex, or an end of a channel, nobody says. A
-//!   task that waits for one of those besides, or joins tasks in a `FuturesUnordered`, or a hook, or a task of another
-//!   registry, is taken for one that can go on: a deadlock that is told is one, but not every one is told.
+//!   task that waits for one of those besides, or joins tasks in a `FuturesUnordered`, a hook, a wrapped future, or a task
+//!   of another registry, is taken for one that can go on: a deadlock that is told is one, but not every one is told.
+//! * **Hooks** are no tasks, and not asked. One that hangs is named by the line that registered it, in
+//!   [`StillClosing::hooks`](crate::StillClosing::hooks) and in leak reports, and is dropped at its time limit.
 //! * **Wakes** are not counted, because the waker that a future gets is the runtime's own. Polls are: each but the first
 //!   follows a wake, and wakes that come together are one poll.
 //! * **One more poll** is all that a dump does to a task. A future that counts its polls, or does work in each, does so.

@@ -66,7 +66,8 @@ pub enum Activity {
     Queued,
     /// It ended while it was asked.
     Finished,
-    /// It did not answer in time, and was not being polled: its runtime is busy, or its `LocalSet` is not run.
+    /// It did not answer in time, and was not being polled: its runtime is busy, its `LocalSet` is not run, or nobody
+    /// polls what was [wrapped](crate::Context::wrap).
     NotAnswered,
 }
 
@@ -117,7 +118,8 @@ impl Dump {
         self.tasks.iter().find(|task| task.resource.name() == name)
     }
 
-    /// Tasks that wait for each other, and for nothing else: none of them will end by itself.
+    /// Tasks that wait for each other, and for nothing else: none of them will end before somebody aborts, cancels or
+    /// drops one.
     ///
     /// Known are waits for a [`Task`](crate::Task), for a [`close`](crate::Context::close), and for a registry to be
     /// [`idle`](crate::Registry::idle). A task that also waits for something else, such as a timer, is in no deadlock.
