@@ -122,7 +122,9 @@ impl Dump {
     /// drops one.
     ///
     /// Known are waits for a [`Task`](crate::Task), for a [`close`](crate::Context::close), and for a registry to be
-    /// [`idle`](crate::Registry::idle). A task that also waits for something else, such as a timer, is in no deadlock.
+    /// [`idle`](crate::Registry::idle). A task that also waits for something else, such as a timer, is in no deadlock, nor
+    /// is a future that was [wrapped](crate::Context::wrap), because whoever polls it may drop it. Only tasks of this dump
+    /// are looked at: of that of a context, those in it.
     pub fn deadlocks(&self) -> &[Deadlock] {
         &self.deadlocks
     }
