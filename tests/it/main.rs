@@ -13,6 +13,8 @@ mod autotraits;
 mod bad_input;
 mod close;
 mod current;
+#[cfg(feature = "dump")]
+mod deadlocks;
 mod debug;
 mod drops;
 #[cfg(feature = "dump")]

@@ -497,7 +497,7 @@ async fn tasks_of_bare_spawns_can_be_allowed_or_left_out() {
 async fn tasks_that_wait_for_each_other_are_told_in_the_report_of_a_check() {
     let check = quick().run(async |registry| {
         let ctx = registry.context("ctx");
-        crate::dump::join_each_other(&ctx, 2)();
+        crate::deadlocks::join_each_other(&ctx, 2)();
         settle().await;
         mem::forget(ctx);
     });
