@@ -1,6 +1,6 @@
 //! What is said to `tracing`: nothing goes wrong in silence (I11, S4).
 
-use crate::util::{current_thread, in_time, settle};
+use crate::util::{current_thread, in_time, paused, settle};
 use headcount::Registry;
 use std::{
     io::Write,
@@ -34,13 +34,7 @@ fn said<F: Future>(body: impl FnOnce() -> F) -> Vec<String> {
         .without_time()
         .finish();
     tracing::subscriber::with_default(subscriber, || {
-        let rt = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        rt.block_on(body());
-        drop(rt);
+        paused().block_on(body());
     });
     let said = buffer.0.lock().unwrap().clone();
     String::from_utf8(said)

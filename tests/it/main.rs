@@ -9,6 +9,8 @@
     reason = "tests unwrap, and spell futures out as users do"
 )]
 
+#[cfg(feature = "dump")]
+mod asking;
 mod autotraits;
 mod bad_input;
 mod close;

@@ -10,6 +10,8 @@ use std::{
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
+#[cfg(feature = "dump")]
+use std::{panic::resume_unwind, sync::mpsc};
 
 /// Counts how many of its guards exist, and how many were ever dropped.
 #[derive(Clone, Default)]
@@ -133,4 +135,29 @@ pub(crate) fn multi_thread(workers: usize) -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .unwrap()
+}
+
+/// On one thread, with a clock that goes on when there is nothing to do.
+pub(crate) fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
+/// Runs it on a thread of its own, and fails the test when that hangs, whatever it hangs in. Real time.
+#[cfg(feature = "dump")]
+#[track_caller]
+pub(crate) fn within<R: Send + 'static>(
+    limit: Duration,
+    run: impl FnOnce() -> R + Send + 'static,
+) -> R {
+    let (give, take) = mpsc::channel();
+    let running = std::thread::spawn(move || give.send(run()).is_ok());
+    match take.recv_timeout(limit) {
+        Ok(output) => output,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("hangs"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => resume_unwind(running.join().unwrap_err()),
+    }
 }
