@@ -1,22 +1,36 @@
 //! Tasks that wait for each other: which are told, which are not, and where.
 
-use crate::{dump::awaited, util::settle};
+use crate::{
+    asking::silent,
+    dump::awaited,
+    events::said,
+    util::{current_thread, paused, settle, within},
+};
+use futures::task::AtomicWaker;
 use headcount::{Context, Registry, Task, Waiter};
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
+    mem,
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     task::Poll,
+    thread,
     time::Duration,
 };
 use tokio::{
     sync::oneshot,
+    task::LocalSet,
     time::{sleep, timeout},
 };
 
+const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+/// Real time, for what can hang.
+const PATIENCE: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(1_000);
 
 /// Two tasks, each in a context of its own, that each close the other's.
@@ -235,4 +249,423 @@ async fn looking_for_deadlocks_leaves_those_alone_who_wait_for_other_things() {
     assert_eq!(polls.load(SeqCst), 1);
     let report = ctx.close().await;
     assert_eq!(report.aborted(), 1);
+}
+
+#[tokio::test]
+async fn rings_of_any_length_are_told() {
+    for count in [2, 3, 5, 40] {
+        let registry = Registry::new();
+        let parent = registry.context("parent");
+        let child = parent.child("child");
+        join_each_other(&child, count)();
+        settle().await;
+        let dump = registry.dump().await;
+        assert_eq!(dump.deadlocks().len(), 1, "{count}: {dump}");
+        assert_eq!(dump.deadlocks()[0].waiters().len(), count, "{dump}");
+        parent.close().await;
+    }
+}
+
+/// A task joins one that joins one that waits for the close of the context above the first one's.
+#[tokio::test(start_paused = true)]
+async fn a_chain_through_a_context_and_its_child_is_told() {
+    let registry = Registry::new();
+    let top = registry.open("top").grace(Duration::MAX).start();
+    let child = top.open("child").grace(Duration::MAX).start();
+    let other = registry.context("other");
+    let (give, take) = oneshot::channel::<Task<()>>();
+    child
+        .task("in-child")
+        .spawn(async move { drop(take.await.unwrap().await) });
+    let weak = top.downgrade();
+    let waits = other
+        .task("waits")
+        .spawn(async move { weak.closed().await });
+    let joins = other.task("joins").spawn(async move {
+        tokio::join!(async { drop(waits.await) }, async {});
+    });
+    assert!(give.send(joins).is_ok());
+    settle().await;
+    let dump = registry.dump().await;
+    assert!(dump.deadlocks().is_empty(), "nobody closes it: {dump}");
+    top.request_close("now");
+    settle().await;
+    let dump = registry.dump().await;
+    assert_eq!(dump.deadlocks().len(), 1, "{dump}");
+    let waiters = dump.deadlocks()[0].waiters().iter().map(Waiter::path);
+    let waiters: Vec<_> = waiters.collect();
+    assert_eq!(
+        waiters,
+        ["top/child/in-child", "other/joins", "other/waits"]
+    );
+}
+
+/// Whoever polls a wrapped future can drop it.
+#[tokio::test(start_paused = true)]
+async fn a_wrapped_future_with_a_time_limit_round_it_is_no_deadlock() {
+    let registry = Registry::new();
+    let ctx = registry.open("ctx").grace(Duration::MAX).start();
+    let (closed, other) = (ctx.clone(), registry.context("other"));
+    let closer = other
+        .task("closer")
+        .spawn(async move { drop(closed.close().await) });
+    let wrapped = ctx.task("wrapped").wrap(async move { drop(closer.await) });
+    let patient = tokio::spawn(timeout(5 * SECOND, wrapped));
+    settle().await;
+    let dump = registry.dump().await;
+    assert!(dump.deadlocks().is_empty(), "{dump}");
+    assert!(patient.await.unwrap().is_err());
+    ctx.close().await;
+}
+
+/// The same inside a task, which is known to have another way out.
+#[tokio::test(start_paused = true)]
+async fn a_wrapped_future_in_a_select_of_a_task_is_no_deadlock() {
+    let registry = Registry::new();
+    let ctx = registry.open("ctx").grace(Duration::MAX).start();
+    let (closed, other) = (ctx.clone(), registry.context("other"));
+    let closer = other
+        .task("closer")
+        .spawn(async move { drop(closed.close().await) });
+    let wrapped = ctx.task("wrapped").wrap(async move { drop(closer.await) });
+    let patient = timeout(5 * SECOND, wrapped);
+    other
+        .task("outer")
+        .spawn(async move { drop(patient.await) });
+    settle().await;
+    let dump = registry.dump().await;
+    assert!(dump.deadlocks().is_empty(), "{dump}");
+    ctx.close().await;
+}
+
+/// Pending once, and then ready, whoever polls it.
+fn once() -> impl Future<Output = ()> {
+    let (kept, mut is_over) = (AtomicWaker::new(), false);
+    poll_fn(move |cx| {
+        if mem::replace(&mut is_over, true) {
+            return Poll::Ready(());
+        }
+        kept.register(cx.waker());
+        Poll::Pending
+    })
+}
+
+/// The close begins in the poll of the question, and a hook that takes its time keeps it from cancelling.
+#[test]
+fn a_cancellable_task_in_a_context_that_begins_to_close_is_in_no_deadlock() {
+    within(PATIENCE, || {
+        let registry = Registry::new();
+        let (release, held) = mpsc::channel::<()>();
+        let runtime = current_thread();
+        let (ctx, worker) = runtime.block_on(async {
+            let (ctx, other) = (registry.context("ctx"), registry.context("other"));
+            let held = Mutex::new(held);
+            ctx.on_closing(move || async move {
+                let _ = held.lock().unwrap().recv();
+            })
+            .unwrap();
+            let (give, take) = oneshot::channel::<Task<()>>();
+            let worker = ctx
+                .task("worker")
+                .cancellable()
+                .spawn(async move { drop(take.await.unwrap().await) });
+            let closed = ctx.clone();
+            let closer = other.task("closer").spawn(async move {
+                once().await;
+                drop(closed.close().await);
+            });
+            assert!(give.send(closer).is_ok());
+            settle().await;
+            (ctx, worker)
+        });
+        let running = thread::spawn(move || {
+            runtime.block_on(async {
+                drop(worker.await);
+                ctx.close().await;
+            });
+        });
+        let dump = current_thread().block_on(registry.dump_within(20 * SECOND));
+        drop(release);
+        running.join().unwrap();
+        assert_eq!(dump.unanswered().count(), 0, "{dump}");
+        assert!(dump.deadlocks().is_empty(), "{dump}");
+    });
+}
+
+/// The thread that is to end the aborted one is busy.
+#[test]
+fn a_task_that_joins_one_it_aborted_is_in_no_deadlock() {
+    within(PATIENCE, || {
+        let registry = Registry::new();
+        let (release, held) = mpsc::channel::<()>();
+        let (busy, is_busy) = mpsc::channel::<()>();
+        let (give, take) = oneshot::channel::<Task<()>>();
+        let (first, second) = (current_thread(), current_thread());
+        let (ctx, aborted) = first.block_on(async {
+            let ctx = registry.context("ctx");
+            let aborted = ctx.task("aborted").spawn(async move {
+                let mut joined = take.await.unwrap();
+                let (mut held, mut polls) = (Some(held), 0);
+                let joins = poll_fn(move |cx| {
+                    polls += 1;
+                    if polls == 2 {
+                        // Asked, and then somebody else needs the thread.
+                        let (busy, held) = (busy.clone(), held.take().unwrap());
+                        tokio::spawn(async move {
+                            busy.send(()).unwrap();
+                            let _ = held.recv();
+                        });
+                    }
+                    Pin::new(&mut joined).poll(cx)
+                });
+                drop(joins.await);
+            });
+            (ctx, aborted)
+        });
+        let other = second.block_on(async {
+            let other = registry.context("other");
+            let aborts = other.task("aborts").spawn(async move {
+                once().await;
+                is_busy.recv().unwrap();
+                aborted.abort();
+                drop(aborted.await);
+            });
+            assert!(give.send(aborts).is_ok());
+            settle().await;
+            other
+        });
+        first.block_on(settle());
+        let running = [(first, ctx.clone()), (second, other.clone())]
+            .map(|(runtime, ctx)| thread::spawn(move || drop(runtime.block_on(ctx.closed()))));
+        let dump = current_thread().block_on(registry.dump_within(20 * SECOND));
+        drop(release);
+        for ctx in [ctx, other] {
+            ctx.request_close("enough");
+        }
+        for thread in running {
+            thread.join().unwrap();
+        }
+        assert_eq!(dump.unanswered().count(), 0, "{dump}");
+        assert!(dump.deadlocks().is_empty(), "{dump}");
+    });
+}
+
+/// A wait that was over in the very poll of the question is not what the task waits for.
+#[tokio::test(start_paused = true)]
+async fn a_circle_is_of_what_is_awaited_now() {
+    let registry = Registry::new();
+    let ctx = registry.open("ctx").grace(Duration::MAX).start();
+    let others = registry.context("others");
+    let [mut before, now] = ["before", "now"].map(|name| {
+        let ctx = ctx.clone();
+        let waits = async move { drop(ctx.closed().await) };
+        others.task(name).spawn(waits)
+    });
+    ctx.task("task").spawn(async move {
+        tokio::select! {
+            biased;
+            _ = &mut before => {}
+            () = once() => {}
+        }
+        drop(now.await);
+    });
+    ctx.request_close("enough");
+    settle().await;
+    let dump = registry.dump().await;
+    let [deadlock] = dump.deadlocks() else {
+        panic!("{dump}");
+    };
+    let said = deadlock.to_string();
+    assert!(
+        said.contains("ctx/task waits for the end of the task others/now"),
+        "{said}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_of_another_registry_is_not_taken_for_that_of_its_own() {
+    let registries = [Registry::new(), Registry::new()];
+    let [ctx, other] = [0, 1].map(|n| registries[n].context("ctx"));
+    let idle = registries[1].clone();
+    let wrapped = ctx.task("wrapped").wrap(async move { idle.idle().await });
+    other
+        .task("outer")
+        .spawn(async move { drop(wrapped.await) });
+    settle().await;
+    let dump = registries[0].dump().await;
+    let awaited = awaited(&dump, "wrapped").0;
+    assert_eq!(awaited, "its registry to be idle");
+    assert!(dump.deadlocks().is_empty(), "{dump}");
+}
+
+/// A task does not answer for 100 ms, in the middle of which the grace period ends.
+#[test]
+fn a_look_under_way_when_the_grace_period_ends_does_not_hang_the_close() {
+    let ends = within(PATIENCE, || {
+        paused().block_on(async {
+            let registry = Registry::new();
+            let _silent = silent(&registry.context("other"));
+            let ctx = registry.open("ctx").grace(1_050 * MS).start();
+            ctx.task("stubborn").spawn(pending::<()>());
+            settle().await;
+            timeout(LONG, ctx.close()).await.is_ok()
+        })
+    });
+    assert!(ends, "the close hangs");
+}
+
+/// Three closes want to look: the first look is under way for 100 ms, the second one is dropped, which is no answer for
+/// the third.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_was_dropped_is_not_taken_for_one_that_was_made() {
+    let registry = Registry::new();
+    let _silent = silent(&registry.context("other"));
+    let contexts = ["c1", "c2", "c3"].map(|name| {
+        let ctx = registry.open(name).grace(Duration::MAX).start();
+        ctx.task("stubborn").spawn(pending::<()>());
+        ctx
+    });
+    let (go, gone) = oneshot::channel::<()>();
+    let own = registry.clone();
+    contexts[2].task("own").spawn(async move {
+        gone.await.unwrap();
+        own.idle().await;
+    });
+    settle().await;
+    let looks = contexts.iter().zip([10, 20, 30]).map(|(ctx, limit)| {
+        let ctx = ctx.clone();
+        tokio::spawn(async move { ctx.close_within(limit * MS).await })
+    });
+    let mut looks: Vec<_> = looks.collect();
+    sleep(60 * MS).await;
+    go.send(()).unwrap();
+    sleep(90 * MS).await;
+    looks[1].abort();
+    let still = looks.remove(2).await.unwrap().unwrap_err();
+    assert_eq!(registry.dump().await.deadlocks().len(), 1);
+    assert_eq!(still.deadlocks().len(), 1, "{still}");
+}
+
+/// The task is gone 10 ms after the grace period, and one of somebody else is asked for 100 ms.
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_when_its_tasks_do_also_while_it_asks() {
+    let registry = Registry::new();
+    let _silent = silent(&registry.context("other"));
+    let ctx = registry.open("ctx").grace(500 * MS).start();
+    ctx.task("slow").spawn(sleep(510 * MS));
+    settle().await;
+    let report = ctx.close().await;
+    assert!(report.duration() < 550 * MS, "{report}");
+}
+
+/// A look in between gets no answer, because nobody runs the tasks.
+#[test]
+fn a_deadlock_is_warned_of_once() {
+    let said = said(|| async {
+        let registry = Registry::new();
+        let local = LocalSet::new();
+        let contexts = ["a", "b"].map(|name| registry.open(name).grace(Duration::MAX).start());
+        let running = local.run_until(async {
+            for (n, name) in ["one", "two"].into_iter().enumerate() {
+                let other = contexts[1 - n].clone();
+                contexts[n]
+                    .task(name)
+                    .spawn_local(async move { drop(other.close().await) });
+            }
+            sleep(1_500 * MS).await;
+        });
+        running.await;
+        // A look is made after 1 s, one after 3 s, and one after 7 s.
+        sleep(2_500 * MS).await;
+        local.run_until(sleep(4 * SECOND)).await;
+    });
+    let told = said
+        .iter()
+        .filter(|line| line.contains("deadlock: 2 tasks"));
+    assert_eq!(told.count(), 1, "{said:#?}");
+}
+
+/// One task more waits for those in it after it was seen first.
+#[tokio::test(start_paused = true)]
+async fn a_deadlock_is_in_a_report_once() {
+    let registry = Registry::new();
+    let [a, b] = close_each_other(&registry, 5 * SECOND);
+    let ctx = registry.context("ctx");
+    sleep(2 * SECOND).await;
+    let waiting = a.clone();
+    ctx.spawn(async move { drop(waiting.closed().await) });
+    let report = a.close().await;
+    b.close().await;
+    assert_eq!(report.deadlocks().len(), 1, "{report}");
+}
+
+/// Somebody else's close saw it, and it was resolved by hand.
+#[tokio::test(start_paused = true)]
+async fn a_report_has_no_deadlocks_of_before_the_close() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let (give, take) = oneshot::channel::<Task<()>>();
+    let one = ctx
+        .task("one")
+        .supersede()
+        .spawn(async { drop(take.await.unwrap().await) });
+    let two = ctx.task("two").spawn(async { drop(one.await) });
+    assert!(give.send(two).is_ok());
+    settle().await;
+    assert_eq!(registry.dump().await.deadlocks().len(), 1);
+    let slow = registry.open("slow").grace(10 * SECOND).start();
+    slow.spawn(sleep(2 * SECOND));
+    slow.close().await;
+    ctx.task("one").supersede().spawn(async {});
+    sleep(LONG).await;
+    let dump = registry.dump().await;
+    assert!(dump.deadlocks().is_empty(), "{dump}");
+    let report = ctx.close().await;
+    assert!(report.deadlocks().is_empty(), "{report}");
+}
+
+/// Names that would break lines, colour them or turn them round.
+#[tokio::test(start_paused = true)]
+async fn names_in_a_deadlock_do_not_break_lines() {
+    let registry = Registry::new();
+    let name = "x\n\u{1b}[31m\r\u{202e}y";
+    let contexts = [0, 1].map(|n| {
+        let ctx = registry.open(format!("{name}{n}"));
+        ctx.grace(2 * SECOND).start()
+    });
+    for (n, ctx) in contexts.iter().enumerate() {
+        let other = contexts[1 - n].clone();
+        ctx.task(name)
+            .spawn(async move { drop(other.close().await) });
+    }
+    settle().await;
+    let dump = registry.dump().await;
+    let still = contexts[0].close_within(100 * MS).await.unwrap_err();
+    let report = contexts[0].close().await;
+    let told = [dump.to_string(), still.to_string(), report.to_string()];
+    for said in &told {
+        assert!(said.contains("deadlock: 2 tasks wait"), "{said:?}");
+    }
+    for said in told.into_iter().chain([dump.in_full().to_string()]) {
+        let breaks = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!said.contains(breaks), "{said:?}");
+        assert!(!said.contains("x\n"), "{said:?}");
+    }
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn a_deadlock_is_json() {
+    let registry = Registry::new();
+    let _contexts = close_each_other(&registry, Duration::MAX);
+    settle().await;
+    let json = serde_json::to_value(registry.dump().await).unwrap();
+    let deadlock = &json["deadlocks"][0];
+    assert_eq!(deadlock["others"], 0, "{json}");
+    let waiters = deadlock["waiters"].as_array().unwrap();
+    let paths: Vec<_> = waiters.iter().map(|waiter| &waiter["path"]).collect();
+    assert_eq!(paths, ["a/one", "b/two"], "{json}");
+    for waiter in waiters {
+        assert_eq!(waiter["at"]["line"], CLOSE_EACH_OTHER, "{json}");
+    }
 }

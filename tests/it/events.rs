@@ -22,7 +22,7 @@ impl Write for Buffer {
 }
 
 /// Runs on one thread, paused, and returns the lines that were said.
-fn said<F: Future>(body: impl FnOnce() -> F) -> Vec<String> {
+pub(crate) fn said<F: Future>(body: impl FnOnce() -> F) -> Vec<String> {
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::fmt()
         .with_writer({
