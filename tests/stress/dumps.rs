@@ -11,7 +11,7 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{sync::mpsc, time::timeout};
 
@@ -123,4 +123,63 @@ async fn ring(registry: Registry, rounds: usize) -> usize {
     }
     ctx.close().await;
     turned
+}
+
+/// Programs that join, time out, cancel and close, each of which comes to its end.
+const PROGRAMS: usize = 8;
+
+#[test]
+#[ignore = "stress: takes seconds, run by .ci/run"]
+fn busy_programs_give_no_false_alarms() {
+    let time = Duration::from_secs(short_or_full(3, 60));
+    within(time + PATIENCE * 5, move |notes| {
+        multi_thread(4).block_on(async {
+            let registry = Registry::new();
+            let is_over = Arc::new(AtomicBool::new(false));
+            let programs: Vec<_> = (0..PROGRAMS)
+                .map(|_| tokio::spawn(program(registry.clone(), is_over.clone())))
+                .collect();
+            let (started, mut dumps) = (Instant::now(), 0);
+            while started.elapsed() < time {
+                notes.now(format_args!("dump {dumps}"));
+                let dump = registry.dump().await;
+                assert!(dump.deadlocks().is_empty(), "{dump}");
+                dumps += 1;
+            }
+            is_over.store(true, SeqCst);
+            let mut rounds = 0;
+            for (n, program) in programs.into_iter().enumerate() {
+                notes.now(format_args!("program {n}"));
+                let ended = timeout(PATIENCE, program).await;
+                rounds += ended.expect("it comes to its end").expect("no panic");
+            }
+            println!("{dumps} dumps, {rounds} rounds");
+            assert!(dumps > 20 && rounds > 200, "{dumps} {rounds}");
+        });
+    });
+}
+
+/// Who joins whom, and who closes what, is never in a circle.
+async fn program(registry: Registry, is_over: Arc<AtomicBool>) -> usize {
+    let mut rounds = 0;
+    while !is_over.load(Relaxed) {
+        let (above, aside) = (registry.context("above"), registry.context("aside"));
+        let below = above.child("below");
+        let inner = below.spawn(tokio::task::yield_now());
+        let outer = above.spawn(async move { drop(inner.await) });
+        let closed = below.clone();
+        let closer = above.spawn(async move { drop(closed.close().await) });
+        let late = above
+            .task("late")
+            .cancellable()
+            .spawn(async move { tokio::join!(outer, closer) });
+        let waits = above.clone();
+        aside.spawn(async move { drop(waits.closed().await) });
+        let joins = aside.spawn(async move { drop(late.await) });
+        drop(timeout(Duration::from_millis(1), joins).await);
+        above.close().await;
+        aside.close().await;
+        rounds += 1;
+    }
+    rounds
 }
