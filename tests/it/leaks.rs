@@ -277,6 +277,66 @@ async fn a_context_with_an_unknown_holder_is_not_said_to_be_held_by_its_own_task
     registry.close().await;
 }
 
+/// Who is at the root of a chain, in words, by what is written down of the handle.
+#[tokio::test]
+async fn the_root_of_a_chain_is_whoever_may_have_the_handle() {
+    for (level, root) in [
+        (
+            Level::Holders,
+            "task maker (ended), or whoever got it from there",
+        ),
+        (Level::Counts, "somebody"),
+        (Level::Off, "1 untracked"),
+    ] {
+        let registry = registry();
+        let ctx = registry.context("ctx");
+        registry.set_level(level);
+        let weak = ctx.downgrade();
+        let maker = registry.context("makers");
+        let taken = maker.task("maker").spawn(async move { weak.upgrade() });
+        let taken = taken.await.unwrap();
+        registry.set_level(Level::Holders);
+        maker.close().await;
+        ctx.close().await;
+        drop((ctx, maker));
+        let report = registry.leaks(&running()).await;
+        let said = report.to_string();
+        let first = said.lines().find(|line| line.contains("┌─")).unwrap();
+        assert_eq!(first.trim(), format!("┌─ {root}"), "{level}: {report}");
+        drop(taken);
+    }
+}
+
+/// Blocks while it is dropped, until it is told to go on.
+struct Blocks(std::sync::mpsc::Sender<()>, std::sync::mpsc::Receiver<()>);
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        self.0.send(()).unwrap();
+        let _ = self.1.recv();
+    }
+}
+
+/// A close that waits for nothing that is listed is its own reason.
+#[test]
+fn a_context_whose_owned_value_is_being_dropped_is_closing() {
+    multi_thread(2).block_on(async {
+        let registry = registry();
+        let ctx = registry.context("ctx");
+        let (blocked, is_blocked) = std::sync::mpsc::channel();
+        let (go, going) = std::sync::mpsc::channel();
+        drop(ctx.own("value", "value", Mutex::new(Blocks(blocked, going))));
+        ctx.request_close("enough");
+        tokio::task::block_in_place(|| is_blocked.recv().unwrap());
+        let report = registry.leaks(&over()).await;
+        let finding = report.findings().iter().find(|leak| leak.name() == "ctx");
+        let said = finding.unwrap_or_else(|| panic!("{report}")).to_string();
+        assert!(said.contains("its close is under way"), "{report}");
+        drop(go);
+        ctx.close().await;
+    });
+}
+
 #[tokio::test]
 async fn a_task_that_upgrades_for_a_moment_pins_nothing() {
     let registry = registry();
