@@ -4,7 +4,7 @@ use crate::util::{current_thread, in_time, paused, settle};
 use headcount::Registry;
 use std::{
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -21,8 +21,14 @@ impl Write for Buffer {
     }
 }
 
+/// While there is one subscriber only, `tracing` asks that of the thread that comes to an event first whether anybody
+/// wants it, and remembers the answer: another test's thread, which has none. So there is always one more.
+static ONE_MORE: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+
 /// Runs on one thread, paused, and returns the lines that were said.
 pub(crate) fn said<F: Future>(body: impl FnOnce() -> F) -> Vec<String> {
+    LazyLock::force(&ONE_MORE);
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::fmt()
         .with_writer({
