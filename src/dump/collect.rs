@@ -11,7 +11,6 @@ use crate::{
     id::ResourceId,
     table::{record::State, resource::Resource, store::Table},
     trace::{
-        awaited::Awaited,
         capture::{Found, RawStack},
         desk::Question,
         inquiry::Inquiry,
@@ -194,10 +193,9 @@ impl Asked {
 
 /// A cancellable task also waits for its context's token, beside its future: that is no news.
 fn without_our_own(mut stacks: Vec<AwaitStack>) -> (Vec<AwaitStack>, bool) {
-    let is_ours = |stack: &AwaitStack| stack.awaited == Some(Awaited::Cancellation);
-    let is_cancellable = stacks.iter().any(is_ours);
+    let is_cancellable = stacks.iter().any(AwaitStack::is_for_cancellation);
     if stacks.len() > 1 {
-        stacks.retain(|stack| !is_ours(stack));
+        stacks.retain(|stack| !stack.is_for_cancellation());
     }
     (stacks, is_cancellable)
 }

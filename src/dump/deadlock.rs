@@ -103,9 +103,8 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     fn of(task: &'a TaskDump) -> Option<Self> {
-        let is_cancellation =
-            |stack: &&AwaitStack| matches!(stack.awaited, Some(Awaited::Cancellation));
-        let stacks = task.stacks.iter().filter(|stack| !is_cancellation(stack));
+        let stacks = task.stacks.iter();
+        let stacks = stacks.filter(|stack| !stack.is_for_cancellation());
         let awaited: Vec<_> = stacks
             .map(|stack| Some((thing(task, stack)?, stack)))
             .collect::<Option<_>>()?;
@@ -166,7 +165,7 @@ fn within(task: &Card) -> Vec<Thing> {
 }
 
 /// Takes out who can go on, until nobody is left who can.
-fn stuck(all: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
+fn stuck(mut all: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
     let mut inside: HashMap<Thing, usize> = HashMap::new();
     let mut waiters: HashMap<Thing, Vec<usize>> = HashMap::new();
     for (at, waiting) in all.iter().enumerate() {
@@ -195,7 +194,6 @@ fn stuck(all: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
         }
     }
     let mut is_free = is_free.into_iter();
-    let mut all = all;
     all.retain(|_| is_free.next() == Some(false));
     all
 }

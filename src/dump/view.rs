@@ -196,6 +196,11 @@ impl AwaitStack {
     pub fn yields(&self) -> bool {
         self.yields
     }
+
+    /// Whether it is only a cancellable task's wait for its token.
+    pub(crate) fn is_for_cancellation(&self) -> bool {
+        self.awaited == Some(Awaited::Cancellation)
+    }
 }
 
 impl StackFrame {
