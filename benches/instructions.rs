@@ -28,7 +28,7 @@ fn main() {
         println!("# instructions: no valgrind here");
         return;
     }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.txt");
     let noted = read(&fs::read_to_string(&file).unwrap_or_default());
     let mut found = String::new();
     for question in QUESTIONS {

@@ -1,8 +1,9 @@
 //! When something was created: monotonic for ages, wall-clock for people.
 //!
-//! Ages follow tokio's clock, so a test with paused time can make things old with
-//! `tokio::time::advance`. Wall-clock times are reckoned from one anchor per process; they do not
-//! follow later corrections of the system clock.
+//! In a program, moments are read off the system's coarse clock: a few milliseconds are enough for an age, and it costs
+//! 3 ns where a precise one costs 21, of the 50 that a registration takes. Where tokio's clock can be paused, in tests, they
+//! follow that one, so that `tokio::time::advance` makes things old. Wall-clock times are reckoned from one
+//! anchor per process; they do not follow later corrections of the system clock.
 
 use crate::panics;
 use std::{
@@ -11,74 +12,127 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// One moment on all clocks.
+struct Anchor {
+    stamp: Stamp,
+    precise: std::time::Instant,
+    wall: SystemTime,
+}
+
 /// Taken from the real clocks: whoever comes first may be a test whose time is paused and advanced.
-static ANCHOR: OnceLock<(std::time::Instant, SystemTime)> = OnceLock::new();
+fn anchor() -> &'static Anchor {
+    static ANCHOR: OnceLock<Anchor> = OnceLock::new();
+    ANCHOR.get_or_init(|| Anchor {
+        stamp: Stamp::coarse(),
+        precise: std::time::Instant::now(),
+        wall: SystemTime::now(),
+    })
+}
 
 #[inline]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-fn anchor() -> (std::time::Instant, SystemTime) {
-    *ANCHOR.get_or_init(|| (std::time::Instant::now(), SystemTime::now()))
+/// Whether a module has a `pause`: what a block imports shadows what is outside of it.
+macro_rules! can_be_paused {
+    ($($time:tt)+) => {{
+        #[allow(unused_imports, clippy::allow_attributes, reason = "that is the question")]
+        use $($time)+::*;
+        returns_nothing(pause)
+    }};
 }
 
-/// A moment, in nanoseconds after the anchor, or before it: half the size of an [`Instant`], and quickly
-/// subtracted. It lasts for 292 years.
+/// Whether tokio's clock can be paused: whether this build has its feature `test-util`. A crate cannot ask for the
+/// features of another, but for its names.
+const CAN_BE_PAUSED: bool = can_be_paused!(tokio::time);
+
+/// Stands where tokio has no `pause`. What it returns tells the two apart.
+#[allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "tokio has one, in tests"
+)]
+fn pause() -> Missing {
+    Missing(true)
+}
+
+struct Missing(#[allow(dead_code, clippy::allow_attributes, reason = "for its size")] bool);
+
+const fn returns_nothing<T>(_: fn() -> T) -> bool {
+    size_of::<T>() == 0
+}
+
+/// A moment, in nanoseconds since the coarse clock began: half the size of an [`Instant`], and quickly subtracted.
+/// It lasts for 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stamp(i64);
+pub(crate) struct Stamp(u64);
 
 impl Stamp {
-    /// Not inlined: whoever fills a slot should find room for the rest of what it does.
-    #[inline(never)]
-    pub(crate) fn now() -> Self {
-        Self::of(now())
-    }
-
     #[inline]
-    fn of(instant: Instant) -> Self {
-        let (instant, (anchor, _)) = (instant.into_std(), anchor());
-        match instant.checked_duration_since(anchor) {
-            Some(later) => Self(nanos(later)),
-            None => Self(-nanos(anchor.duration_since(instant))),
+    pub(crate) fn now() -> Self {
+        if CAN_BE_PAUSED {
+            Self::of(now())
+        } else {
+            Self::coarse()
         }
     }
 
-    /// As a number that an atomic can hold; 0 is the anchor itself.
+    #[inline]
+    fn coarse() -> Self {
+        let ticks = coarsetime::Instant::now_without_cache_update().as_ticks();
+        Self(coarsetime::Duration::from_ticks(ticks).as_nanos())
+    }
+
+    /// Not inlined: whoever fills a slot should find room for the rest of what it does.
+    #[inline(never)]
+    fn of(instant: Instant) -> Self {
+        let (instant, anchor) = (instant.into_std(), anchor());
+        match instant.checked_duration_since(anchor.precise) {
+            Some(later) => anchor.stamp.later(later),
+            None => anchor.stamp.sooner(anchor.precise.duration_since(instant)),
+        }
+    }
+
+    fn later(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(by)))
+    }
+
+    fn sooner(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(by)))
+    }
+
+    /// As a number that an atomic can hold; 0 is when the clock began.
     #[cfg(feature = "dump")]
     pub(crate) fn to_bits(self) -> u64 {
-        u64::from_ne_bytes(self.0.to_ne_bytes())
+        self.0
     }
 
     #[cfg(feature = "dump")]
     pub(crate) fn of_bits(bits: u64) -> Self {
-        Self(i64::from_ne_bytes(bits.to_ne_bytes()))
+        Self(bits)
     }
 
     /// Nanoseconds since an earlier moment; 0 if it was later.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {
-        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+        self.0.saturating_sub(earlier.0)
     }
 
     /// The wall-clock time.
     pub(crate) fn wall(self) -> SystemTime {
-        let (_, wall) = anchor();
-        let distance = Duration::from_nanos(self.0.unsigned_abs());
-        let shifted = if self.0 < 0 {
-            wall.checked_sub(distance)
+        let Anchor { stamp, wall, .. } = *anchor();
+        let shifted = if self < stamp {
+            wall.checked_sub(Duration::from_nanos(stamp.since(self)))
         } else {
-            wall.checked_add(distance)
+            wall.checked_add(Duration::from_nanos(self.since(stamp)))
         };
         shifted.unwrap_or(wall)
     }
 }
 
-#[inline]
-fn nanos(duration: Duration) -> i64 {
-    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    let nanos = i64::from(duration.subsec_nanos());
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Whether there is a runtime here, and it has timers.
@@ -112,6 +166,8 @@ pub(crate) async fn sleep(duration: Duration) {
 pub(crate) fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
+        // What a coarse clock cannot tell from now.
+        0 if duration.is_zero() => "0ms".to_owned(),
         0 if duration.as_micros() < 1 => format!("{}ns", duration.as_nanos()),
         0 if duration.as_millis() < 1 => format!("{}µs", duration.as_micros()),
         0 => format!("{}ms", duration.as_millis()),
@@ -129,6 +185,7 @@ mod tests {
     #[test]
     fn durations_read_like_a_person_says_them() {
         let cases = [
+            (Duration::ZERO, "0ms"),
             (Duration::from_nanos(999), "999ns"),
             (Duration::from_micros(1), "1µs"),
             (Duration::from_micros(999), "999µs"),
@@ -146,6 +203,28 @@ mod tests {
         ];
         for (duration, said) in cases {
             assert_eq!(human(duration), said);
+        }
+    }
+
+    /// Tests are built with tokio's `test-util`; a program is not, and has a coarse clock.
+    #[test]
+    fn who_has_a_pause_is_known() {
+        mod without {}
+        mod with {
+            pub(super) fn pause() {}
+        }
+        let found = (can_be_paused!(without), can_be_paused!(with), CAN_BE_PAUSED);
+        assert_eq!(found, (false, true, true));
+    }
+
+    #[test]
+    fn the_coarse_clock_says_the_same_as_the_precise_one() {
+        let tick = Duration::from_millis(50);
+        for wait in [0, 100] {
+            std::thread::sleep(Duration::from_millis(wait));
+            let (coarse, precise) = (Stamp::coarse(), Stamp::of(now()));
+            let apart = coarse.since(precise) + precise.since(coarse);
+            assert!(Duration::from_nanos(apart) < tick, "{apart} ns apart");
         }
     }
 

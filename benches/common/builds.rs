@@ -12,14 +12,15 @@ pub(crate) struct Build(PathBuf);
 impl Build {
     /// Builds it with these compiler flags and features.
     pub(crate) fn new(name: &str, flags: &str, features: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         let target = root.join("target/builds").join(name);
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--release", "--manifest-path"])
-            .arg(root.join("benches/builds/Cargo.toml"))
+            .args(["build", "--quiet", "--release", "--package", "builds"])
+            .current_dir(root)
             .args(["--features", features, "--target-dir"])
             .arg(&target)
             .env("RUSTFLAGS", flags)
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
             .status();
         let is_built = built.is_ok_and(|status| status.success());
         assert!(is_built, "the build `{name}` fails");

@@ -162,12 +162,14 @@ impl Resource {
     }
 
     /// When it was created, as wall-clock time. Reckoned from the monotonic clock, so later
-    /// corrections of the system clock do not show.
+    /// corrections of the system clock do not show. As exact as the [age](Self::age).
     pub fn created_at(&self) -> SystemTime {
         self.record().meta().created.wall()
     }
 
-    /// How old it was when it was listed. Follows tokio's clock, which tests can pause.
+    /// How old it was when it was listed, as exact as the system's coarse clock: to 4 ms on most Linux systems, to 16 ms
+    /// on Windows. In a build with tokio's feature `test-util` it follows tokio's clock, which tests can
+    /// pause and advance.
     pub fn age(&self) -> Duration {
         self.sighting.age()
     }

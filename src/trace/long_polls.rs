@@ -1,6 +1,12 @@
 //! Polls that take long: they hold a thread of the runtime.
 
-use crate::{clock, name::Printed, sync::lock, table::record::Meta, trace::inquiry::Inquiry};
+use crate::{
+    clock::{self, Stamp},
+    name::Printed,
+    sync::lock,
+    table::record::Meta,
+    trace::inquiry::Inquiry,
+};
 use std::{
     collections::HashSet,
     panic::Location,
@@ -58,12 +64,12 @@ pub(crate) fn timed<R>(
     threshold: Duration,
     poll: impl FnOnce() -> R,
 ) -> R {
-    let began = clock::Stamp::now();
-    inquiry.stamp(began);
+    // Stamps are too coarse for a short threshold.
+    let began = clock::now();
+    inquiry.stamp(Stamp::now());
     let result = poll();
-    let ended = clock::Stamp::now();
-    inquiry.stamp(ended);
-    let took = Duration::from_nanos(ended.since(began));
+    inquiry.stamp(Stamp::now());
+    let took = clock::now().saturating_duration_since(began);
     if took > threshold {
         if let Some((site, name)) = meta() {
             tell(site, &name, took);
