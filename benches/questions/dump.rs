@@ -1,8 +1,8 @@
 //! What does it cost that tasks can be asked where they wait, and what does it cost to ask?
 //!
 //! `dump_idle`: spawning with the feature `dump` on and nobody dumping, against a build without it. `dump_10k`: seconds
-//! to dump 10,000 parked tasks, half of which wait for two things. `dump_hold`: the longest that a thread of the
-//! runtime was held meanwhile, in milliseconds; other programs on the machine count as well. It builds two programs first.
+//! to dump 10,000 parked tasks, half of which wait for two things. `dump_hold`: the longest that the thread of the
+//! runtime was held meanwhile, in milliseconds, without what the system gave to other threads. It builds two programs first.
 
 use crate::common::{
     Bar, Form,
