@@ -9,7 +9,8 @@ use std::fmt;
 /// one registry never matches in another.
 ///
 /// It prints as `#t12`, or `#t12.3` for the fourth tenant of place 12, which is one thing within a registry: `t` stands
-/// for the tasks and registrations, `c` for the contexts and owned values, `a` for the tracked `Arc`s.
+/// for the tasks and registrations, `c` for the contexts and owned values, `a` for the tracked `Arc`s, `h` for hooks that
+/// are running, which a dump names.
 ///
 /// ```
 /// let registry = headcount::Registry::new();
@@ -26,8 +27,8 @@ pub struct ResourceId {
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A registry has three tables, with numbers that follow each other.
-        let table = ['t', 'c', 'a'][self.table as usize % 3];
+        // A registry has four lists, with numbers that follow each other.
+        let table = ['t', 'c', 'a', 'h'][self.table as usize % 4];
         match self.generation {
             0 => write!(f, "#{table}{}", self.index),
             generation => write!(f, "#{table}{}.{generation}", self.index),

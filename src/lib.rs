@@ -84,6 +84,8 @@ pub use context::weak::WeakContext;
 #[cfg(feature = "dump")]
 pub use dump::deadlock::{Deadlock, Waiter};
 #[cfg(feature = "dump")]
+pub use dump::hook::HookDump;
+#[cfg(feature = "dump")]
 pub use dump::view::{Activity, AwaitStack, Dump, StackFrame, TaskDump};
 
 pub use error::{Closed, PanicPayload, Refused, RefusedReason, TaskError};

@@ -9,6 +9,8 @@
     reason = "a thread-local cannot have the lifetime of a poll, and `scoped-tls` takes twice as long"
 )]
 
+#[cfg(feature = "dump")]
+use crate::trace::inquiry::Inquiry;
 use crate::{
     ledger::taker::{Taker, Who},
     table::{card::Card, record::Record},
@@ -20,7 +22,12 @@ use std::{cell::Cell, iter, mem::transmute, ptr::NonNull};
 pub(crate) enum Owner<'a> {
     /// The body of `Registry::scope`: it belongs to nobody, and means this registry.
     Registry(&'a dyn Record),
-    Hook(&'a dyn Record),
+    Hook {
+        context: &'a dyn Record,
+        /// Of one that can be asked.
+        #[cfg(feature = "dump")]
+        inquiry: Option<&'a Inquiry>,
+    },
     Task(&'a Card),
 }
 
@@ -77,7 +84,7 @@ pub(crate) fn find<R>(mut look: impl FnMut(Owner<'_>) -> Option<R>) -> Option<R>
 pub(crate) fn taker() -> Taker {
     let of_ours = |owner: Owner<'_>| match owner {
         Owner::Registry(_) => None,
-        Owner::Hook(context) => Some(Taker::Hook(who(context))),
+        Owner::Hook { context, .. } => Some(Taker::Hook(who(context))),
         Owner::Task(task) => Some(Taker::Task(who(task))),
     };
     find(of_ours).unwrap_or_else(Taker::of_thread)

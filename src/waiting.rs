@@ -1,5 +1,5 @@
-//! Waiting for something of a registry: a task, a close, or that nobody is left. Whoever asks a task where it is learns
-//! what for; without the feature `dump` nobody asks.
+//! Waiting for something of a registry: a task, a close, or that nobody is left. Whoever asks a task or a hook where it is
+//! learns what for; without the feature `dump` nobody asks.
 
 use crate::table::record::Record;
 #[cfg(feature = "dump")]
@@ -49,14 +49,17 @@ pub(crate) fn waiting<T>(
     poll(cx)
 }
 
-/// Notes with each task that is running on this thread, one inside the other, that it waits: those are asked when
-/// somebody looks for a deadlock.
+/// Notes with each task and hook that is running on this thread, one inside the other, that it waits: those are asked
+/// when somebody looks for a deadlock.
 #[cfg(feature = "dump")]
 fn note_wait() {
     let _ = scope::find(|owner| -> Option<()> {
-        if let Owner::Task(task) = owner {
-            task.inquiry()?.note_wait();
-        }
+        let inquiry = match owner {
+            Owner::Registry(_) => None,
+            Owner::Hook { inquiry, .. } => inquiry,
+            Owner::Task(task) => task.inquiry(),
+        };
+        inquiry?.note_wait();
         None
     });
 }

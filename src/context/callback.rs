@@ -1,14 +1,14 @@
 //! One hook: an async callback that runs once, isolated from everything else (I7).
 
-use crate::{clock, name, panics};
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Either, select},
-};
+use crate::{clock, context::place::Place, name, panics};
+use futures::{FutureExt, future::BoxFuture};
 use std::{
     fmt,
+    future::poll_fn,
     panic::{AssertUnwindSafe, Location},
-    pin::pin,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -60,7 +60,18 @@ impl HookOutput for Never {
 pub(crate) enum End {
     Ran,
     Failed(String),
-    TimedOut,
+    /// And where it was then, if that is known.
+    TimedOut(Option<Arc<str>>),
+}
+
+impl End {
+    /// Where it was at its time limit.
+    pub(crate) fn whereabouts(&self) -> Option<Arc<str>> {
+        match self {
+            Self::TimedOut(at) => at.clone(),
+            _ => None,
+        }
+    }
 }
 
 /// A hook that has not been started.
@@ -77,7 +88,7 @@ impl Callback {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        let call = Box::new(|| hook().map(HookOutput::into_error).boxed());
+        let call = Box::new(|| async move { hook().await.into_error() }.boxed());
         Self {
             what: name::of_type::<H>(),
             location,
@@ -95,35 +106,50 @@ impl Callback {
 
     /// Runs the hook to its end, its panic, or the time limit. Dropping the returned future drops the
     /// hook where it stands.
-    pub(crate) async fn run(self, limit: Duration) -> End {
-        let call = self.call;
-        let hook = async move { call().await };
+    pub(crate) async fn run(self, limit: Duration, place: Place) -> End {
+        let hook = place.of((self.call)());
         let guarded = AssertUnwindSafe(hook).catch_unwind();
         let mut guarded = Box::pin(guarded);
-        let end = match select(guarded.as_mut(), pin!(clock::sleep(limit))).await {
-            Either::Left((Ok(None), _)) => End::Ran,
-            Either::Left((Ok(Some(error)), _)) => End::Failed(error),
-            Either::Left((Err(payload), _)) => {
+        let ended = within(limit, guarded.as_mut(), || place.late()).await;
+        match (ended, panics::discard(guarded)) {
+            (Ok(Ok(None)), None) => End::Ran,
+            (Ok(Ok(None)), Some(panic)) => {
+                End::Failed(format!("panicked while it was dropped: {panic}"))
+            }
+            (Ok(Ok(Some(error))), _) => End::Failed(error),
+            (Ok(Err(payload)), _) => {
                 let said = panics::message(&*payload);
                 panics::bury(payload);
                 End::Failed(format!("panicked: {said}"))
             }
-            Either::Right(_) => End::TimedOut,
-        };
-        match (panics::discard(guarded), end) {
-            (Some(panic), End::Ran) => {
-                End::Failed(format!("panicked while it was dropped: {panic}"))
-            }
-            (_, end) => end,
+            (Err(late), _) => End::TimedOut(late.whereabouts().await),
         }
     }
+}
+
+/// Polls a future until it ends or the limit comes, and then once more, with what `late` makes before that.
+async fn within<F: Future, L>(
+    limit: Duration,
+    mut future: Pin<&mut F>,
+    late: impl Fn() -> L,
+) -> Result<F::Output, L> {
+    let mut timer = pin!(clock::sleep(limit));
+    let limited = poll_fn(|cx| {
+        let late = timer.as_mut().poll(cx).is_ready().then(&late);
+        match (future.as_mut().poll(cx), late) {
+            (Poll::Ready(output), _) => Poll::Ready(Ok(output)),
+            (Poll::Pending, Some(late)) => Poll::Ready(Err(late)),
+            (Poll::Pending, None) => Poll::Pending,
+        }
+    });
+    limited.await
 }
 
 /// Where a hook was registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    what: &'static str,
-    location: &'static Location<'static>,
+    pub(crate) what: &'static str,
+    pub(crate) location: &'static Location<'static>,
 }
 
 impl fmt::Display for Origin {

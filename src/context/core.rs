@@ -6,6 +6,8 @@
 //! tasks, hooks, owned values, children. Only strong handles hold cores, and the driver of a close
 //! while it runs; all others have the `Weak` in the node (I3).
 
+#[cfg(feature = "dump")]
+use crate::table::hook::RunningHook;
 use crate::{
     context::{
         callback::{Callback, Origin},
@@ -158,6 +160,14 @@ impl Node {
             finished: counts.finished + self.gate.finished(),
             ..counts
         }
+    }
+
+    /// The hooks that its close waits for just now, those of descendants included.
+    #[cfg(feature = "dump")]
+    pub(crate) fn running_hooks(&self) -> Vec<Arc<RunningHook>> {
+        let mut hooks = self.table.hooks.all();
+        hooks.retain(|hook| hook.is_below(self));
+        hooks
     }
 
     pub(crate) fn is_root(&self) -> bool {

@@ -23,7 +23,11 @@ impl Scope {
     fn owner(&self) -> Owner<'_> {
         match self {
             Self::Registry(node) => Owner::Registry(&**node),
-            Self::Hook(node) => Owner::Hook(&**node),
+            Self::Hook(node) => Owner::Hook {
+                context: &**node,
+                #[cfg(feature = "dump")]
+                inquiry: None,
+            },
         }
     }
 }
@@ -43,7 +47,7 @@ pub(crate) fn node_of(record: &dyn Record) -> Option<&Node> {
 
 fn node_in(owner: Owner<'_>) -> Option<&Node> {
     match owner {
-        Owner::Registry(context) | Owner::Hook(context) => node_of(context),
+        Owner::Registry(context) | Owner::Hook { context, .. } => node_of(context),
         Owner::Task(task) => Some(context_of(task)),
     }
 }

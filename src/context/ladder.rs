@@ -8,6 +8,7 @@ use crate::{
         core::{Core, Node},
         current::{Scope, Scoped},
         patience::{Patience, Rung},
+        place::Place,
         stragglers,
     },
     panics,
@@ -29,7 +30,7 @@ pub(crate) async fn climb(core: &Arc<Core>) {
     drain(core).await;
     core.node.table.cards.throw_shells();
     while let Some(hook) = core.on_close.pop_or_seal() {
-        Watched::new(core, hook).await;
+        Watched::new(core, hook, "on_close").await;
     }
     close::drop_owned(core);
 }
@@ -37,7 +38,7 @@ pub(crate) async fn climb(core: &Arc<Core>) {
 /// Starts the hooks that run when the close begins, latest first: each gets as far as its first wait.
 pub(crate) fn start_hooks(core: &Arc<Core>) {
     for hook in core.on_closing.seal() {
-        let mut hook = Watched::new(core, hook);
+        let mut hook = Watched::new(core, hook, "on_closing");
         if (&mut hook).now_or_never().is_none() {
             lock(&core.started).push(hook.boxed());
         }
@@ -137,10 +138,11 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(core: &Arc<Core>, hook: Callback) -> Self {
+    fn new(core: &Arc<Core>, hook: Callback, kind: &'static str) -> Self {
         let scope = Scope::Hook(Arc::clone(&core.node));
         let origin = hook.origin();
-        let run = Scoped::new(scope, hook.run(core.limits.hook)).boxed();
+        let place = Place::new(&core.node, origin, kind);
+        let run = Scoped::new(scope, hook.run(core.limits.hook, place)).boxed();
         lock(&core.running).push(origin);
         Self {
             node: Arc::clone(&core.node),
@@ -161,9 +163,10 @@ impl Future for Watched {
         self.run = None;
         if let Some(core) = self.node.core.upgrade() {
             has_ended(&core, self.origin);
+            let stacks = end.whereabouts().map(tracing::field::display);
             let failure = lock(&core.log).hook(&*core.node, self.origin, end);
             if let Some(failure) = failure {
-                tracing::warn!(context = %self.node.meta.name, "{failure}");
+                tracing::warn!(context = %self.node.meta.name, stacks, "{failure}");
             }
         }
         Poll::Ready(())

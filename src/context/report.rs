@@ -44,7 +44,7 @@ struct Facts {
     hooks: HookCounts,
     /// Shared with the reports of all ancestors.
     failures: Vec<Arc<str>>,
-    /// Where tasks were when the grace period ended; only with the feature `dump`.
+    /// Where tasks were when the grace period ended, and hooks at their time limit; only with the feature `dump`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     stuck: Vec<Arc<str>>,
     /// Tasks that waited for each other; only with the feature `dump`.
@@ -86,7 +86,7 @@ pub struct HookCounts {
 pub(crate) struct Log {
     hooks: HookCounts,
     failures: Vec<Arc<str>>,
-    /// Where tasks were when the grace period ended.
+    /// Where tasks were when the grace period ended, and hooks at their time limit.
     pub(crate) stuck: Vec<Arc<str>>,
     /// Tasks that waited for each other, and the words for it.
     deadlocks: Vec<(Vec<ResourceId>, Arc<str>)>,
@@ -110,8 +110,11 @@ impl Log {
                 self.hooks.failed += 1;
                 format!("hook {origin}: {error}")
             }
-            End::TimedOut => {
+            End::TimedOut(at) => {
                 self.hooks.timed_out += 1;
+                if self.stuck.len() < LISTED {
+                    self.stuck.extend(at);
+                }
                 format!("hook {origin}: timed out")
             }
         };
@@ -249,7 +252,7 @@ impl CloseReport {
     }
 
     /// Where the tasks were that still ran when the grace period ended, each with its chain of `.await`s, before they
-    /// were aborted. At most 10 of a context, 32 in all.
+    /// were aborted, and the hooks at their time limit. Of tasks at most 10 of a context; 32 in all.
     #[cfg(feature = "dump")]
     pub fn stuck(&self) -> Vec<String> {
         self.0.stuck.iter().map(ToString::to_string).collect()

@@ -42,7 +42,7 @@ pub(crate) async fn ask(core: &Arc<Core>) {
     }
     // Nobody is condemned yet, so nobody is aborted by this.
     let named = core.root().roundup.of(&core.node).await.named;
-    let dump = collect::in_the_way(&core.node.table, named).await;
+    let dump = collect::in_the_way(&core.node.table, named, Vec::new()).await;
     lock(&core.log).stuck(dump.tasks());
     deadlocks::look(core).await;
 }
@@ -201,7 +201,7 @@ impl StillClosing {
 #[cfg(feature = "dump")]
 async fn stuck(node: &Arc<Node>, remaining: &Live) -> Vec<Arc<str>> {
     let tasks = remaining.tasks().into_iter().take(NAMED).collect();
-    let dump = collect::in_the_way(&node.table, tasks).await;
+    let dump = collect::in_the_way(&node.table, tasks, Vec::new()).await;
     let texts = dump.tasks().iter().map(ToString::to_string);
     texts.map(Arc::from).collect()
 }

@@ -1,4 +1,4 @@
-//! Where tasks wait: how [`Registry::dump`](crate::Registry::dump) finds out, and what it cannot see.
+//! Where tasks and hooks wait: how [`Registry::dump`](crate::Registry::dump) finds out, and what it cannot see.
 //!
 //! # How
 //!
@@ -6,6 +6,11 @@
 //! it; the wrapper that every task has polls the future once more, with a waker that notes the stack of whoever clones
 //! it. Each leaf of the chain of `.await`s clones it, because it is not the one that the leaf has, and what it gets is a
 //! clone of the runtime's own. So each stack is one chain, down to the line, and nothing of the question stays behind.
+//!
+//! A hook that is running, [`on_closing`](crate::Context::on_closing) or [`on_close`](crate::Context::on_close), is asked in
+//! the same way: what is woken is the drive of the close, which polls the hook once more. [`Dump::hooks`](crate::Dump::hooks)
+//! has them. A hook whose time limit comes is asked in its last poll, so the warning and the
+//! [report](crate::CloseReport::stuck) say where it was.
 //!
 //! That needs no annotation, no `tokio_unstable` and no debug build; line numbers need debug information:
 //!
@@ -76,11 +81,9 @@
 //! * **A deadlock of other things** than tasks, closes and registries: who holds a mutex, or an end of a channel, nobody says. A
 //!   task that waits for one of those besides, or joins tasks in a `FuturesUnordered`, a hook, a wrapped future, or a task
 //!   of another registry, is taken for one that can go on: a deadlock that is told is one, but not every one is told.
-//! * **Hooks** are no tasks, and not asked. One that hangs is named by the line that registered it, in
-//!   [`StillClosing::hooks`](crate::StillClosing::hooks) and in leak reports, and is dropped at its time limit.
 //! * **Wakes** are not counted, because the waker that a future gets is the runtime's own. Polls are: each but the first
 //!   follows a wake, and wakes that come together are one poll.
-//! * **One more poll** is all that a dump does to a task. A future that counts its polls, or does work in each, does so.
+//! * **One more poll** is all that a dump does to a task or a hook. A future that counts its polls, or does work in each, does so.
 //!
 //! # Cost
 //!

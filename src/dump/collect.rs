@@ -1,15 +1,17 @@
-//! Asking tasks, and waiting for their answers.
+//! Asking tasks and hooks, and waiting for their answers.
 
 use crate::{
     clock::{self, Stamp},
     dump::{
         away::{away, rest},
         deadlock, fold,
+        hook::HookDump,
+        subject::Subject,
         symbols::{self, Symbol},
-        view::{Activity, AwaitStack, Dump, TaskDump},
+        view::{Activity, AwaitStack, Dump, TaskDump, Whereabouts},
     },
     id::ResourceId,
-    table::{record::State, resource::Resource, store::Table},
+    table::{hook::RunningHook, resource::Resource, store::Table},
     trace::{
         capture::{Found, RawStack},
         desk::Question,
@@ -24,9 +26,9 @@ const STEP: usize = 64;
 /// Between two looks at who has not answered yet.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// One task that is asked.
+/// One task or hook that is asked.
 struct Asked {
-    resource: Resource,
+    subject: Subject,
     /// Beginnings and ends of its polls when it was asked.
     steps: u32,
     /// How long ago the last one was, if polls are timed.
@@ -35,19 +37,26 @@ struct Asked {
     can_answer: bool,
 }
 
-/// Asks tasks where they are, and waits for answers no longer than `limit`.
-pub(crate) async fn dump(table: Arc<Table>, tasks: Vec<Resource>, limit: Duration) -> Dump {
-    if tasks.is_empty() {
+/// Asks tasks and hooks where they are, and waits for answers no longer than `limit`.
+pub(crate) async fn dump(
+    table: Arc<Table>,
+    tasks: Vec<Resource>,
+    hooks: Vec<Arc<RunningHook>>,
+    limit: Duration,
+) -> Dump {
+    if tasks.is_empty() && hooks.is_empty() {
         return Dump::nobody(limit);
     }
     let started = clock::now();
     let mut question = table.desk.open();
-    let mut asked = Vec::with_capacity(tasks.len());
-    for (n, resource) in tasks.into_iter().enumerate() {
+    let mut asked = Vec::with_capacity(tasks.len() + hooks.len());
+    let tasks = tasks.into_iter().map(Subject::Task);
+    let hooks = hooks.into_iter().map(Subject::hook);
+    for (n, subject) in tasks.chain(hooks).enumerate() {
         if n % STEP == STEP - 1 {
             tokio::task::yield_now().await;
         }
-        asked.push(Asked::ask(resource, &mut question));
+        asked.push(Asked::ask(subject, &mut question));
     }
     wait(&table, &asked, &question, limit).await;
     let took = clock::now().saturating_duration_since(started);
@@ -57,7 +66,7 @@ pub(crate) async fn dump(table: Arc<Table>, tasks: Vec<Resource>, limit: Duratio
 /// How long those who are in somebody's way are asked where they are.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Asks the tasks that have ever waited for something of a registry.
+/// Asks the tasks and hooks that have ever waited for something of a registry.
 pub(crate) async fn waiting(table: &Arc<Table>) -> Dump {
     let (now, mut tasks) = (Stamp::now(), Vec::new());
     let visit = table.visit(|look| {
@@ -67,12 +76,48 @@ pub(crate) async fn waiting(table: &Arc<Table>) -> Dump {
     });
     visit.await;
     tasks.sort_unstable_by_key(|task| task.record().meta().order());
-    in_the_way(table, tasks).await
+    let mut hooks = table.hooks.all();
+    hooks.retain(|hook| hook.inquiry.has_waited());
+    in_the_way(table, tasks, hooks).await
 }
 
 /// Asks those who are in somebody's way, which each who asks has named: they answer at once or not at all.
-pub(crate) async fn in_the_way(table: &Arc<Table>, tasks: Vec<Resource>) -> Dump {
-    dump(Arc::clone(table), tasks, PATIENCE).await
+pub(crate) async fn in_the_way(
+    table: &Arc<Table>,
+    tasks: Vec<Resource>,
+    hooks: Vec<Arc<RunningHook>>,
+) -> Dump {
+    dump(Arc::clone(table), tasks, hooks, PATIENCE).await
+}
+
+/// A question to a hook that is polled once more, and dropped then.
+pub(crate) struct LastWords {
+    table: Arc<Table>,
+    question: Question,
+    asked: Asked,
+}
+
+impl LastWords {
+    pub(crate) fn of(table: &Arc<Table>, hook: Arc<RunningHook>) -> Self {
+        let mut question = table.desk.open();
+        Self {
+            asked: Asked::ask(Subject::hook(hook), &mut question),
+            table: Arc::clone(table),
+            question,
+        }
+    }
+
+    /// What it answered in the poll since.
+    pub(crate) async fn heard(self) -> Option<HookDump> {
+        let Self {
+            table,
+            question,
+            asked,
+        } = self;
+        let times = (Duration::ZERO, PATIENCE);
+        let dump = away(move || made_of(&table, vec![asked], question.take(), times)).await;
+        dump.hooks.into_iter().next()
+    }
 }
 
 /// What somebody who was polled by hand waits for.
@@ -99,17 +144,21 @@ fn made_of(
     };
     let has_lines = any(|symbol| symbol.line > 0);
     let has_names = any(|symbol| !symbol.function.is_empty());
-    let door = table.door();
-    let dump_of = |asked: Asked| {
-        let id = asked.resource.id();
-        let is_there = door.state_of(id).is_some();
+    let (mut tasks, mut hooks) = (Vec::new(), Vec::new());
+    for asked in asked {
+        let answer = found.remove(&asked.subject.id());
+        let is_there = asked.subject.is_there(table);
         let fold = |stack: &RawStack| fold::fold(stack, &symbols);
-        asked.into_dump(found.remove(&id), is_there, took, fold)
-    };
-    let tasks: Vec<_> = asked.into_iter().map(dump_of).collect();
+        let found = asked.whereabouts(answer, is_there, took, fold);
+        match asked.subject {
+            Subject::Task(task) => tasks.push(task_dump(task, found)),
+            Subject::Hook(hook, age) => hooks.push(HookDump { hook, age, found }),
+        }
+    }
     Dump {
-        deadlocks: deadlock::find(&tasks),
+        deadlocks: deadlock::find(&tasks, &hooks),
         tasks,
+        hooks,
         took,
         limit,
         has_lines,
@@ -118,18 +167,17 @@ fn made_of(
 }
 
 impl Asked {
-    fn ask(resource: Resource, question: &mut Question) -> Self {
-        let inquiry = resource.inquiry();
-        let can_answer = inquiry.is_some() && !resource.is_blocking();
+    fn ask(subject: Subject, question: &mut Question) -> Self {
+        let inquiry = subject.inquiry();
         let steps = inquiry.map_or(0, Inquiry::steps);
         let since = inquiry.and_then(|inquiry| inquiry.since(Stamp::now()));
-        if can_answer {
-            question.put_to(resource.id());
+        if inquiry.is_some() {
+            question.put_to(subject.id());
         }
         // One that was never polled has nothing to say.
-        let can_answer = can_answer && inquiry.is_some_and(|inquiry| inquiry.ask() || steps > 0);
+        let can_answer = inquiry.is_some_and(|inquiry| inquiry.ask() || steps > 0);
         Self {
-            resource,
+            subject,
             steps,
             since,
             can_answer,
@@ -137,45 +185,33 @@ impl Asked {
     }
 
     fn ask_again(&self) {
-        if let Some(inquiry) = self.resource.inquiry() {
+        if let Some(inquiry) = self.subject.inquiry() {
             inquiry.ask();
         }
     }
 
-    fn into_dump(
-        self,
+    fn whereabouts(
+        &self,
         answer: Option<Found>,
         is_there: bool,
         took: Duration,
         fold: impl FnMut(&RawStack) -> AwaitStack,
-    ) -> TaskDump {
+    ) -> Whereabouts {
         let activity = self.activity(answer.is_some(), is_there, took);
-        let polls = self.resource.inquiry().map_or(0, Inquiry::polls);
         let answer = answer.unwrap_or_default();
-        let (stacks, is_cancellable) = without_our_own(answer.stacks.iter().map(fold).collect());
-        TaskDump {
-            resource: self.resource,
+        Whereabouts {
             activity,
-            polls,
-            stacks,
+            stacks: answer.stacks.iter().map(fold).collect(),
             cut: answer.cut,
-            is_cancellable,
         }
     }
 
     fn activity(&self, has_answered: bool, is_there: bool, took: Duration) -> Activity {
-        let age = self.resource.age();
         if !is_there {
             return Activity::Finished;
         }
-        if self.resource.is_blocking() {
-            return match self.resource.record().state() {
-                State::Waiting => Activity::Queued,
-                _ => Activity::Blocking(age),
-            };
-        }
-        let Some(inquiry) = self.resource.inquiry() else {
-            return Activity::NotAnswered;
+        let Some(inquiry) = self.subject.inquiry() else {
+            return self.subject.mute();
         };
         let steps = inquiry.steps();
         if has_answered {
@@ -192,12 +228,18 @@ impl Asked {
 }
 
 /// A cancellable task also waits for its context's token, beside its future: that is no news.
-fn without_our_own(mut stacks: Vec<AwaitStack>) -> (Vec<AwaitStack>, bool) {
+fn task_dump(resource: Resource, mut found: Whereabouts) -> TaskDump {
+    let stacks = &mut found.stacks;
     let is_cancellable = stacks.iter().any(AwaitStack::is_for_cancellation);
     if stacks.len() > 1 {
         stacks.retain(|stack| !stack.is_for_cancellation());
     }
-    (stacks, is_cancellable)
+    TaskDump {
+        polls: resource.inquiry().map_or(0, Inquiry::polls),
+        resource,
+        found,
+        is_cancellable,
+    }
 }
 
 /// Waits until all have answered or ended, or time is up.
@@ -220,16 +262,17 @@ async fn wait(table: &Table, asked: &[Asked], question: &Question, limit: Durati
 async fn silent<'a>(table: &Table, asked: Vec<&'a Asked>, question: &Question) -> Vec<&'a Asked> {
     let mut silent = Vec::new();
     for some in asked.chunks(STEP) {
-        silent.extend(some.iter().copied().filter(|asked| {
-            let id = asked.resource.id();
-            !question.has(id) && table.door().state_of(id).is_some()
-        }));
+        silent.extend(
+            some.iter()
+                .copied()
+                .filter(|asked| !question.has(asked.subject.id()) && asked.subject.is_there(table)),
+        );
         tokio::task::yield_now().await;
     }
     for some in silent.chunks(STEP) {
         for asked in some
             .iter()
-            .filter(|asked| !question.has(asked.resource.id()))
+            .filter(|asked| !question.has(asked.subject.id()))
         {
             asked.ask_again();
         }

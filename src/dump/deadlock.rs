@@ -1,11 +1,14 @@
-//! Tasks that wait for each other.
+//! Tasks and hooks that wait for each other.
 //!
-//! A task can go on when any of the things it waits for can; a close, or a registry that shall be idle, only when all
-//! tasks inside can. So tasks are taken out one by one whose end, or that of a thing they wait for, does not depend on
+//! A task can go on when any of the things it waits for can, and so can a hook; a close, or a registry that shall be idle,
+//! only when all tasks and running hooks inside can. So those are taken out one by one whose end, or that of a thing they wait for, does not depend on
 //! those that are left; what cannot be taken out is stuck for good, and somewhere in it is a circle.
 
 use crate::{
-    dump::view::{Activity, AwaitStack, StackFrame, TaskDump},
+    dump::{
+        hook::{self, HookDump},
+        view::{Activity, AwaitStack, StackFrame, TaskDump, Whereabouts},
+    },
     id::ResourceId,
     name::Quoted,
     table::{
@@ -20,10 +23,10 @@ use std::{
     fmt, iter,
 };
 
-/// How many tasks of a circle are printed.
+/// How many of a circle are printed.
 const PRINTED: usize = 10;
 
-/// Tasks that wait for each other, and for nothing else. Part of a [`Dump`](crate::Dump).
+/// Tasks and hooks that wait for each other, and for nothing else. Part of a [`Dump`](crate::Dump).
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Deadlock {
@@ -31,12 +34,16 @@ pub struct Deadlock {
     others: usize,
 }
 
-/// One task of a [`Deadlock`]: it waits for the next one, or for something that waits for the next one.
+/// One task or hook of a [`Deadlock`]: it waits for the next one, or for something that waits for the next one.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Waiter {
     id: ResourceId,
+    kind: &'static str,
     path: String,
+    /// The line that registered it, if it is a hook.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    registered: Option<String>,
     awaited: Awaited,
     at: Option<StackFrame>,
 }
@@ -47,19 +54,24 @@ impl Deadlock {
         &self.waiters
     }
 
-    /// How many tasks more wait for those, and are stuck with them.
+    /// How many tasks and hooks more wait for those, and are stuck with them.
     pub fn others(&self) -> usize {
         self.others
     }
 }
 
 impl Waiter {
-    /// The id of the task.
+    /// The id of the task, or of the hook: [`HookDump::id`](crate::HookDump::id).
     pub fn id(&self) -> ResourceId {
         self.id
     }
 
-    /// The path of the task, cut to the nearest names.
+    /// `task`, or of a hook `on_closing` or `on_close`.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The path of the task, or of the context that the hook is of, cut to the nearest names.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -75,12 +87,28 @@ impl Waiter {
     }
 }
 
+impl Waiter {
+    fn is_hook(&self) -> bool {
+        self.registered.is_some()
+    }
+
+    /// What it is called in a sentence.
+    fn name(&self) -> String {
+        if self.is_hook() {
+            return hook::named(self.kind, &self.path);
+        }
+        Quoted(&self.path).to_string()
+    }
+}
+
 /// What can be waited for: a task or a context by its id; `None` is the registry.
 type Thing = Option<ResourceId>;
 
-/// Finds the circles among tasks of one registry.
-pub(crate) fn find(tasks: &[TaskDump]) -> Vec<Deadlock> {
-    let stuck = stuck(tasks.iter().filter_map(Waiting::of).collect());
+/// Finds the circles among tasks and hooks of one registry.
+pub(crate) fn find(tasks: &[TaskDump], hooks: &[HookDump]) -> Vec<Deadlock> {
+    let tasks = tasks.iter().filter_map(Waiting::task);
+    let hooks = hooks.iter().filter_map(Waiting::hook);
+    let stuck = stuck(tasks.chain(hooks).collect());
     let made = |circle: Circle| Deadlock {
         waiters: circle
             .members
@@ -92,28 +120,59 @@ pub(crate) fn find(tasks: &[TaskDump]) -> Vec<Deadlock> {
     circles(&followers(&stuck)).into_iter().map(made).collect()
 }
 
-/// A task that waits for nothing but known things.
+/// Who waits.
+#[derive(Clone, Copy)]
+enum Who<'a> {
+    Task(&'a TaskDump),
+    Hook(&'a HookDump),
+}
+
+/// A task or a hook that waits for nothing but known things.
 struct Waiting<'a> {
-    task: &'a TaskDump,
-    /// Itself, the contexts it is in, and the registry: what cannot end before it.
+    who: Who<'a>,
+    /// The task itself, the contexts it is in, and the registry: what cannot end before it.
     within: Vec<Thing>,
     /// Any of these lets it go on.
     awaited: Vec<(Thing, &'a AwaitStack)>,
 }
 
 impl<'a> Waiting<'a> {
-    fn of(task: &'a TaskDump) -> Option<Self> {
-        let stacks = task.stacks.iter();
+    fn task(task: &'a TaskDump) -> Option<Self> {
+        let card = task.resource.card()?;
+        let up = iter::successors(Some(card as &dyn Record), |record| record.parent());
+        let waiting = Self::of(Who::Task(task), &task.found, task.id().table, up)?;
+        (!is_about_to_end(task, card)).then_some(waiting)
+    }
+
+    /// That its time limit will end it does not count, as the grace period of a task does not.
+    fn hook(dump: &'a HookDump) -> Option<Self> {
+        let hook = &dump.hook;
+        Self::of(
+            Who::Hook(dump),
+            &dump.found,
+            hook.registry(),
+            hook.contexts(),
+        )
+    }
+
+    fn of(
+        who: Who<'a>,
+        found: &'a Whereabouts,
+        registry: u32,
+        up: impl Iterator<Item = &'a dyn Record>,
+    ) -> Option<Self> {
+        let stacks = found.stacks.iter();
         let stacks = stacks.filter(|stack| !stack.is_for_cancellation());
         let awaited: Vec<_> = stacks
-            .map(|stack| Some((thing(task, stack)?, stack)))
+            .map(|stack| Some((thing(registry, stack)?, stack)))
             .collect::<Option<_>>()?;
-        let is_parked = matches!(task.activity, Activity::Parked(_)) && task.cut == 0;
-        let card = task.resource.card()?;
-        let is_stuck = is_parked && !awaited.is_empty() && !is_about_to_end(task, card);
-        is_stuck.then(|| Self {
-            task,
-            within: within(card),
+        let is_parked = matches!(found.activity, Activity::Parked(_)) && found.cut == 0;
+        (is_parked && !awaited.is_empty()).then(|| Self {
+            who,
+            within: up
+                .map(|record| Some(record.meta().id))
+                .chain([None])
+                .collect(),
             awaited,
         })
     }
@@ -126,9 +185,19 @@ impl<'a> Waiting<'a> {
     fn waiter(&self) -> Waiter {
         let (_, stack) = self.latest();
         let awaited = stack.awaited.clone();
+        let (id, kind, record, registered) = match self.who {
+            Who::Task(task) => (task.id(), "task", task.resource.record(), None),
+            Who::Hook(hook) => {
+                let (context, location) = (&*hook.hook.context, hook.location());
+                let line = format!("{}:{}", location.file(), location.line());
+                (hook.id(), hook.kind(), context, Some(line))
+            }
+        };
         Waiter {
-            id: self.task.id(),
-            path: short_path(self.task.resource.record()),
+            id,
+            kind,
+            path: short_path(record),
+            registered,
             awaited: awaited.expect("it waits for something known"),
             at: stack.own_frames().next_back().cloned(),
         }
@@ -136,7 +205,7 @@ impl<'a> Waiting<'a> {
 }
 
 /// What a stack waits for, if that is a thing that ends when others have ended.
-fn thing(task: &TaskDump, stack: &AwaitStack) -> Option<Thing> {
+fn thing(registry: u32, stack: &AwaitStack) -> Option<Thing> {
     match stack.awaited.as_ref().filter(|_| !stack.yields)? {
         Awaited::Task { id, .. }
         | Awaited::Close {
@@ -144,7 +213,7 @@ fn thing(task: &TaskDump, stack: &AwaitStack) -> Option<Thing> {
             has_begun: true,
             ..
         } => Some(Some(*id)),
-        Awaited::Idle => (stack.registry == task.id().table).then_some(None),
+        Awaited::Idle => (stack.registry == registry).then_some(None),
         Awaited::Close { .. } | Awaited::Cancellation => None,
     }
 }
@@ -156,12 +225,6 @@ fn is_about_to_end(task: &TaskDump, card: &Card) -> bool {
     card.owner().is_some_and(Record::condemns)
         || task.is_cancellable && !card.owner().is_some_and(is_open)
         || card.inquiry().is_none_or(Inquiry::is_in_other_hands)
-}
-
-fn within(task: &Card) -> Vec<Thing> {
-    let up = iter::successors(Some(task as &dyn Record), |record| record.parent());
-    let things = up.map(|record| Some(record.meta().id));
-    things.chain([None]).collect()
 }
 
 /// Takes out who can go on, until nobody is left who can.
@@ -261,11 +324,29 @@ fn from_oldest(mut members: Vec<usize>) -> Vec<usize> {
     members
 }
 
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.waiters.len() {
-            1 => f.write_str("deadlock: a task waits for itself")?,
-            n => write!(f, "deadlock: {n} tasks wait for each other")?,
+        let hooks = self
+            .waiters
+            .iter()
+            .filter(|waiter| waiter.is_hook())
+            .count();
+        match (self.waiters.len() - hooks, hooks) {
+            (1, 0) => f.write_str("deadlock: a task waits for itself")?,
+            (0, 1) => f.write_str("deadlock: a hook waits for itself")?,
+            (tasks, 0) => write!(f, "deadlock: {tasks} tasks wait for each other")?,
+            (0, hooks) => write!(f, "deadlock: {hooks} hooks wait for each other")?,
+            (tasks, hooks) => {
+                let (some, more) = (plural(tasks), plural(hooks));
+                write!(
+                    f,
+                    "deadlock: {tasks} task{some} and {hooks} hook{more} wait for each other"
+                )?;
+            }
         }
         let following = self.waiters.iter().cycle().skip(1);
         let steps = self.waiters.iter().zip(following);
@@ -276,15 +357,23 @@ impl fmt::Display for Deadlock {
                 Awaited::Idle => &"the registry",
                 _ => continue,
             };
-            write!(f, "\n    {what} waits for its task {}", Quoted(&next.path))?;
+            let path = Quoted(&next.path);
+            match &next.registered {
+                None => write!(f, "\n    {what} waits for its task {path}")?,
+                Some(line) => write!(
+                    f,
+                    "\n    {what} waits for {}, registered at {line}",
+                    next.name()
+                )?,
+            }
         }
         if self.waiters.len() > PRINTED {
             write!(f, "\n    … {} more", self.waiters.len() - PRINTED)?;
         }
         match self.others {
             0 => Ok(()),
-            1 => f.write_str("\n    1 task more waits for them"),
-            n => write!(f, "\n    {n} tasks more wait for them"),
+            1 => f.write_str("\n    1 more waits for them"),
+            n => write!(f, "\n    {n} more wait for them"),
         }
     }
 }
@@ -292,7 +381,7 @@ impl fmt::Display for Deadlock {
 /// `server/conn waits for the close of server at src/main.rs:12`
 impl fmt::Display for Waiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} waits for {}", Quoted(&self.path), self.awaited)?;
+        write!(f, "{} waits for {}", self.name(), self.awaited)?;
         match &self.at {
             Some(at) if at.line > 0 => write!(f, " at {}:{}", Quoted(&at.file), at.line),
             Some(at) => write!(f, " in {at}"),

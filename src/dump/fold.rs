@@ -154,10 +154,19 @@ fn own_by_name(frames: &mut [StackFrame]) {
     }
 }
 
-/// What is round every task: parts of this crate, as modules and as files.
-const ROUND: [&str; 4] = ["task", "trace", "scope", "panics"];
+/// What is round every task and every hook: parts of this crate, as modules and as files.
+const ROUND: [&str; 8] = [
+    "task",
+    "trace",
+    "scope",
+    "panics",
+    "context::callback",
+    "context/callback",
+    "context::place",
+    "context/place",
+];
 
-/// `None` for what is round every task.
+/// `None` for what is round every task or hook.
 fn frame(symbol: &Symbol) -> Option<StackFrame> {
     let function = clean(&symbol.function);
     let inside = symbol.file.strip_prefix(HERE);

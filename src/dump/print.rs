@@ -2,36 +2,88 @@
 
 use crate::{
     clock,
-    dump::view::{Activity, AwaitStack, Dump, StackFrame, TaskDump},
+    dump::{
+        hook::{self, HookDump},
+        view::{Activity, AwaitStack, Dump, StackFrame, TaskDump, Whereabouts},
+    },
     name::{Printed, Quoted},
     table::resource::short_path,
     trace::awaited::Awaited,
 };
 use std::{collections::HashMap, fmt, panic::Location};
 
-/// Tasks of a group that are named.
+/// Tasks or hooks of a group that are named.
 const NAMED: usize = 3;
 /// Groups that are printed.
 const GROUPS: usize = 50;
 
 impl Dump {
-    /// Prints every frame of every task.
+    /// Prints every frame of every task and every hook.
     pub fn in_full(&self) -> impl fmt::Display + '_ {
         InFull(self)
     }
 }
 
-/// Tasks that wait at the same place, or do the same.
-struct Group<'a> {
-    tasks: Vec<&'a TaskDump>,
+/// A task, or a hook.
+trait Somebody {
+    /// Several of them.
+    const MANY: &'static str;
+    /// Who it is, in a line, and what it does.
+    type Head<'a>: fmt::Display
+    where
+        Self: 'a;
+
+    fn head(&self) -> Self::Head<'_>;
+    fn found(&self) -> &Whereabouts;
+    /// The line that it comes from.
+    fn site(&self) -> &'static Location<'static>;
 }
 
-/// What tasks of a group have in common: not which task each waits for.
+impl Somebody for TaskDump {
+    const MANY: &'static str = "tasks";
+    type Head<'a> = Head<'a>;
+
+    fn head(&self) -> Head<'_> {
+        Head(self)
+    }
+
+    fn found(&self) -> &Whereabouts {
+        &self.found
+    }
+
+    fn site(&self) -> &'static Location<'static> {
+        self.resource.location()
+    }
+}
+
+impl Somebody for HookDump {
+    const MANY: &'static str = "hooks";
+    type Head<'a> = hook::Head<'a>;
+
+    fn head(&self) -> hook::Head<'_> {
+        hook::Head(self)
+    }
+
+    fn found(&self) -> &Whereabouts {
+        &self.found
+    }
+
+    fn site(&self) -> &'static Location<'static> {
+        self.location()
+    }
+}
+
+/// Tasks or hooks that wait at the same place, or do the same.
+struct Group<'a, S> {
+    members: Vec<&'a S>,
+}
+
+/// What those of a group have in common: not which task each waits for.
 #[derive(PartialEq, Eq, Hash)]
 struct Likeness<'a> {
     stacks: Vec<Place<'a>>,
     activity: &'static str,
-    /// Where it was spawned, if none of one's own lines is known in it.
+    /// Where it was spawned or registered, if none of one's own lines is known in it.
     site: Option<&'static Location<'static>>,
 }
 
@@ -39,40 +91,57 @@ struct Likeness<'a> {
 type Place<'a> = (&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>);
 
 impl<'a> Likeness<'a> {
-    fn of(task: &'a TaskDump) -> Self {
+    fn of(somebody: &'a impl Somebody) -> Self {
+        let found = somebody.found();
         let of_stack = |stack: &'a AwaitStack| {
             let is_task = |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. });
             let awaited = stack.awaited.as_ref().filter(|awaited| !is_task(awaited));
             (&*stack.frames, stack.leaf.as_deref(), stack.yields, awaited)
         };
         let has_own = |stack: &AwaitStack| stack.own_frames().next().is_some();
-        let is_vague = !task.stacks.iter().all(has_own);
+        let is_vague = !found.stacks.iter().all(has_own);
         Self {
-            stacks: task.stacks.iter().map(of_stack).collect(),
-            activity: task.activity.word(),
-            site: is_vague.then(|| task.resource.location()),
+            stacks: found.stacks.iter().map(of_stack).collect(),
+            activity: found.activity.word(),
+            site: is_vague.then(|| somebody.site()),
         }
     }
 }
 
-fn group(tasks: &[TaskDump]) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
+fn group<S: Somebody>(all: &[S]) -> Vec<Group<'_, S>> {
+    let mut groups: Vec<Group<'_, S>> = Vec::new();
     let mut known: HashMap<Likeness<'_>, usize> = HashMap::new();
-    for task in tasks {
-        let at = *known.entry(Likeness::of(task)).or_insert_with(|| {
-            groups.push(Group { tasks: Vec::new() });
+    for somebody in all {
+        let at = *known.entry(Likeness::of(somebody)).or_insert_with(|| {
+            groups.push(Group {
+                members: Vec::new(),
+            });
             groups.len() - 1
         });
-        groups[at].tasks.push(task);
+        groups[at].members.push(somebody);
     }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.tasks.len()));
+    groups.sort_by_key(|group| std::cmp::Reverse(group.members.len()));
     groups
 }
 
 impl fmt::Display for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Top(self))?;
-        let groups = group(&self.tasks);
+        write!(
+            f,
+            "{}{}{}",
+            Top(self),
+            Groups(&self.tasks),
+            Groups(&self.hooks)
+        )
+    }
+}
+
+/// All of one sort, those that are alike together.
+struct Groups<'a, S>(&'a [S]);
+
+impl<S: Somebody> fmt::Display for Groups<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = group(self.0);
         for group in groups.iter().take(GROUPS) {
             write!(f, "\n\n{group}")?;
         }
@@ -83,7 +152,7 @@ impl fmt::Display for Dump {
     }
 }
 
-/// How many tasks there are, what is missing, and the deadlocks.
+/// How many tasks and hooks there are, what is missing, and the deadlocks.
 struct Top<'a>(&'a Dump);
 
 impl fmt::Display for Top<'_> {
@@ -91,7 +160,13 @@ impl fmt::Display for Top<'_> {
         let dump = self.0;
         let plural = if dump.tasks.len() == 1 { "" } else { "s" };
         write!(f, "{} task{plural}", dump.tasks.len())?;
-        let silent = dump.unanswered().count();
+        match dump.hooks.len() {
+            0 => {}
+            1 => f.write_str(", 1 hook")?,
+            n => write!(f, ", {n} hooks")?,
+        }
+        let silent = |hook: &&HookDump| hook.found.is_silent();
+        let silent = dump.unanswered().count() + dump.hooks.iter().filter(silent).count();
         if silent > 0 {
             let limit = clock::human(dump.limit);
             write!(f, ", {silent} did not answer within {limit}")?;
@@ -112,7 +187,7 @@ impl fmt::Display for Top<'_> {
 impl Dump {
     /// What is not known, and what to do about it.
     fn notes(&self) -> impl Iterator<Item = &'static str> {
-        let is_untimed = |task: &TaskDump| task.activity == Activity::Parked(None);
+        let is_untimed = |task: &TaskDump| task.found.activity == Activity::Parked(None);
         [
             (
                 !self.has_names,
@@ -132,21 +207,23 @@ impl Dump {
     }
 }
 
-impl fmt::Display for Group<'_> {
+impl<S: Somebody> fmt::Display for Group<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = self.tasks[0];
-        if self.tasks.len() == 1 {
-            write!(f, "{}", Head(first))?;
+        let (first, count) = (self.members[0], self.members.len());
+        if count == 1 {
+            write!(f, "{}", first.head())?;
         } else {
-            write!(f, "{} tasks:", self.tasks.len())?;
-            for task in self.tasks.iter().take(NAMED) {
-                write!(f, "\n  {}", Head(task))?;
+            write!(f, "{count} {}:", S::MANY)?;
+            for somebody in self.members.iter().take(NAMED) {
+                write!(f, "\n  {}", somebody.head())?;
             }
-            if self.tasks.len() > NAMED {
-                write!(f, "\n  … {} more", self.tasks.len() - NAMED)?;
+            if count > NAMED {
+                write!(f, "\n  … {} more", count - NAMED)?;
             }
         }
-        let is_same = self.tasks.iter().all(|task| task.stacks == first.stacks);
+        let first = first.found();
+        let is_like_first = |other: &&S| other.found().stacks == first.stacks;
+        let is_same = self.members.iter().all(is_like_first);
         let whole = |stack: &AwaitStack| Stack(stack, is_same).to_string();
         write!(f, "{}", Stacks(first, whole))
     }
@@ -165,7 +242,7 @@ impl fmt::Display for Head<'_> {
             f,
             "{}: {}",
             Quoted(&short_path(resource.record())),
-            task.activity
+            task.found.activity
         )?;
         if polls > 0 {
             write!(f, ", {polls} poll{plural}")?;
@@ -175,21 +252,21 @@ impl fmt::Display for Head<'_> {
 }
 
 /// Its stacks, one after the other.
-struct Stacks<'a, P>(&'a TaskDump, P);
+struct Stacks<'a, P>(&'a Whereabouts, P);
 
 impl<P: Fn(&AwaitStack) -> String> fmt::Display for Stacks<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let task = self.0;
-        for (n, stack) in task.stacks.iter().enumerate() {
-            let is_alone = task.stacks.len() == 1;
+        let found = self.0;
+        for (n, stack) in found.stacks.iter().enumerate() {
+            let is_alone = found.stacks.len() == 1;
             let corner = if is_alone { "" } else { "either " };
             let corner = if n > 0 { "or " } else { corner };
             write!(f, "\n    {corner}{}", self.1(stack))?;
         }
-        if task.cut > 0 {
-            write!(f, "\n    … {} more stacks", task.cut)?;
+        if found.cut > 0 {
+            write!(f, "\n    … {} more stacks", found.cut)?;
         }
-        if task.stacks.is_empty() && matches!(task.activity, Activity::Parked(_)) {
+        if found.stacks.is_empty() && matches!(found.activity, Activity::Parked(_)) {
             f.write_str("\n    waits for nothing that could wake it")?;
         }
         Ok(())
@@ -271,12 +348,25 @@ impl fmt::Display for InFull<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Top(self.0))?;
         for task in &self.0.tasks {
-            write!(f, "\n\n{}", Head(task))?;
-            for (n, stack) in task.stacks.iter().enumerate() {
-                write!(f, "\n    stack {}", n + 1)?;
-                for frame in &stack.frames {
-                    write!(f, "\n      {frame}")?;
-                }
+            write!(f, "{}", Whole(task))?;
+        }
+        for hook in &self.0.hooks {
+            write!(f, "{}", Whole(hook))?;
+        }
+        Ok(())
+    }
+}
+
+/// Every frame of a task or a hook.
+struct Whole<'a, S>(&'a S);
+
+impl<S: Somebody> fmt::Display for Whole<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n\n{}", self.0.head())?;
+        for (n, stack) in self.0.found().stacks.iter().enumerate() {
+            write!(f, "\n    stack {}", n + 1)?;
+            for frame in &stack.frames {
+                write!(f, "\n      {frame}")?;
             }
         }
         Ok(())
@@ -286,6 +376,15 @@ impl fmt::Display for InFull<'_> {
 /// As in a dump.
 impl fmt::Display for TaskDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Head(self), Stacks(self, AwaitStack::to_string))
+        let stacks = Stacks(&self.found, AwaitStack::to_string);
+        write!(f, "{}{stacks}", Head(self))
+    }
+}
+
+/// As in a dump.
+impl fmt::Display for HookDump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stacks = Stacks(&self.found, AwaitStack::to_string);
+        write!(f, "{}{stacks}", hook::Head(self))
     }
 }

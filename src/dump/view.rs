@@ -1,12 +1,15 @@
 //! What a dump found.
 
 use crate::{
-    dump::deadlock::Deadlock, id::ResourceId, ledger::caller::is_machinery,
-    table::resource::Resource, trace::awaited::Awaited,
+    dump::{deadlock::Deadlock, hook::HookDump},
+    id::ResourceId,
+    ledger::caller::is_machinery,
+    table::resource::Resource,
+    trace::awaited::Awaited,
 };
 use std::{fmt, time::Duration};
 
-/// Where every task was, at one moment: made by [`Registry::dump`](crate::Registry::dump) and
+/// Where every task and every running hook was, at one moment: made by [`Registry::dump`](crate::Registry::dump) and
 /// [`Context::dump`](crate::Context::dump).
 ///
 /// `Display` prints it for a person: equal stacks once, with how many tasks wait there; the lines of one's own code,
@@ -17,6 +20,7 @@ use std::{fmt, time::Duration};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Dump {
     pub(crate) tasks: Vec<TaskDump>,
+    pub(crate) hooks: Vec<HookDump>,
     pub(crate) deadlocks: Vec<Deadlock>,
     #[cfg_attr(
         feature = "serde",
@@ -40,17 +44,25 @@ pub struct Dump {
 pub struct TaskDump {
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub(crate) resource: Resource,
-    pub(crate) activity: Activity,
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub(crate) found: Whereabouts,
     pub(crate) polls: u32,
-    pub(crate) stacks: Vec<AwaitStack>,
-    /// Stacks that were left out.
-    pub(crate) cut: usize,
     /// Whether its context's cancellation ends it, beside all that it waits for.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) is_cancellable: bool,
 }
 
-/// What a task was doing.
+/// What was found out about a task or a hook.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(crate) struct Whereabouts {
+    pub(crate) activity: Activity,
+    pub(crate) stacks: Vec<AwaitStack>,
+    /// Stacks that were left out.
+    pub(crate) cut: usize,
+}
+
+/// What a task was doing, or a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Activity {
@@ -100,6 +112,7 @@ impl Dump {
     pub(crate) fn nobody(limit: Duration) -> Self {
         Self {
             tasks: Vec::new(),
+            hooks: Vec::new(),
             deadlocks: Vec::new(),
             took: Duration::ZERO,
             limit,
@@ -113,28 +126,31 @@ impl Dump {
         &self.tasks
     }
 
+    /// The hooks that were running, in the order in which they began.
+    pub fn hooks(&self) -> &[HookDump] {
+        &self.hooks
+    }
+
     /// The oldest task of this name.
     pub fn find(&self, name: &str) -> Option<&TaskDump> {
         self.tasks.iter().find(|task| task.resource.name() == name)
     }
 
-    /// Tasks that wait for each other, and for nothing else: none of them will end before somebody aborts, cancels or
-    /// drops one.
+    /// Tasks and hooks that wait for each other, and for nothing else: none of them will end before somebody aborts,
+    /// cancels or drops one. Where a time limit will do so, that of a hook or the grace period of a close, it is told all the
+    /// same.
     ///
     /// Known are waits for a [`Task`](crate::Task), for a [`close`](crate::Context::close), and for a registry to be
     /// [`idle`](crate::Registry::idle). A task that also waits for something else, such as a timer, is in no deadlock, nor
-    /// is a future that was [wrapped](crate::Context::wrap), because whoever polls it may drop it. Only tasks of this dump
-    /// are looked at: of that of a context, those in it.
+    /// is a future that was [wrapped](crate::Context::wrap), because whoever polls it may drop it. Only tasks and
+    /// hooks of this dump are looked at: of that of a context, those in it.
     pub fn deadlocks(&self) -> &[Deadlock] {
         &self.deadlocks
     }
 
-    /// Those that did not answer in time.
+    /// The tasks that did not answer in time.
     pub fn unanswered(&self) -> impl Iterator<Item = &TaskDump> {
-        let silent = |task: &&TaskDump| {
-            matches!(task.activity, Activity::NotAnswered | Activity::Polling(_))
-        };
-        self.tasks.iter().filter(silent)
+        self.tasks.iter().filter(|task| task.found.is_silent())
     }
 
     /// How long it took to ask them all.
@@ -156,7 +172,7 @@ impl TaskDump {
 
     /// What it was doing.
     pub fn activity(&self) -> Activity {
-        self.activity
+        self.found.activity
     }
 
     /// How often it was polled so far: each time but the first after a wake, or several that came together. Polls in
@@ -167,7 +183,14 @@ impl TaskDump {
 
     /// Where it waits; none if it does not wait, or waits for something that will never wake it.
     pub fn stacks(&self) -> &[AwaitStack] {
-        &self.stacks
+        &self.found.stacks
+    }
+}
+
+impl Whereabouts {
+    /// Whether it did not answer in time.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.activity, Activity::NotAnswered | Activity::Polling(_))
     }
 }
 

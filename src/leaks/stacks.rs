@@ -22,7 +22,7 @@ pub(crate) async fn with_stacks(table: &Arc<Table>, mut found: Found) -> Found {
     let asked: BTreeSet<_> = found.findings.iter().flat_map(asked).collect();
     let tasks = asked.into_iter().take(ASKED);
     let tasks: Vec<Resource> = tasks.filter_map(|id| table.find_card(id)).collect();
-    let dump = collect::in_the_way(table, tasks).await;
+    let dump = collect::in_the_way(table, tasks, Vec::new()).await;
     let answers: BTreeMap<_, _> = dump.tasks().iter().map(|task| (task.id(), task)).collect();
     for finding in &mut found.findings {
         let facts = facts(finding, &answers);

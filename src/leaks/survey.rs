@@ -161,7 +161,7 @@ fn asking() -> HashSet<ResourceId> {
     scope::find(|owner| {
         let mut next: Option<&dyn Record> = match owner {
             Owner::Registry(_) => None,
-            Owner::Hook(context) => Some(context),
+            Owner::Hook { context, .. } => Some(context),
             Owner::Task(task) => Some(task),
         };
         while let Some(record) = next {

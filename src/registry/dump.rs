@@ -1,14 +1,14 @@
 //! The questions: of a registry, of a context, of a task.
 
 use crate::{
-    context::{current::node_of, handle::Context},
+    context::{core::Node, current::node_of, handle::Context},
     dump::{
         away::away,
         collect,
         view::{Dump, TaskDump},
     },
     registry::handle::Registry,
-    table::{live::Live, store::Table},
+    table::live::Live,
     task::handle::Task,
 };
 use std::{sync::Arc, time::Duration};
@@ -17,8 +17,8 @@ use std::{sync::Arc, time::Duration};
 const LIMIT: Duration = Duration::from_secs(1);
 
 impl Registry {
-    /// Asks every task where it waits: the chain of `.await`s down to the line, or several where it waits for several
-    /// things. Needs the feature `dump`; works on stable Rust, in debug and in release builds.
+    /// Asks every task where it waits, and every hook that is running: the chain of `.await`s down to the line, or several
+    /// where it waits for several things. Needs the feature `dump`; works on stable Rust, in debug and in release builds.
     ///
     /// Each task is woken, and polled once more with a waker that notes who clones it: see
     /// [how it works](crate::docs::dumps). It waits for answers for up to 1 s; who does not answer is named.
@@ -62,28 +62,30 @@ impl Registry {
 
     /// As [`dump`](Self::dump), but waits for answers no longer than `limit`.
     pub async fn dump_within(&self, limit: Duration) -> Dump {
-        dump(&self.root().node.table, limit, |live| live).await
+        dump(&self.root().node, limit, |live| live).await
     }
 }
 
 impl Context {
-    /// Asks every task of this context, and of those below it, where it waits. See [`Registry::dump`].
+    /// Asks every task of this context, and of those below it, where it waits, and every hook of theirs that is running.
+    /// See [`Registry::dump`].
     pub async fn dump(&self) -> Dump {
         let id = self.id();
-        dump(&self.node().table, LIMIT, move |live| live.under(id)).await
+        dump(self.node(), LIMIT, move |live| live.under(id)).await
     }
 }
 
-/// Asks the tasks of a listing, or of some part of it.
+/// Asks the tasks of a listing, or of some part of it, and the hooks of this context and those below it.
 async fn dump(
-    table: &Arc<Table>,
+    node: &Node,
     limit: Duration,
     part: impl FnOnce(Live) -> Live + Send + 'static,
 ) -> Dump {
+    let table = Arc::clone(&node.table);
     let live = table.live().await;
     // Sorting them takes a while.
     let tasks = away(move || part(live).tasks().into_iter().collect()).await;
-    collect::dump(Arc::clone(table), tasks, limit).await
+    collect::dump(table, tasks, node.running_hooks(), limit).await
 }
 
 impl<T> Task<T> {
@@ -91,7 +93,7 @@ impl<T> Task<T> {
     pub async fn trace(&self) -> Option<TaskDump> {
         let table = Arc::clone(&node_of(self.card()?.owner()?)?.table);
         let task = table.find_card(self.id())?;
-        let dump = collect::dump(table, vec![task], LIMIT).await;
+        let dump = collect::dump(table, vec![task], Vec::new(), LIMIT).await;
         dump.tasks.into_iter().next()
     }
 }

@@ -23,7 +23,7 @@ const SWEPT: usize = 2;
 
 /// Everything one registry lists.
 pub(crate) struct Table {
-    /// Three numbers are this table's own: `number` for cards, and one each for the others.
+    /// Four numbers are this table's own: `number` for cards, and one each for the others, hooks last.
     pub(crate) number: u32,
     /// Tasks and registrations: the facts are in the slot, whoever they are about owns them.
     pub(crate) cards: Arc<Cards>,
@@ -38,6 +38,9 @@ pub(crate) struct Table {
     /// Where the answers of tasks lie.
     #[cfg(feature = "dump")]
     pub(crate) desk: Arc<crate::trace::desk::Desk>,
+    /// The hooks that are running.
+    #[cfg(feature = "dump")]
+    pub(crate) hooks: Arc<crate::trace::roll::Roll<super::hook::RunningHook>>,
     /// How many `Arc`s are in there, dead ones included.
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
@@ -47,10 +50,10 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new() -> Self {
         use std::sync::atomic::AtomicU32;
-        // In threes: ids are printed by it.
+        // In fours: ids are printed by it.
         static TABLES: AtomicU32 = AtomicU32::new(0);
         let (cards, records) = (Slots::new(), Slots::new());
-        let number = TABLES.fetch_add(3, Relaxed);
+        let number = TABLES.fetch_add(4, Relaxed);
         let tracking = Arc::new(Tracking::new());
         let door = |_| {
             Arc::new(Door {
@@ -69,6 +72,8 @@ impl Table {
             tracking,
             #[cfg(feature = "dump")]
             desk: Arc::default(),
+            #[cfg(feature = "dump")]
+            hooks: Arc::default(),
             tracked: AtomicUsize::new(0),
             broom: AtomicUsize::new(0),
         }

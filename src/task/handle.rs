@@ -60,7 +60,7 @@ enum Inner<T> {
 
 /// The id of a task that was refused: it names nothing.
 const NOBODY: ResourceId = ResourceId {
-    table: u32::MAX,
+    table: u32::MAX - 3,
     index: u32::MAX,
     generation: u32::MAX,
 };

@@ -14,7 +14,11 @@ use crate::{
 };
 
 #[cfg(feature = "dump")]
-use crate::trace::{capture, inquiry::Inquiry, long_polls};
+use crate::trace::{
+    capture::{self, Found},
+    inquiry::Inquiry,
+    long_polls,
+};
 use std::task::Context;
 
 /// One task's place inside its context.
@@ -83,18 +87,8 @@ impl Seat {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
-        let is_first = inquiry.begin();
-        if is_first {
-            inquiry.keep_waker(capture::original(cx.waker()));
-        }
-        let result = if inquiry.take() {
-            let poll = |cx: &mut Context<'_>| self.answer(cx, poll);
-            inquiry.answering(is_first, || self.poll_timed(inquiry, cx, poll))
-        } else {
-            self.poll_timed(inquiry, cx, poll)
-        };
-        inquiry.end();
-        result
+        let poll = |cx: &mut Context<'_>| self.poll_timed(inquiry, cx, poll);
+        inquiry.poll(cx, poll, |found| self.answer(found))
     }
 
     #[cfg(feature = "dump")]
@@ -115,14 +109,11 @@ impl Seat {
     }
 
     #[cfg(feature = "dump")]
-    #[cold]
-    fn answer<R>(&self, cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
-        let (result, found) = capture::poll(cx.waker(), poll);
+    fn answer(&self, found: &Found) {
         if let Some(task) = self.task() {
             let desk = &context_of(task).table.desk;
-            desk.answer(task.meta().id, &found);
+            desk.answer(task.meta().id, found);
         }
-        result
     }
 
     /// Runs the task's code with its context and itself as the current ones.

@@ -1,4 +1,4 @@
-//! What a task's slot has for those who ask where it is.
+//! What a task's slot has for those who ask where it is, and a running hook.
 
 use crate::{
     clock::Stamp,
@@ -8,8 +8,12 @@ use crate::{
         Ordering::{Acquire, Relaxed},
         lock,
     },
+    trace::capture::{self, Found},
 };
-use std::{task::Waker, time::Duration};
+use std::{
+    task::{Context, Waker},
+    time::Duration,
+};
 
 /// How a task stands, and who wants to know where.
 ///
@@ -37,9 +41,30 @@ pub(crate) struct Inquiry {
 }
 
 impl Inquiry {
+    /// Runs one poll; if somebody asks where it waits, so that the answer is found.
+    #[inline]
+    pub(crate) fn poll<R>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> R,
+        answer: impl FnOnce(&Found),
+    ) -> R {
+        let is_first = self.begin();
+        if is_first {
+            self.put_back(capture::original(cx.waker()).clone());
+        }
+        let result = if self.take() {
+            self.answering(is_first, || answered(cx, poll, answer))
+        } else {
+            poll(cx)
+        };
+        self.end();
+        result
+    }
+
     /// A poll begins. True for the first one.
     #[inline]
-    pub(crate) fn begin(&self) -> bool {
+    fn begin(&self) -> bool {
         let steps = self.steps.load(Relaxed);
         self.steps.store(steps.wrapping_add(1), Relaxed);
         steps == 0
@@ -47,7 +72,7 @@ impl Inquiry {
 
     /// A poll ends.
     #[inline]
-    pub(crate) fn end(&self) {
+    fn end(&self) {
         let steps = self.steps.load(Relaxed);
         self.steps.store(steps.wrapping_add(1), Relaxed);
     }
@@ -73,13 +98,7 @@ impl Inquiry {
         self.steps.load(Relaxed)
     }
 
-    /// What wakes it, from its first poll.
-    #[inline]
-    pub(crate) fn keep_waker(&self, waker: &Waker) {
-        self.put_back(waker.clone());
-    }
-
-    /// What wakes it now: a future that is polled by somebody else may be handed on.
+    /// What wakes it now, if not what did at its first poll: a future that is polled by somebody else may be handed on.
     #[inline]
     pub(crate) fn set_waker(&self, waker: &Waker) {
         self.is_wrapped.store(1, Relaxed);
@@ -118,7 +137,7 @@ impl Inquiry {
         panics::discard(spare);
     }
 
-    /// The task has ended. The waker of a wrapped future is let go of; that of a task goes with its shell.
+    /// It has ended. The waker of a wrapped future, or of a hook, is let go of; that of a task goes with its shell.
     #[inline]
     pub(crate) fn finish(&self) {
         if self.is_wrapped.load(Relaxed) > 0 {
@@ -128,6 +147,11 @@ impl Inquiry {
             drop(kept);
             panics::discard(waker);
         }
+    }
+
+    /// Whether a wrapped future or a hook has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Relaxed) > 0
     }
 
     /// Somebody aborts it.
@@ -141,7 +165,7 @@ impl Inquiry {
     }
 
     /// A poll is made to answer: it neither counts, nor does it say since when the task is parked.
-    pub(crate) fn answering<R>(&self, is_first: bool, poll: impl FnOnce() -> R) -> R {
+    fn answering<R>(&self, is_first: bool, poll: impl FnOnce() -> R) -> R {
         if is_first {
             // It would have come anyway.
             return poll();
@@ -173,7 +197,19 @@ impl Inquiry {
 
     /// Whether somebody asked since the last time: a load and a branch if not.
     #[inline]
-    pub(crate) fn take(&self) -> bool {
+    fn take(&self) -> bool {
         self.asked.load(Relaxed) > 0 && self.asked.swap(0, Acquire) > 0
     }
+}
+
+/// Runs a poll that answers.
+#[cold]
+fn answered<R>(
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> R,
+    answer: impl FnOnce(&Found),
+) -> R {
+    let (result, found) = capture::poll(cx.waker(), poll);
+    answer(&found);
+    result
 }

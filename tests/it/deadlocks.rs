@@ -67,7 +67,7 @@ async fn tasks_that_close_each_others_contexts_are_a_deadlock() {
         "deadlock: 2 tasks wait for each other\n    \
          a/one waits for the close of b at {here}\n    b waits for its task b/two\n    \
          b/two waits for the close of a at {here}\n    a waits for its task a/one\n    \
-         1 task more waits for them"
+         1 more waits for them"
     );
     assert_eq!(deadlock.to_string(), said);
     assert!(dump.to_string().contains(&said), "{dump}");

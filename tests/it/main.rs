@@ -29,6 +29,8 @@ mod leaks;
 mod listing;
 mod owned;
 mod registry;
+#[cfg(feature = "dump")]
+mod running_hooks;
 mod runtimes;
 mod source;
 mod tasks;

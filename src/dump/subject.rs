@@ -1,0 +1,58 @@
+//! Who is asked.
+
+use crate::{
+    clock::Stamp,
+    dump::view::Activity,
+    id::ResourceId,
+    table::{hook::RunningHook, record::State, resource::Resource, store::Table},
+    trace::inquiry::Inquiry,
+};
+use std::{sync::Arc, time::Duration};
+
+/// A task, or a hook that is running, and for how long it has been.
+pub(crate) enum Subject {
+    Task(Resource),
+    Hook(Arc<RunningHook>, Duration),
+}
+
+impl Subject {
+    pub(crate) fn hook(hook: Arc<RunningHook>) -> Self {
+        let age = Stamp::now().since(hook.started);
+        Self::Hook(hook, Duration::from_nanos(age))
+    }
+
+    pub(crate) fn id(&self) -> ResourceId {
+        match self {
+            Self::Task(task) => task.id(),
+            Self::Hook(hook, _) => hook.id,
+        }
+    }
+
+    /// What it is asked with; `None` if it cannot answer.
+    pub(crate) fn inquiry(&self) -> Option<&Inquiry> {
+        match self {
+            Self::Task(task) if task.is_blocking() => None,
+            Self::Task(task) => task.inquiry(),
+            Self::Hook(hook, _) => Some(&hook.inquiry),
+        }
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_there(&self, table: &Table) -> bool {
+        match self {
+            Self::Task(task) => table.door().state_of(task.id()).is_some(),
+            Self::Hook(hook, _) => !hook.inquiry.is_over(),
+        }
+    }
+
+    /// What it does, where it cannot be asked.
+    pub(crate) fn mute(&self) -> Activity {
+        match self {
+            Self::Task(task) if task.is_blocking() => match task.record().state() {
+                State::Waiting => Activity::Queued,
+                _ => Activity::Blocking(task.age()),
+            },
+            _ => Activity::NotAnswered,
+        }
+    }
+}
