@@ -38,7 +38,7 @@ use std::{
     sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
-use tokio::{runtime::Handle, sync::Notify, task::AbortHandle, time::Instant};
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The index that marks the node of a registry itself, which is in no table.
@@ -112,7 +112,7 @@ pub(crate) struct Core {
     #[cfg(feature = "dump")]
     pub(crate) deadlocks: crate::context::deadlocks::Deadlocks,
     /// The latest superseding task of each name.
-    pub(crate) latest: Mutex<BTreeMap<String, (ResourceId, AbortHandle)>>,
+    pub(crate) latest: Mutex<BTreeMap<String, ResourceId>>,
 }
 
 /// How long a close waits for what.

@@ -7,7 +7,7 @@ use crate::{
     dump::collect::LastWords,
     scope::{self, Owner},
     table::hook::RunningHook,
-    trace::{capture, inquiry::Inquiry, roll::Entry},
+    trace::{bell::Bell, capture, inquiry::Inquiry, roll::Entry},
 };
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ impl Place {
             location: origin.location,
             started: Stamp::now(),
             inquiry: Inquiry::default(),
+            bell: Bell::default(),
         });
         let node = Arc::clone(node);
         Self { node, entry }
@@ -70,7 +71,7 @@ impl Late {
 #[cfg(feature = "dump")]
 impl Drop for Place {
     fn drop(&mut self) {
-        self.entry.inquiry.finish();
+        self.entry.bell.end();
     }
 }
 
@@ -87,12 +88,14 @@ impl Future for Answering<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { place, run } = &mut *self;
-        let RunningHook { id, inquiry, .. } = &*place.entry;
+        let RunningHook {
+            id, inquiry, bell, ..
+        } = &*place.entry;
         let owner = Owner::Hook {
             context: &*place.node,
             inquiry: Some(inquiry),
         };
-        inquiry.set_waker(capture::original(cx.waker()));
+        bell.hang(capture::original(cx.waker()));
         inquiry.poll(
             cx,
             |cx| scope::enter_as(owner, || run.as_mut().poll(cx)),
@@ -165,13 +168,13 @@ mod tests {
         let polled = run.poll_unpin(&mut Context::from_waker(&waker));
         assert!(polled.is_pending());
         drop(waker);
-        assert!(facts.inquiry.ask());
+        assert!(facts.ask());
         assert_eq!(wakes.0.load(SeqCst), 1);
         assert_eq!(root.node.running_hooks().len(), 1);
         drop(run);
         drop(place);
         assert_eq!(Arc::strong_count(&wakes), 1);
-        assert!(facts.inquiry.is_over() && !facts.inquiry.ask());
+        assert!(facts.bell.is_over() && !facts.ask());
         assert!(root.node.running_hooks().is_empty());
     }
 }

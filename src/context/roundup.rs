@@ -117,7 +117,7 @@ async fn look(
         }
         let context = card.parent().map_or(ROOT_ID, |parent| parent.meta().id);
         if let Some(stragglers) = found.get_mut(&context) {
-            card.abort(look.later());
+            card.abort_condemned(|| look.later());
             stragglers.count += 1;
             if stragglers.named.len() < NAMED {
                 stragglers.named.push(Resource::of_look(look, cards, now));

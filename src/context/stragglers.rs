@@ -25,7 +25,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// Aborts every task whose context has condemned its tasks; looks through the whole table.
 pub(crate) fn abort(table: &Table) {
-    table.for_each(|look| look.tenant().abort(look.later()));
+    table.for_each(|look| look.tenant().abort_condemned(|| look.later()));
 }
 
 /// Whether the close of this context waits for tasks of its own.

@@ -175,7 +175,7 @@ impl Asked {
             question.put_to(subject.id());
         }
         // One that was never polled has nothing to say.
-        let can_answer = inquiry.is_some_and(|inquiry| inquiry.ask() || steps > 0);
+        let can_answer = inquiry.is_some() && (subject.ask() || steps > 0);
         Self {
             subject,
             steps,
@@ -185,9 +185,7 @@ impl Asked {
     }
 
     fn ask_again(&self) {
-        if let Some(inquiry) = self.subject.inquiry() {
-            inquiry.ask();
-        }
+        self.subject.ask();
     }
 
     fn whereabouts(

@@ -37,11 +37,19 @@ impl Subject {
         }
     }
 
+    /// Asks it, if it can answer. False if it was never polled: it will answer when it is.
+    pub(crate) fn ask(&self) -> bool {
+        match self {
+            Self::Task(task) => !task.is_blocking() && task.ask(),
+            Self::Hook(hook, _) => hook.ask(),
+        }
+    }
+
     /// Whether it has not ended.
     pub(crate) fn is_there(&self, table: &Table) -> bool {
         match self {
             Self::Task(task) => table.door().state_of(task.id()).is_some(),
-            Self::Hook(hook, _) => !hook.inquiry.is_over(),
+            Self::Hook(hook, _) => !hook.bell.is_over(),
         }
     }
 

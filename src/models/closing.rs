@@ -1,6 +1,8 @@
 //! The gate: spawn against close, closers against each other, the last one out.
 
 use super::outcomes::{Outcomes, bounded};
+#[cfg(feature = "dump")]
+use crate::trace::inquiry::Inquiry;
 use crate::{
     context::gate::{Gate, Left, MANY},
     table::{
@@ -216,6 +218,67 @@ fn an_abort_reaches_a_spawn_that_was_on_its_way() {
         let (aborts_itself, ..) = spawner.join().unwrap();
         assert!(aborted || aborts_itself, "the abort missed it");
         saw.saw((aborted, aborts_itself));
+    });
+    outcomes.assert_all([(true, false), (true, true), (false, true)]);
+}
+
+/// A task whose first poll leaves its waker, and looks for a mark then: whoever marks it and looks for the waker
+/// afterwards wakes it, or it sees the mark; and a close that comes before the task is listed is seen as well.
+#[cfg(feature = "dump")]
+#[test]
+fn an_abort_reaches_a_first_poll_that_was_on_its_way() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(3).check(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        drop(own(&slots, 0, Guest::new(0)));
+        let (gate, mark) = (Arc::new(Gate::new()), Arc::new(Inquiry::default()));
+        assert!(gate.enter().is_ok());
+        let task = thread::spawn({
+            let (slots, gate, mark) = (Arc::clone(&slots), Arc::clone(&gate), Arc::clone(&mark));
+            move || {
+                let place = own(&slots, 0, Guest::new(0));
+                place.complete(drops.counted());
+                (gate.is_aborting() || mark.is_aborted(), place)
+            }
+        });
+        gate.abort();
+        let mut woken = false;
+        slots.directory().scan(0, 1, |look| {
+            mark.abort();
+            woken = look.later().is_some();
+        });
+        let (ends_itself, _place) = task.join().unwrap();
+        assert!(woken || ends_itself, "the abort missed it");
+        saw.saw((woken, ends_itself));
+    });
+    outcomes.assert_all([(true, false), (true, true), (false, true)]);
+}
+
+/// As somebody aborts a task that is listed, whatever its context does.
+#[cfg(feature = "dump")]
+#[test]
+fn a_mark_reaches_a_first_poll_that_was_on_its_way() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    loom::model(move || {
+        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
+        let (mark, place) = (Arc::new(Inquiry::default()), own(&slots, 0, Guest::new(0)));
+        let task = thread::spawn({
+            let mark = Arc::clone(&mark);
+            move || {
+                place.complete(drops.counted());
+                (mark.is_aborted(), place)
+            }
+        });
+        let mut woken = false;
+        slots.directory().scan(0, 1, |look| {
+            mark.abort();
+            woken = look.later().is_some();
+        });
+        let (ends_itself, _place) = task.join().unwrap();
+        assert!(woken || ends_itself, "the abort missed it");
+        saw.saw((woken, ends_itself));
     });
     outcomes.assert_all([(true, false), (true, true), (false, true)]);
 }

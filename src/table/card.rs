@@ -1,28 +1,27 @@
 //! The facts about a task or a registration: they have no memory of their own, but a slot of the table.
 
 #[cfg(feature = "dump")]
-use crate::trace::inquiry::Inquiry;
+use crate::trace::{bell::Bell, inquiry::Inquiry};
 use crate::{
     id::ResourceId,
     sync::{AtomicU8, Ordering::Relaxed},
     table::{
         hold::{Held, Place},
+        reach::{self, Reach},
         record::{Class, Facts, Meta, Record, State},
         slot::Tenant,
         slots::Slots,
         stripe,
     },
 };
+#[cfg(feature = "dump")]
+use std::task::Waker;
 use std::{
     any::Any,
     mem::{ManuallyDrop, MaybeUninit},
     sync::{Arc, OnceLock},
 };
-use tokio::task::JoinHandle;
 
-/// What a task can be aborted by. tokio keeps a task's memory for it, without the future, which was
-/// dropped at the end: the shell.
-pub(crate) type Join = JoinHandle<()>;
 pub(crate) type Cards = Slots<Card>;
 /// Where a task or a registration is listed, in the hand of whoever it is listed for.
 pub(crate) type CardPlace = Place<Card>;
@@ -43,13 +42,16 @@ pub(crate) struct Card {
     /// Whether anything in `meta` has to be dropped: a literal has not, and then the end of a task need not
     /// look at that cache line.
     has_owned: bool,
+    /// For those who ask where it waits.
+    #[cfg(feature = "dump")]
+    inquiry: Inquiry,
     /// The place for a task's output, once somebody needs one. The output is taken out by whoever is last
     /// of task and handle, never by the drop of this: a listing may be the last to let go of it (I5).
     output: OnceLock<Box<dyn Any + Send + Sync>>,
     meta: ManuallyDrop<Meta>,
-    /// For those who ask where it waits.
+    /// What wakes it, if it is a future that others poll; else there is nothing to drop.
     #[cfg(feature = "dump")]
-    inquiry: Inquiry,
+    bell: ManuallyDrop<Bell>,
 }
 
 /// What a card is of.
@@ -88,6 +90,8 @@ impl Card {
             Meta::init((&raw mut (*card).meta).cast(), id, facts);
             #[cfg(feature = "dump")]
             (&raw mut (*card).inquiry).write(Inquiry::default());
+            #[cfg(feature = "dump")]
+            (&raw mut (*card).bell).write(ManuallyDrop::default());
         }
     }
 
@@ -118,10 +122,51 @@ impl Card {
     }
 
     /// Ends a task by force, if its context has condemned its tasks.
-    pub(crate) fn abort(&self, join: Option<&Join>) {
-        let is_condemned = || self.parent.as_ref().is_some_and(|parent| parent.condemns());
-        if let Some(join) = join.filter(|_| is_condemned()) {
-            join.abort();
+    #[inline]
+    pub(crate) fn abort_condemned<'a>(&self, reach: impl FnOnce() -> Option<&'a Reach>) {
+        if self.parent.as_ref().is_some_and(|parent| parent.condemns()) {
+            reach::abort(self, reach);
+        }
+    }
+
+    #[cfg(feature = "dump")]
+    #[inline]
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.inquiry.is_aborted()
+    }
+
+    #[cfg(feature = "dump")]
+    #[inline]
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.load(Relaxed) > 0
+    }
+
+    /// It is a future that others poll, and this is what wakes it now.
+    #[cfg(feature = "dump")]
+    pub(crate) fn polled_by(&self, waker: &Waker) {
+        self.inquiry.note_wrapped();
+        self.bell.hang(waker);
+    }
+
+    /// It has ended; what woke a future that others poll is let go of.
+    #[cfg(feature = "dump")]
+    #[inline]
+    pub(crate) fn end(&self) {
+        if self.inquiry.is_wrapped() {
+            self.bell.end();
+        }
+    }
+
+    /// Asks a task where it waits, and wakes it to answer. False if it was never polled: it will answer when it is.
+    #[cfg(feature = "dump")]
+    pub(crate) fn ask<'a>(&self, reach: impl FnOnce() -> Option<&'a Reach>) -> bool {
+        self.inquiry.ask();
+        match reach() {
+            Some(waker) => {
+                reach::wake(waker);
+                true
+            }
+            None => self.bell.ring(),
         }
     }
 
@@ -158,11 +203,16 @@ impl Drop for Card {
             // SAFETY: it is dropped once, here.
             unsafe { ManuallyDrop::drop(&mut self.meta) }
         }
+        #[cfg(feature = "dump")]
+        if self.inquiry.is_wrapped() {
+            // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(&mut self.bell) }
+        }
     }
 }
 
 impl Tenant for Card {
-    type Later = Join;
+    type Later = Reach;
     type Keeper = Option<Arc<dyn Record>>;
 
     #[inline]
@@ -208,8 +258,7 @@ impl Record for Card {
     test,
     target_os = "linux",
     target_pointer_width = "64",
-    not(headcount_loom),
-    not(feature = "dump")
+    not(headcount_loom)
 ))]
 mod tests {
     use super::*;
@@ -219,8 +268,13 @@ mod tests {
     /// A test and no assertion of the build: the standard library may lay its types out anew.
     #[test]
     fn a_slot_with_a_card_is_two_cache_lines_the_second_of_them_cold() {
-        assert_eq!(size_of::<Slot<Card>>(), 128);
-        let before = size_of::<Slot<Card>>() - size_of::<Card>();
-        assert_eq!(before + offset_of!(Card, meta), 64);
+        let before = size_of::<u64>() + size_of::<Option<Reach>>();
+        if cfg!(feature = "dump") {
+            assert_eq!(size_of::<Slot<Card>>(), 192);
+            assert_eq!(before + offset_of!(Card, output), 64);
+        } else {
+            assert_eq!(size_of::<Slot<Card>>(), 128);
+            assert_eq!(before + offset_of!(Card, meta), 64);
+        }
     }
 }

@@ -166,6 +166,15 @@ impl<T: Tenant> Place<T> {
         }
     }
 
+    /// Puts the second part of the tenant in place, as [`Held::complete`] does, which is not used then.
+    #[cfg(feature = "dump")]
+    #[inline]
+    pub(crate) fn complete(&self, later: T::Later) {
+        debug_assert!(!self.slot().has_later(), "it is completed once");
+        // SAFETY: there is one `Place` of a tenant, and it is not shared.
+        unsafe { self.slot().complete(later) }
+    }
+
     /// Whether the second hold has not been let go.
     #[inline]
     pub(crate) fn is_held(&self) -> bool {
@@ -193,6 +202,7 @@ impl<T: Tenant> Drop for Place<T> {
 impl<T: Tenant> Held<T> {
     /// Puts the second part of the tenant in place; once. What the caller reads afterwards, `SeqCst`, is
     /// as new as what was written before somebody looked at the tenant and did not find this.
+    #[cfg(any(test, not(feature = "dump")))]
     #[inline]
     pub(crate) fn complete(&self, later: T::Later) {
         debug_assert!(self.later().is_none(), "it is completed once");
@@ -228,6 +238,15 @@ impl<T: Tenant> Held<T> {
 impl<T: Tenant> Drop for Held<T> {
     fn drop(&mut self) {
         drop(self.block().release(self.at(), HELD));
+    }
+}
+
+#[cfg(feature = "dump")]
+impl<T: Tenant> Pin<T> {
+    /// The second part of the tenant, if it has come.
+    pub(crate) fn later(&self) -> Option<&T::Later> {
+        // SAFETY: we hold the tenant.
+        unsafe { self.slot().later() }
     }
 }
 

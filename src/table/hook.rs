@@ -1,6 +1,11 @@
 //! A hook that is running, as those see it who ask where it is.
 
-use crate::{clock::Stamp, id::ResourceId, table::record::Record, trace::inquiry::Inquiry};
+use crate::{
+    clock::Stamp,
+    id::ResourceId,
+    table::record::Record,
+    trace::{bell::Bell, inquiry::Inquiry},
+};
 use std::{iter, panic::Location, sync::Arc};
 
 /// What is known of a running hook.
@@ -14,6 +19,7 @@ pub(crate) struct RunningHook {
     pub(crate) location: &'static Location<'static>,
     pub(crate) started: Stamp,
     pub(crate) inquiry: Inquiry,
+    pub(crate) bell: Bell,
 }
 
 impl RunningHook {
@@ -25,6 +31,12 @@ impl RunningHook {
             index: number as u32,
             generation: (number >> 32) as u32,
         }
+    }
+
+    /// Asks it where it waits, and wakes it to answer. False if it was never polled, or has ended.
+    pub(crate) fn ask(&self) -> bool {
+        self.inquiry.ask();
+        self.bell.ring()
     }
 
     /// The registry it is of, as tasks of that have it in their ids.

@@ -5,7 +5,7 @@
 //! none of them knows what it stores.
 //!
 //! A [`record`] is what is known of one thing. A [`card`] is the record of a task or a registration, which
-//! lies in its slot; an [`entry`] that of a value; a `hook` that of a hook that is running. [`store`] puts them into slots, [`registration`] has the
+//! lies in its slot, and [`reach`] what ends a task; an [`entry`] that of a value; a `hook` that of a hook that is running. [`store`] puts them into slots, [`registration`] has the
 //! guards that keep resources listed. A [`listing`] looks through it all: a [`resource`] is one line of what
 //! it finds, [`live`] the whole, [`tree`] how that prints.
 
@@ -19,6 +19,7 @@ pub(crate) mod hook;
 pub(crate) mod listing;
 pub(crate) mod live;
 pub(crate) mod pins;
+pub(crate) mod reach;
 pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod resource;

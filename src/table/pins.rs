@@ -79,6 +79,14 @@ impl<T: Tenant> Pinned<T> {
     }
 }
 
+#[cfg(feature = "dump")]
+impl<T: Tenant> Pinned<T> {
+    /// The second part of the entry, if it has come.
+    pub(crate) fn later(&self) -> Option<&T::Later> {
+        self.pin.later()
+    }
+}
+
 impl<T: Tenant> Clone for Pinned<T> {
     fn clone(&self) -> Self {
         Self {

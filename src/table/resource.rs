@@ -123,6 +123,15 @@ impl Resource {
         self.card()?.inquiry()
     }
 
+    /// Asks a task where it waits. False if it was never polled: it will answer when it is.
+    #[cfg(feature = "dump")]
+    pub(crate) fn ask(&self) -> bool {
+        match &self.facts {
+            Facts::Card(card) => card.ask(|| card.later()),
+            Facts::Record(_) => false,
+        }
+    }
+
     /// For how long a task has been running without waiting, if that is longer than
     /// [`warn_of_long_polls`](crate::warn_of_long_polls) says; at this moment, not when it was listed.
     #[cfg(feature = "dump")]

@@ -9,6 +9,7 @@ use crate::{
         entry::{ArcEntry, Elsewhere},
         listing::Listing,
         live::Live,
+        reach,
         record::{Class, Facts, Meta, Record, State},
         slots::{Key, Look, Reserved, Slots},
         stripe,
@@ -233,19 +234,30 @@ impl Table {
         removed
     }
 
+    /// Aborts the task with this id, if it is still listed.
+    pub(crate) fn abort(&self, id: ResourceId) {
+        self.look_at(id, |look| reach::abort(look.tenant(), || look.later()));
+    }
+
     /// The task with this id, if it is still listed.
     #[cfg(feature = "dump")]
     pub(crate) fn find_card(&self, id: ResourceId) -> Option<crate::table::resource::Resource> {
-        let (now, mut found) = (crate::clock::Stamp::now(), None);
+        use crate::{clock::Stamp, table::resource::Resource};
+        self.look_at(id, |look| {
+            Resource::of_look(look, &self.cards, Stamp::now())
+        })
+    }
+
+    fn look_at<R>(&self, id: ResourceId, see: impl FnOnce(Look<'_, Card>) -> R) -> Option<R> {
+        let (mut see, mut seen) = (Some(see), None);
         if id.table == self.number {
             self.cards.directory().scan(id.index as usize, 1, |look| {
                 if look.key() == id.key() {
-                    let task = crate::table::resource::Resource::of_look(look, &self.cards, now);
-                    found = Some(task);
+                    seen = see.take().map(|see| see(look));
                 }
             });
         }
-        found
+        seen
     }
 
     /// Removes the entry with this id if it is a resource.

@@ -6,13 +6,14 @@ use crate::{
     name::{Label, Printed},
     panics,
     table::{
-        card::{CardHeld, Join, Role},
+        card::{CardHeld, Role},
+        reach,
         record::Facts,
     },
     task::{handle::Task, output::Whereabouts, seat::Seat, supersede},
 };
 use std::{panic::Location, sync::Arc};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How a task is to be started.
@@ -143,16 +144,16 @@ impl Admitted<'_, '_> {
             .then(|| wishes.core.node.token.clone().cancelled_owned())
     }
 
-    /// The task is with the runtime. A close that gave up on its tasks meanwhile may have missed this one;
-    /// then we see that it did, because it says so before it looks, and we look after the task can be
-    /// aborted.
+    /// The task is with the runtime.
     #[inline(always)]
-    pub(crate) fn spawned<T>(self, held: CardHeld, output: Whereabouts<T>, join: Join) -> Task<T> {
-        held.complete(join);
+    pub(crate) fn spawned<T>(
+        self,
+        held: CardHeld,
+        output: Whereabouts<T>,
+        join: JoinHandle<()>,
+    ) -> Task<T> {
         let core = self.wishes.core;
-        if core.node.gate.is_aborting() {
-            held.later().into_iter().for_each(Join::abort);
-        }
+        reach::spawned(&held, join, || core.node.gate.is_aborting());
         if self.wishes.supersedes {
             return supersede::started(core, Task::accepted(held, output));
         }

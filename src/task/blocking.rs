@@ -24,6 +24,10 @@ impl<F: FnOnce() -> T, T: Send + 'static> Job<F, T> {
     }
 
     pub(crate) fn run(mut self) {
+        #[cfg(feature = "dump")]
+        if self.seat.is_to_end_unstarted() {
+            return;
+        }
         if let Some(closure) = self.closure.take() {
             self.seat.start();
             let result = self.seat.enter(|| panics::guarded(closure));

@@ -5,7 +5,8 @@ use crate::{
     id::ResourceId,
     name::Label,
     table::{
-        card::{CardHeld, Join},
+        card::CardHeld,
+        reach,
         record::{Meta, Record},
     },
     task::output::{Output, Whereabouts},
@@ -16,7 +17,6 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::task::AbortHandle;
 
 /// A handle to a task: await it for the output, or drop it and let the task run on.
 ///
@@ -91,27 +91,15 @@ impl<T> Task<T> {
         self.held().map(|held| &**held)
     }
 
-    fn join(&self) -> Option<&Join> {
-        self.held().and_then(CardHeld::later)
-    }
-
     fn meta(&self) -> Option<&Meta> {
         self.held().map(|held| held.meta())
-    }
-
-    pub(crate) fn abort_handle(&self) -> Option<AbortHandle> {
-        self.join().map(Join::abort_handle)
     }
 
     /// Asks the runtime to drop the task's future at its next wait. It may still return before that;
     /// a blocking closure that has started runs on. Calling it again does nothing.
     pub fn abort(&self) {
-        #[cfg(feature = "dump")]
-        if let Some(inquiry) = self.card().and_then(crate::table::card::Card::inquiry) {
-            inquiry.note_abort();
-        }
-        if let Some(join) = self.join() {
-            join.abort();
+        if let Some(held) = self.held() {
+            reach::abort(held, || held.later());
         }
     }
 

@@ -178,6 +178,11 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        #[cfg(feature = "dump")]
+        if self.seat.is_to_end(cx) {
+            self.end(Ok(Err(TaskError::Aborted)));
+            return Poll::Ready(());
+        }
         let mut this = self.as_mut().project();
         if this.future.is_none() {
             return Poll::Ready(());

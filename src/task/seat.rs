@@ -14,10 +14,13 @@ use crate::{
 };
 
 #[cfg(feature = "dump")]
-use crate::trace::{
-    capture::{self, Found},
-    inquiry::Inquiry,
-    long_polls,
+use crate::{
+    table::reach,
+    trace::{
+        capture::{self, Found},
+        inquiry::Inquiry,
+        long_polls,
+    },
 };
 use std::task::Context;
 
@@ -73,10 +76,32 @@ impl Seat {
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         #[cfg(feature = "dump")]
-        if let Some(inquiry) = self.place.as_ref().and_then(|place| place.inquiry()) {
-            inquiry.set_waker(capture::original(cx.waker()));
+        if let Some(place) = &self.place {
+            place.polled_by(capture::original(cx.waker()));
         }
         self.poll(cx, poll)
+    }
+
+    /// A poll of a spawned future begins. True if it is to end instead, because somebody aborted it.
+    #[cfg(feature = "dump")]
+    #[inline]
+    pub(crate) fn is_to_end(&self, cx: &mut Context<'_>) -> bool {
+        let Some(place) = &self.place else {
+            return false;
+        };
+        if !place.has_started() {
+            reach::first_polled(place, capture::original(cx.waker()));
+        }
+        place.is_aborted()
+    }
+
+    /// A closure is about to start. True if it is to end instead, because somebody aborted it.
+    #[cfg(feature = "dump")]
+    pub(crate) fn is_to_end_unstarted(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| {
+            place.abort_condemned(|| None);
+            place.is_aborted()
+        })
     }
 
     #[cfg(feature = "dump")]
@@ -134,9 +159,7 @@ impl Seat {
             return;
         };
         #[cfg(feature = "dump")]
-        if let Some(inquiry) = place.inquiry() {
-            inquiry.finish();
-        }
+        place.end();
         settle(&place, outcome);
         place.leave(|task| {
             let context = match task {

@@ -3,7 +3,6 @@
 use crate::{
     clock::{self, Stamp},
     name::Printed,
-    sync::lock,
     table::record::Meta,
     trace::inquiry::Inquiry,
 };
@@ -11,7 +10,7 @@ use std::{
     collections::HashSet,
     panic::Location,
     sync::{
-        LazyLock, Mutex,
+        LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -80,7 +79,11 @@ pub(crate) fn timed<R>(
 
 #[cold]
 fn tell(site: &'static Location<'static>, name: &str, took: Duration) {
-    if lock(&TOLD).insert(site) {
+    let is_first = TOLD
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(site);
+    if is_first {
         let (file, line) = (site.file(), site.line());
         tracing::warn!(
             task = %Printed(name),

@@ -7,6 +7,7 @@
 //! Hooks that are running are asked in the same way; the [`roll`] has them.
 
 pub(crate) mod awaited;
+pub(crate) mod bell;
 pub(crate) mod capture;
 pub(crate) mod desk;
 pub(crate) mod inquiry;
