@@ -141,6 +141,61 @@ async fn abort_is_idempotent_and_late_aborts_do_nothing() {
     assert_eq!((report.finished(), report.aborted()), (1, 1));
 }
 
+/// S14: what is aborted before it starts never runs, a closure no more than a future.
+#[test]
+fn what_is_aborted_before_it_starts_never_runs() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (ctx, log) = (Registry::new().context("ctx"), Log::default());
+        let (let_go, wait) = std::sync::mpsc::channel::<()>();
+        let first = ctx.spawn_blocking(move || wait.recv());
+        let (in_closure, in_future) = (log.clone(), log.clone());
+        let queued = ctx.spawn_blocking(move || in_closure.note("closure"));
+        let future = ctx.spawn(async move { in_future.note("future") });
+        queued.abort();
+        future.abort();
+        let_go.send(()).unwrap();
+        assert!(matches!(in_time(future).await, Err(TaskError::Aborted)));
+        assert!(matches!(in_time(queued).await, Err(TaskError::Aborted)));
+        assert!(in_time(first).await.unwrap().is_ok());
+        assert!(log.all().is_empty(), "{:?}", log.all());
+        assert_eq!(in_time(ctx.close()).await.aborted(), 2);
+    });
+}
+
+/// S14: a task that is aborted while it runs ends at its next wait, also if it is the task itself that does it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_is_aborted_while_it_runs_ends_at_its_next_wait() {
+    let ctx = Registry::new().context("ctx");
+    let (say, said) = std::sync::mpsc::channel();
+    let (let_go, wait) = std::sync::mpsc::channel::<()>();
+    let task = ctx.spawn(async move {
+        say.send(()).unwrap();
+        wait.recv().unwrap();
+        std::future::pending::<()>().await;
+    });
+    said.recv().unwrap();
+    task.abort();
+    assert!(!task.is_finished());
+    let_go.send(()).unwrap();
+    assert!(matches!(in_time(task).await, Err(TaskError::Aborted)));
+
+    let (hand_over, handed) = oneshot::channel::<Task<()>>();
+    let (finish, finished) = oneshot::channel::<()>();
+    let itself = ctx.spawn(async move {
+        handed.await.unwrap().abort();
+        let _finish = finish;
+        std::future::pending::<()>().await;
+    });
+    hand_over.send(itself).unwrap();
+    assert!(in_time(finished).await.is_err());
+    assert_eq!(in_time(ctx.close()).await.aborted(), 2);
+}
+
 /// S14
 #[tokio::test]
 async fn a_superseding_task_aborts_the_one_before_it() {
