@@ -191,11 +191,11 @@ impl<T: Tenant> Drop for Place<T> {
     #[inline]
     fn drop(&mut self) {
         let at = self.at();
-        drop(
-            self.block()
-                .unlist(at)
-                .or_else(|| self.block().release(at, OWNED)),
-        );
+        // Where it is, what remains: moved on, it would cost as much as a read-modify-write.
+        let remains = self.block().unlist(at);
+        if remains.is_none() {
+            drop(self.block().release(at, OWNED));
+        }
     }
 }
 
