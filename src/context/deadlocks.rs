@@ -1,6 +1,6 @@
 //! Deadlocks that are found before the patience of a close is at its end.
 //!
-//! Tasks that wait for each other may be of any contexts, so a look is at the whole registry; but only those tasks are
+//! Tasks and hooks that wait for each other may be of any contexts, so a look is at the whole registry; but only those are
 //! asked that have ever waited for something of a registry. One look is for all who wait for one, as in
 //! [`roundup`](super::roundup).
 
@@ -13,6 +13,7 @@ use crate::{
     },
     id::ResourceId,
     sync::{AtomicU64, Ordering::SeqCst, lock},
+    table::{record::Record, store::Table},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -34,14 +35,14 @@ struct Looked {
     /// Who came before it began: it was for those as well.
     covers: u64,
     found: Vec<Known>,
-    /// The tasks of those that were told of, as long as they are there.
+    /// The members of those that were told of, as long as they are there.
     told: HashSet<Vec<ResourceId>>,
 }
 
 /// A deadlock that was found.
 #[derive(Clone)]
 pub(crate) struct Known {
-    /// Its tasks, sorted.
+    /// Its tasks and hooks, sorted.
     pub(crate) members: Vec<ResourceId>,
     pub(crate) text: Arc<str>,
 }
@@ -55,7 +56,7 @@ impl Known {
     }
 }
 
-/// Looks whether tasks of the registry wait for each other just now, says so once, and notes it for the reports of
+/// Looks whether tasks and hooks of the registry wait for each other just now, says so once, and notes it for the reports of
 /// their contexts.
 pub(crate) async fn look(core: &Arc<Core>) -> Vec<Known> {
     let (all, table) = (&core.root().deadlocks, &core.root().node.table);
@@ -66,8 +67,7 @@ pub(crate) async fn look(core: &Arc<Core>) -> Vec<Known> {
         let dump = collect::waiting(table).await;
         looked.found = dump.deadlocks().iter().map(Known::of).collect();
         note(&dump, &looked.found);
-        let is_there = |id: &ResourceId| table.door().state_of(*id).is_some();
-        looked.told.retain(|members| members.iter().all(is_there));
+        looked.forget(table);
         looked.tell();
         // Not before: a look that is dropped is for nobody.
         looked.covers = covers;
@@ -79,25 +79,37 @@ impl Looked {
     fn tell(&mut self) {
         for known in &self.found {
             if self.told.insert(known.members.clone()) {
-                tracing::warn!(tasks = known.members.len(), "{}", known.text);
+                tracing::warn!(members = known.members.len(), "{}", known.text);
             }
         }
     }
+
+    /// Forgets what was told of those that are gone.
+    fn forget(&mut self, table: &Table) {
+        let hooks = table.hooks.all().into_iter();
+        let hooks: HashSet<_> = hooks.map(|hook| hook.id).collect();
+        let is_there = |id: &ResourceId| hooks.contains(id) || table.door().state_of(*id).is_some();
+        self.told.retain(|members| members.iter().all(is_there));
+    }
 }
 
-/// Notes deadlocks with the closing contexts whose tasks are in them.
+/// Notes deadlocks with the closing contexts whose tasks and hooks are in them.
 fn note(dump: &Dump, found: &[Known]) {
-    let tasks: HashMap<_, _> = dump.tasks().iter().map(|task| (task.id(), task)).collect();
+    let tasks = dump.tasks().iter();
+    let tasks = tasks.filter_map(|task| Some((task.id(), context_of(task)?)));
+    let hooks = dump.hooks().iter();
+    let hooks = hooks.map(|hook| (hook.id(), &*hook.hook.context));
+    let contexts: HashMap<_, _> = tasks.chain(hooks).collect();
     for known in found {
-        for task in known.members.iter().filter_map(|id| tasks.get(id)) {
-            if let Some(core) = core_of(task).filter(|core| core.begun.get().is_some()) {
+        let contexts = known.members.iter().filter_map(|id| contexts.get(id));
+        for core in contexts.filter_map(|context| node_of(*context)?.core.upgrade()) {
+            if core.begun.get().is_some() {
                 lock(&core.log).deadlock(&known.members, &known.text);
             }
         }
     }
 }
 
-fn core_of(task: &TaskDump) -> Option<Arc<Core>> {
-    let context = task.resource().card()?.owner()?;
-    node_of(context)?.core.upgrade()
+fn context_of(task: &TaskDump) -> Option<&dyn Record> {
+    task.resource().card()?.owner()
 }

@@ -17,6 +17,8 @@ use crate::{
 #[cfg(feature = "dump")]
 use futures::future::select;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+#[cfg(feature = "dump")]
+use std::time::Duration;
 use std::{
     future::{pending, poll_fn},
     pin::{Pin, pin},
@@ -30,7 +32,7 @@ pub(crate) async fn climb(core: &Arc<Core>) {
     drain(core).await;
     core.node.table.cards.throw_shells();
     while let Some(hook) = core.on_close.pop_or_seal() {
-        Watched::new(core, hook, "on_close").await;
+        with_looks(core, Watched::new(core, hook, "on_close")).await;
     }
     close::drop_owned(core);
 }
@@ -65,7 +67,6 @@ async fn drain(core: &Arc<Core>) {
             (Box::pin(clock::sleep(after)), rung)
         });
         let is_time = poll_fn(|cx| {
-            while let Poll::Ready(Some(())) = hooks.poll_next_unpin(cx) {}
             if drained.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }
@@ -73,21 +74,51 @@ async fn drain(core: &Arc<Core>) {
                 looking = pending().boxed();
             }
             timer_now.as_mut().poll(cx).map(|()| true)
-        })
-        .await;
-        if is_time {
+        });
+        if beside(&mut hooks, is_time).await {
             match rung {
                 Rung::Look => looking = look(core).boxed(),
                 Rung::Force => {
                     // It may be in the way of the look before the force, and it is for the same.
                     looking = pending().boxed();
-                    use_force(core).await;
+                    beside(&mut hooks, use_force(core)).await;
                 }
             }
             timer = None;
         }
     }
-    while hooks.next().await.is_some() {}
+    with_looks(core, async { while hooks.next().await.is_some() {} }).await;
+}
+
+/// Runs something while hooks run on.
+async fn beside<F: Future>(hooks: &mut FuturesUnordered<BoxFuture<'_, ()>>, run: F) -> F::Output {
+    let mut run = pin!(run);
+    let both = poll_fn(|cx| {
+        while let Poll::Ready(Some(())) = hooks.poll_next_unpin(cx) {}
+        run.as_mut().poll(cx)
+    });
+    both.await
+}
+
+/// Waits for hooks, and looks now and then whether they wait in vain.
+#[cfg(feature = "dump")]
+async fn with_looks(core: &Arc<Core>, hooks: impl Future<Output = ()>) {
+    select(pin!(hooks), pin!(keep_looking(core))).await;
+}
+
+#[cfg(not(feature = "dump"))]
+fn with_looks<F: Future<Output = ()>>(_: &Arc<Core>, hooks: F) -> F {
+    hooks
+}
+
+/// Never ends.
+#[cfg(feature = "dump")]
+async fn keep_looking(core: &Arc<Core>) {
+    let mut patience = Patience::new(Duration::MAX);
+    loop {
+        clock::sleep(patience.next().0).await;
+        look(core).await;
+    }
 }
 
 /// Looks whether it waits in vain.

@@ -47,7 +47,7 @@ struct Facts {
     /// Where tasks were when the grace period ended, and hooks at their time limit; only with the feature `dump`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     stuck: Vec<Arc<str>>,
-    /// Tasks that waited for each other; only with the feature `dump`.
+    /// Tasks and hooks that waited for each other; only with the feature `dump`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     deadlocks: Vec<Arc<str>>,
 }
@@ -88,7 +88,7 @@ pub(crate) struct Log {
     failures: Vec<Arc<str>>,
     /// Where tasks were when the grace period ended, and hooks at their time limit.
     pub(crate) stuck: Vec<Arc<str>>,
-    /// Tasks that waited for each other, and the words for it.
+    /// Tasks and hooks that waited for each other, and the words for it.
     deadlocks: Vec<(Vec<ResourceId>, Arc<str>)>,
 }
 
@@ -258,10 +258,11 @@ impl CloseReport {
         self.0.stuck.iter().map(ToString::to_string).collect()
     }
 
-    /// Tasks that waited for each other while it closed, in this context or below it, each with its line: see
+    /// Tasks and hooks that waited for each other while it closed, in this context or below it, each with its line: see
     /// [`Dump::deadlocks`](crate::Dump::deadlocks). At most 32.
     ///
-    /// A close looks for them 1 s, 3 s, 7 s … after it began, and before it aborts anybody; a warning event tells of each.
+    /// A close looks for them 1 s, 3 s, 7 s … after it began, and after a hook did, and before it aborts anybody; a warning
+    /// event tells of each.
     #[cfg(feature = "dump")]
     pub fn deadlocks(&self) -> Vec<String> {
         self.0.deadlocks.iter().map(ToString::to_string).collect()

@@ -164,13 +164,14 @@ impl StillClosing {
         };
         let name = node.meta.name.clone().into_owned();
         let remaining = live.unfinished();
+        let hooks = running_hooks(core);
         Self {
             name,
             limit,
             stuck: stuck(node, &remaining).await,
             deadlocks: deadlocked(core, &remaining).await,
             remaining,
-            hooks: running_hooks(core),
+            hooks,
         }
     }
 
@@ -179,13 +180,14 @@ impl StillClosing {
         &self.remaining
     }
 
-    /// Where the first tasks in the way were stuck, each with its chain of `.await`s.
+    /// Where the first tasks and hooks in the way were stuck, each with its chain of `.await`s.
     #[cfg(feature = "dump")]
     pub fn stuck(&self) -> Vec<String> {
         self.stuck.iter().map(ToString::to_string).collect()
     }
 
-    /// Tasks that wait for each other, in this context or below it: see [`Dump::deadlocks`](crate::Dump::deadlocks).
+    /// Tasks and hooks that wait for each other, in this context or below it: see
+    /// [`Dump::deadlocks`](crate::Dump::deadlocks).
     #[cfg(feature = "dump")]
     pub fn deadlocks(&self) -> Vec<String> {
         self.deadlocks.iter().map(ToString::to_string).collect()
@@ -197,13 +199,16 @@ impl StillClosing {
     }
 }
 
-/// Asks the oldest few of these tasks where they are.
+/// Asks the oldest few of these tasks where they are, and of the hooks.
 #[cfg(feature = "dump")]
 async fn stuck(node: &Arc<Node>, remaining: &Live) -> Vec<Arc<str>> {
     let tasks = remaining.tasks().into_iter().take(NAMED).collect();
-    let dump = collect::in_the_way(&node.table, tasks, Vec::new()).await;
-    let texts = dump.tasks().iter().map(ToString::to_string);
-    texts.map(Arc::from).collect()
+    let mut hooks = node.running_hooks();
+    hooks.truncate(NAMED);
+    let dump = collect::in_the_way(&node.table, tasks, hooks).await;
+    let tasks = dump.tasks().iter().map(ToString::to_string);
+    let hooks = dump.hooks().iter().map(ToString::to_string);
+    tasks.chain(hooks).map(Arc::from).collect()
 }
 
 #[cfg(not(feature = "dump"))]
@@ -212,14 +217,15 @@ async fn stuck(_node: &Arc<Node>, _remaining: &Live) -> Vec<Arc<str>> {
     Vec::new()
 }
 
-/// Those of these tasks that wait for each other.
+/// Those of these tasks, and of the hooks, that wait for each other.
 #[cfg(feature = "dump")]
 async fn deadlocked(core: &Arc<Core>, remaining: &Live) -> Vec<Arc<str>> {
     let found = deadlocks::look(core).await;
     if found.is_empty() {
         return Vec::new();
     }
-    let remaining: HashSet<_> = remaining.iter().map(Resource::id).collect();
+    let hooks = core.node.running_hooks().into_iter().map(|hook| hook.id);
+    let remaining: HashSet<_> = remaining.iter().map(Resource::id).chain(hooks).collect();
     let is_here = |known: &Known| known.members.iter().any(|id| remaining.contains(id));
     let here = found.into_iter().filter(is_here).take(NAMED);
     here.map(|known| known.text).collect()

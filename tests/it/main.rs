@@ -23,6 +23,8 @@ mod drops;
 mod dump;
 mod events;
 mod holders;
+#[cfg(feature = "dump")]
+mod hook_deadlocks;
 mod hooks;
 mod hostile;
 mod leaks;
