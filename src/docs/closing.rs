@@ -17,7 +17,8 @@
 //!    wait has doubled.
 //! 4. **`on_close` hooks run**, latest first, one after the other, each for at most the
 //!    [hook time limit](crate::ContextBuilder::hook_timeout). A panic, an error or a timeout is
-//!    recorded, and the next one runs. A hook that is registered by then still runs.
+//!    recorded, with the feature `dump` together with where it was waiting, and the next one runs. A hook that
+//!    is registered by then still runs.
 //! 5. **Owned values are dropped**, latest first.
 //! 6. The context leaves its parent; the **report is given out**.
 //!

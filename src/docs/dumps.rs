@@ -35,8 +35,8 @@
 //! # Who waits for whom
 //!
 //! Where a task waits for another [`Task`](crate::Task), for a [`close`](crate::Context::close), or for a registry to be
-//! [`idle`](crate::Registry::idle), its stack says for [which](crate::AwaitStack::awaited). Tasks of one registry that wait for
-//! each other, and for nothing else, are a [`Deadlock`](crate::Deadlock):
+//! [`idle`](crate::Registry::idle), its stack says for [which](crate::AwaitStack::awaited); so does that of a hook. Tasks and
+//! hooks of one registry that wait for each other, and for nothing else, are a [`Deadlock`](crate::Deadlock):
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -61,15 +61,23 @@
 //! # }
 //! ```
 //!
-//! A close looks for such tasks 1 s, 3 s, 7 s … after it began, and before it aborts anybody; it tells of them in a
-//! warning event, and in its [report](crate::CloseReport::deadlocks). It asks only those tasks that have ever waited for
-//! something of a registry. A leak report has them as well.
+//! Whoever waits for the close of a context waits for the hooks of it that are running, and of what is below it.
+//!
+//! A close looks for such tasks and hooks 1 s, 3 s, 7 s … after it began, and before it aborts anybody; when only hooks are
+//! left, 1 s, 3 s, 7 s … after the wait for them began. It tells of them in a warning event, and in its
+//! [report](crate::CloseReport::deadlocks). It asks only those that have ever waited for something of a registry. A leak
+//! report has them as well.
+//!
+//! A time limit does end such a circle: the grace period of a task, or the
+//! [limit](crate::ContextBuilder::hook_timeout) of a hook. It is told all the same, as long as that has not come: who runs
+//! into a limit each time it closes wants to know why.
 //!
 //! # When nobody asks
 //!
-//! A close that is out of patience asks before it aborts: the warning, the [report](crate::CloseReport::stuck) and
-//! [`StillClosing`](crate::StillClosing::stuck) have the stacks. So have leak reports, of tasks that run on when they should
-//! not. Polls that take longer than [a threshold](crate::warn_of_long_polls) are told once a line.
+//! A close that is out of patience asks before it aborts, or drops a hook: the warning, the
+//! [report](crate::CloseReport::stuck) and [`StillClosing`](crate::StillClosing::stuck) have the stacks. So have leak reports,
+//! of tasks that run on when they should not, and of hooks that keep a context closing. Polls of tasks that take longer than
+//! [a threshold](crate::warn_of_long_polls) are told once a line.
 //!
 //! # What it cannot see
 //!
@@ -79,7 +87,7 @@
 //!   `JoinSet`, is not polled again by its owner: the owner's line is shown.
 //! * **A future that keeps no waker** (`std::future::pending`) waits for nothing that could wake it, and that is said.
 //! * **A deadlock of other things** than tasks, closes and registries: who holds a mutex, or an end of a channel, nobody says. A
-//!   task that waits for one of those besides, or joins tasks in a `FuturesUnordered`, a hook, a wrapped future, or a task
+//!   task that waits for one of those besides, or joins tasks in a `FuturesUnordered`, a wrapped future, or a task or a hook
 //!   of another registry, is taken for one that can go on: a deadlock that is told is one, but not every one is told.
 //! * **Wakes** are not counted, because the waker that a future gets is the runtime's own. Polls are: each but the first
 //!   follows a wake, and wakes that come together are one poll.

@@ -5,7 +5,7 @@
 //! ```text
 //! sync, clock, id, name, error, panics
 //!   → ledger     what is written down about handles
-//!   → trace      a waker that notes who clones it, questions to tasks (feature `dump`)
+//!   → trace      a waker that notes who clones it, questions to tasks and hooks (feature `dump`)
 //!   → table      slots, records, listings
 //!   → scope      whose code is running
 //!   → waiting    what of a registry it waits for

@@ -1,7 +1,12 @@
-//! Where the tasks are that a report is about: those that run on when they should not, and those that hold things.
+//! Where those are that a report is about: tasks that run on when they should not, tasks that hold things, and hooks that
+//! a close waits for.
 
 use crate::{
-    dump::{collect, view::TaskDump},
+    dump::{
+        collect,
+        hook::HookDump,
+        view::{Dump, TaskDump},
+    },
     id::ResourceId,
     leaks::{find::Found, finding::Finding, judge::LeakKind},
     name::Printed,
@@ -12,18 +17,23 @@ use std::{
     sync::Arc,
 };
 
-/// How many tasks are asked for a report.
+/// How many tasks are asked for a report, and how many hooks.
 const ASKED: usize = 32;
 /// How many tasks are told of that hold one thing, and how many deadlocks.
 const TOLD: usize = 3;
 
-/// Asks tasks that run on, or hold what leaks, where they are; and whether tasks wait for each other.
+/// Asks where they are tasks that run on, or hold what leaks, and hooks of closes that do not end; and whether some wait
+/// for each other.
 pub(crate) async fn with_stacks(table: &Arc<Table>, mut found: Found) -> Found {
     let asked: BTreeSet<_> = found.findings.iter().flat_map(asked).collect();
     let tasks = asked.into_iter().take(ASKED);
     let tasks: Vec<Resource> = tasks.filter_map(|id| table.find_card(id)).collect();
-    let dump = collect::in_the_way(table, tasks, Vec::new()).await;
-    let answers: BTreeMap<_, _> = dump.tasks().iter().map(|task| (task.id(), task)).collect();
+    let leaks: BTreeSet<_> = found.findings.iter().filter_map(leaking).collect();
+    let mut hooks = table.hooks.all();
+    hooks.retain(|hook| leaks.contains(&hook.context.meta().id));
+    hooks.truncate(ASKED);
+    let dump = collect::in_the_way(table, tasks, hooks).await;
+    let answers = Answers::of(&dump);
     for finding in &mut found.findings {
         let facts = facts(finding, &answers);
         finding.facts.extend(facts);
@@ -60,25 +70,48 @@ fn asked(finding: &Finding) -> impl Iterator<Item = ResourceId> + use<> {
     subject(finding).into_iter().chain(holding(finding))
 }
 
-type Answers<'a> = BTreeMap<ResourceId, &'a TaskDump>;
+/// What leaks.
+fn leaking(finding: &Finding) -> Option<ResourceId> {
+    finding.resource().map(Resource::id)
+}
+
+struct Answers<'a> {
+    tasks: BTreeMap<ResourceId, &'a TaskDump>,
+    hooks: &'a [HookDump],
+}
+
+impl<'a> Answers<'a> {
+    fn of(dump: &'a Dump) -> Self {
+        Self {
+            tasks: dump.tasks().iter().map(|task| (task.id(), task)).collect(),
+            hooks: dump.hooks(),
+        }
+    }
+}
 
 fn facts(finding: &Finding, answers: &Answers<'_>) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
-    if let Some(task) = subject(finding).and_then(|id| answers.get(&id)) {
+    if let Some(task) = subject(finding).and_then(|id| answers.tasks.get(&id)) {
         facts.extend(lines(task).map(|line| ("stuck at", line)));
     }
     let holders = holding(finding);
-    for task in holders.iter().filter_map(|id| answers.get(id)) {
+    for task in holders.iter().filter_map(|id| answers.tasks.get(id)) {
         let at: Vec<_> = lines(task).collect();
         let name = Printed(task.resource().name());
         facts.push(("holder at", format!("task {name}: {}", at.join(" "))));
     }
+    let hooks = answers.hooks.iter();
+    for hook in hooks.filter(|hook| leaking(finding) == Some(hook.hook.context.meta().id)) {
+        let (location, at) = (hook.location(), lines(hook).collect::<Vec<_>>());
+        let line = format!("{}:{}", location.file(), location.line());
+        facts.push(("hook at", format!("hook of {line}: {}", at.join(" "))));
+    }
     facts
 }
 
-/// What is printed of a task's stacks.
-fn lines(task: &TaskDump) -> impl Iterator<Item = String> + use<> {
-    let text = task.to_string();
+/// What is printed of the stacks of a task or a hook.
+fn lines<D: ToString>(dump: &D) -> impl Iterator<Item = String> + use<D> {
+    let text = dump.to_string();
     let lines: Vec<_> = text
         .lines()
         .skip(1)

@@ -4,7 +4,7 @@ use crate::{
     events::said,
     util::{current_thread, multi_thread, paused, settle, within},
 };
-use headcount::{Activity, AwaitStack, Context, Dump, HookDump, Registry, StackFrame};
+use headcount::{Activity, AwaitStack, Context, Dump, HookDump, LeakPolicy, Registry, StackFrame};
 use std::{
     future::{pending, poll_fn},
     sync::{
@@ -425,6 +425,30 @@ async fn a_hook_that_ends_in_its_last_poll_did_not_time_out() {
     let report = ctx.close().await;
     assert_eq!((report.hooks().ran, report.hooks().timed_out), (1, 0));
     assert!(report.stuck().is_empty(), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_keeps_a_context_closing_is_in_the_leak_report_with_its_stack() {
+    let registry = Registry::new();
+    let ctx = patient(&registry, "ctx");
+    let (_, line) = (ctx.on_close(sleeps).unwrap(), line!());
+    let other = patient(&registry, "other");
+    for ctx in [&ctx, &other] {
+        ctx.request_close("now");
+    }
+    let policy = LeakPolicy::nothing_left().settle(Duration::ZERO);
+    let report = registry.leaks(&policy).await;
+    let leaks = report.findings().iter();
+    let said: Vec<_> = leaks
+        .filter(|leak| leak.name() == "ctx")
+        .map(ToString::to_string)
+        .collect();
+    let here = "tests/it/running_hooks.rs";
+    let at = format!(
+        "hook of {here}:{line}: it::running_hooks::sleeps at {here}:{SLEEPS} → tokio::time::Sleep"
+    );
+    assert!(said[0].contains(&at), "{report}");
+    assert_eq!(report.to_string().matches("hook at").count(), 1, "{report}");
 }
 
 #[cfg(feature = "serde")]
