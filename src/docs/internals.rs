@@ -74,9 +74,14 @@
 //! through the list, once, for the tasks it has to abort. One that is being spawned just then looks at the
 //! gate after it made itself abortable: of the two, one sees the other.
 //!
+//! With the feature `dump` a task has to be woken, to be asked, so its slot keeps its waker, from the first poll on,
+//! and not the handle: to abort a task is to mark it and to wake it, and the poll that finds the mark drops the future.
+//! Keeping both costs a short task 37 ns more than without the feature, the waker alone 8. Without the feature it stays
+//! the handle, which is a word, where a waker is two: with that, a slot has two cache lines.
+//!
 //! # Shells
 //!
-//! What tokio still keeps of a finished task, for that handle, is its *shell*. If the thread that ran the task
+//! What tokio still keeps of a finished task, for that handle or waker, is its *shell*. If the thread that ran the task
 //! freed it, and another one had spawned it, the two would contend for the allocator: spawning 100,000 tasks
 //! on a `multi_thread` runtime takes half as long again. So the shell is left in the slot, which is free, and
 //! goes when somebody takes the slot for the next task: the thread that spawned it, most likely, which needs
@@ -95,7 +100,7 @@
 //! # What is checked how
 //!
 //! The protocols (gate, slots, free lists, hook stack, handles, output, driver) are modelled with
-//! [loom](https://docs.rs/loom): `RUSTFLAGS="--cfg headcount_loom" cargo test --release --lib models`.
+//! [loom](https://docs.rs/loom): `RUSTFLAGS="--cfg headcount_loom" cargo test --release --lib --features dump models`.
 //! arc-swap has no loom hooks; there the directory is a mutex round an `Arc`, so loom checks this crate's
 //! part. The rest is in `tests/`: behaviour by concept (`it`), the product of runtimes, task shapes,
 //! moments and endings (`matrix`), and load (`stress`, `stress_memory`).
