@@ -82,7 +82,7 @@ fn pushes_and_pops_of_one_list_lose_no_place() {
         let lists = without(4, [0, 1]);
         lists.linger(1);
         let pushers = [(0, Directly), (1, Lingered)]
-            .map(|(place, pushed)| spawn(&lists, move |lists| lists.push(place, pushed)));
+            .map(|(place, pushed)| spawn(&lists, move |lists| lists.push(place, pushed).is_much));
         let here = pop(&lists);
         let much = pushers.map(|pusher| pusher.join().unwrap());
         assert_eq!(lists.lingering(), 0);
@@ -129,8 +129,8 @@ fn one_of_those_who_free_the_last_places_of_two_lists_sees_it() {
     loom::model(move || {
         // Of eight places six are neither full nor half full.
         let lists = without(8, [0, 1]);
-        let pusher = spawn(&lists, |lists| lists.push_shelled(0));
-        let here = lists.push(1, Directly);
+        let pusher = spawn(&lists, |lists| lists.push_shelled(0).is_much);
+        let here = lists.push(1, Directly).is_much;
         let there = pusher.join().unwrap();
         assert!(here || there, "all are free, and nobody knows");
         saw.saw((here, there));
@@ -148,9 +148,9 @@ fn one_of_those_who_free_the_last_places_sees_it_though_shells_ripen() {
         lists.push_shelled(0);
         let popper = spawn(&lists, |lists| {
             let place = pop(lists).expect("there are six");
-            lists.push(place, Directly)
+            lists.push(place, Directly).is_much
         });
-        let here = lists.push(1, Directly);
+        let here = lists.push(1, Directly).is_much;
         let there = popper.join().unwrap();
         assert!(here || there, "all are free, and nobody knows");
         assert_eq!(lists.len(), 8);

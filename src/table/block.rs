@@ -6,7 +6,7 @@ use crate::{
         Ordering::{Relaxed, SeqCst},
     },
     table::{
-        free::{FreeLists, Line, Popped, Pushed},
+        free::{FreeLists, Freed, Line, Popped, Pushed},
         slot::{Gone, PIN, Slot, Tenant},
         stripe,
     },
@@ -138,8 +138,8 @@ impl<T: Tenant> Block<T> {
 
     /// Puts a place back that was taken off its free list and not filled.
     pub(crate) fn put_back(&self, at: usize) {
-        let is_much = self.free.push(at, Pushed::Directly);
-        self.freed(at, is_much);
+        let freed = self.free.push(at, Pushed::Directly);
+        self.freed(at, freed);
     }
 
     /// The owner takes its tenant off the list; out of its slot as well if nobody else has it. Otherwise it
@@ -197,15 +197,13 @@ impl<T: Tenant> Block<T> {
         let keeps_shell = !is_ours && pushed == Pushed::Directly && slot.has_later();
         // SAFETY: as above.
         let (keeper, shell, is_free) = unsafe { slot.empty(keeps_shell) };
-        let is_much = if !is_free {
+        if !is_free {
             self.spend(at, pushed);
-            false
         } else if keeps_shell {
-            self.free.push_shelled(at)
+            self.freed(at, self.free.push_shelled(at));
         } else {
-            self.free.push(at, pushed)
-        };
-        self.freed(at, is_much);
+            self.freed(at, self.free.push(at, pushed));
+        }
         drop(shell);
         Remains {
             keeper,
@@ -223,12 +221,26 @@ impl<T: Tenant> Block<T> {
 
     /// A place is free again: looks after shells, and the size of the table.
     #[inline]
-    fn freed(&self, at: usize, mut is_much: bool) {
-        let home = self.free.home(at);
-        let place = &self.shared.hints[home].0;
+    fn freed(&self, at: usize, freed: Freed) {
+        let place = &self.shared.hints[freed.home].0;
         if self.number < hinted(place.load(Relaxed)).0 {
-            place.store(hint(self.number, home), Relaxed);
+            place.store(hint(self.number, freed.home), Relaxed);
         }
+        let mut is_much = freed.is_much;
+        if freed.has_too_many_shells {
+            is_much |= self.throw_surplus(at);
+        }
+        // A block that comes later has somebody in it who will look after us.
+        if is_much && self.shared.blocks.load(SeqCst) > self.shared.kept {
+            self.shrink();
+        }
+    }
+
+    /// Throws away shells as long as there are too many where this place belongs; true if much of its stripe is free
+    /// then.
+    #[cold]
+    fn throw_surplus(&self, at: usize) -> bool {
+        let mut is_much = false;
         while self.free.has_too_many_shells(at) {
             let Some(other) = self.free.pop_shelled(at) else {
                 break;
@@ -236,10 +248,7 @@ impl<T: Tenant> Block<T> {
             // While we had it, somebody else may have freed all others and missed it.
             is_much |= self.bare(other);
         }
-        // A block that comes later has somebody in it who will look after us.
-        if is_much && self.shared.blocks.load(SeqCst) > self.shared.kept {
-            self.shrink();
-        }
+        is_much
     }
 
     /// Throws away all shells there are.
@@ -253,7 +262,7 @@ impl<T: Tenant> Block<T> {
     #[cold]
     fn bare(&self, at: usize) -> bool {
         self.throw_shell(at);
-        self.free.push(at, Pushed::Directly)
+        self.free.push(at, Pushed::Directly).is_much
     }
 
     #[cold]

@@ -93,6 +93,17 @@ pub(crate) enum Pushed {
     Lingered,
 }
 
+/// What is to be looked after once a place has come back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freed {
+    /// The stripe where it belongs.
+    pub(crate) home: usize,
+    /// Much of that stripe is free now.
+    pub(crate) is_much: bool,
+    /// The stripe holds more shells than it has tenants, and a few.
+    pub(crate) has_too_many_shells: bool,
+}
+
 impl FreeLists {
     /// All places free, in contiguous runs, so that stripes do not share cache lines. There must be a
     /// power of two of them.
@@ -186,23 +197,35 @@ impl FreeLists {
         stripes.find_map(|stripe| self.pop_shelled_of(&stripe.0))
     }
 
-    /// Gives a place back; true if much of its stripe is free now.
+    /// Gives a place back.
     #[inline]
-    pub(crate) fn push(&self, place: usize, pushed: Pushed) -> bool {
-        let stripe = self.stripe_of(place);
+    pub(crate) fn push(&self, place: usize, pushed: Pushed) -> Freed {
+        let home = self.home(place);
+        let stripe = &self.stripes[home].0;
         let lingered = match pushed {
             Pushed::Directly => 0,
             Pushed::Lingered => LINGERING,
         };
-        let count = self.push_on(&stripe.bare, place, lingered);
-        stripe.is_much(count + self.shells(stripe))
+        let bare = self.push_on(&stripe.bare, place, lingered);
+        self.freed(home, stripe, bare)
     }
 
-    /// Gives a place back that did not linger, with a shell in it; true if much of its stripe is free now.
-    pub(crate) fn push_shelled(&self, place: usize) -> bool {
-        let stripe = self.stripe_of(place);
+    /// Gives a place back that did not linger, with a shell in it.
+    pub(crate) fn push_shelled(&self, place: usize) -> Freed {
+        let home = self.home(place);
+        let stripe = &self.stripes[home].0;
         self.push_on(&stripe.young, place, 0);
-        stripe.is_much(self.stripe_len(stripe))
+        self.freed(home, stripe, self.len_from(stripe.bare.load(SeqCst)))
+    }
+
+    #[inline]
+    fn freed(&self, home: usize, stripe: &Stripe, bare: usize) -> Freed {
+        let shells = self.shells(stripe);
+        Freed {
+            home,
+            is_much: stripe.is_much(bare + shells),
+            has_too_many_shells: self.are_too_many(shells, bare, stripe),
+        }
     }
 
     #[inline]
@@ -241,14 +264,16 @@ impl FreeLists {
     }
 
     /// Whether the stripe where this place belongs holds more shells than it has tenants, and a few.
-    #[inline]
     pub(crate) fn has_too_many_shells(&self, place: usize) -> bool {
         let stripe = self.stripe_of(place);
         let shells = self.shells(stripe);
-        shells > 0 && {
-            let free = self.len_from(stripe.bare.load(SeqCst)) + shells;
-            shells > stripe.share.saturating_sub(free) + self.spare_shells
-        }
+        self.are_too_many(shells, self.len_from(stripe.bare.load(SeqCst)), stripe)
+    }
+
+    #[inline]
+    fn are_too_many(&self, shells: usize, bare: usize, stripe: &Stripe) -> bool {
+        let tenants = || stripe.share.saturating_sub(bare + shells);
+        shells > 0 && shells > tenants() + self.spare_shells
     }
 
     /// Takes all free places of a stripe.

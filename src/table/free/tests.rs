@@ -59,10 +59,10 @@ fn lengths_follow_pushes_and_pops() {
     let lists = full(4, 1);
     let taken = [pop(&lists, 0), pop(&lists, 0), pop(&lists, 0)];
     assert_eq!((taken, lists.len()), ([Some(0), Some(1), Some(2)], 1));
-    assert!(lists.push(1, Directly), "half full");
+    assert!(lists.push(1, Directly).is_much, "half full");
     assert_eq!(lists.len(), 2);
-    assert!(!lists.push(0, Directly));
-    assert!(lists.push(2, Directly), "full again");
+    assert!(!lists.push(0, Directly).is_much);
+    assert!(lists.push(2, Directly).is_much, "full again");
     assert_eq!((lists.len(), drain(&lists, 0)), (4, vec![2, 0, 1, 3]));
 }
 
@@ -245,16 +245,16 @@ fn much_is_half_full_and_full_and_every_sixteenth_between() {
             .collect()
     };
     assert_eq!(
-        much(&|lists, place| lists.push(place, Directly)),
+        much(&|lists, place| lists.push(place, Directly).is_much),
         [32, 48, 64]
     );
     assert_eq!(
-        much(&|lists, place| lists.push_shelled(place)),
+        much(&|lists, place| lists.push_shelled(place).is_much),
         [32, 48, 64]
     );
     let mixed = much(&|lists, place| match place % 2 {
-        0 => lists.push(place, Directly),
-        _ => lists.push_shelled(place),
+        0 => lists.push(place, Directly).is_much,
+        _ => lists.push_shelled(place).is_much,
     });
     assert_eq!(mixed, [32, 48, 64]);
 }
@@ -271,7 +271,7 @@ fn a_chain_goes_back_whole_or_place_by_place() {
         }
         lists.give_back(0, chain);
         if !occupied {
-            assert!(lists.push(held, Directly));
+            assert!(lists.push(held, Directly).is_much);
         }
         let all: BTreeSet<_> = drain(&lists, 0).into_iter().collect();
         assert_eq!((all, lists.len()), ((0..4).collect(), 4));
