@@ -87,6 +87,8 @@ async fn drain(core: &Arc<Core>) {
             timer = None;
         }
     }
+    // Nobody polls it any more, and others wait until it is over.
+    drop(looking);
     with_looks(core, async { while hooks.next().await.is_some() {} }).await;
 }
 

@@ -1,6 +1,6 @@
 //! Hooks in circles of those that wait for each other: which are told, which are not, and where.
 
-use crate::{events::said, util::settle};
+use crate::{asking::silent, events::said, util::settle};
 use headcount::{CloseStatus, Context, Registry, Task, Waiter};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -193,6 +193,20 @@ async fn a_hook_answers_the_look_of_its_own_close() {
         assert!(report.duration() < 2 * SECOND, "{report}");
         assert_eq!(report.hooks().timed_out, 1, "{report}");
     }
+}
+
+/// A look is under way for 100 ms when the last task ends, in the middle of that, and a hook runs on.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_is_not_needed_any_more_is_in_nobodys_way() {
+    let registry = Registry::new();
+    let [ctx, other] = two(&registry, LONG);
+    let _silent = silent(&other);
+    ctx.on_closing(|| sleep(LONG)).unwrap();
+    ctx.task("slow").spawn(sleep(1_050 * MS));
+    ctx.request_close("now");
+    sleep(1_500 * MS).await;
+    let still = timeout(SECOND, ctx.close_within(10 * MS)).await.unwrap();
+    assert_eq!(still.unwrap_err().stuck().len(), 1);
 }
 
 /// Who waits for the close of a context waits for the hooks of those below it.

@@ -71,9 +71,12 @@ async fn one_of_each() -> (Dump, [u32; 2]) {
     }
     let mut dump = registry.dump().await;
     // On another thread they may not have begun.
-    while dump.hooks().iter().filter(|hook| lines(hook).len() == 1).count() < 2 {
-        settle().await;
-        dump = registry.dump().await;
+    for _ in 0..100 {
+        if dump.hooks().iter().filter(|hook| lines(hook).len() == 1).count() == 2 {
+            break;
+        }
+        sleep(MS).await;
+        dump = registry.dump_within(100 * MS).await;
     }
     (dump, [closing, closed])
 }
