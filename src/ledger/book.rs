@@ -90,7 +90,8 @@ impl Book {
 
     /// The one that was crossed out under this number, if that was not long ago.
     pub(crate) fn went(&self, which: usize) -> Option<&Taking> {
-        let is_remembered = self.crossed_out - which <= REMEMBERED;
+        let ago = self.crossed_out.wrapping_sub(which);
+        let is_remembered = (1..=REMEMBERED).contains(&ago);
         self.gone[which % REMEMBERED]
             .as_ref()
             .filter(|_| is_remembered)
@@ -183,5 +184,88 @@ impl Ledger {
     /// Reads the book, if there is one.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Book) -> R) -> Option<R> {
         self.0.get().map(|book| read(&lock(book)))
+    }
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+
+    fn tracking(level: Level) -> Tracking {
+        let tracking = Tracking::new();
+        tracking.set_level(level);
+        tracking
+    }
+
+    /// Takes a handle at this line.
+    #[track_caller]
+    fn take(ledger: &Ledger, tracking: &Tracking) -> (Hold, u32) {
+        let location = Location::caller();
+        let hold = ledger.take(tracking, location, || Taker::Unknown);
+        (hold, location.line())
+    }
+
+    fn went(ledger: &Ledger, which: usize) -> Option<u32> {
+        ledger.read(|book| book.went(which).map(|taking| taking.location.line()))?
+    }
+
+    #[test]
+    fn a_handle_that_went_is_found_by_its_number_among_the_last_few() {
+        let (ledger, tracking) = (Ledger::default(), tracking(Level::Holders));
+        // Taken on lines of two kinds.
+        let odd: Vec<_> = (0..20).map(|_| take(&ledger, &tracking)).collect();
+        let even: Vec<_> = (0..20).map(|_| take(&ledger, &tracking)).collect();
+        let lines = [odd[0].1, even[0].1];
+        let mut gone = Vec::new();
+        for (first, second) in odd.into_iter().zip(even) {
+            for (hold, line) in [first, second] {
+                gone.push(line);
+                assert_eq!(ledger.give_back(hold), Some(gone.len() - 1));
+                assert_eq!(ledger.give_back(hold), None, "it is crossed out once");
+                for (which, line) in gone.iter().enumerate() {
+                    let is_remembered = gone.len() - which <= REMEMBERED;
+                    assert_eq!(went(&ledger, which), is_remembered.then_some(*line));
+                }
+            }
+        }
+        assert_eq!(went(&ledger, gone.len()), None);
+        let last = ledger.read(|book| {
+            let lines = book.gone().map(|taking| taking.location.line());
+            lines.collect::<Vec<_>>()
+        });
+        let [first, second] = lines;
+        assert_eq!(last.unwrap(), [second, first].repeat(REMEMBERED / 2));
+    }
+
+    #[test]
+    fn what_was_taken_while_nothing_was_written_down_has_no_entry() {
+        let (ledger, tracking) = (Ledger::default(), tracking(Level::Off));
+        let (hold, _) = take(&ledger, &tracking);
+        assert!(!hold.is_tracked());
+        assert!(ledger.read(|_| ()).is_none(), "there is no book");
+        tracking.set_level(Level::Counts);
+        let (known, _) = take(&ledger, &tracking);
+        assert!(known.is_tracked());
+        assert_eq!(ledger.give_back(hold), None);
+        assert_eq!(ledger.read(|book| book.held.len()), Some(1));
+    }
+
+    #[test]
+    fn each_level_writes_down_what_it_says() {
+        let at = |level| {
+            let (ledger, tracking) = (Ledger::default(), tracking(level));
+            take(&ledger, &tracking);
+            let known = |book: &Book| {
+                let (_, entry) = book.held.iter().next().expect("one was taken");
+                (entry.taken.at.is_some(), entry.backtrace.is_some())
+            };
+            ledger.read(known)
+        };
+        let levels = [Level::Counts, Level::Holders, Level::Backtraces];
+        let found = levels.map(at);
+        assert_eq!(
+            found,
+            [(false, false), (true, false), (true, true)].map(Some)
+        );
     }
 }
