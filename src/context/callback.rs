@@ -1,6 +1,6 @@
 //! One hook: an async callback that runs once, isolated from everything else (I7).
 
-use crate::{clock, context::place::Place, name, panics};
+use crate::{clock, context::hook_place::Place, name, panics};
 use futures::{FutureExt, future::BoxFuture};
 use std::{
     fmt,

@@ -2,7 +2,7 @@
 //!
 //! A `core` is what a context is made of. [`gate`] decides who comes in and when
 //! everybody has left; [`handles`] counts who holds it; a [`stack`] holds the
-//! hooks ([`callback`]) and owned values; a hook that runs has a [`place`], where it can be asked; [`tally`] counts what became of the tasks. [`tree`] opens
+//! hooks ([`callback`]) and owned values; a hook that runs has a [place](hook_place), where it can be asked; [`tally`] counts what became of the tasks. [`tree`] opens
 //! contexts. `close` begins and ends a close, [`ladder`] is what lies between,
 //! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way,
 //! found by [`roundup`]; `deadlocks` looks for tasks that wait for each other, when [`patience`] says so.
@@ -25,10 +25,10 @@ pub(crate) mod handle;
 pub(crate) mod handles;
 pub(crate) mod hold;
 pub(crate) mod hook;
+pub(crate) mod hook_place;
 pub(crate) mod ladder;
 pub(crate) mod owned;
 pub(crate) mod patience;
-pub(crate) mod place;
 pub(crate) mod reason;
 pub(crate) mod record;
 pub(crate) mod report;
