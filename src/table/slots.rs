@@ -24,7 +24,7 @@ use crate::{
 };
 use std::{
     fmt,
-    mem::{ManuallyDrop, MaybeUninit},
+    mem::{self, ManuallyDrop, MaybeUninit},
     ops::Deref,
     sync::{Arc, Weak},
 };
@@ -411,12 +411,14 @@ impl<T: Tenant> Reserved<'_, T> {
     #[inline(always)]
     #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
     unsafe fn fill(mut self, holds: u64, init: impl FnOnce(&mut MaybeUninit<T>, Key)) -> At<T> {
-        let block = self.block.take().expect("it is filled once");
-        let key = key_of(&block, self.at);
+        let (block, at) = (self.block.take().expect("it is filled once"), self.at);
+        // There is nothing left to drop, and to find that out takes a call.
+        mem::forget(self);
+        let key = key_of(&block, at);
         // SAFETY: the place came off a free list, which hands it out to one at a time, and it is filled
         // once, because that uses up the reservation; the rest is as demanded.
-        unsafe { block.slots[self.at].fill(holds, |place| init(place, key)) };
-        At::new(&block, self.at)
+        unsafe { block.slots[at].fill(holds, |place| init(place, key)) };
+        At::new(&block, at)
     }
 
     /// Lists the tenant, until it is removed by its key.
