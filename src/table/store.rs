@@ -18,7 +18,7 @@ use crate::{
 use std::sync::{Arc, Weak};
 
 /// How many slots a listing looks at between two yields: about 10 µs of work.
-pub(crate) const STEP: usize = 512;
+pub(crate) const STEP: usize = 384;
 /// How many tracked `Arc`s a registration looks at, to sweep the dead ones.
 const SWEPT: usize = 2;
 
