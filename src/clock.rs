@@ -47,6 +47,9 @@ macro_rules! can_be_paused {
 /// features of another, but for its names.
 const CAN_BE_PAUSED: bool = can_be_paused!(tokio::time);
 
+/// By how much a [`Stamp`] may be behind: a tick of the coarse clock, which is 16 ms at most on systems that people use.
+pub(crate) const RESOLUTION: Duration = Duration::from_millis(if CAN_BE_PAUSED { 0 } else { 16 });
+
 /// Stands where tokio has no `pause`. What it returns tells the two apart.
 #[allow(
     dead_code,
@@ -100,6 +103,11 @@ impl Stamp {
 
     fn sooner(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(by)))
+    }
+
+    /// A nanosecond later.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 
     /// As a number that an atomic can hold; 0 is when the clock began.

@@ -5,28 +5,28 @@
 //! [`roundup`](super::roundup).
 
 use crate::{
-    context::{core::Core, current::node_of},
+    context::{core::Core, current::node_of, turns::Turns},
     dump::{
         collect,
         deadlock::{Deadlock, Waiter},
         view::{Dump, TaskDump},
     },
     id::ResourceId,
-    sync::{AtomicU64, Ordering::SeqCst, lock},
+    sync::{AtomicU64, Mutex, Ordering::SeqCst, lock},
     table::{record::Record, store::Table},
 };
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
-use tokio::sync;
 
 /// In a registry's own core.
 #[derive(Default)]
 pub(crate) struct Deadlocks {
     /// How many came to look.
     came: AtomicU64,
-    looked: sync::Mutex<Looked>,
+    turns: Turns,
+    looked: Mutex<Looked>,
 }
 
 /// What the last look found.
@@ -61,27 +61,30 @@ impl Known {
 pub(crate) async fn look(core: &Arc<Core>) -> Vec<Known> {
     let (all, table) = (&core.root().deadlocks, &core.root().node.table);
     let ticket = all.came.fetch_add(1, SeqCst) + 1;
-    let mut looked = all.looked.lock().await;
-    if looked.covers < ticket {
+    let _turn = all.turns.next().await;
+    if lock(&all.looked).covers < ticket {
         let covers = all.came.load(SeqCst);
         let dump = collect::waiting(table).await;
-        looked.found = dump.deadlocks().iter().map(Known::of).collect();
-        note(&dump, &looked.found);
-        looked.forget(table);
-        looked.tell();
+        let found: Vec<_> = dump.deadlocks().iter().map(Known::of).collect();
+        note(&dump, &found);
         // Not before: a look that is dropped is for nobody.
-        looked.covers = covers;
+        let new = lock(&all.looked).end(covers, &found, table);
+        for known in new {
+            tracing::warn!(members = known.members.len(), "{}", known.text);
+        }
+        return found;
     }
-    looked.found.clone()
+    lock(&all.looked).found.clone()
 }
 
 impl Looked {
-    fn tell(&mut self) {
-        for known in &self.found {
-            if self.told.insert(known.members.clone()) {
-                tracing::warn!(members = known.members.len(), "{}", known.text);
-            }
-        }
+    /// A look has found these; those of whom nobody was told come back.
+    fn end(&mut self, covers: u64, found: &[Known], table: &Table) -> Vec<Known> {
+        self.covers = self.covers.max(covers);
+        self.found = found.to_vec();
+        self.forget(table);
+        let is_new = |known: &&Known| self.told.insert(known.members.clone());
+        found.iter().filter(is_new).cloned().collect()
     }
 
     /// Forgets what was told of those that are gone.

@@ -158,7 +158,10 @@ async fn use_force(core: &Arc<Core>) {
 /// closures that have started run on.
 pub(crate) fn condemn(core: &Core) {
     core.node.gate.abort();
-    core.kill().cancel();
+    // Wakers are somebody else's code.
+    if let Err(payload) = panics::guarded(|| core.kill().cancel()) {
+        panics::bury(payload);
+    }
 }
 
 /// A hook under way, in the scope of its context and within its time limit. It notes in the report

@@ -5,7 +5,8 @@
 //! hooks ([`callback`]) and owned values; a hook that runs has a [place](hook_place), where it can be asked; [`tally`] counts what became of the tasks. [`tree`] opens
 //! contexts. `close` begins and ends a close, [`ladder`] is what lies between,
 //! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way,
-//! found by [`roundup`]; `deadlocks` looks for tasks that wait for each other, when [`patience`] says so.
+//! found by [`roundup`]; `deadlocks` looks for tasks that wait for each other, when [`patience`] says so; both do it for
+//! all who want it, in [`turns`].
 //! [`current`] knows whose code is running, [`record`] is a context as its registry lists it and its tasks see it. The rest is
 //! what users hold: [`handle`], [`weak`],
 //! [`builder`], [`hook`], [`owned`].
@@ -37,4 +38,5 @@ pub(crate) mod stack;
 pub(crate) mod stragglers;
 pub(crate) mod tally;
 pub(crate) mod tree;
+pub(crate) mod turns;
 pub(crate) mod weak;

@@ -8,7 +8,10 @@
 
 use crate::{
     clock::Stamp,
-    context::core::{Node, ROOT_ID},
+    context::{
+        core::{Node, ROOT_ID},
+        turns::Turns,
+    },
     id::ResourceId,
     sync::{Mutex, lock},
     table::{
@@ -17,7 +20,6 @@ use crate::{
     },
 };
 use std::collections::{BTreeMap, HashMap};
-use tokio::sync;
 
 /// How many stragglers are named.
 pub(crate) const NAMED: usize = 10;
@@ -33,7 +35,7 @@ pub(crate) struct Stragglers {
 /// In a registry's own core.
 #[derive(Default)]
 pub(crate) struct Roundup {
-    turn: sync::Mutex<()>,
+    turns: Turns,
     tickets: Mutex<Tickets>,
 }
 
@@ -54,7 +56,7 @@ impl Roundup {
     /// Aborts the tasks of a context that has condemned them, and says which they were.
     pub(crate) async fn of(&self, node: &Node) -> Stragglers {
         let ticket = self.draw(node.meta.id);
-        let _turn = self.turn.lock().await;
+        let _turn = self.turns.next().await;
         if let Some(answer) = ticket.answer() {
             return answer;
         }
@@ -143,7 +145,7 @@ mod tests {
     fn a_ticket_that_is_given_up_is_forgotten() {
         let (root, roundup) = (tree::root(), Roundup::default());
         let node = &root.node;
-        let turn = roundup.turn.try_lock().unwrap();
+        let turn = roundup.turns.next().now_or_never().unwrap();
         {
             let mut waiting = std::pin::pin!(roundup.of(node));
             assert!(

@@ -32,8 +32,8 @@
 //! One word of the slot says who does: the owner, whose drop takes the entry off the list; the task's handle;
 //! and pins, of those who look. Whoever lets go last, of an entry that is not listed any more, empties the slot.
 //! So a listing never waits for a task that ends, nor the other way round, and a line of a
-//! [`Live`](crate::Live) is a pin: its facts stay readable after the task is gone, and nothing else of the task
-//! is kept. The word has a generation as well, so a stale id never hits a newer entry.
+//! [`Live`](crate::Live) is a pin: its facts stay readable after the task is gone, and of the task nothing else but its shell
+//! is kept (below). The word has a generation as well, so a stale id never hits a newer entry.
 //!
 //! A card is two cache lines: what the end of a task needs is on the first, together with the slot's word;
 //! names, place and time are on the second, which nobody but listings reads.

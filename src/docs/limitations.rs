@@ -30,7 +30,12 @@
 //!   registry: of at most as many tasks as are alive, and 16, and only of those that ran on another thread
 //!   than spawned them. A close throws away the 16.
 //! * **A listing keeps the list.** A [`Live`](crate::Live) or [`Resource`](crate::Resource) that is kept holds on
-//!   to the memory of its registry's list, also when the registry is gone.
+//!   to the memory of its registry's list, also when the registry is gone; and of each task in it that has ended, to what
+//!   the runtime keeps: the task's memory, with the future dropped but, if it was small, its room not given back, and the
+//!   runtime's own, with what its builder was given, and its files. So do a kept dump with tasks in it, and a
+//!   [`Task`](crate::Task). Look, and let go.
+//! * **A waker that panics takes the wakes of others along**, who wait for the same close, token, or end of a grace period:
+//!   tokio stops there. Nothing here panics for it, and tasks end at the next rung of the close.
 //! * **Names are cut at 4 GiB.**
 //! * **Ages are coarse**: to 4 ms on most Linux systems, to 16 ms on Windows, where tokio's feature `test-util` is off.
 //!   Entries of one such tick that different threads made are listed in any order.

@@ -111,6 +111,10 @@ fn as_exported(function: &str) -> String {
         Some(inside) => {
             let is_module = |part: &&str| part.starts_with(|c: char| c.is_ascii_lowercase());
             let parts: Vec<_> = inside.split("::").skip_while(is_module).collect();
+            if parts.is_empty() {
+                // A function of its own, that nobody else calls by name.
+                return "headcount".to_owned();
+            }
             format!("headcount::{}", parts.join("::"))
         }
         None => name,

@@ -2,6 +2,7 @@
 
 use crate::{
     clock,
+    clock::RESOLUTION,
     id::ResourceId,
     leaks::{
         allow::Suspect,
@@ -145,7 +146,9 @@ fn say(survey: &Survey, policy: &LeakPolicy, at: usize) -> Said {
         return say_of_closing(policy, thing, close);
     }
     let pinned = pinned_for(survey, at);
-    if pinned.is_some_and(|time| time >= policy.settle) {
+    // As far as the clock can tell.
+    let tick = RESOLUTION.min(policy.settle / 2);
+    if pinned.is_some_and(|time| time.saturating_add(tick) >= policy.settle) {
         return Said::Leak(LeakKind::PinsItself);
     }
     if is_too_old(policy, thing) {

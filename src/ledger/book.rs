@@ -35,6 +35,8 @@ pub(crate) struct Book {
     gone: [Option<Taking>; REMEMBERED],
     /// How many are gone.
     crossed_out: usize,
+    /// When the last one was taken.
+    last: Option<Stamp>,
 }
 
 /// Where, when and by whom a handle was taken.
@@ -88,6 +90,13 @@ impl Book {
         latest.filter_map(|at| self.gone[at].as_ref())
     }
 
+    /// That moment, or the one after that of the last handle: those of one tick of the clock are told in order.
+    fn after_the_last(&mut self, at: Stamp) -> Stamp {
+        let at = self.last.map_or(at, |last| at.max(last.next()));
+        self.last = Some(at);
+        at
+    }
+
     /// The one that was crossed out under this number, if that was not long ago.
     pub(crate) fn went(&self, which: usize) -> Option<&Taking> {
         let ago = self.crossed_out.wrapping_sub(which);
@@ -126,7 +135,7 @@ impl Ledger {
         let wants_trace = level >= Level::Backtraces && tracking.is_its_turn();
         let wants_caller =
             is_known && caller::is_library(location.file()) && tracking.is_worth_a_look();
-        let entry = Entry {
+        let mut entry = Entry {
             taken: Taking {
                 location,
                 at: is_known.then(Stamp::now),
@@ -138,6 +147,7 @@ impl Ledger {
             behind: wants_caller.then(capture),
         };
         let mut book = lock(self.0.get_or_init(Box::default));
+        entry.taken.at = entry.taken.at.map(|at| book.after_the_last(at));
         Hold(u32::try_from(book.held.insert(entry)).unwrap_or(u32::MAX))
     }
 

@@ -157,17 +157,16 @@ impl Card {
         }
     }
 
+    #[cfg(feature = "dump")]
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
     /// Asks a task where it waits, and wakes it to answer. False if it was never polled: it will answer when it is.
     #[cfg(feature = "dump")]
     pub(crate) fn ask<'a>(&self, reach: impl FnOnce() -> Option<&'a Reach>) -> bool {
         self.inquiry.ask();
-        match reach() {
-            Some(waker) => {
-                reach::wake(waker);
-                true
-            }
-            None => self.bell.ring(),
-        }
+        reach::wake(self, reach())
     }
 
     /// How it stands, and who wants to know.

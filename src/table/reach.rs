@@ -5,9 +5,12 @@
 //! would have. Without, it is the runtime's handle, left by whoever spawned the task, which is half the size. Both
 //! would cost a short task a twentieth more.
 
-use crate::table::card::{Card, CardHeld};
 #[cfg(feature = "dump")]
-use crate::{panics, table::card::CardPlace};
+use crate::table::card::CardPlace;
+use crate::{
+    panics,
+    table::card::{Card, CardHeld},
+};
 #[cfg(feature = "dump")]
 use std::task::Waker;
 use tokio::task::JoinHandle;
@@ -48,7 +51,7 @@ pub(crate) fn first_polled(task: &CardPlace, waker: &Waker) {
 #[inline]
 pub(crate) fn abort<'a>(_: &Card, reach: impl FnOnce() -> Option<&'a Reach>) {
     if let Some(join) = reach() {
-        join.abort();
+        guarded(|| join.abort());
     }
 }
 
@@ -59,15 +62,24 @@ pub(crate) fn abort<'a>(task: &Card, reach: impl FnOnce() -> Option<&'a Reach>) 
         return;
     };
     inquiry.abort();
-    if let Some(waker) = reach() {
-        wake(waker);
+    wake(task, reach());
+}
+
+/// Wakes a task, or a future that others poll. False if there is nothing to wake it by: it was never polled.
+#[cfg(feature = "dump")]
+pub(crate) fn wake(task: &Card, reach: Option<&Reach>) -> bool {
+    match reach {
+        Some(waker) => {
+            guarded(|| waker.wake_by_ref());
+            true
+        }
+        None => task.bell().ring(),
     }
 }
 
-/// Wakers are somebody else's code, and may panic.
-#[cfg(feature = "dump")]
-pub(crate) fn wake(waker: &Waker) {
-    if let Err(payload) = panics::guarded(|| waker.wake_by_ref()) {
+/// Wakers are somebody else's code, also that of a `LocalSet`, and may panic.
+fn guarded(wake: impl FnOnce()) {
+    if let Err(payload) = panics::guarded(wake) {
         panics::bury(payload);
     }
 }

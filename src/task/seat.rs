@@ -10,7 +10,7 @@ use crate::{
         hold::Unlisted,
         record::{Outcome, Record},
     },
-    task::supersede,
+    task::supersede::Latest,
 };
 
 #[cfg(feature = "dump")]
@@ -160,8 +160,15 @@ impl Seat {
         };
         #[cfg(feature = "dump")]
         place.end();
-        settle(&place, outcome);
+        if outcome == Outcome::Panicked {
+            close_on_panic(context_of(&place));
+        }
+        let supersedes = matches!(place.role(), Role::Task { supersedes, .. } if supersedes);
+        let latest = if supersedes { Latest::of(&place) } else { None };
         place.leave(|task| {
+            if let Some(latest) = latest {
+                latest.has_left();
+            }
             let context = match task {
                 Unlisted::Alone(context) => {
                     deliver(None);
@@ -213,23 +220,9 @@ impl Seat {
     }
 }
 
-#[inline]
-fn settle(task: &Card, outcome: Outcome) {
-    let supersedes = matches!(task.role(), Role::Task { supersedes, .. } if supersedes);
-    if supersedes || outcome == Outcome::Panicked {
-        settle_with_core(context_of(task), supersedes.then_some(task), outcome);
-    }
-}
-
 #[cold]
-fn settle_with_core(node: &Node, latest: Option<&Card>, outcome: Outcome) {
-    let Some(core) = node.core.upgrade() else {
-        return;
-    };
-    if let Some(task) = latest {
-        supersede::ended(&core, &task.meta().name, task.meta().id);
-    }
-    if outcome == Outcome::Panicked && node.close_on_panic {
+fn close_on_panic(node: &Node) {
+    if let Some(core) = node.core.upgrade().filter(|_| node.close_on_panic) {
         handle::request(&core, CloseReason::Panic);
     }
 }

@@ -1,6 +1,14 @@
 //! Tasks that take the place of the one before them.
 
-use crate::{context::core::Core, id::ResourceId, sync::lock, task::handle::Task};
+use crate::{
+    context::{core::Core, current::context_of},
+    id::ResourceId,
+    name::Label,
+    sync::lock,
+    table::{card::Card, record::Record},
+    task::handle::Task,
+};
+use std::sync::Arc;
 
 /// Makes `task` the latest of its name, and aborts the one that was.
 #[cold]
@@ -9,15 +17,37 @@ pub(crate) fn started<T>(core: &Core, task: Task<T>) -> Task<T> {
     if let Some(previous) = previous {
         core.node.table.abort(previous);
     }
-    // It may have ended before it was entered, and then nobody else takes it out again.
-    if task.is_finished() {
+    // It may have left before it was entered, and then nobody else takes it out again.
+    if core.node.table.door().state_of(task.id()).is_none() {
         ended(core, task.name(), task.id());
     }
     task
 }
 
+/// What may be the latest of its name, and is about to leave the list.
+pub(crate) struct Latest {
+    core: Arc<Core>,
+    name: Label,
+    id: ResourceId,
+}
+
+impl Latest {
+    #[cold]
+    pub(crate) fn of(task: &Card) -> Option<Self> {
+        let core = context_of(task).core.upgrade()?;
+        let (name, id) = (task.meta().name.clone(), task.meta().id);
+        Some(Self { core, name, id })
+    }
+
+    /// It has left the list: who enters it from here on sees that.
+    #[cold]
+    pub(crate) fn has_left(self) {
+        ended(&self.core, &self.name, self.id);
+    }
+}
+
 /// Forgets the task, if it is still the latest of its name.
-pub(crate) fn ended(core: &Core, name: &str, id: ResourceId) {
+fn ended(core: &Core, name: &str, id: ResourceId) {
     let mut latest = lock(&core.latest);
     if latest.get(name).is_some_and(|latest| *latest == id) {
         latest.remove(name);

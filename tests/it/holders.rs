@@ -430,3 +430,16 @@ fn a_clone_in_a_library_is_named_by_the_line_behind_it() {
         "{said}"
     );
 }
+
+/// Those of one moment of the clock too, whatever places of others they got.
+#[tokio::test(start_paused = true)]
+async fn holders_of_one_moment_are_told_oldest_first() {
+    let first = registry(Level::Holders).context("ctx");
+    let gone = first.clone();
+    let second = first.clone();
+    drop(gone);
+    let third = first.clone();
+    let told = lines(&first.holders());
+    assert!(told.len() == 3 && told.is_sorted(), "{told:?}");
+    drop((second, third));
+}

@@ -345,3 +345,64 @@ async fn a_failure_at_the_bottom_of_a_deep_chain_is_short() {
         "{failure}"
     );
 }
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker panics");
+    }
+}
+
+fn poll_with_a_waker_that_panics<F: Future + Unpin>(mut future: F) {
+    let waker = Waker::from(Arc::new(Panics));
+    let polled = future.poll_unpin(&mut std::task::Context::from_waker(&waker));
+    assert!(polled.is_pending());
+}
+
+/// I11: where no runtime is, the drop of the last handle ends everything by force.
+#[test]
+fn the_drop_of_the_last_handle_does_not_panic_though_wakers_do() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let mut wrapped = Box::pin(ctx.wrap(std::future::pending::<()>()));
+    poll_with_a_waker_that_panics(&mut wrapped);
+    drop(ctx);
+    drop(wrapped);
+    assert!(registry.live_now().contexts().is_empty());
+
+    let ctx = registry.context("ctx");
+    let mut set = tokio::task::LocalSet::new();
+    let entered = set.enter();
+    drop(ctx.spawn_local(std::future::pending::<()>()));
+    drop(entered);
+    for _ in 0..2 {
+        poll_with_a_waker_that_panics(&mut set);
+    }
+    std::thread::spawn(move || drop(ctx)).join().unwrap();
+    drop(set);
+    assert!(registry.live_now().contexts().is_empty());
+}
+
+/// With the feature `dump`, which knows what wakes each of them; without, the panic takes their wakes along.
+#[cfg(feature = "dump")]
+#[test]
+fn a_waker_that_panics_at_the_force_does_not_stop_others() {
+    multi_thread(2).block_on(async {
+        let registry = Registry::new();
+        let ctx = registry
+            .open("ctx")
+            .grace(Duration::from_millis(30))
+            .start();
+        let mut first = Box::pin(ctx.wrap(std::future::pending::<()>()));
+        poll_with_a_waker_that_panics(&mut first);
+        for _ in 0..5 {
+            tokio::spawn(ctx.wrap(std::future::pending::<()>()));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        ctx.request_close("test");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(first);
+        assert_eq!(in_time(ctx.close()).await.aborted(), 6);
+    });
+}

@@ -39,6 +39,7 @@ mod tasks;
 #[cfg(feature = "testing")]
 mod testing;
 mod tree;
+mod turns;
 mod util;
 mod weak;
 mod wrap;

@@ -3,6 +3,7 @@
 //! Run with `cargo test --release --test stress -- --ignored`. `HEADCOUNT_STRESS=full` takes minutes,
 //! `short` (the default) is bounded; `HEADCOUNT_SEED=<n>` repeats a run's random choices.
 
+mod aborts;
 mod churn;
 mod common;
 mod deep;
