@@ -166,8 +166,8 @@ const ROUND: [&str; 8] = [
     "panics",
     "context::callback",
     "context/callback",
-    "context::place",
-    "context/place",
+    "context::hook_place",
+    "context/hook_place",
 ];
 
 /// `None` for what is round every task or hook.
