@@ -10,7 +10,9 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{sleep, timeout};
+#[cfg(feature = "dump")]
+use tokio::time::sleep;
+use tokio::time::timeout;
 
 const MS: Duration = Duration::from_millis(1);
 /// Long after every limit here, and long before the end of whoever is in the way.
