@@ -116,3 +116,31 @@ fn note(dump: &Dump, found: &[Known]) {
 fn context_of(task: &TaskDump) -> Option<&dyn Record> {
     task.resource().card()?.owner()
 }
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+
+    /// It is told once, and forgotten when those it was told of are gone, as these are.
+    #[test]
+    fn what_was_told_is_kept_only_as_long_as_its_members_are_there() {
+        let (table, mut looked) = (Table::new(), Looked::default());
+        let gone = ResourceId {
+            table: table.number,
+            index: 7,
+            generation: 0,
+        };
+        let known = Known {
+            members: vec![gone],
+            text: "deadlock".into(),
+        };
+        let found = [known];
+        assert_eq!(looked.end(1, &found, &table).len(), 1);
+        assert_eq!(looked.told.len(), 1);
+        assert!(looked.end(2, &[], &table).is_empty());
+        assert!(looked.told.is_empty() && looked.found.is_empty());
+        // A look that began earlier and ends later covers nobody less.
+        looked.end(1, &[], &table);
+        assert_eq!(looked.covers, 2);
+    }
+}
