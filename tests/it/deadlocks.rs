@@ -7,7 +7,7 @@ use crate::{
     util::{current_thread, paused, settle, within},
 };
 use futures::task::AtomicWaker;
-use headcount::{Context, Registry, Task, Waiter};
+use headcount::{Context, Registry, StackFrame, Task, Waiter};
 use std::{
     future::{pending, poll_fn},
     mem,
@@ -73,6 +73,9 @@ async fn tasks_that_close_each_others_contexts_are_a_deadlock() {
     assert!(dump.to_string().contains(&said), "{dump}");
     let paths: Vec<_> = deadlock.waiters().iter().map(Waiter::path).collect();
     assert_eq!((paths, deadlock.others()), (vec!["a/one", "b/two"], 1));
+    for waiter in deadlock.waiters() {
+        assert_eq!(waiter.at().map(StackFrame::line), Some(CLOSE_EACH_OTHER));
+    }
     for task in registry.live().await.tasks() {
         assert!(["one", "two", "victim", "sleeper"].contains(&task.name()));
     }
@@ -110,7 +113,12 @@ async fn tasks_that_join_each_other_are_a_deadlock() {
     settle().await;
     let dump = registry.dump().await;
     assert_eq!(dump.deadlocks().len(), 1, "{dump}");
-    assert_eq!(dump.deadlocks()[0].waiters().len(), 3, "{dump}");
+    let deadlock = &dump.deadlocks()[0];
+    assert_eq!(
+        (deadlock.waiters().len(), deadlock.others()),
+        (3, 0),
+        "{dump}"
+    );
     // Cancelled, they all go.
     ctx.close().await;
     assert!(registry.dump().await.deadlocks().is_empty());
