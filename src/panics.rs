@@ -11,6 +11,14 @@ pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Sen
     catch_unwind(AssertUnwindSafe(run))
 }
 
+/// Runs user code for what it does; a panic of it goes no further.
+#[inline]
+pub(crate) fn contain(run: impl FnOnce()) {
+    if let Err(payload) = guarded(run) {
+        bury(payload);
+    }
+}
+
 /// Drops a user's value; says what it panicked with, if it did.
 #[inline]
 pub(crate) fn discard<T>(value: T) -> Option<String> {

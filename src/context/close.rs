@@ -102,9 +102,7 @@ pub(crate) fn conclude(core: &Arc<Core>) -> Left {
 
 /// Wakes all who wait. What a waker of theirs panics with is nobody else's business.
 pub(crate) fn ring(bell: &Notify) {
-    if let Err(payload) = panics::guarded(|| bell.notify_waiters()) {
-        panics::bury(payload);
-    }
+    panics::contain(|| bell.notify_waiters());
 }
 
 /// What can be said of the close so far.

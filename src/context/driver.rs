@@ -193,9 +193,7 @@ fn is_hopeless(core: &Core) -> bool {
 
 /// Cancels the token. Whoever waits for it may have a waker that panics.
 fn cancel(core: &Core) {
-    if let Err(payload) = panics::guarded(|| core.node.token.cancel()) {
-        panics::bury(payload);
-    }
+    panics::contain(|| core.node.token.cancel());
 }
 
 /// Ends a close without a runtime: aborts tasks, names the hooks that cannot run, and leaves the rest

@@ -159,9 +159,7 @@ async fn use_force(core: &Arc<Core>) {
 pub(crate) fn condemn(core: &Core) {
     core.node.gate.abort();
     // Wakers are somebody else's code.
-    if let Err(payload) = panics::guarded(|| core.kill().cancel()) {
-        panics::bury(payload);
-    }
+    panics::contain(|| core.kill().cancel());
 }
 
 /// A hook under way, in the scope of its context and within its time limit. It notes in the report

@@ -44,9 +44,7 @@ pub(crate) fn later(after: Duration, job: impl FnOnce() + Send + 'static) {
 
 fn run() {
     while let Some(job) = next() {
-        if let Err(payload) = panics::guarded(job) {
-            panics::bury(payload);
-        }
+        panics::contain(job);
     }
 }
 

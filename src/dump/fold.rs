@@ -322,6 +322,22 @@ mod tests {
         }
     }
 
+    /// Where the modules between are private; a function without a type is nothing that users call by its path.
+    #[test]
+    fn what_is_awaited_of_this_crate_is_named_as_it_is_exported() {
+        let named = [
+            (
+                "headcount::registry::handle::Registry::idle",
+                "headcount::Registry::idle",
+            ),
+            ("headcount::dump::away::rest", "headcount"),
+            ("tokio::time::Sleep", "tokio::time::Sleep"),
+        ];
+        for (function, name) in named {
+            assert_eq!(as_exported(function), name);
+        }
+    }
+
     #[test]
     fn what_is_awaited_has_at_least_a_module() {
         let module = |file| module_of(file).unwrap_or_default();

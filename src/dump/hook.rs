@@ -49,7 +49,7 @@ impl HookDump {
         self.hook.location
     }
 
-    /// How long ago it began. Follows tokio's clock, which tests can pause.
+    /// How long ago it began, as exact as the [age](crate::Resource::age) of a resource.
     pub fn running_for(&self) -> Duration {
         self.age
     }

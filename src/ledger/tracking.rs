@@ -121,9 +121,7 @@ impl Tracking {
 
     #[cold]
     fn ring(&self) {
-        if let Err(payload) = panics::guarded(|| self.bell.notify_waiters()) {
-            panics::bury(payload);
-        }
+        panics::contain(|| self.bell.notify_waiters());
     }
 }
 

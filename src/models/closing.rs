@@ -222,8 +222,8 @@ fn an_abort_reaches_a_spawn_that_was_on_its_way() {
     outcomes.assert_all([(true, false), (true, true), (false, true)]);
 }
 
-/// A task whose first poll leaves its waker, and looks for a mark then: whoever marks it and looks for the waker
-/// afterwards wakes it, or it sees the mark; and a close that comes before the task is listed is seen as well.
+/// A task whose first poll leaves its waker, and looks at the gate then: a close that gave up on its tasks finds the
+/// waker, or the poll sees the close.
 #[cfg(feature = "dump")]
 #[test]
 fn an_abort_reaches_a_first_poll_that_was_on_its_way() {
@@ -232,20 +232,19 @@ fn an_abort_reaches_a_first_poll_that_was_on_its_way() {
     bounded(3).check(move || {
         let (slots, drops) = (Slots::with_stripes(1), Drops::default());
         drop(own(&slots, 0, Guest::new(0)));
-        let (gate, mark) = (Arc::new(Gate::new()), Arc::new(Inquiry::default()));
+        let gate = Arc::new(Gate::new());
         assert!(gate.enter().is_ok());
         let task = thread::spawn({
-            let (slots, gate, mark) = (Arc::clone(&slots), Arc::clone(&gate), Arc::clone(&mark));
+            let (slots, gate) = (Arc::clone(&slots), Arc::clone(&gate));
             move || {
                 let place = own(&slots, 0, Guest::new(0));
                 place.complete(drops.counted());
-                (gate.is_aborting() || mark.is_aborted(), place)
+                (gate.is_aborting(), place)
             }
         });
         gate.abort();
         let mut woken = false;
         slots.directory().scan(0, 1, |look| {
-            mark.abort();
             woken = look.later().is_some();
         });
         let (ends_itself, _place) = task.join().unwrap();

@@ -3,7 +3,7 @@
 //! A build has one of two. With the feature `dump` it is the task's waker, which its first poll leaves with its card:
 //! who aborts the task marks the card and wakes it, and the poll that finds the mark drops the future, as the runtime
 //! would have. Without, it is the runtime's handle, left by whoever spawned the task, which is half the size. Both
-//! would cost a short task a twentieth more.
+//! would cost a short task a tenth more.
 
 #[cfg(feature = "dump")]
 use crate::table::card::CardPlace;
@@ -51,7 +51,8 @@ pub(crate) fn first_polled(task: &CardPlace, waker: &Waker) {
 #[inline]
 pub(crate) fn abort<'a>(_: &Card, reach: impl FnOnce() -> Option<&'a Reach>) {
     if let Some(join) = reach() {
-        guarded(|| join.abort());
+        // It wakes, and wakers are somebody else's code, also that of a `LocalSet`.
+        panics::contain(|| join.abort());
     }
 }
 
@@ -70,16 +71,9 @@ pub(crate) fn abort<'a>(task: &Card, reach: impl FnOnce() -> Option<&'a Reach>) 
 pub(crate) fn wake(task: &Card, reach: Option<&Reach>) -> bool {
     match reach {
         Some(waker) => {
-            guarded(|| waker.wake_by_ref());
+            panics::contain(|| waker.wake_by_ref());
             true
         }
         None => task.bell().ring(),
-    }
-}
-
-/// Wakers are somebody else's code, also that of a `LocalSet`, and may panic.
-fn guarded(wake: impl FnOnce()) {
-    if let Err(payload) = panics::guarded(wake) {
-        panics::bury(payload);
     }
 }

@@ -101,9 +101,7 @@ impl<T> Output<T> {
             panics::discard(self.take());
         }
         if let Place::Waiting(waker) = before {
-            if let Err(payload) = panics::guarded(|| waker.wake()) {
-                panics::bury(payload);
-            }
+            panics::contain(|| waker.wake());
         }
     }
 

@@ -36,9 +36,7 @@ impl Bell {
             return false;
         };
         // The runtime orders a wake before the poll that follows it.
-        if let Err(payload) = panics::guarded(|| waker.wake_by_ref()) {
-            panics::bury(payload);
-        }
+        panics::contain(|| waker.wake_by_ref());
         self.put_back(waker);
         true
     }

@@ -44,9 +44,7 @@ impl Desk {
             let before = lock(&answers.found).insert(task, found.clone());
             drop(before);
             // The waker is somebody else's code.
-            if let Err(payload) = panics::guarded(|| answers.bell.notify_one()) {
-                panics::bury(payload);
-            }
+            panics::contain(|| answers.bell.notify_one());
         }
     }
 }
