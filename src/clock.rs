@@ -5,12 +5,17 @@
 //! follow that one, so that `tokio::time::advance` makes things old. Wall-clock times are reckoned from one
 //! anchor per process; they do not follow later corrections of the system clock.
 
-use crate::panics;
+use crate::{panics, timer::Timer};
 use std::{
+    pin::Pin,
     sync::OnceLock,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
-use tokio::time::Instant;
+use tokio::{
+    runtime::{self, Handle},
+    time::Instant,
+};
 
 /// One moment on all clocks.
 struct Anchor {
@@ -31,7 +36,16 @@ fn anchor() -> &'static Anchor {
 
 #[inline]
 pub(crate) fn now() -> Instant {
+    if CAN_BE_PAUSED && is_thread_ending() {
+        // tokio would look for a clock that is paused, and panic.
+        return std::time::Instant::now().into();
+    }
     Instant::now()
+}
+
+/// Whether what this thread has of tokio is gone: destructors of its other values may still run.
+fn is_thread_ending() -> bool {
+    Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed())
 }
 
 /// Whether a module has a `pause`: what a block imports shadows what is outside of it.
@@ -143,31 +157,83 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Whether there is a runtime here, and it has timers.
-pub(crate) fn has_timers() -> bool {
-    tokio::runtime::Handle::try_current().is_ok()
-        && match panics::guarded(|| drop(tokio::time::sleep(Duration::ZERO))) {
-            Ok(()) => true,
-            Err(payload) => {
-                panics::bury(payload);
-                false
-            }
-        }
+/// Waits that long: by tokio's clock where that is paused, else by a [`Timer`] of the crate's own, which needs no
+/// runtime. The time begins with the first poll. A clock that is paused later does not hold it up.
+pub(crate) struct Sleep(State);
+
+enum State {
+    Unarmed(Duration),
+    Own(Timer),
+    Paused(Paused),
 }
 
-/// Waits that long. On a runtime without timers it never ends: what cannot be timed is not cut short.
-pub(crate) async fn sleep(duration: Duration) {
-    // tokio panics when a timer is made on a runtime that was built without `enable_time`.
-    match panics::guarded(|| tokio::time::sleep(duration)) {
-        Ok(sleep) => sleep.await,
-        Err(payload) => {
-            panics::bury(payload);
-            tracing::warn!(
-                "this tokio runtime has no timers (`enable_time`): close cannot enforce time limits"
-            );
-            std::future::pending::<()>().await;
+/// A timer of tokio's, and the runtime whose clock is paused.
+struct Paused {
+    sleep: Pin<Box<tokio::time::Sleep>>,
+    runtime: runtime::Id,
+    duration: Duration,
+}
+
+pub(crate) fn sleep(duration: Duration) -> Sleep {
+    Sleep(State::Unarmed(duration))
+}
+
+impl State {
+    fn armed(duration: Duration) -> Self {
+        let paused = Handle::try_current().ok().filter(|_| is_paused());
+        let paused = paused.and_then(|runtime| Paused::new(&runtime, duration));
+        paused.map_or_else(|| Self::Own(Timer::new(duration)), Self::Paused)
+    }
+}
+
+impl Paused {
+    /// None on a runtime that has no timers.
+    fn new(runtime: &Handle, duration: Duration) -> Option<Self> {
+        let sleep = panics::guarded(|| Box::pin(tokio::time::sleep(duration)));
+        Some(Self {
+            sleep: sleep.map_err(panics::bury).ok()?,
+            runtime: runtime.id(),
+            duration,
+        })
+    }
+
+    /// None if its runtime has ended, or is not the one that polls.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        let is_here = |runtime: &Handle| runtime.id() == self.runtime;
+        Handle::try_current().ok().filter(is_here)?;
+        // The handle of a runtime that has ended may still be entered, and its timers panic.
+        let polled = panics::guarded(|| self.sleep.as_mut().poll(cx));
+        polled.map_err(panics::bury).ok()
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.0 = match &mut self.0 {
+                State::Unarmed(duration) => State::armed(*duration),
+                State::Own(timer) => return Pin::new(timer).poll(cx),
+                State::Paused(paused) => match paused.poll(cx) {
+                    Some(polled) => return polled,
+                    None => State::Own(Timer::new(paused.duration)),
+                },
+            };
         }
     }
+}
+
+/// Whether tokio's clock stands still: it does not move while the system's does. Only tests can pause it.
+fn is_paused() -> bool {
+    if !CAN_BE_PAUSED {
+        return false;
+    }
+    let (shown, real) = (now(), std::time::Instant::now());
+    while std::time::Instant::now() == real {
+        std::hint::spin_loop();
+    }
+    now() == shown
 }
 
 /// A duration as a person would say it: `340µs`, `12ms`, `1.2s`, `3m 05s`, `2h 14m`, `9d 3h`.

@@ -52,6 +52,7 @@ pub mod docs;
 #[cfg(feature = "dump")]
 mod dump;
 mod error;
+mod event;
 mod holders;
 mod id;
 mod leaks;
@@ -67,6 +68,7 @@ mod table;
 mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timer;
 #[cfg(feature = "dump")]
 mod trace;
 mod tracked;
@@ -77,6 +79,7 @@ pub use context::callback::HookOutput;
 pub use context::handle::Context;
 pub use context::hook::Hook;
 pub use context::reason::CloseReason;
+pub use context::refusal::Refusal;
 pub use context::report::{CloseReport, CloseStatus, HookCounts};
 pub use context::stragglers::StillClosing;
 pub use context::weak::WeakContext;

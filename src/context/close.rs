@@ -8,8 +8,9 @@ use crate::{
         gate::Left,
         reason::CloseReason,
         report::{CloseReport, CloseStatus},
+        stragglers,
     },
-    panics,
+    event, panics,
     sync::lock,
     table::record::State,
 };
@@ -37,22 +38,41 @@ pub(crate) fn settle(node: &Node, left: Left) {
     }
 }
 
-/// Ends closes that have no driver, from a context up to the first ancestor that is not finished.
+/// Ends closes that have no driver, from a context up to the first ancestor that something is left of.
 /// A loop, not a recursion: the chain may be 50,000 long (I13).
 #[cold]
 fn finish_orphans(node: Arc<Node>) {
+    let mut closed = Vec::new();
     let mut next = Some(node);
-    while let Some(node) = next {
-        let Some(core) = lock(&node.orphan).take() else {
-            return;
+    while let Some(node) = next.take() {
+        let Some(core) = node.gate.take_orphan(&node.orphan, tend_orphan) else {
+            break;
         };
         drop_owned(&core);
         let left = conclude(&core);
-        next = match (&node.parent, left) {
-            (Some(parent), Left::Orphaned) => Some(Arc::clone(parent)),
-            (Some(parent), left) => return settle(parent, left),
-            (None, _) => return,
-        };
+        match (&node.parent, left) {
+            (Some(parent), Left::Orphaned) => next = Some(Arc::clone(parent)),
+            (Some(parent), left) => settle(parent, left),
+            (None, _) => {}
+        }
+        closed.push(node);
+    }
+    closed.iter().for_each(|node| emit_closed(node));
+}
+
+/// What a torn-down context owns may be the last handles of its children, which then wait for it as it waits for them:
+/// once its tasks have left, and children are left that nobody drives, it does not keep its values any longer.
+fn tend_orphan(core: &Arc<Core>) {
+    let is_stranded = |child: &Arc<Core>| !child.drive.is_driven();
+    if !stragglers::has_any(core) && core.children().iter().any(is_stranded) {
+        drop_owned(core);
+    }
+}
+
+/// Looks again after a close that nobody drives, if this is one.
+pub(crate) fn look_after(node: &Arc<Node>) {
+    if lock(&node.orphan).is_some() {
+        finish_orphans(Arc::clone(node));
     }
 }
 
@@ -66,14 +86,14 @@ pub(crate) fn drop_owned(core: &Core) {
                 "{} {} panicked while it was dropped: {panic}",
                 owned.name, owned.id
             );
-            tracing::error!(context = %core.node.meta.name, "{failure}");
             lock(&core.log).failure(&*core.node, &failure);
+            event::emit!(ERROR, context = %core.node.meta.name, "{failure}");
         }
     }
 }
 
 /// Ends the close: nothing of the context is left but handles. Returns what the parent's gate said
-/// when this context went out of it.
+/// when this context went out of it, which is to be [settled](settle) before anybody hears of it.
 pub(crate) fn conclude(core: &Arc<Core>) -> Left {
     let node = &core.node;
     let report = report(core, CloseStatus::Closed);
@@ -92,17 +112,30 @@ pub(crate) fn conclude(core: &Arc<Core>) -> Left {
         parent.tally.child(node.counts());
         parent.gate.leave()
     });
-    let reason = report.reason().clone();
     let _ = node.report.set(report);
     ring(&node.changed);
     node.table.tracking.closed();
-    tracing::debug!(context = %node.meta.name, id = %node.meta.id, reason = %reason, "context closed");
     left
+}
+
+/// Says that a context has closed, when that is so for all who depend on it.
+pub(crate) fn emit_closed(node: &Node) {
+    if let Some(report) = node.report.get() {
+        let (name, id, reason) = (&node.meta.name, node.meta.id, report.reason());
+        event::emit!(DEBUG, context = %name, %id, %reason, "context closed");
+    }
 }
 
 /// Wakes all who wait. What a waker of theirs panics with is nobody else's business.
 pub(crate) fn ring(bell: &Notify) {
     panics::contain(|| bell.notify_waiters());
+}
+
+/// What can be said of a close that has begun, for whoever is inside and must not wait for it (I10).
+pub(crate) fn begun_inside(core: &Core) -> Option<CloseReport> {
+    let node = &core.node;
+    let has_begun = node.gate.state() != State::Open && node.report.get().is_none();
+    (has_begun && current::is_inside(node)).then(|| report(core, CloseStatus::Begun))
 }
 
 /// What can be said of the close so far.

@@ -16,6 +16,7 @@ use crate::{
         gate::Gate,
         handles::Handles,
         reason::CloseReason,
+        refusal::RefusedLines,
         report::{CloseReport, Log},
         roundup::Roundup,
         stack::Stack,
@@ -106,6 +107,8 @@ pub(crate) struct Core {
     pub(crate) drive: Drive,
     /// Ends wrapped futures when the grace period is over.
     pub(crate) kill: OnceLock<CancellationToken>,
+    /// In a registry's own: how often each line was refused.
+    pub(crate) refused_lines: RefusedLines,
     /// In a registry's own: who looks for the tasks of closes that lost their patience.
     pub(crate) roundup: Roundup,
     /// In a registry's own: who looks for tasks that wait for each other.

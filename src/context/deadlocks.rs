@@ -11,6 +11,7 @@ use crate::{
         deadlock::{Deadlock, Waiter},
         view::{Dump, TaskDump},
     },
+    event,
     id::ResourceId,
     sync::{AtomicU64, Mutex, Ordering::SeqCst, lock},
     table::{record::Record, store::Table},
@@ -70,7 +71,7 @@ pub(crate) async fn look(core: &Arc<Core>) -> Vec<Known> {
         // Not before: a look that is dropped is for nobody.
         let new = lock(&all.looked).end(covers, &found, table);
         for known in new {
-            tracing::warn!(members = known.members.len(), "{}", known.text);
+            event::emit!(WARN, members = known.members.len(), "{}", known.text);
         }
         return found;
     }

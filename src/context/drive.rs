@@ -2,11 +2,30 @@
 //!
 //! 1. At most one drives: [`take`](Drive::take) succeeds for one until it [`lose`](Drive::lose)s.
 //! 2. A driver that is lost is noticed by at least one of two: by whoever is searching for a runtime
-//!    just now, because [`found`](Drive::found) then says no, or by the loser itself, because
+//!    just now, because [`found`](Search::found) then says no, or by the loser itself, because
 //!    [`lose`](Drive::lose) says that nobody is searching. Each of the two writes its own word before
 //!    it reads the other's, so not both can miss (all accesses are `SeqCst`).
 
 use crate::sync::{AtomicUsize, Ordering::SeqCst};
+
+/// A search for a runtime, which ends when this is dropped.
+pub(crate) struct Search<'a>(&'a Drive);
+
+impl Search<'_> {
+    /// Ends the search; false if nobody drives after all.
+    pub(crate) fn found(self) -> bool {
+        let drive = self.0;
+        // Before the look: whoever loses the wheel from here on notices it.
+        drop(self);
+        drive.is_driven()
+    }
+}
+
+impl Drop for Search<'_> {
+    fn drop(&mut self) {
+        self.0.searching.fetch_sub(1, SeqCst);
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Drive {
@@ -44,14 +63,9 @@ impl Drive {
     }
 
     /// Begins to search for a runtime: whoever loses the wheel from here on leaves it to us.
-    pub(crate) fn search(&self) {
+    pub(crate) fn search(&self) -> Search<'_> {
         self.searching.fetch_add(1, SeqCst);
-    }
-
-    /// Ends the search; false if nobody drives after all.
-    pub(crate) fn found(&self) -> bool {
-        self.searching.fetch_sub(1, SeqCst);
-        self.is_driven()
+        Search(self)
     }
 
     /// Notes that a close found no runtime. It stays noted: from here on those who await closes look

@@ -20,8 +20,8 @@ use crate::{
     sync::lock,
     table::record::State,
 };
-use futures::future::select;
-use std::{collections::VecDeque, pin::pin, sync::Arc};
+use futures::{FutureExt, StreamExt, future::select, stream::FuturesUnordered};
+use std::{cell::RefCell, collections::VecDeque, pin::pin, sync::Arc};
 use tokio::runtime::Handle;
 
 /// Contexts looked at between two yields when a close walks its subtree.
@@ -72,6 +72,9 @@ fn strand(core: &Arc<Core>) {
     let root = core.root();
     root.drive.strand();
     close::ring(&root.node.changed);
+    if let Some(parent) = &core.node.parent {
+        close::look_after(parent);
+    }
 }
 
 /// Sees to stranded closes in the subtree, if there are any in the registry.
@@ -98,12 +101,45 @@ async fn keep_adopting(core: &Arc<Core>) {
     }
 }
 
+/// Drives a close, and the stranded ones below it, in the future that waits for it: no runtime takes them, because that
+/// of this thread is ending. Returns when it is over, or when another drives it.
+pub(crate) async fn drive_here(core: &Arc<Core>) {
+    let mut closes = FuturesUnordered::new();
+    while core.node.report.get().is_none() {
+        let mut stranded = pin!(core.root().node.changed.notified());
+        stranded.as_mut().enable();
+        closes.extend(
+            claim_stranded(core)
+                .into_iter()
+                .map(|claim| drive(claim).boxed()),
+        );
+        if closes.is_empty() {
+            // Another had it, and lost it this very moment or will be done with it.
+            tokio::task::yield_now().await;
+            return;
+        }
+        select(closes.next(), stranded).await;
+    }
+}
+
+/// Takes the close of a context, and those below it, that have begun and that nobody drives.
+fn claim_stranded(core: &Arc<Core>) -> Vec<Claim> {
+    let (mut claims, mut stack) = (Vec::new(), vec![Arc::clone(core)]);
+    while let Some(core) = stack.pop() {
+        if core.node.gate.state() == State::Closing {
+            claims.extend(Claim::take(&core));
+        }
+        stack.extend(core.children());
+    }
+    claims
+}
+
 /// Spawns a driver unless there is one; false if no runtime takes it.
 fn find_driver(core: &Arc<Core>) -> bool {
     if core.drive.is_driven() {
         return true;
     }
-    core.drive.search();
+    let search = core.drive.search();
     for runtime in runtimes(core) {
         if let Some(claim) = Claim::take(core) {
             runtime.spawn(drive(claim));
@@ -113,7 +149,7 @@ fn find_driver(core: &Arc<Core>) -> bool {
             break;
         }
     }
-    core.drive.found()
+    search.found()
 }
 
 /// The runtimes that could drive this close: this thread's, which is certainly running, then the
@@ -138,6 +174,7 @@ async fn drive(mut claim: Claim) {
     if let Some(parent) = &core.node.parent {
         close::settle(parent, left);
     }
+    close::emit_closed(&core.node);
 }
 
 /// Closes the gate of every descendant and starts the hooks that want to know, parents first, before
@@ -163,12 +200,12 @@ async fn close_doors(core: &Arc<Core>) -> Vec<Claim> {
 /// Hands a claimed close over to a task of its own.
 fn launch(claim: Claim) {
     let core = Arc::clone(&claim.core);
-    core.drive.search();
+    let search = core.drive.search();
     match runtimes(&core).next() {
         Some(runtime) => drop(runtime.spawn(drive(claim))),
         None => drop(claim),
     }
-    if !core.drive.found() {
+    if !search.found() {
         ensure(&core);
     }
 }
@@ -196,10 +233,52 @@ fn cancel(core: &Core) {
     panics::contain(|| core.node.token.cancel());
 }
 
-/// Ends a close without a runtime: aborts tasks, names the hooks that cannot run, and leaves the rest
-/// to the last task that goes. Descendants that nobody can close any more go the same way.
+thread_local! {
+    /// Closes that are to be torn down by this thread, while it tears one down.
+    static TORN_DOWN: RefCell<Option<VecDeque<Claim>>> = const { RefCell::new(None) };
+}
+
+/// Ends a close without a runtime. What that drops may be the last handle of another context, and so on: those wait
+/// here until it is their turn, so that a long chain of them does not overflow the stack (I13).
 #[cold]
 fn tear_down(claim: Claim) {
+    let Some(first) = enqueue(claim) else {
+        return;
+    };
+    let mut next = Some(first);
+    while let Some(claim) = next {
+        tear_down_now(claim);
+        next = dequeue();
+    }
+}
+
+/// Leaves a close to whatever this thread tears down just now; hands it back if that is nothing.
+fn enqueue(claim: Claim) -> Option<Claim> {
+    let mut claim = Some(claim);
+    // A thread that is ending has no queue any more.
+    let _ = TORN_DOWN.try_with(|torn_down| match &mut *torn_down.borrow_mut() {
+        Some(queue) => queue.extend(claim.take()),
+        none => *none = Some(VecDeque::new()),
+    });
+    claim
+}
+
+/// The next close to be torn down. If there is none, whoever comes next is the outermost.
+fn dequeue() -> Option<Claim> {
+    let next = |torn_down: &RefCell<Option<VecDeque<Claim>>>| {
+        let mut queue = torn_down.borrow_mut();
+        let next = queue.as_mut().and_then(VecDeque::pop_front);
+        if next.is_none() {
+            *queue = None;
+        }
+        next
+    };
+    TORN_DOWN.try_with(next).ok().flatten()
+}
+
+/// Aborts tasks, names the hooks that cannot run, and leaves the rest of the close to the last task that goes.
+/// Descendants that nobody can close any more go the same way.
+fn tear_down_now(claim: Claim) {
     let doomed = condemn(claim);
     if doomed.iter().any(|claim| stragglers::has_any(&claim.core)) {
         stragglers::abort(&doomed[0].core.node.table);
@@ -245,7 +324,6 @@ fn abandon(core: &Arc<Core>) {
         current::enter(&scope, || panics::discard(hook));
     }
     *lock(&core.node.orphan) = Some(Arc::clone(core));
-    if core.node.gate.orphan() {
-        close::settle(&core.node, Left::Orphaned);
-    }
+    core.node.gate.orphan();
+    close::settle(&core.node, Left::Orphaned);
 }

@@ -6,9 +6,9 @@
 
 use crate::{
     sync::{
-        AtomicU64,
+        AtomicU64, Mutex,
         Ordering::{Relaxed, SeqCst},
-        order,
+        lock, order,
     },
     table::record::State,
 };
@@ -28,6 +28,8 @@ const WATCHED: u64 = 1 << 4;
 /// One of those inside; there is room for two billion.
 const ONE: u64 = 1 << 5;
 const INSIDE: u64 = FINISHED - ONE;
+/// Set once a billion are inside: nobody else comes in, long before they run into their neighbours in the word.
+const FULL: u64 = FINISHED >> 1;
 /// One of those who left because they were finished.
 const FINISHED: u64 = 1 << 36;
 /// So many of them are put aside, long before they run out of the word.
@@ -40,7 +42,7 @@ pub(crate) enum Left {
     Quietly,
     /// Somebody waits for this.
     Drained,
-    /// Nobody can wait for this: finish the close.
+    /// Nobody drives the close: [finish](Gate::take_orphan) it, or see what is left of it.
     Orphaned,
 }
 
@@ -70,12 +72,27 @@ impl Gate {
     }
 
     /// Comes in, or is refused. Whoever came in must [`leave`](Self::leave) once.
+    ///
+    /// # Panics
+    ///
+    /// If a billion are inside.
     #[inline]
     pub(crate) fn enter(&self) -> Result<(), Left> {
-        if self.word.fetch_add(ONE, SeqCst) & CLOSING == 0 {
+        let before = self.word.fetch_add(ONE, SeqCst);
+        if before & (CLOSING | FULL) == 0 {
             return Ok(());
         }
-        Err(self.leave())
+        Err(self.turn_away(before))
+    }
+
+    #[cold]
+    fn turn_away(&self, before: u64) -> Left {
+        let left = self.leave();
+        assert!(
+            before & CLOSING != 0,
+            "a context has room for a billion tasks and children"
+        );
+        left
     }
 
     /// Goes out.
@@ -132,9 +149,33 @@ impl Gate {
         self.word.load(SeqCst) & ABORTING != 0
     }
 
-    /// Leaves the rest of the close to the last one inside; true if nobody is, so the caller does it.
-    pub(crate) fn orphan(&self) -> bool {
-        self.word.fetch_or(ORPHANED, SeqCst) & INSIDE == 0
+    /// Leaves the rest of the close to those inside. What they need for it lies in its slot already, and the caller is
+    /// the first to [try](Self::take_orphan).
+    pub(crate) fn orphan(&self) {
+        self.word.fetch_or(ORPHANED, SeqCst);
+    }
+
+    /// Takes what is needed to finish a close that nobody drives, once nobody is inside. Before that, `tend` does what
+    /// can be done. Whoever leaves calls this: one of them finds nobody else, or finds the slot empty because another
+    /// has it, who looks again after putting it back.
+    pub(crate) fn take_orphan<T>(
+        &self,
+        slot: &Mutex<Option<T>>,
+        mut tend: impl FnMut(&T),
+    ) -> Option<T> {
+        loop {
+            let orphan = lock(slot).take()?;
+            let inside = self.inside();
+            if inside == 0 {
+                return Some(orphan);
+            }
+            tend(&orphan);
+            *lock(slot) = Some(orphan);
+            order();
+            if self.inside() == inside {
+                return None;
+            }
+        }
     }
 
     /// From here on the last one to leave says so, though the gate is open.
@@ -157,7 +198,7 @@ impl Gate {
 fn left(before: u64) -> Left {
     let is_last = before & INSIDE == ONE;
     let is_closed = before & CLOSED != 0;
-    if is_last && !is_closed && before & ORPHANED != 0 {
+    if !is_closed && before & ORPHANED != 0 {
         Left::Orphaned
     } else if is_last && (before & WATCHED != 0 || !is_closed && before & CLOSING != 0) {
         Left::Drained
@@ -199,9 +240,9 @@ mod tests {
         assert_eq!(leaves(close), (Quietly, Drained));
         let orphan = |gate: &Gate| {
             close(gate);
-            assert!(!gate.orphan(), "somebody is inside");
+            gate.orphan();
         };
-        assert_eq!(leaves(orphan), (Quietly, Orphaned));
+        assert_eq!(leaves(orphan), (Orphaned, Orphaned));
         let end = |gate: &Gate| {
             close(gate);
             assert!(gate.end() && !gate.end());
@@ -231,13 +272,45 @@ mod tests {
         gate.abort();
         assert!(gate.is_aborting());
         assert_eq!(gate.leave(), Left::Drained);
-        assert!(gate.orphan(), "nobody is inside");
+        gate.orphan();
         assert_eq!(gate.enter(), Err(Left::Orphaned));
         gate.end();
         assert_eq!(
             (gate.state(), gate.enter()),
             (State::Closed, Err(Left::Quietly))
         );
+    }
+
+    /// Each of those who leave tends it, and the last one takes it.
+    #[test]
+    fn an_orphan_is_tended_until_nobody_is_inside() {
+        let (gate, slot) = (Gate::new(), Mutex::new(Some("orphan")));
+        let tended = std::cell::Cell::new(0);
+        let take = || gate.take_orphan(&slot, |_| tended.set(tended.get() + 1));
+        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        gate.begin();
+        gate.orphan();
+        assert_eq!((take(), tended.get()), (None, 1));
+        assert_eq!(gate.leave(), Left::Orphaned);
+        assert_eq!((take(), tended.get()), (None, 2));
+        assert_eq!(gate.leave(), Left::Orphaned);
+        assert_eq!((take(), take(), tended.get()), (Some("orphan"), None, 2));
+    }
+
+    /// They are counted out again before it panics.
+    #[test]
+    fn nobody_comes_in_when_a_billion_are_inside() {
+        let gate = Gate::new();
+        gate.word.fetch_add(FULL - ONE, SeqCst);
+        assert_eq!(gate.enter(), Ok(()));
+        for _ in 0..3 {
+            let refused = crate::panics::guarded(|| gate.enter());
+            assert!(refused.is_err());
+        }
+        assert_eq!((gate.word.load(SeqCst), gate.finished()), (FULL, 0));
+        gate.begin();
+        assert_eq!(gate.enter(), Err(Left::Quietly));
+        assert_eq!(gate.word.load(SeqCst), FULL | CLOSING);
     }
 
     #[test]

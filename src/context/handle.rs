@@ -4,11 +4,12 @@ use crate::{
     context::{
         close,
         core::{Core, Node},
-        current, driver,
+        driver,
         reason::CloseReason,
-        report::{CloseReport, CloseStatus},
+        report::CloseReport,
         stragglers::StillClosing,
     },
+    event,
     id::ResourceId,
     ledger::book::Hold,
     table::{live::Live, record::State, resource},
@@ -18,7 +19,7 @@ use futures::{
     FutureExt,
     future::{Either, select},
 };
-use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, task::Poll, time::Duration};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +64,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// A context remembers the tokio runtime it was opened on (else its parent's, else the first one it
 /// is used on), and spawns there, from any thread. Its hooks run on the runtime of whoever begins the
-/// close, else on the one it remembers. Grace periods and hook time limits need timers.
+/// close, else on the one it remembers.
 pub struct Context {
     core: Arc<Core>,
     hold: Hold,
@@ -254,9 +255,22 @@ pub(crate) async fn within(
     }
 }
 
-/// Waits for the end of the close; from inside only for its beginning. Whoever waits brings a runtime
-/// to a close that lost its driver.
+/// Waits for the end of the close; from inside only for its beginning. Who polls is asked each time: what was begun
+/// outside may be awaited inside.
 async fn wait(core: &Arc<Core>) -> CloseReport {
+    let mut outside = pin!(wait_outside(core));
+    let report = poll_fn(|cx| match close::begun_inside(core) {
+        Some(report) => {
+            driver::ensure(core);
+            Poll::Ready(report)
+        }
+        None => outside.as_mut().poll(cx),
+    });
+    report.await
+}
+
+/// Waits for the end of the close. Whoever waits brings a runtime to a close that lost its driver.
+async fn wait_outside(core: &Arc<Core>) -> CloseReport {
     let node = &core.node;
     loop {
         let mut changed = pin!(node.changed.notified());
@@ -273,14 +287,11 @@ async fn wait(core: &Arc<Core>) -> CloseReport {
                     "the close of `{}` has no tokio runtime to run on: await it inside one, or open contexts inside one",
                     crate::name::Printed(&node.meta.name)
                 );
-                // Somebody else had the wheel and lost it this very moment, or this runtime is ending.
-                tokio::task::yield_now().await;
+                // This runtime is ending, or another had the wheel and lost it this very moment.
+                driver::drive_here(core).await;
                 continue;
             }
             driver::adopt(core);
-            if current::is_inside(node) {
-                return close::report(core, CloseStatus::Begun);
-            }
         }
         let what = For::Close(&**node, node.gate.state() != State::Open);
         let mut either = select(changed, stranded);
@@ -309,16 +320,9 @@ impl Drop for Context {
 /// leaves the registry. `which` is the number under which the handle was crossed out, if it was written down.
 fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     let node = &core.node;
-    if close::begin(core, CloseReason::Dropped) {
+    let was_open = close::begin(core, CloseReason::Dropped);
+    if was_open {
         core.root().dropped.note(node, which);
-        let location = node.meta.location;
-        tracing::warn!(
-            context = %crate::name::Printed(&node.meta.name),
-            id = %node.meta.id,
-            "the last handle of an open context was dropped; closing it in the background (opened at {}:{})",
-            location.file(),
-            location.line()
-        );
     }
     // Either we see that the close has ended, or it sees that we were the last.
     if node.gate.begin() == State::Closed {
@@ -327,6 +331,16 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
         driver::ensure(core);
     }
     node.table.tracking.gone();
+    if was_open {
+        let location = node.meta.location;
+        event::emit!(WARN,
+            context = %crate::name::Printed(&node.meta.name),
+            id = %node.meta.id,
+            "the last handle of an open context was dropped; closing it in the background (opened at {}:{})",
+            location.file(),
+            location.line()
+        );
+    }
 }
 
 impl fmt::Debug for Context {

@@ -11,7 +11,7 @@ use crate::{
         patience::{Patience, Rung},
         stragglers,
     },
-    panics,
+    event, panics,
     sync::lock,
 };
 #[cfg(feature = "dump")]
@@ -200,7 +200,7 @@ impl Future for Watched {
             let stacks = end.whereabouts().map(tracing::field::display);
             let failure = lock(&core.log).hook(&*core.node, self.origin, end);
             if let Some(failure) = failure {
-                tracing::warn!(context = %self.node.meta.name, stacks, "{failure}");
+                event::emit!(WARN, context = %self.node.meta.name, stacks, "{failure}");
             }
         }
         Poll::Ready(())
@@ -230,7 +230,7 @@ fn has_ended(core: &Core, origin: Origin) {
 /// Notes a hook that did not run to its end because no runtime was left, and says so.
 pub(crate) fn interrupted(node: &Node, origin: Origin) {
     let failure = format!("hook {origin}: could not run to its end, its runtime is gone");
-    tracing::error!(context = %node.meta.name, "{failure}");
+    event::emit!(ERROR, context = %node.meta.name, "{failure}");
     if let Some(core) = node.core.upgrade() {
         lock(&core.log).interrupted(&*core.node, &failure);
     }

@@ -4,7 +4,7 @@
 //! everybody has left; [`handles`] counts who holds it; a [`stack`] holds the
 //! hooks ([`callback`]) and owned values; a hook that runs has a [place](hook_place), where it can be asked; [`tally`] counts what became of the tasks. [`tree`] opens
 //! contexts. `close` begins and ends a close, [`ladder`] is what lies between,
-//! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went and [`stragglers`] who is in the way,
+//! [`driver`] finds who climbs it by the rules of [`drive`], [`report`] says how it went, [`refusal`] what came too late, and [`stragglers`] who is in the way,
 //! found by [`roundup`]; `deadlocks` looks for tasks that wait for each other, when [`patience`] says so; both do it for
 //! all who want it, in [`turns`].
 //! [`current`] knows whose code is running, [`record`] is a context as its registry lists it and its tasks see it. The rest is
@@ -32,6 +32,7 @@ pub(crate) mod owned;
 pub(crate) mod patience;
 pub(crate) mod reason;
 pub(crate) mod record;
+pub(crate) mod refusal;
 pub(crate) mod report;
 pub(crate) mod roundup;
 pub(crate) mod stack;

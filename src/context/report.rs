@@ -5,6 +5,7 @@ use crate::{
     context::{
         callback::{End, Origin},
         reason::CloseReason,
+        refusal::{Refusal, Refusals},
         tally::Counts,
     },
     id::ResourceId,
@@ -44,6 +45,8 @@ struct Facts {
     hooks: HookCounts,
     /// Shared with the reports of all ancestors.
     failures: Vec<Arc<str>>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "<[_]>::is_empty"))]
+    refusals: Box<[Refusal]>,
     /// Where tasks were when the grace period ended, and hooks at their time limit; only with the feature `dump`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     stuck: Vec<Arc<str>>,
@@ -86,6 +89,7 @@ pub struct HookCounts {
 pub(crate) struct Log {
     hooks: HookCounts,
     failures: Vec<Arc<str>>,
+    pub(crate) refusals: Refusals,
     /// Where tasks were when the grace period ended, and hooks at their time limit.
     pub(crate) stuck: Vec<Arc<str>>,
     /// Tasks and hooks that waited for each other, and the words for it.
@@ -163,6 +167,7 @@ impl Log {
         let room = LISTED - self.failures.len();
         self.failures
             .extend(child.failures.iter().take(room).cloned());
+        self.refusals.child(&child.refusals);
         let room = LISTED - self.stuck.len();
         self.stuck.extend(child.stuck.iter().take(room).cloned());
         #[cfg(feature = "dump")]
@@ -188,6 +193,7 @@ impl CloseReport {
             counts,
             hooks: log.hooks,
             failures: log.failures,
+            refusals: log.refusals.as_slice().into(),
             stuck: log.stuck,
             deadlocks: log.deadlocks.into_iter().map(|(_, text)| text).collect(),
         }))
@@ -233,6 +239,11 @@ impl CloseReport {
     /// `try_` method do not count.
     pub fn refused(&self) -> u64 {
         self.0.counts.refused
+    }
+
+    /// Where those were refused, and by which task: at most 32 lines.
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.0.refusals
     }
 
     /// Descendants that closed, over the whole life of the context.
@@ -314,6 +325,13 @@ impl fmt::Display for CloseReport {
         }
         for failure in &facts.failures {
             write!(f, "\n  ! {}", Quoted(failure))?;
+        }
+        let repeated = facts
+            .refusals
+            .iter()
+            .filter(|refusal| refusal.is_repeated());
+        for refusal in repeated {
+            write!(f, "\n  ! {refusal}")?;
         }
         for deadlock in &facts.deadlocks {
             write!(f, "\n  ! {}", deadlock.replace('\n', "\n  "))?;

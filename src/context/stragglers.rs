@@ -4,8 +4,10 @@ use crate::{
     clock,
     context::{
         core::{Core, Node},
+        refusal::{Refusal, Refusals},
         roundup::{NAMED, Stragglers},
     },
+    event,
     name::{Printed, Quoted},
     sync::lock,
     table::{
@@ -64,21 +66,36 @@ pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
         .get()
         .map_or(Duration::ZERO, |(_, at)| clock::now() - *at);
     let stuck = lock(&core.log).stuck.clone();
+    let refusals = lock(&core.log).refusals.clone();
     let stacks = (!stuck.is_empty()).then(|| tracing::field::display(stuck.join("\n")));
     let said = if is_first {
         "the grace period is over, aborting"
     } else {
         "still closing"
     };
-    tracing::warn!(
+    event::emit!(
+        WARN,
         context = %Printed(&node.meta.name),
         id = %node.meta.id,
         tasks,
         stacks,
-        "{said} after {}: {}",
+        "{said} after {}: {}{}",
         clock::human(since),
-        Named { tasks: &named, count: tasks }
+        Named { tasks: &named, count: tasks },
+        Repeated(&refusals)
     );
+}
+
+/// Whoever keeps spawning on a context that closes.
+struct Repeated<'a>(&'a Refusals);
+
+impl fmt::Display for Repeated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for refusal in self.0.repeated() {
+            write!(f, "; {refusal}")?;
+        }
+        Ok(())
+    }
 }
 
 /// `path (kind state for age, spawned at file:line), …`
@@ -135,6 +152,7 @@ pub struct StillClosing {
     limit: Duration,
     remaining: Live,
     hooks: Vec<String>,
+    refusals: Refusals,
     /// Where the tasks are, and which of them wait for each other; only with the feature `dump`.
     stuck: Vec<Arc<str>>,
     deadlocks: Vec<Arc<str>>,
@@ -164,7 +182,7 @@ impl StillClosing {
         };
         let name = node.meta.name.clone().into_owned();
         let remaining = live.unfinished();
-        let hooks = running_hooks(core);
+        let (hooks, refusals) = in_subtree(core);
         Self {
             name,
             limit,
@@ -172,7 +190,13 @@ impl StillClosing {
             deadlocks: deadlocked(core, &remaining).await,
             remaining,
             hooks,
+            refusals,
         }
+    }
+
+    /// Which lines kept spawning on the closing context and those below it, and were refused: at most 32.
+    pub fn refusals(&self) -> &[Refusal] {
+        self.refusals.as_slice()
     }
 
     /// The tasks and contexts that the close was waiting for when the limit came.
@@ -237,11 +261,12 @@ async fn deadlocked(_core: &Arc<Core>, _remaining: &Live) -> Vec<Arc<str>> {
     Vec::new()
 }
 
-/// The hooks that are running in a subtree.
-fn running_hooks(core: &Arc<Core>) -> Vec<String> {
-    let mut hooks = Vec::new();
+/// The hooks that are running in a subtree, and the spawns that were refused in it.
+fn in_subtree(core: &Arc<Core>) -> (Vec<String>, Refusals) {
+    let (mut hooks, mut refusals) = (Vec::new(), Refusals::default());
     let mut stack = vec![Arc::clone(core)];
     while let Some(core) = stack.pop() {
+        refusals.child(&lock(&core.log).refusals);
         let running = lock(&core.running).clone();
         let path = resource::short_path(&*core.node);
         hooks.extend(
@@ -251,7 +276,7 @@ fn running_hooks(core: &Arc<Core>) -> Vec<String> {
         );
         stack.extend(core.children());
     }
-    hooks
+    (hooks, refusals)
 }
 
 impl fmt::Display for StillClosing {
@@ -282,7 +307,13 @@ impl fmt::Display for StillClosing {
         for hook in self.hooks.iter().take(NAMED) {
             write!(f, ", waiting for a hook: {}", Quoted(hook))?;
         }
-        write!(f, "{}{}", Stuck(&self.deadlocks), Stuck(&self.stuck))
+        let refusals = Repeated(&self.refusals);
+        write!(
+            f,
+            "{refusals}{}{}",
+            Stuck(&self.deadlocks),
+            Stuck(&self.stuck)
+        )
     }
 }
 

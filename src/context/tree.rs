@@ -10,6 +10,7 @@ use crate::{
         gate::Gate,
         handles::Handles,
         reason::CloseReason,
+        refusal::RefusedLines,
         report::{CloseReport, CloseStatus, Log},
         roundup::Roundup,
         stack::Stack,
@@ -77,18 +78,30 @@ pub(crate) fn root() -> Arc<Core> {
 /// Opens a context under `parent`, with one handle. If the parent is closing the new context is
 /// closed from the start, and the answer is false.
 pub(crate) fn open(parent: &Arc<Core>, spec: Spec) -> (Arc<Core>, bool) {
-    let entered = parent.node.gate.enter();
-    let core = build(parent, spec);
-    match entered {
+    match parent.node.gate.enter() {
         Ok(()) => {
+            let entered = Entered(&parent.node);
+            let core = build(parent, spec);
+            // From here on it goes out when it has closed.
+            std::mem::forget(entered);
             admit(parent, &core);
             (core, true)
         }
         Err(left) => {
             close::settle(&parent.node, left);
+            let core = build(parent, spec);
             shut(&core);
             (core, false)
         }
+    }
+}
+
+/// Who came in through a gate and goes out when this is dropped.
+struct Entered<'a>(&'a Node);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        close::settle(self.0, self.0.gate.leave());
     }
 }
 
@@ -175,6 +188,7 @@ impl Core {
             closed_at: OnceLock::new(),
             drive: Drive::new(),
             kill: OnceLock::new(),
+            refused_lines: RefusedLines::default(),
             roundup: Roundup::default(),
             #[cfg(feature = "dump")]
             deadlocks: crate::context::deadlocks::Deadlocks::default(),
@@ -193,5 +207,45 @@ impl Drop for Core {
             // Tracked `Arc`s know the context they belong to, and with it this table: let them go.
             self.node.table.clear();
         }
+    }
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use crate::{Registry, context::tree};
+    use std::sync::{Arc, Weak};
+
+    /// I6: whatever was tracked by whom, and is dead or alive, a registry that goes leaves no memory behind.
+    #[tokio::test]
+    async fn a_registry_takes_its_table_along() {
+        let registry = Registry::new();
+        let table = Arc::downgrade(&registry.root().node.table);
+        let ctx = registry.context("ctx");
+        let (own, alive) = (registry.clone(), Arc::new("alive"));
+        let tracked = Arc::clone(&alive);
+        let track = async move {
+            // The task's context is the parent of each entry.
+            own.track(&tracked, "alive", "arc");
+            for _ in 0..100 {
+                own.track(&Arc::new("dead"), "dead", "arc");
+            }
+            drop(own.register("gone", "entry"));
+            drop(own.own("gone", "value", ()));
+        };
+        ctx.spawn(track).await.unwrap();
+        ctx.close().await;
+        drop(ctx);
+        assert!(table.strong_count() > 0);
+        drop(registry);
+        assert_eq!(table.strong_count(), 0);
+        drop(alive);
+    }
+
+    #[test]
+    fn a_root_alone_goes_whole() {
+        let root = tree::root();
+        let table: Weak<_> = Arc::downgrade(&root.node.table);
+        drop(root);
+        assert_eq!(table.strong_count(), 0);
     }
 }

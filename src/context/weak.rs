@@ -7,7 +7,7 @@ use crate::{
     table::{record::State, resource},
     waiting::{For, waiting},
 };
-use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc};
+use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, task::Poll};
 
 /// A handle to a context that does not keep it open, for tasks and for whoever only wants to know.
 ///
@@ -80,11 +80,23 @@ impl WeakContext {
     ///
     /// Nothing is lost when it is dropped.
     pub async fn closed(&self) {
+        let node = &self.node;
+        let mut outside = pin!(self.closed_outside());
+        let closed = poll_fn(|cx| {
+            // Asked at each poll: what was begun outside may be awaited inside.
+            if node.is_cancelled() && current::is_inside(node) {
+                return Poll::Ready(());
+            }
+            outside.as_mut().poll(cx)
+        });
+        closed.await;
+    }
+
+    async fn closed_outside(&self) {
         loop {
             let mut changed = pin!(self.node.changed.notified());
             changed.as_mut().enable();
-            let is_over = self.node.report.get().is_some();
-            if is_over || self.node.is_cancelled() && current::is_inside(&self.node) {
+            if self.node.report.get().is_some() {
                 return;
             }
             let what = For::Close(&*self.node, self.node.is_cancelled());

@@ -11,9 +11,13 @@
 //! * **A wrapped future belongs to whoever polls it.** If nobody polls it and nobody drops it, the close
 //!   waits, and names it.
 //! * **On a `current_thread` runtime** a task that does not yield starves everything, the grace timer too.
-//! * **A runtime without timers** (built without `enable_time`) enforces no grace period and no hook
-//!   time limit; a warning event says so, and tokio's panic message is printed, because asking tokio for
-//!   a timer is the only way to find out. With `panic = "abort"` that ends the process.
+//! * **Time limits need no timers of tokio's.** The crate has a timer thread of its own, so they hold on a runtime that
+//!   was built without `enable_time`, or has ended. Where tokio's clock is paused they follow that clock; one that is
+//!   paused while something waits already does not hold it up.
+//! * **Stackful coroutines.** The code that is running is known by a list of frames on this thread's stack. A coroutine
+//!   that is suspended inside [`Registry::scope`](crate::Registry::scope), a task or a hook, by switching to another
+//!   stack instead of returning from its poll, and resumed later or elsewhere, would leave a dangling pointer in that
+//!   list: do not do that.
 //! * **A `current_thread` runtime that nobody runs** takes a close and does not drive it: one that was
 //!   begun by a drop on a plain thread waits there until that runtime runs or is dropped.
 //! * **A hook that captures a strong context** keeps it open for ever: take a

@@ -1,10 +1,9 @@
 //! Doing what takes long away from the runtime's threads.
 
 use crate::{
-    clock,
-    dump::backstop,
     panics,
     sync::{Mutex, lock},
+    timer,
 };
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::oneshot};
@@ -24,7 +23,7 @@ pub(crate) async fn away<R: Send + 'static>(work: impl FnOnce() -> R + Send + 's
     let work = Arc::new(Mutex::new(Some(work)));
     let second = Arc::clone(&work);
     runtime.spawn_blocking(move || run(&work));
-    backstop::later(PATIENCE, move || run(&second));
+    timer::run_after(PATIENCE, move || run(&second));
     match take.await {
         Ok(Ok(done)) => done,
         Ok(Err(payload)) => resume_unwind(payload),
@@ -38,14 +37,4 @@ fn run(work: &Mutex<Option<impl FnOnce()>>) {
     if let Some(work) = work {
         work();
     }
-}
-
-/// Waits that long, also where there is no timer.
-pub(crate) async fn rest(duration: Duration) {
-    if clock::has_timers() {
-        return clock::sleep(duration).await;
-    }
-    let (give, take) = oneshot::channel::<()>();
-    backstop::later(duration, move || drop(give));
-    let _ = take.await;
 }

@@ -3,7 +3,7 @@
 use crate::{
     clock::{self, Stamp},
     dump::{
-        away::{away, rest},
+        away::away,
         deadlock, fold,
         hook::HookDump,
         subject::Subject,
@@ -249,7 +249,7 @@ async fn wait(table: &Table, asked: &[Asked], question: &Question, limit: Durati
         if left.is_zero() {
             return;
         }
-        let rest = pin!(rest(INTERVAL.min(left)));
+        let rest = pin!(clock::sleep(INTERVAL.min(left)));
         select(pin!(question.answered(open.len())), rest).await;
         open = silent(table, open, question).await;
     }

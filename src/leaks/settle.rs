@@ -37,8 +37,6 @@ const BREATH: Duration = Duration::from_millis(2);
 pub(crate) struct Settled {
     pub(crate) took: Duration,
     pub(crate) looks: u32,
-    /// There are no timers to wait with.
-    pub(crate) is_blind: bool,
 }
 
 /// Looks until nothing is found or the policy's time is up; says what was found last.
@@ -53,7 +51,6 @@ pub(crate) async fn settle(
     let table = Arc::clone(&root.upgrade()?.node.table);
     let listening = table.tracking.listen();
     let started = clock::now();
-    let has_timers = clock::has_timers();
     let mut looks = 0;
     let mut suspects = None;
     let mut rest = INTERVALS.0;
@@ -66,11 +63,7 @@ pub(crate) async fn settle(
         let live = table.live().await;
         let survey = Survey::of(&root.upgrade()?, live);
         looks += 1;
-        let settled = Settled {
-            took,
-            looks,
-            is_blind: !has_timers,
-        };
+        let settled = Settled { took, looks };
         let mut verdicts = judge::judge(&survey, policy);
         // While a program runs there is always something that was closed a moment ago and is about to be let go of.
         if !policy.nothing_left {
@@ -84,7 +77,7 @@ pub(crate) async fn settle(
             deadline = later.min(policy.settle.saturating_add(LONGEST));
         }
         let is_clean = look == Glance::Clean && !more();
-        if is_clean || took >= deadline || !has_timers {
+        if is_clean || took >= deadline {
             let found = find::find(&survey, verdicts, policy);
             #[cfg(feature = "dump")]
             let found = super::stacks::with_stacks(&table, found).await;

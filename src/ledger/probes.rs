@@ -1,7 +1,7 @@
 //! Numbers that only users can count.
 
 use crate::{
-    panics,
+    event, panics,
     sync::{Mutex, lock},
 };
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -36,7 +36,7 @@ impl Probes {
                 Err(payload) => {
                     let said = panics::message(&*payload);
                     panics::bury(payload);
-                    tracing::warn!(probe = %crate::name::Printed(&name), "a probe panicked: {said}");
+                    event::emit!(WARN, probe = %crate::name::Printed(&name), "a probe panicked: {said}");
                 }
             }
             panics::discard(ask);

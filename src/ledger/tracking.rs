@@ -1,6 +1,7 @@
 //! What a registry writes down about handles, and who wants to hear of things that go.
 
 use crate::{
+    event,
     ledger::{
         level::{Level, Setting, UnknownLevel},
         probes::Probes,
@@ -154,7 +155,10 @@ fn setting_of_process() -> Setting {
     // Said when it is set: whoever hears it may make registries (I9).
     if let Some(unknown) = unknown.filter(|_| is_first) {
         let level = setting.level;
-        tracing::warn!("HEADCOUNT_LEVEL is ignored: {unknown}; the level is {level}");
+        event::emit!(
+            WARN,
+            "HEADCOUNT_LEVEL is ignored: {unknown}; the level is {level}"
+        );
     }
     setting
 }

@@ -13,13 +13,13 @@ fn a_lost_driver_is_noticed() {
     let saw = outcomes.clone();
     loom::model(move || {
         let drive = Arc::new(Drive::new());
-        drive.search();
+        let search = drive.search();
         assert!(drive.take());
         let driver = thread::spawn({
             let drive = Arc::clone(&drive);
             move || drive.lose()
         });
-        let launcher_notices = !drive.found();
+        let launcher_notices = !search.found();
         let loser_notices = driver.join().unwrap();
         assert!(
             launcher_notices || loser_notices,

@@ -3,6 +3,7 @@
 use crate::{
     clock,
     context::core::Core,
+    event,
     leaks::{policy::LeakPolicy, report::LeakReport, settle},
     registry::handle::Registry,
 };
@@ -105,7 +106,7 @@ async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
 fn tell(report: &LeakReport, told: &mut HashSet<String>) {
     for finding in report.findings() {
         if told.insert(finding.likeness()) {
-            tracing::warn!(fingerprint = finding.fingerprint(), "leak: {finding}");
+            event::emit!(WARN, fingerprint = finding.fingerprint(), "leak: {finding}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A block of the table: its slots, which of them are free, and what happens when one becomes free.
 
 use crate::{
+    panics,
     sync::{
         AtomicU32, AtomicU64, AtomicUsize,
         Ordering::{Relaxed, SeqCst},
@@ -133,7 +134,10 @@ impl<T: Tenant> Block<T> {
     #[expect(unsafe_code, reason = "the free list is what makes this slot ours")]
     fn throw_shell(&self, at: usize) {
         // SAFETY: the place came off a free list, which hands it out to one at a time.
-        drop(unsafe { self.slots[at].take_shell() });
+        let shell = unsafe { self.slots[at].take_shell() };
+        // It may be the last thing that keeps a runtime's memory, with values of users in it. Whoever calls has a place
+        // in hand that is neither free nor filled.
+        panics::discard(shell);
     }
 
     /// Puts a place back that was taken off its free list and not filled.
@@ -142,19 +146,22 @@ impl<T: Tenant> Block<T> {
         self.freed(at, freed);
     }
 
-    /// The owner takes its tenant off the list; out of its slot as well if nobody else has it. Otherwise it
-    /// is still to be [`release`](Self::release)d.
+    /// The owner takes its tenant off the list. True if nobody else has it, nor ever will: then it is to be
+    /// [`vacate`](Self::vacate)d directly. Otherwise it is still to be [`release`](Self::release)d.
     #[inline]
-    pub(crate) fn unlist(&self, at: usize) -> Option<Remains<T>> {
+    pub(crate) fn unlist(&self, at: usize) -> bool {
         let (was_listed, is_alone) = self.slots[at].unlist();
-        // Somebody may have removed it by its key before, and let it linger.
-        if was_listed && is_alone {
-            return Some(self.vacate(stripe::current(), at, Pushed::Directly));
-        }
-        if was_listed {
+        // It may have been removed by its key before, and lingers then.
+        if was_listed && !is_alone {
             self.free.linger(at);
         }
-        None
+        was_listed && is_alone
+    }
+
+    /// Empties the slot of a tenant that nobody but its owner has, as [`unlist`](Self::unlist) said.
+    #[inline]
+    pub(crate) fn vacate_unlisted(&self, at: usize) -> Remains<T> {
+        self.vacate(stripe::current(), at, Pushed::Directly)
     }
 
     /// Takes the tenant of this generation off the list; says whether it was there.
@@ -172,7 +179,8 @@ impl<T: Tenant> Block<T> {
         was_listed
     }
 
-    /// Lets go of a tenant; whoever does so last, after it left the list, empties the slot.
+    /// Lets go of a tenant; whoever does so last, after it left the list, empties the slot. Whoever does not must not
+    /// touch this block any more, which may be gone.
     #[inline]
     pub(crate) fn release(&self, at: usize, hold: u64) -> Option<Remains<T>> {
         self.settle(at, self.slots[at].release(hold))
@@ -204,7 +212,8 @@ impl<T: Tenant> Block<T> {
         } else {
             self.freed(at, self.free.push(at, pushed));
         }
-        drop(shell);
+        // As in `throw_shell`: a task that ends has not left its context yet.
+        panics::discard(shell);
         Remains {
             keeper,
             _block: block,
@@ -399,7 +408,7 @@ mod tests {
         let at = table.enter(0, ELSEWHERE);
         assert_eq!(table.block.slots[at].pin(None), Some(0));
         table.block.slots[at].release(HELD);
-        assert!(table.block.unlist(at).is_none());
+        assert!(!table.block.unlist(at));
         assert!(table.block.release(at, OWNED).is_none());
         assert_eq!(table.block.free.lingering(), 1);
         assert_eq!(table.block.slots[at].release(PIN), Gone::Last);
@@ -477,7 +486,7 @@ mod tests {
         let table = table(0, 4, 1);
         let at = table.enter(0, HERE);
         assert_eq!((table.block.listed(), table.block.is_free()), (1, false));
-        assert!(table.block.unlist(at).is_none());
+        assert!(!table.block.unlist(at));
         assert_eq!((table.block.listed(), table.block.free.len()), (0, 3));
         assert!(table.block.release(at, OWNED).is_none());
         assert!(table.block.release(at, HELD).is_some());
@@ -503,7 +512,7 @@ mod tests {
         let [one, other] = [(); 2].map(|()| table.enter(0, HERE));
         table.leave(one, HERE);
         assert_eq!((table.block.listed(), table.block.free.len()), (1, 0));
-        assert!(table.block.unlist(other).is_none());
+        assert!(!table.block.unlist(other));
         table.block.release(other, HELD);
         drop(table.block.release(other, OWNED));
         assert_eq!((table.block.listed(), table.block.free.lingering()), (0, 0));
@@ -550,7 +559,8 @@ mod tests {
             let table = table(number, 4, 1);
             let at = table.enter(0, HERE);
             table.block.slots[at].release(HELD);
-            let remains = table.block.unlist(at).unwrap();
+            assert!(table.block.unlist(at));
+            let remains = table.block.vacate_unlisted(at);
             assert_eq!(Arc::strong_count(&table.block) == 2, keeps);
             drop(remains);
             assert_eq!(Arc::strong_count(&table.block), 1);

@@ -10,8 +10,11 @@
 //! time. There are never more shells than tenants, and a few: see
 //! [`has_too_many_shells`](FreeLists::has_too_many_shells).
 //!
-//! A head holds the index of its first place and a 32-bit tag that changes with every push and pop, so
-//! a head that looks the same is the same (no ABA). A link holds the next index, and how many places
+//! A head holds the index of its first place and a tag that changes with every push and pop, so that a head that looks
+//! the same is the same. The tag has 40 bits. For two heads to be mistaken for each other (ABA) a thread would have to
+//! be stopped between the load and the exchange of [`pop_off`](FreeLists::pop_off) while others push and pop 2^40
+//! times on this one stripe of this one block, which takes them three hours at 10 ns each, and go on at a moment at
+//! which they have done so to the exact operation. A link holds the next index, and how many places
 //! the list has from there on: so [`len`](FreeLists::len) is read off the heads, and costs those who
 //! push and pop nothing. The head of the bare ones also counts the *lingering*: places that are neither
 //! free nor listed, because somebody still looks at what was there. A place that stops lingering is
@@ -24,13 +27,14 @@ use crate::sync::{
 };
 
 /// The lowest bits of a head and a link: index + 1, or 0 for none.
-const FIRST: u64 = u16::MAX as u64;
+const FIRST: u64 = (1 << 12) - 1;
 /// One lingering place, in a head.
 const LINGERING: u64 = FIRST + 1;
 /// One more push or pop, in a head.
-const TAG: u64 = 1 << 32;
-/// The most places that a block may have.
-pub(crate) const MOST: usize = 1 << 15;
+const TAG: u64 = LINGERING << 12;
+/// The most places that a block may have: as many as may linger.
+pub(crate) const MOST: usize = 1 << 11;
+const _: () = assert!(MOST as u64 <= FIRST && MOST as u64 * LINGERING < TAG);
 
 #[derive(Debug)]
 pub(crate) struct FreeLists {
@@ -331,7 +335,7 @@ impl FreeLists {
     pub(crate) fn lingering(&self) -> usize {
         let of = |stripe: &Line<Stripe>| {
             let head = stripe.0.bare.load(SeqCst);
-            ((head / LINGERING) & FIRST) as usize
+            (head % TAG / LINGERING) as usize
         };
         self.stripes.iter().map(of).sum()
     }

@@ -11,7 +11,7 @@
 
 use crate::table::{
     block::Block,
-    slot::{HELD, OWNED, PIN, Slot, Tenant},
+    slot::{Gone, HELD, OWNED, PIN, Slot, Tenant},
 };
 use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 
@@ -138,32 +138,58 @@ pub(crate) enum Unlisted<'a, T: Tenant> {
     Shared(&'a Place<T>),
 }
 
-/// The hold of an owner whose tenant is not listed any more.
-pub(crate) struct Leaving<T: Tenant>(ManuallyDrop<Place<T>>);
+/// The hold of an owner whose tenant is not listed any more. Gives it up when dropped.
+struct Leaving<T: Tenant> {
+    place: ManuallyDrop<Place<T>>,
+    /// Whether nobody else has the tenant, so that its slot is to be emptied.
+    is_alone: bool,
+}
 
-impl<T: Tenant> Deref for Leaving<T> {
-    type Target = Place<T>;
+impl<T: Tenant> Leaving<T> {
+    #[inline]
+    fn new(place: Place<T>) -> Self {
+        Self {
+            is_alone: place.block().unlist(place.at()),
+            place: ManuallyDrop::new(place),
+        }
+    }
 
-    fn deref(&self) -> &Place<T> {
-        &self.0
+    /// Gives the hold up, and tells what that came to.
+    #[inline]
+    fn finish<R>(self, then: impl FnOnce(Unlisted<'_, T>) -> R) -> R {
+        if self.is_alone {
+            let this = ManuallyDrop::new(self);
+            let remains = this.place.block().vacate_unlisted(this.place.at());
+            return then(Unlisted::Alone(&remains.keeper));
+        }
+        then(Unlisted::Shared(&self.place))
     }
 }
 
 impl<T: Tenant> Drop for Leaving<T> {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.block().release(self.at(), OWNED));
+        let (block, at) = (self.place.block(), self.place.at());
+        drop(if self.is_alone {
+            Some(block.vacate_unlisted(at))
+        } else {
+            block.release(at, OWNED)
+        });
     }
 }
 
 impl<T: Tenant> Place<T> {
-    /// Takes the tenant off the list, does something, and lets go.
+    /// Takes the tenant off the list, does something while it is still in its place, lets go of it if nobody else has
+    /// it, and does the rest.
     #[inline]
-    pub(crate) fn leave<R>(self, then: impl FnOnce(Unlisted<'_, T>) -> R) -> R {
-        let place = ManuallyDrop::new(self);
-        match place.block().unlist(place.at()) {
-            Some(remains) => then(Unlisted::Alone(&remains.keeper)),
-            None => then(Unlisted::Shared(&Leaving(place))),
-        }
+    pub(crate) fn leave<R>(
+        self,
+        unlisted: impl FnOnce(&Self),
+        then: impl FnOnce(Unlisted<'_, T>) -> R,
+    ) -> R {
+        let leaving = Leaving::new(self);
+        unlisted(&leaving.place);
+        leaving.finish(then)
     }
 
     /// Puts the second part of the tenant in place, as [`Held::complete`] does, which is not used then.
@@ -190,12 +216,12 @@ impl<T: Tenant> Place<T> {
 impl<T: Tenant> Drop for Place<T> {
     #[inline]
     fn drop(&mut self) {
-        let at = self.at();
-        // Where it is, what remains: moved on, it would cost as much as a read-modify-write.
-        let remains = self.block().unlist(at);
-        if remains.is_none() {
-            drop(self.block().release(at, OWNED));
-        }
+        let (block, at) = (self.block(), self.at());
+        drop(if block.unlist(at) {
+            Some(block.vacate_unlisted(at))
+        } else {
+            block.release(at, OWNED)
+        });
     }
 }
 
@@ -224,14 +250,18 @@ impl<T: Tenant> Held<T> {
     /// Lets go, unless what it was for is ready.
     #[inline]
     pub(crate) fn leave_unready(self) -> Result<(), Self> {
-        match self.slot().leave_unready() {
-            Some(gone) => {
-                let this = ManuallyDrop::new(self);
-                drop(this.block().settle(this.at(), gone));
-                Ok(())
-            }
-            None => Err(self),
+        // Found before the hold is given up: if others have the tenant, they may free the slot, its block and its table
+        // from then on.
+        let (at, block) = (self.at(), self.0.block);
+        let Some(gone) = self.slot().leave_unready() else {
+            return Err(self);
+        };
+        let _ = ManuallyDrop::new(self);
+        if gone == Gone::Last {
+            // SAFETY: nobody else has the tenant, so its block is there until the slot is emptied.
+            drop(unsafe { block.as_ref() }.settle(at, gone));
         }
+        Ok(())
     }
 }
 
@@ -395,10 +425,16 @@ mod tests {
     fn who_leaves_alone_is_gone_but_for_its_keeper() {
         let (table, drops) = (table(), Drops::default());
         let place = own(&table, 0, Guest::new(7).counted(&drops));
-        let kept = place.leave(|left| match left {
-            Unlisted::Alone(keeper) => (drops.count(), keeper.is_some(), table.len()),
-            Unlisted::Shared(_) => panic!("nobody else has it"),
-        });
+        let kept = place.leave(
+            |place| {
+                assert_eq!((place.value, drops.count()), (7, 0));
+                assert_eq!(listed(&table), vec![]);
+            },
+            |left| match left {
+                Unlisted::Alone(keeper) => (drops.count(), keeper.is_some(), table.len()),
+                Unlisted::Shared(_) => panic!("nobody else has it"),
+            },
+        );
         assert_eq!(kept, (1, true, 0));
     }
 
@@ -406,14 +442,17 @@ mod tests {
     fn who_leaves_others_behind_is_there_until_it_has_left() {
         let (table, drops) = (table(), Drops::default());
         let (key, place, held) = share(&table, 0, Guest::new(7).counted(&drops));
-        place.leave(|left| match left {
-            Unlisted::Alone(_) => panic!("somebody else has it"),
-            Unlisted::Shared(place) => {
-                drop(held);
-                assert_eq!((place.value, drops.count(), table.len()), (7, 0, 0));
-                assert_ne!(next(&table).index, key.index);
-            }
-        });
+        place.leave(
+            |_| {},
+            |left| match left {
+                Unlisted::Alone(_) => panic!("somebody else has it"),
+                Unlisted::Shared(place) => {
+                    drop(held);
+                    assert_eq!((place.value, drops.count(), table.len()), (7, 0, 0));
+                    assert_ne!(next(&table).index, key.index);
+                }
+            },
+        );
         assert_eq!((drops.count(), next(&table)), (1, after(key)));
     }
 
@@ -423,10 +462,13 @@ mod tests {
         let key = next(&table);
         let place = own(&table, 0, Guest::new(7).counted(&drops));
         assert!(table.remove(key));
-        let was_there = place.leave(|left| match left {
-            Unlisted::Alone(_) => false,
-            Unlisted::Shared(place) => place.value == 7 && drops.count() == 0,
-        });
+        let was_there = place.leave(
+            |_| {},
+            |left| match left {
+                Unlisted::Alone(_) => false,
+                Unlisted::Shared(place) => place.value == 7 && drops.count() == 0,
+            },
+        );
         assert!(was_there);
         assert_eq!((drops.count(), next(&table)), (1, after(key)));
     }
@@ -436,11 +478,24 @@ mod tests {
         let (table, drops) = (table(), Drops::default());
         let (_, place, held) = share(&table, 0, Guest::new(7).counted(&drops));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            place.leave(|_| panic!("on purpose"));
+            place.leave(|_| {}, |_| panic!("on purpose"));
         }));
         assert!(panicked.is_err());
         drop(held);
         assert_eq!((drops.count(), table.len()), (1, 0));
+    }
+
+    #[test]
+    fn who_leaves_alone_lets_go_though_what_is_done_before_panics() {
+        let (table, drops) = (table(), Drops::default());
+        let key = next(&table);
+        let place = own(&table, 0, Guest::new(7).counted(&drops));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            place.leave(|_| panic!("on purpose"), |_| {});
+        }));
+        assert!(panicked.is_err());
+        assert_eq!((drops.count(), table.len()), (1, 0));
+        assert_eq!(next(&table), after(key));
     }
 
     #[test]

@@ -27,10 +27,13 @@
     reason = "a slot that is its tenant's memory saves a task an allocation and six read-modify-writes"
 )]
 
-use crate::sync::{
-    AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
-    UnsafeCell, last, order,
+use crate::{
+    panics,
+    sync::{
+        AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+        UnsafeCell, last, order,
+    },
 };
 use std::{fmt, mem::MaybeUninit};
 
@@ -45,8 +48,8 @@ const READY: u64 = 1 << 26;
 /// One pin. All of them together are the lowest bits.
 pub(crate) const PIN: u64 = 1;
 const PINS: u64 = READY - 1;
-/// More pins than anybody needs, and few enough that they never run into the flags.
-const TOO_MANY_PINS: u64 = PINS / 2;
+/// More pins than anybody needs. Nobody ever counts further, so they never run into the flags.
+const MOST_PINS: u64 = PINS / 2;
 /// Whatever keeps a tenant in its slot.
 const HOLDS: u64 = LISTED | OWNED | HELD | PINS;
 
@@ -158,9 +161,21 @@ impl<T: Tenant> Slot<T> {
         }
     }
 
-    /// Counts one more, from one who holds the tenant.
+    /// Counts one more, from one who holds the tenant. Looks before it counts: a count that was made before a panic
+    /// would stay, and enough of those would run into the flags.
     pub(crate) fn pin_again(&self) {
-        assert_not_too_many(self.state.fetch_add(PIN, Relaxed));
+        let mut seen = self.state.load(Relaxed);
+        loop {
+            assert_not_too_many(seen);
+            let counted = seen + PIN;
+            match self
+                .state
+                .compare_exchange_weak(seen, counted, Relaxed, Relaxed)
+            {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
     }
 
     /// The tenant.
@@ -222,7 +237,8 @@ impl<T: Tenant> Slot<T> {
         was_listed
     }
 
-    /// Lets go of the tenant.
+    /// Lets go of the tenant. If others hold it, whoever lets go last may free slot, block and table before this
+    /// returns: after [`Gone::NotYet`] nothing of them may be touched.
     #[inline]
     pub(crate) fn release(&self, hold: u64) -> Gone {
         // A subtraction, because pins are a number and the flags are known to be set.
@@ -243,7 +259,8 @@ impl<T: Tenant> Slot<T> {
         self.state.load(Acquire) & HELD != 0
     }
 
-    /// Lets go of `HELD`, unless what the owner has is ready; then the answer is `None`.
+    /// Lets go of `HELD`, unless what the owner has is ready; then the answer is `None`. As with
+    /// [`release`](Self::release), nothing of the slot may be touched after [`Gone::NotYet`].
     #[inline]
     pub(crate) fn leave_unready(&self) -> Option<Gone> {
         let mut seen = self.state.load(Acquire);
@@ -300,6 +317,9 @@ impl<T: Tenant> Drop for Slot<T> {
             self.tenant
                 .with_mut(|place| unsafe { (*place).assume_init_drop() });
         }
+        // It may be the last thing that keeps a runtime's memory, with values of users in it.
+        // SAFETY: as above.
+        drop(panics::discard(unsafe { self.take_shell() }));
     }
 }
 
@@ -315,8 +335,8 @@ fn gone(left: u64) -> Gone {
 #[inline]
 fn assert_not_too_many(state: u64) {
     assert!(
-        state & PINS < TOO_MANY_PINS,
-        "33 million listings hold one entry"
+        state & PINS < MOST_PINS,
+        "33 million clones of `Resource` hold one entry"
     );
 }
 

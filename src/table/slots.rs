@@ -185,6 +185,10 @@ impl<T: Tenant> Slots<T> {
     /// Adds a block, unless somebody did since `seen` blocks were counted.
     #[cold]
     fn grow(&self, seen: usize) {
+        assert!(
+            u32::try_from(base(seen + 1)).is_ok(),
+            "a registry has room for four billion entries"
+        );
         self.shared.blocks.fetch_add(1, SeqCst);
         let has_grown = self.directory.update(|directory| {
             if directory.blocks.len() != seen {
@@ -310,7 +314,7 @@ impl<T: Tenant> Directory<T> {
         steps: usize,
         mut visit: impl FnMut(Look<'_, T>),
     ) -> Option<usize> {
-        let (mut cursor, end) = (cursor, cursor + steps);
+        let (mut cursor, end) = (cursor, cursor.saturating_add(steps));
         while cursor < end {
             let (block, start) = self.place(narrow(cursor))?;
             let most = (block.len() - start).min(end - cursor);
@@ -363,7 +367,7 @@ fn base(number: usize) -> usize {
 
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "a table of 2^32 slots does not fit into memory"
+    reason = "a table does not grow beyond that: see `grow`"
 )]
 #[inline]
 fn narrow(index: usize) -> u32 {

@@ -284,15 +284,18 @@ impl Table {
         is_resource
     }
 
-    /// Forgets every resource; tasks and contexts stay. Returns how many it forgot.
+    /// Forgets every resource; tasks and contexts stay. Returns how many of them were alive.
     pub(crate) fn clear(&self) -> usize {
         let live = self.live_now();
         let resources = live
             .into_iter()
             .filter(|found| found.class() == Class::Resource);
-        resources
+        let cleared = resources
             .filter(|resource| self.remove(resource.id()))
-            .count()
+            .count();
+        // The dead ones as well, which no listing has: each knows the context that tracked it, and so this table.
+        self.sweep_from(0, usize::MAX);
+        cleared
     }
 
     /// How many entries are listed. Tracked `Arc`s are looked at one by one, the rest is read off
@@ -320,17 +323,22 @@ impl Table {
 
     #[cold]
     fn sweep_some(&self, slots: usize) {
+        let next = self.sweep_from(self.broom.load(Relaxed), slots);
+        self.broom.store(next.unwrap_or(0), Relaxed);
+    }
+
+    /// Removes dead `Arc`s among so many slots; says where to go on, or `None` at the end.
+    fn sweep_from(&self, start: usize, slots: usize) -> Option<usize> {
         let mut dead = Vec::new();
-        let start = self.broom.load(Relaxed);
         let next = self.arcs.directory().scan(start, slots, |look| {
             if !is_alive(look.tenant()) {
                 dead.push(look.key());
             }
         });
-        self.broom.store(next.unwrap_or(0), Relaxed);
         for key in dead {
             self.untrack(key);
         }
+        next
     }
 
     /// Lists what is live, yielding to the runtime after every few slots.

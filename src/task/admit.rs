@@ -1,9 +1,9 @@
 //! Letting a task in: through the gate, into the registry, onto its seat.
 
 use crate::{
-    context::{close, core::Core},
+    context::{close, core::Core, refusal},
     error::{NO_RUNTIME, Refused, RefusedReason},
-    name::{Label, Printed},
+    name::Label,
     panics,
     table::{
         card::{CardHeld, Role},
@@ -34,11 +34,22 @@ pub(crate) struct Origin {
     pub(crate) location: &'static Location<'static>,
 }
 
-/// A task that was let in: the gate counts it, and its seat will go out again. It borrows the wishes,
-/// because moving so much about costs as much as the gate does.
+/// A task that was let in: the gate counts it, and its seat will go out again, or this if it never got one. It borrows
+/// the wishes, because moving so much about costs as much as the gate does.
 pub(crate) struct Admitted<'w, 'a> {
     wishes: &'w mut Wishes<'a>,
     origin: Origin,
+    has_seat: bool,
+}
+
+impl Drop for Admitted<'_, '_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.has_seat {
+            let node = &self.wishes.core.node;
+            close::settle(node, node.gate.leave());
+        }
+    }
 }
 
 /// A task that was turned away: what it would have been, and why.
@@ -71,6 +82,7 @@ impl<'a> Wishes<'a> {
             Ok(()) => Ok(Admitted {
                 wishes: self,
                 origin,
+                has_seat: false,
             }),
             Err(left) => {
                 close::settle(&self.core.node, left);
@@ -107,6 +119,7 @@ impl Admitted<'_, '_> {
         let facts = self.wishes.take_facts(self.origin);
         // SAFETY: the node has this table.
         let (place, held) = unsafe { node.table.sit(facts, Arc::clone(node) as _, role) };
+        self.has_seat = true;
         (held, Seat::new(place))
     }
 
@@ -116,7 +129,9 @@ impl Admitted<'_, '_> {
         let (node, role) = (&self.wishes.core.node, self.role(false));
         let facts = self.wishes.take_facts(self.origin);
         // SAFETY: the node has this table.
-        Seat::new(unsafe { node.table.sit_alone(facts, Arc::clone(node) as _, role) })
+        let place = unsafe { node.table.sit_alone(facts, Arc::clone(node) as _, role) };
+        self.has_seat = true;
+        Seat::new(place)
     }
 
     #[inline(always)]
@@ -177,14 +192,7 @@ impl Turned {
     pub(crate) fn task<F, T>(self, core: &Core, future: F) -> Task<T> {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let Facts { name, location, .. } = self.facts;
-        core.node.tally.refused();
-        tracing::warn!(
-            context = %Printed(&core.node.meta.name),
-            task = %Printed(&name),
-            "a task was refused because its context is closing or closed (spawned at {}:{})",
-            location.file(),
-            location.line()
-        );
+        refusal::note(core, "a task", &name, location);
         panics::discard(future);
         Task::refused(name)
     }

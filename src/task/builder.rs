@@ -88,13 +88,12 @@ impl<'a> TaskBuilder<'a> {
         F::Output: Send + 'static,
     {
         let origin = Origin::of::<F>("task");
-        match self.0.admit(origin) {
-            Ok(admitted) => run(admitted, future),
-            Err(reason) => {
-                let core = self.0.core;
-                self.0.turned(origin, reason).task(core, future)
-            }
-        }
+        let reason = match self.0.admit(origin) {
+            Ok(admitted) => return run(admitted, future),
+            Err(reason) => reason,
+        };
+        let core = self.0.core;
+        self.0.turned(origin, reason).task(core, future)
     }
 
     /// Spawns a future, or hands it back.
@@ -109,10 +108,11 @@ impl<'a> TaskBuilder<'a> {
         F::Output: Send + 'static,
     {
         let origin = Origin::of::<F>("task");
-        match self.0.admit(origin) {
-            Ok(admitted) => Ok(run(admitted, future)),
-            Err(reason) => Err(self.0.turned(origin, reason).refused(future)),
-        }
+        let reason = match self.0.admit(origin) {
+            Ok(admitted) => return Ok(run(admitted, future)),
+            Err(reason) => reason,
+        };
+        Err(self.0.turned(origin, reason).refused(future))
     }
 
     /// Runs a closure on the runtime's blocking threads.
@@ -128,13 +128,12 @@ impl<'a> TaskBuilder<'a> {
         T: Send + 'static,
     {
         let origin = Origin::of::<F>("blocking");
-        match self.0.admit(origin) {
-            Ok(admitted) => run_blocking(admitted, closure),
-            Err(reason) => {
-                let core = self.0.core;
-                self.0.turned(origin, reason).task(core, closure)
-            }
-        }
+        let reason = match self.0.admit(origin) {
+            Ok(admitted) => return run_blocking(admitted, closure),
+            Err(reason) => reason,
+        };
+        let core = self.0.core;
+        self.0.turned(origin, reason).task(core, closure)
     }
 
     /// Runs a closure on the runtime's blocking threads, or hands it back.
@@ -149,10 +148,11 @@ impl<'a> TaskBuilder<'a> {
         T: Send + 'static,
     {
         let origin = Origin::of::<F>("blocking");
-        match self.0.admit(origin) {
-            Ok(admitted) => Ok(run_blocking(admitted, closure)),
-            Err(reason) => Err(self.0.turned(origin, reason).refused(closure)),
-        }
+        let reason = match self.0.admit(origin) {
+            Ok(admitted) => return Ok(run_blocking(admitted, closure)),
+            Err(reason) => reason,
+        };
+        Err(self.0.turned(origin, reason).refused(closure))
     }
 
     /// Spawns a future that may not leave this thread.
@@ -168,13 +168,12 @@ impl<'a> TaskBuilder<'a> {
         F::Output: 'static,
     {
         let origin = Origin::of::<F>("task");
-        match self.0.admit_anywhere(origin) {
-            Ok(admitted) => run_local(admitted, future),
-            Err(reason) => {
-                let core = self.0.core;
-                self.0.turned(origin, reason).task(core, future)
-            }
-        }
+        let reason = match self.0.admit_anywhere(origin) {
+            Ok(admitted) => return run_local(admitted, future),
+            Err(reason) => reason,
+        };
+        let core = self.0.core;
+        self.0.turned(origin, reason).task(core, future)
     }
 
     /// Spawns a future that may not leave this thread, or hands it back.
@@ -193,10 +192,11 @@ impl<'a> TaskBuilder<'a> {
         F::Output: 'static,
     {
         let origin = Origin::of::<F>("task");
-        match self.0.admit_anywhere(origin) {
-            Ok(admitted) => Ok(run_local(admitted, future)),
-            Err(reason) => Err(self.0.turned(origin, reason).refused(future)),
-        }
+        let reason = match self.0.admit_anywhere(origin) {
+            Ok(admitted) => return Ok(run_local(admitted, future)),
+            Err(reason) => reason,
+        };
+        Err(self.0.turned(origin, reason).refused(future))
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
+use tokio::task::coop::poll_proceed;
 
 /// A handle to a task: await it for the output, or drop it and let the task run on.
 ///
@@ -40,6 +41,8 @@ use std::{
 /// # Cancel safety
 ///
 /// Awaiting `&mut task` and dropping that future loses nothing.
+///
+/// It takes part in tokio's cooperative budget: whoever awaits many finished tasks in a row yields now and then.
 ///
 /// # Panics
 ///
@@ -126,7 +129,9 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
+        // Whoever awaits one finished or refused task after the other must let others run.
+        let coop = ready!(poll_proceed(cx));
+        let result = match &mut self.0 {
             Inner::Accepted {
                 held,
                 output,
@@ -139,10 +144,12 @@ impl<T> Future for Task<T> {
                 let result = ready!(waiting(cx, For::Task(&**held), |cx| {
                     output.find(held).poll(held.is_ready(), cx)
                 }));
-                Poll::Ready(result.expect("a task was polled again after it gave its result"))
+                result.expect("a task was polled again after it gave its result")
             }
-            Inner::Refused { .. } => Poll::Ready(Err(TaskError::Refused)),
-        }
+            Inner::Refused { .. } => Err(TaskError::Refused),
+        };
+        coop.made_progress();
+        Poll::Ready(result)
     }
 }
 

@@ -82,7 +82,7 @@ fn ended<T>(result: Result<Ended<T>, Payload>, dropped: Result<(), Payload>) -> 
 }
 
 /// Delivers a result and frees the seat. A result that nobody can claim is dropped while the task is
-/// still listed.
+/// still listed, in its scope. Events come last: a subscriber may do anything.
 #[inline]
 pub(crate) fn finish<O: Outlet>(outlet: &O, seat: &mut Seat, result: Ended<O::Output>) {
     if seat.task().is_none() {
@@ -90,26 +90,29 @@ pub(crate) fn finish<O: Outlet>(outlet: &O, seat: &mut Seat, result: Ended<O::Ou
     }
     let outcome = outcome(&result);
     let is_claimed = seat.is_claimed();
-    if let Err(TaskError::Panicked(_, message)) = &result {
-        seat.say_panicked(message, is_claimed);
-    }
+    let panicked = match &result {
+        Err(TaskError::Panicked(_, message)) => seat.note_panic(message),
+        _ => None,
+    };
     if is_claimed {
-        seat.free(outcome, |task| match task {
-            Some(place) => outlet.output(place).deliver(result, place),
-            // The handle was dropped in the last moment.
-            None => drop(panics::discard(result)),
-        });
+        // The handle may be dropped in the last moment; `deliver` drops the result then.
+        seat.free(outcome, |place| outlet.output(place).deliver(result, place));
         return;
     }
-    if size_of::<O::Output>() > 0 && result.is_ok() {
-        seat.say_late();
-    }
+    let is_result = size_of::<O::Output>() > 0 && result.is_ok();
+    let late = if is_result { seat.late_result() } else { None };
+    let mut dropped = None;
     if needs_drop::<O::Output>() || result.is_err() {
-        if let Some(panic) = seat.enter(|| panics::discard(result)) {
-            seat.say_panicked(&panic, false);
-        }
+        let panic = seat.enter(|| panics::discard(result));
+        dropped = panic.and_then(|panic| seat.note_panic(&panic));
     }
     seat.free(outcome, |_| {});
+    if let Some(late) = late {
+        late.emit();
+    }
+    for panicked in [panicked, dropped].into_iter().flatten() {
+        panicked.emit();
+    }
 }
 
 #[inline]

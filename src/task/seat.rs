@@ -2,7 +2,8 @@
 
 use crate::{
     context::{core::Node, current::context_of, handle, reason::CloseReason},
-    name::Printed,
+    event,
+    name::{Label, Printed},
     scope::{self, Owner},
     sync::lock,
     table::{
@@ -153,8 +154,11 @@ impl Seat {
     /// The task's future is dropped: takes it off the list (I4), lets `deliver` hand over the result, unless
     /// nobody looks at the task any more, and only then goes out of the gate (I1). Nothing happens the
     /// second time.
+    ///
+    /// What is delivered belongs to the task, and so does what that runs: wakers, and destructors of a result that
+    /// nobody can claim any more. A close that they wait for is one that they are inside of (I10).
     #[inline]
-    pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce(Option<&CardPlace>)) {
+    pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce(&CardPlace)) {
         let Some(place) = self.place.take() else {
             return;
         };
@@ -165,19 +169,16 @@ impl Seat {
         }
         let supersedes = matches!(place.role(), Role::Task { supersedes, .. } if supersedes);
         let latest = if supersedes { Latest::of(&place) } else { None };
-        place.leave(|task| {
+        let deliver = |place: &CardPlace| {
             if let Some(latest) = latest {
                 latest.has_left();
             }
+            scope::enter_as(Owner::Task(place), || deliver(place));
+        };
+        place.leave(deliver, |task| {
             let context = match task {
-                Unlisted::Alone(context) => {
-                    deliver(None);
-                    context.as_deref()
-                }
-                Unlisted::Shared(place) => {
-                    deliver(Some(place));
-                    place.owner()
-                }
+                Unlisted::Alone(context) => context.as_deref(),
+                Unlisted::Shared(place) => place.owner(),
             };
             context
                 .expect("a task belongs to a context")
@@ -185,25 +186,21 @@ impl Seat {
         });
     }
 
-    /// The task has a result that nobody can claim. While its context closes that is worth a word;
+    /// The task has a result that nobody can claim. While its context closes that is worth an event;
     /// otherwise its handle was dropped because nobody wants to.
-    pub(crate) fn say_late(&self) {
-        let Some(task) = self.task() else {
-            return;
-        };
+    pub(crate) fn late_result(&self) -> Option<LateResult> {
+        let task = self.task()?;
         let node = context_of(task);
-        if node.is_cancelled() {
-            let (context, task) = (&node.meta.name, &task.meta().name);
-            tracing::debug!(context = %Printed(context), task = %Printed(task), "a late result was dropped: nobody can claim it");
-        }
+        node.is_cancelled().then(|| LateResult {
+            context: node.meta.name.clone(),
+            task: task.meta().name.clone(),
+        })
     }
 
-    /// The task panicked: whoever reads the report wants to know which it was, and if nobody has its
-    /// handle, this is the only place that tells.
-    pub(crate) fn say_panicked(&self, message: &str, is_claimed: bool) {
-        let Some(task) = self.task() else {
-            return;
-        };
+    /// Notes that the task panicked for the report of its close. If nobody has its handle, the event that comes back is
+    /// the only other place that tells.
+    pub(crate) fn note_panic(&self, message: &str) -> Option<TaskPanic> {
+        let task = self.task()?;
         let (node, meta) = (context_of(task), task.meta());
         let failure = format!(
             "task {} (spawned at {}:{}) panicked: {message}",
@@ -211,12 +208,46 @@ impl Seat {
             meta.location.file(),
             meta.location.line()
         );
-        if !is_claimed {
-            tracing::error!(context = %Printed(&node.meta.name), "{failure}");
-        }
         if let Some(core) = node.core.upgrade() {
             lock(&core.log).failure(node, &failure);
         }
+        let context = node.meta.name.clone();
+        Some(TaskPanic { context, failure })
+    }
+}
+
+/// A task that was let in goes out, once, whatever unwinds on its way.
+impl Drop for Seat {
+    #[inline]
+    fn drop(&mut self) {
+        self.free(Outcome::Aborted, |_| {});
+    }
+}
+
+/// An event of a result that nobody could claim.
+pub(crate) struct LateResult {
+    context: Label,
+    task: Label,
+}
+
+impl LateResult {
+    #[cold]
+    pub(crate) fn emit(&self) {
+        let (context, task) = (Printed(&self.context), Printed(&self.task));
+        event::emit!(DEBUG, %context, %task, "a late result was dropped: nobody can claim it");
+    }
+}
+
+/// An event of a panic whose handle nobody has.
+pub(crate) struct TaskPanic {
+    context: Label,
+    failure: String,
+}
+
+impl TaskPanic {
+    #[cold]
+    pub(crate) fn emit(&self) {
+        event::emit!(ERROR, context = %Printed(&self.context), "{}", self.failure);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Futures that are counted here and run elsewhere.
 
 use crate::{
-    context::handle::Context,
+    context::{handle::Context, refusal},
     error::{Refused, TaskError},
     name, panics,
     table::record::Outcome,
@@ -56,18 +56,12 @@ impl TaskBuilder<'_> {
     /// Counts a future that somebody else polls. See [`Context::wrap`].
     #[track_caller]
     pub fn wrap<F: Future>(self, future: F) -> Wrapped<F> {
-        let node = &self.core().node;
+        let core = self.core();
         match self.try_wrap(future) {
             Ok(wrapped) => wrapped,
             Err(refused) => {
-                let location = Location::caller();
-                tracing::warn!(
-                    context = %name::Printed(&node.meta.name),
-                    "a wrap was refused because its context is closing or closed (at {}:{})",
-                    location.file(),
-                    location.line()
-                );
-                node.tally.refused();
+                let (name, line) = (name::of_type::<F>(), Location::caller());
+                refusal::note(core, "a wrap", name, line);
                 panics::discard(refused);
                 Wrapped {
                     future: None,
@@ -87,18 +81,17 @@ impl TaskBuilder<'_> {
     pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, Refused<F>> {
         let core = self.core();
         let (mut wishes, origin) = (self.into_wishes(), Origin::of::<F>("wrapped"));
-        match wishes.admit_anywhere(origin) {
+        let reason = match wishes.admit_anywhere(origin) {
             Ok(mut admitted) => {
-                let seat = admitted.sit_alone();
-                let kill = Some(core.kill().clone().cancelled_owned());
-                Ok(Wrapped {
+                return Ok(Wrapped {
                     future: Some(future),
-                    seat: Some(seat),
-                    kill,
-                })
+                    seat: Some(admitted.sit_alone()),
+                    kill: Some(core.kill().clone().cancelled_owned()),
+                });
             }
-            Err(reason) => Err(wishes.turned(origin, reason).refused(future)),
-        }
+            Err(reason) => reason,
+        };
+        Err(wishes.turned(origin, reason).refused(future))
     }
 }
 
@@ -137,12 +130,13 @@ impl<F> Wrapped<F> {
         let Some(mut seat) = this.seat.take() else {
             return Ok(());
         };
-        this.kill.set(None);
+        // It keeps the waker of whoever polled last, which is foreign code.
+        panics::contain(|| this.kill.set(None));
         let dropped = seat.enter(|| panics::guarded(|| this.future.set(None)));
         let panic = panic.or(dropped.as_ref().err());
         if let Some(payload) = panic {
             // Whoever polls gets it as well.
-            seat.say_panicked(&panics::message(&**payload), true);
+            drop(seat.note_panic(&panics::message(&**payload)));
         }
         seat.free(
             if panic.is_some() {

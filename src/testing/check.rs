@@ -104,7 +104,7 @@ impl Check {
     /// How long the body may take; for ever, unless said otherwise.
     ///
     /// A body that hangs fails the test then, and with the feature `dump` it is said where: the body itself, and every
-    /// task of its registry, down to the `.await`. It takes a runtime with timers, and a free thread of it.
+    /// task of its registry, down to the `.await`. It takes a free thread of the runtime.
     ///
     /// ```should_panic
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {

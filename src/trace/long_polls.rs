@@ -2,6 +2,7 @@
 
 use crate::{
     clock::{self, Stamp},
+    event,
     name::Printed,
     table::record::Meta,
     trace::inquiry::Inquiry,
@@ -85,7 +86,8 @@ fn tell(site: &'static Location<'static>, name: &str, took: Duration) {
         .insert(site);
     if is_first {
         let (file, line) = (site.file(), site.line());
-        tracing::warn!(
+        event::emit!(
+            WARN,
             task = %Printed(name),
             "a task blocked the runtime: it ran for {} without waiting (spawned at {file}:{line})",
             clock::human(took)

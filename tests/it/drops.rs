@@ -297,3 +297,105 @@ async fn a_context_outlives_the_registry_handle() {
     );
     in_time(ctx.close()).await;
 }
+
+/// Runs on a plain thread with libtest's stack.
+fn without_runtime(body: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(2 << 20);
+    thread.spawn(body).unwrap().join().unwrap();
+}
+
+/// I11, I14: a context that owns the handle of its child waits for it, and it for the handle.
+#[test]
+fn a_context_that_owns_the_handle_of_its_child_is_torn_down_without_a_runtime() {
+    without_runtime(|| {
+        let (registry, counter) = (Registry::new(), Counter::default());
+        let parent = registry.context("parent");
+        let child = parent.child("child");
+        for ctx in [&parent, &child] {
+            drop(ctx.own("value", "value", counter.guard()).unwrap());
+            let guard = counter.guard();
+            ctx.on_close(async move || drop(guard)).unwrap();
+        }
+        let weak = [parent.downgrade(), child.downgrade()];
+        drop(parent.own("the child", "handle", child).unwrap());
+        assert_eq!(counter.alive(), 4);
+        drop(parent);
+        assert_eq!((counter.alive(), registry.count()), (0, 0));
+        assert_eq!(weak.map(|ctx| ctx.state()), [State::Closed; 2]);
+    });
+}
+
+/// The same while a task of the parent is still there: the value that owns the child goes when that one has left.
+#[test]
+fn a_context_that_owns_the_handle_of_its_child_is_torn_down_after_its_last_task() {
+    let (registry, counter) = (Registry::new(), Counter::default());
+    let rt = current_thread();
+    let parent = rt.block_on(async { registry.context("parent") });
+    let wrapped: Vec<_> = (0..3)
+        .map(|_| parent.wrap(std::future::pending::<()>()))
+        .collect();
+    drop(rt);
+    without_runtime(move || {
+        let child = parent.child("child");
+        drop(child.own("value", "value", counter.guard()).unwrap());
+        let weak = [parent.downgrade(), child.downgrade()];
+        drop(parent.own("the child", "handle", child).unwrap());
+        drop(parent);
+        for wrapped in wrapped {
+            assert_eq!(counter.alive(), 1);
+            drop(wrapped);
+        }
+        assert_eq!((counter.alive(), registry.count()), (0, 0));
+        assert_eq!(weak.map(|ctx| ctx.state()), [State::Closed; 2]);
+    });
+}
+
+/// A child that another holds may still be brought a runtime: its parent waits for it.
+#[test]
+fn a_child_that_another_holds_is_closed_when_that_handle_goes() {
+    without_runtime(|| {
+        let registry = Registry::new();
+        let parent = registry.context("parent");
+        let child = parent.child("child");
+        let weak = parent.downgrade();
+        drop(parent);
+        assert_eq!(
+            (weak.state(), child.state()),
+            (State::Closing, State::Closing)
+        );
+        let report = current_thread().block_on(in_time(child.close()));
+        assert!(report.is_clean());
+        assert_eq!(weak.state(), State::Closed);
+    });
+}
+
+/// I13: contexts that own the next one's handle, as children and side by side.
+#[test]
+fn a_chain_of_owned_handles_is_torn_down_without_recursion() {
+    const DEPTH: usize = 50_000;
+    for is_nested in [false, true] {
+        let counter = Counter::default();
+        let alive = counter.clone();
+        without_runtime(move || {
+            let registry = Registry::new();
+            registry.set_level(headcount::Level::Off);
+            let mut chain: Vec<headcount::Context> = Vec::with_capacity(DEPTH);
+            for _ in 0..DEPTH {
+                let next = match chain.last() {
+                    Some(last) if is_nested => last.child("link"),
+                    _ => registry.context("link"),
+                };
+                drop(next.own("value", "value", counter.guard()).unwrap());
+                chain.push(next);
+            }
+            while let Some(last) = chain.pop() {
+                match chain.last() {
+                    Some(owner) => drop(owner.own("next", "handle", last).unwrap()),
+                    None => drop(last),
+                }
+            }
+            assert_eq!((counter.alive(), registry.count()), (0, 0));
+        });
+        assert_eq!(alive.dropped(), DEPTH);
+    }
+}

@@ -23,11 +23,19 @@ impl Write for Buffer {
 
 /// While there is one subscriber only, `tracing` asks that of the thread that comes to an event first whether anybody
 /// wants it, and remembers the answer: another test's thread, which has none. So there is always one more.
-static ONE_MORE: LazyLock<tracing::Dispatch> =
+pub(crate) static ONE_MORE: LazyLock<tracing::Dispatch> =
     LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
 
 /// Runs on one thread, paused, and returns the lines that were said.
 pub(crate) fn said<F: Future>(body: impl FnOnce() -> F) -> Vec<String> {
+    said_on(&paused(), body)
+}
+
+/// As [`said`], on a runtime that lives on this thread.
+pub(crate) fn said_on<F: Future>(
+    runtime: &tokio::runtime::Runtime,
+    body: impl FnOnce() -> F,
+) -> Vec<String> {
     LazyLock::force(&ONE_MORE);
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::fmt()
@@ -40,7 +48,7 @@ pub(crate) fn said<F: Future>(body: impl FnOnce() -> F) -> Vec<String> {
         .without_time()
         .finish();
     tracing::subscriber::with_default(subscriber, || {
-        paused().block_on(body());
+        runtime.block_on(body());
     });
     let said = buffer.0.lock().unwrap().clone();
     String::from_utf8(said)

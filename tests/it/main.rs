@@ -27,9 +27,11 @@ mod holders;
 mod hook_deadlocks;
 mod hooks;
 mod hostile;
+mod inside;
 mod leaks;
 mod listing;
 mod owned;
+mod refusals;
 mod registry;
 #[cfg(feature = "dump")]
 mod running_hooks;
@@ -38,8 +40,10 @@ mod source;
 mod tasks;
 #[cfg(feature = "testing")]
 mod testing;
+mod timers;
 mod tree;
 mod turns;
+mod unwind;
 mod util;
 mod weak;
 mod wrap;

@@ -2,16 +2,16 @@
 
 use std::{
     future::Future,
+    panic::resume_unwind,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
-#[cfg(feature = "dump")]
-use std::{panic::resume_unwind, sync::mpsc};
 
 /// Counts how many of its guards exist, and how many were ever dropped.
 #[derive(Clone, Default)]
@@ -99,7 +99,7 @@ impl Wake for Wakes {
 }
 
 /// Polls a future once, by hand.
-pub(crate) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -147,7 +147,6 @@ pub(crate) fn paused() -> tokio::runtime::Runtime {
 }
 
 /// Runs it on a thread of its own, and fails the test when that hangs, whatever it hangs in. Real time.
-#[cfg(feature = "dump")]
 #[track_caller]
 pub(crate) fn within<R: Send + 'static>(
     limit: Duration,

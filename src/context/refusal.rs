@@ -1,0 +1,260 @@
+//! Spawns and wraps that came after a close had begun: counted by line, and told seldom enough to be read.
+
+use crate::{
+    context::core::Core,
+    event,
+    ledger::taker::Taker,
+    name::{Label, Printed},
+    scope,
+    sync::{Mutex, lock},
+};
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    fmt,
+    panic::Location,
+};
+
+/// So many from one line while its context closes are no accident any more: whoever spawns does not notice the close.
+const MANY: u64 = 10;
+/// Lines of which a close keeps count.
+const LINES: usize = 32;
+
+type Line = &'static Location<'static>;
+
+/// In a registry's own core: how often each line was refused, whatever the context.
+#[derive(Default)]
+pub(crate) struct RefusedLines(Mutex<HashMap<Line, u64, RandomState>>);
+
+impl RefusedLines {
+    /// Counts one more from this line, and says how many that makes.
+    fn count(&self, line: Line) -> u64 {
+        let mut lines = lock(&self.0);
+        let count = lines.entry(line).or_default();
+        *count += 1;
+        *count
+    }
+}
+
+/// The spawns that were refused on one line while a context was closing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("ctx");
+/// let weak = ctx.downgrade();
+/// ctx.task("supervisor").spawn(async move {
+///     while let Some(ctx) = weak.upgrade() {
+///         let done = ctx.spawn(async {}).await;
+///         if done.is_err() && ctx.is_cancelled() {
+///             break;
+///         }
+///     }
+/// });
+/// tokio::task::yield_now().await;
+/// let report = ctx.close().await;
+/// assert_eq!(report.refused(), 1);
+/// let refusal = &report.refusals()[0];
+/// assert_eq!((refusal.task(), refusal.count()), (Some("supervisor"), 1));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    line: Line,
+    count: u64,
+    task: Option<Label>,
+}
+
+impl Refusal {
+    /// The line that spawned or wrapped.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.line
+    }
+
+    /// How many were refused there.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The name of the task that was the first to be refused there, if it was a task of this crate's.
+    pub fn task(&self) -> Option<&str> {
+        self.task.as_deref()
+    }
+
+    /// Whether whoever spawns there does not notice the close.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.count >= MANY
+    }
+}
+
+/// `supervisor keeps spawning on its closing context: refused 1,204 times at src/main.rs:12`
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = (self.line.file(), self.line.line());
+        let times = Times(self.count);
+        match &self.task {
+            Some(task) if self.is_repeated() => write!(
+                f,
+                "{} keeps spawning on its closing context: refused {times} at {file}:{line}",
+                Printed(task)
+            ),
+            Some(task) => write!(f, "{} was refused {times} at {file}:{line}", Printed(task)),
+            None => write!(f, "spawns were refused {times} at {file}:{line}"),
+        }
+    }
+}
+
+/// `once`, `3 times`, `1,204 times`
+struct Times(u64);
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 1 {
+            return f.write_str("once");
+        }
+        let digits = self.0.to_string();
+        for (n, digit) in digits.chars().enumerate() {
+            if n > 0 && (digits.len() - n) % 3 == 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        f.write_str(" times")
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Refusal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("Refusal", 3)?;
+        out.serialize_field("location", &self.line.to_string())?;
+        out.serialize_field("count", &self.count)?;
+        out.serialize_field("task", &self.task())?;
+        out.end()
+    }
+}
+
+/// The refusals of one close, by line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refusals(Vec<Refusal>);
+
+impl Refusals {
+    fn add(&mut self, line: Line, count: u64, task: impl FnOnce() -> Option<Label>) {
+        if let Some(known) = self.0.iter_mut().find(|known| *known.line == *line) {
+            known.count += count;
+        } else if self.0.len() < LINES {
+            let task = task();
+            self.0.push(Refusal { line, count, task });
+        }
+    }
+
+    /// Adds those of a child.
+    pub(crate) fn child(&mut self, child: &Self) {
+        for refusal in &child.0 {
+            self.add(refusal.line, refusal.count, || refusal.task.clone());
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Refusal] {
+        &self.0
+    }
+
+    /// Those of whoever does not notice the close.
+    pub(crate) fn repeated(&self) -> impl Iterator<Item = &Refusal> {
+        self.0.iter().filter(|refusal| refusal.is_repeated())
+    }
+}
+
+/// Counts something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that
+/// this happens on this line.
+#[cold]
+pub(crate) fn note(core: &Core, what: &str, name: &str, line: Line) {
+    core.node.tally.refused();
+    lock(&core.log).refusals.add(line, 1, running_task);
+    let root = core.root.as_deref().unwrap_or(core);
+    let count = root.refused_lines.count(line);
+    if is_power_of_ten(count) {
+        event::emit!(
+            WARN,
+            context = %Printed(&core.node.meta.name),
+            task = %Printed(name),
+            count,
+            "{what} was refused because its context is closing or closed (at {}:{}{})",
+            line.file(),
+            line.line(),
+            SoFar(count)
+        );
+    }
+}
+
+/// The name of the task that is running, if one is.
+fn running_task() -> Option<Label> {
+    match scope::taker() {
+        Taker::Task(who) => Some(who.name),
+        _ => None,
+    }
+}
+
+fn is_power_of_ten(count: u64) -> bool {
+    count
+        .checked_ilog10()
+        .is_some_and(|log| 10_u64.pow(log) == count)
+}
+
+/// `, 100 times so far`
+struct SoFar(u64);
+
+impl fmt::Display for SoFar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 1 {
+            return Ok(());
+        }
+        write!(
+            f,
+            ", {} so far; told again at ten times as many",
+            Times(self.0)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_told_at_powers_of_ten() {
+        let told: Vec<_> = (0..=1_000)
+            .filter(|count| is_power_of_ten(*count))
+            .collect();
+        assert_eq!(told, [1, 10, 100, 1_000]);
+    }
+
+    #[test]
+    fn times_are_grouped_by_thousands() {
+        let cases = [
+            (1, "once"),
+            (2, "2 times"),
+            (999, "999 times"),
+            (1_204, "1,204 times"),
+        ];
+        for (count, said) in cases {
+            assert_eq!(Times(count).to_string(), said);
+        }
+        assert_eq!(Times(1_000_000).to_string(), "1,000,000 times");
+    }
+
+    #[test]
+    fn lines_are_counted_each_by_itself_and_only_so_many() {
+        let line = Location::caller();
+        let mut refusals = Refusals::default();
+        for _ in 0..MANY {
+            refusals.add(line, 1, || Some(Label::borrowed("supervisor")));
+        }
+        let mut all = Refusals::default();
+        all.child(&refusals);
+        all.child(&refusals);
+        assert_eq!(all.as_slice().len(), 1);
+        let said = all.repeated().next().unwrap().to_string();
+        let whole = "supervisor keeps spawning on its closing context: refused 20 times at src/";
+        assert!(said.starts_with(whole), "{said}");
+    }
+}
