@@ -90,7 +90,7 @@ fn wait_for_job() -> Option<Job> {
 
 /// Ends after a while. Dropping it takes it out of the queue.
 pub(crate) struct Timer {
-    /// `None` if the moment is too far away for any clock.
+    /// `None` if the moment is too far away for any clock, or is now.
     key: Option<Key>,
     alarm: Arc<Alarm>,
 }
@@ -104,7 +104,12 @@ struct Alarm {
 impl Timer {
     pub(crate) fn new(after: Duration) -> Self {
         let alarm = Arc::new(Alarm::default());
-        let key = Instant::now().checked_add(after).map(|at| {
+        // No time at all is over at once, and not when the thread gets to it.
+        alarm.is_over.store(after.is_zero(), SeqCst);
+        let at = Instant::now()
+            .checked_add(after)
+            .filter(|_| !after.is_zero());
+        let key = at.map(|at| {
             let alarm = Arc::clone(&alarm);
             schedule(at, Box::new(move || alarm.go_off()))
         });
@@ -183,6 +188,13 @@ mod tests {
         drop(timer);
         assert!(!queue().jobs.contains_key(&key));
         assert_eq!(alarm.strong_count(), 0);
+    }
+
+    #[test]
+    fn no_time_is_over_at_once() {
+        let mut timer = pin!(Timer::new(Duration::ZERO));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(timer.as_mut().poll(&mut cx).is_ready());
     }
 
     #[test]

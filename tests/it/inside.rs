@@ -33,6 +33,8 @@ fn a_close_from_inside_returns_though_its_runtime_is_ending() {
             ctx.spawn_blocking(move || {
                 started.send(()).unwrap();
                 gone.recv().unwrap();
+                // Until the runtime takes nothing any more.
+                while futures::executor::block_on(Handle::current().spawn(async {})).is_ok() {}
                 let ctx = own.upgrade().unwrap();
                 let report = Handle::current().block_on(ctx.close());
                 give.send(report.status()).unwrap();
@@ -197,6 +199,42 @@ fn an_output_that_is_dropped_in_the_last_moment_is_dropped_inside() {
         ended.load(SeqCst)
     });
     assert_eq!(ended, 2_000);
+}
+
+/// The same at a moment that is certain: the close that a panic begins drops the handle, before the panic is delivered.
+#[test]
+fn a_panic_whose_handle_is_dropped_in_the_last_moment_is_dropped_inside() {
+    struct Drops(Mutex<Option<headcount::Task<()>>>);
+
+    impl std::task::Wake for Drops {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+
+    let ended = within(PATIENCE, || {
+        current_thread().block_on(async {
+            let ctx = Registry::new().open("ctx").close_on_panic(true).start();
+            let ended = Arc::new(AtomicUsize::new(0));
+            let (own, counter) = (ctx.downgrade(), Arc::clone(&ended));
+            let payload = OnDrop::new(move || {
+                let ctx = own.upgrade().unwrap();
+                let report = futures::executor::block_on(ctx.close());
+                assert_eq!(report.status(), CloseStatus::Begun);
+                counter.fetch_add(1, SeqCst);
+            });
+            let task = ctx.spawn(async move { std::panic::panic_any(payload) });
+            let waker = Arc::new(Drops(Mutex::new(Some(task)))).into();
+            let mut closed = Box::pin(ctx.closed());
+            let mut cx = std::task::Context::from_waker(&waker);
+            assert!(closed.as_mut().poll(&mut cx).is_pending());
+            settle().await;
+            drop(closed);
+            in_time(ctx.close()).await;
+            ended.load(SeqCst)
+        })
+    });
+    assert_eq!(ended, 1);
 }
 
 /// A waker belongs to the task whose handle it waits for, as long as that task has not left.

@@ -155,26 +155,25 @@ fn a_context_opened_without_a_runtime_uses_the_first_it_sees() {
     rt.block_on(in_time(registry.close()));
 }
 
-/// Everything that must work without timers does; what cannot be timed is not cut short.
+/// The crate has timers of its own.
 #[test]
-fn a_runtime_without_timers_closes_without_time_limits() {
+fn a_runtime_without_timers_closes_within_the_same_time_limits() {
     let rt = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     rt.block_on(async {
-        let ctx = Registry::new()
-            .open("ctx")
-            .grace(Duration::ZERO)
-            .hook_timeout(Duration::ZERO)
-            .start();
-        let weak = ctx.downgrade();
-        ctx.spawn(async move {
-            weak.cancelled().await;
-            settle().await;
-        });
-        ctx.on_close(settle).unwrap();
-        let report = ctx.close().await;
-        assert!(report.is_clean(), "{report}");
+        let registry = Registry::new();
+        for grace in [Duration::ZERO, Duration::from_secs(60)] {
+            let ctx = registry.open("ctx").grace(grace).start();
+            let weak = ctx.downgrade();
+            ctx.spawn(async move {
+                weak.cancelled().await;
+                settle().await;
+            });
+            ctx.on_close(settle).unwrap();
+            let report = ctx.close().await;
+            assert_eq!(report.is_clean(), !grace.is_zero(), "{report}");
+        }
     });
 }
 
