@@ -6,6 +6,7 @@
 
 mod closing;
 mod driving;
+mod ends;
 mod free;
 mod handles;
 mod outcomes;

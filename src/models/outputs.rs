@@ -87,9 +87,8 @@ fn handle(held: CardHeld) -> Task<Counted> {
 /// What a task does at its end; says whether its result is dropped when it has.
 fn end(mut seat: Seat, drops: &Drops) -> bool {
     let result = drops.counted();
-    seat.free(Outcome::Finished, |task| match task {
-        Some(place) => Whereabouts::card().find(place).deliver(Ok(result), place),
-        None => drop(result),
+    seat.free(Outcome::Finished, |place| {
+        Whereabouts::card().find(place).deliver(Ok(result), place);
     });
     drops.count() == 1
 }

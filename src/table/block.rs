@@ -8,6 +8,7 @@ use crate::{
     },
     table::{
         free::{FreeLists, Freed, Line, Popped, Pushed},
+        lifetime::Lives,
         slot::{Gone, PIN, Slot, Tenant},
         stripe,
     },
@@ -63,6 +64,7 @@ pub(crate) struct Block<T: Tenant> {
     table: Weak<dyn Shrink>,
     /// This block, if the table may ever give it back.
     me: Option<Weak<Self>>,
+    pub(crate) lives: Lives,
 }
 
 /// What a tenant that is gone leaves behind, to be dropped last of all: the tenant may be what keeps this
@@ -95,6 +97,7 @@ impl<T: Tenant> Block<T> {
             shared: Arc::clone(shared),
             table,
             me: (number >= shared.kept).then(|| Weak::clone(me)),
+            lives: Lives::new(),
         })
     }
 
@@ -197,6 +200,7 @@ impl<T: Tenant> Block<T> {
     #[inline]
     #[expect(unsafe_code, reason = "emptying a slot takes being alone with it")]
     pub(crate) fn vacate(&self, thread: u32, at: usize, pushed: Pushed) -> Remains<T> {
+        self.lives.lifetime().assert_alive();
         // Before the place is free: after that, nothing else keeps the block.
         let block = self.me.as_ref().and_then(Weak::upgrade);
         let slot = &self.slots[at];

@@ -11,6 +11,7 @@
 
 use crate::table::{
     block::Block,
+    lifetime::Lifetime,
     slot::{Gone, HELD, OWNED, PIN, Slot, Tenant},
 };
 use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
@@ -19,6 +20,7 @@ use std::{fmt, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 pub(crate) struct At<T: Tenant> {
     block: NonNull<Block<T>>,
     slot: NonNull<Slot<T>>,
+    lifetime: Lifetime,
 }
 
 impl<T: Tenant> Clone for At<T> {
@@ -35,6 +37,7 @@ impl<T: Tenant> At<T> {
         Self {
             block: NonNull::from(block),
             slot: NonNull::from(&block.slots[at]),
+            lifetime: block.lives.lifetime(),
         }
     }
 
@@ -43,6 +46,7 @@ impl<T: Tenant> At<T> {
     /// The tenant here is held, and the table is there, as long as the reference lives.
     #[inline]
     unsafe fn block(&self) -> &Block<T> {
+        self.lifetime.assert_alive();
         // SAFETY: a block with a tenant stays on the table.
         unsafe { self.block.as_ref() }
     }
@@ -52,6 +56,7 @@ impl<T: Tenant> At<T> {
     /// As [`block`](Self::block).
     #[inline]
     unsafe fn slot(&self) -> &Slot<T> {
+        self.lifetime.assert_alive();
         // SAFETY: so does its slot.
         unsafe { self.slot.as_ref() }
     }

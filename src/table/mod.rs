@@ -16,6 +16,7 @@ pub(crate) mod free;
 pub(crate) mod hold;
 #[cfg(feature = "dump")]
 pub(crate) mod hook;
+pub(crate) mod lifetime;
 pub(crate) mod listing;
 pub(crate) mod live;
 pub(crate) mod pins;

@@ -1,0 +1,70 @@
+//! Whether what is reached by its address is still there, for loom to check.
+//!
+//! loom does not know when memory is freed. So in its models each look at a block is a read of a cell, and the end of
+//! the block a write: if they are not in order, loom says so. Otherwise there is nothing of this left.
+
+#[cfg(headcount_loom)]
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+/// What everybody has who knows the address.
+#[derive(Clone, Copy)]
+pub(crate) struct Lifetime {
+    #[cfg(headcount_loom)]
+    state: &'static State,
+}
+
+#[cfg(headcount_loom)]
+struct State {
+    cell: loom::cell::UnsafeCell<()>,
+    /// In the order in which the model runs.
+    is_over: AtomicBool,
+}
+
+#[cfg(headcount_loom)]
+#[expect(unsafe_code, reason = "a cell of loom's is not shared by itself")]
+// SAFETY: nobody looks into the cell: loom checks who would, and when.
+unsafe impl Sync for State {}
+
+impl Lifetime {
+    /// Looks at what must be there.
+    #[inline]
+    pub(crate) fn assert_alive(self) {
+        #[cfg(headcount_loom)]
+        {
+            assert!(
+                !self.state.is_over.load(SeqCst),
+                "it is reached after its end"
+            );
+            self.state.cell.with(|_| ());
+        }
+    }
+}
+
+/// What has the lifetime: it ends when this is dropped.
+pub(crate) struct Lives(Lifetime);
+
+impl Lives {
+    pub(crate) fn new() -> Self {
+        Self(Lifetime {
+            // Leaked, to be there when the other is not. A model has few of them.
+            #[cfg(headcount_loom)]
+            state: Box::leak(Box::new(State {
+                cell: loom::cell::UnsafeCell::new(()),
+                is_over: AtomicBool::new(false),
+            })),
+        })
+    }
+
+    #[inline]
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        self.0
+    }
+}
+
+#[cfg(headcount_loom)]
+impl Drop for Lives {
+    fn drop(&mut self) {
+        self.0.state.cell.with_mut(|_| ());
+        self.0.state.is_over.store(true, SeqCst);
+    }
+}
