@@ -7,12 +7,7 @@
 /// Emits an event of this level: `emit!(WARN, context = %name, "it is {what}")`.
 macro_rules! emit {
     ($level:ident, $($event:tt)*) => {
-        $crate::panics::contain(|| {
-            #[expect(clippy::disallowed_macros, reason = "a panic of it is contained here")]
-            {
-                tracing::event!(tracing::Level::$level, $($event)*);
-            }
-        })
+        $crate::panics::contain(|| tracing::event!(tracing::Level::$level, $($event)*))
     };
 }
 

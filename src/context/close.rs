@@ -57,7 +57,9 @@ fn finish_orphans(node: Arc<Node>) {
         }
         closed.push(node);
     }
-    closed.iter().for_each(|node| emit_closed(node));
+    for node in &closed {
+        emit_closed(node);
+    }
 }
 
 /// What a torn-down context owns may be the last handles of its children, which then wait for it as it waits for them:

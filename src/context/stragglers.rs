@@ -324,6 +324,7 @@ impl fmt::Debug for StillClosing {
             .field("limit", &self.limit)
             .field("remaining", &self.remaining)
             .field("hooks", &self.hooks)
+            .field("refusals", &self.refusals)
             .field("stuck", &self.stuck.len())
             .field("deadlocks", &self.deadlocks)
             .finish()

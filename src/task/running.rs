@@ -3,6 +3,7 @@
 use crate::{
     error::TaskError,
     panics,
+    scope::{self, Owner},
     table::record::Outcome,
     task::{output::Outlet, seat::Seat},
     waiting::{For, waiting},
@@ -81,31 +82,49 @@ fn ended<T>(result: Result<Ended<T>, Payload>, dropped: Result<(), Payload>) -> 
     }
 }
 
-/// Delivers a result and frees the seat. A result that nobody can claim is dropped while the task is
-/// still listed, in its scope. Events come last: a subscriber may do anything.
+/// Delivers a result and frees the seat.
 #[inline]
 pub(crate) fn finish<O: Outlet>(outlet: &O, seat: &mut Seat, result: Ended<O::Output>) {
     if seat.task().is_none() {
         return;
     }
+    if seat.is_claimed() {
+        if let Err(TaskError::Panicked(_, message)) = &result {
+            // Whoever has the handle gets it as well.
+            drop(seat.note_panic(message));
+        }
+        // The handle may be dropped in the last moment; `deliver` drops the result then.
+        let outcome = outcome(&result);
+        seat.free(outcome, |place| {
+            let deliver = || outlet.output(place).deliver(result, place);
+            // What that runs belongs to the task: wakers, and destructors. A close that they wait for is one that they
+            // are inside of (I10).
+            scope::enter_as(Owner::Task(place), deliver);
+        });
+    } else if result.is_ok() && size_of::<O::Output>() == 0 && !needs_drop::<O::Output>() {
+        seat.free(Outcome::Finished, |_| {});
+    } else {
+        finish_unclaimed(seat, result);
+    }
+}
+
+/// Drops a result that nobody can claim, while the task is still listed and in its scope, and frees the seat. Events
+/// come last: a subscriber may do anything.
+#[inline(never)]
+fn finish_unclaimed<T>(seat: &mut Seat, result: Ended<T>) {
     let outcome = outcome(&result);
-    let is_claimed = seat.is_claimed();
+    let is_late = result.is_ok() && size_of::<T>() > 0;
+    let late = is_late.then(|| seat.late_result()).flatten();
     let panicked = match &result {
         Err(TaskError::Panicked(_, message)) => seat.note_panic(message),
         _ => None,
     };
-    if is_claimed {
-        // The handle may be dropped in the last moment; `deliver` drops the result then.
-        seat.free(outcome, |place| outlet.output(place).deliver(result, place));
-        return;
-    }
-    let is_result = size_of::<O::Output>() > 0 && result.is_ok();
-    let late = if is_result { seat.late_result() } else { None };
-    let mut dropped = None;
-    if needs_drop::<O::Output>() || result.is_err() {
-        let panic = seat.enter(|| panics::discard(result));
-        dropped = panic.and_then(|panic| seat.note_panic(&panic));
-    }
+    let dropped = if needs_drop::<T>() || result.is_err() {
+        seat.enter(|| panics::discard(result))
+    } else {
+        None
+    };
+    let dropped = dropped.and_then(|panic| seat.note_panic(&panic));
     seat.free(outcome, |_| {});
     if let Some(late) = late {
         late.emit();

@@ -154,9 +154,6 @@ impl Seat {
     /// The task's future is dropped: takes it off the list (I4), lets `deliver` hand over the result, unless
     /// nobody looks at the task any more, and only then goes out of the gate (I1). Nothing happens the
     /// second time.
-    ///
-    /// What is delivered belongs to the task, and so does what that runs: wakers, and destructors of a result that
-    /// nobody can claim any more. A close that they wait for is one that they are inside of (I10).
     #[inline]
     pub(crate) fn free(&mut self, outcome: Outcome, deliver: impl FnOnce(&CardPlace)) {
         let Some(place) = self.place.take() else {
@@ -173,7 +170,7 @@ impl Seat {
             if let Some(latest) = latest {
                 latest.has_left();
             }
-            scope::enter_as(Owner::Task(place), || deliver(place));
+            deliver(place);
         };
         place.leave(deliver, |task| {
             let context = match task {
@@ -184,6 +181,11 @@ impl Seat {
                 .expect("a task belongs to a context")
                 .task_left(outcome);
         });
+    }
+
+    #[cold]
+    fn abandon(&mut self) {
+        self.free(Outcome::Aborted, |_| {});
     }
 
     /// The task has a result that nobody can claim. While its context closes that is worth an event;
@@ -220,7 +222,9 @@ impl Seat {
 impl Drop for Seat {
     #[inline]
     fn drop(&mut self) {
-        self.free(Outcome::Aborted, |_| {});
+        if self.place.is_some() {
+            self.abandon();
+        }
     }
 }
 

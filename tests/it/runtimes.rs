@@ -168,7 +168,9 @@ fn a_runtime_without_timers_closes_within_the_same_time_limits() {
             let weak = ctx.downgrade();
             ctx.spawn(async move {
                 weak.cancelled().await;
-                settle().await;
+                if grace.is_zero() {
+                    std::future::pending::<()>().await;
+                }
             });
             ctx.on_close(settle).unwrap();
             let report = ctx.close().await;
