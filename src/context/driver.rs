@@ -142,7 +142,7 @@ fn find_driver(core: &Arc<Core>) -> bool {
     let search = core.drive.search();
     for runtime in runtimes(core) {
         if let Some(claim) = Claim::take(core) {
-            runtime.spawn(drive(claim));
+            spawn(&runtime, claim);
         }
         // A runtime that has shut down drops what it is given to spawn, and with it the claim.
         if core.drive.is_driven() {
@@ -150,6 +150,11 @@ fn find_driver(core: &Arc<Core>) -> bool {
         }
     }
     search.found()
+}
+
+/// Gives a close to a runtime. One that has shut down drops it, and so does one that panics in a callback of its own.
+fn spawn(runtime: &Handle, claim: Claim) {
+    panics::contain(|| drop(runtime.spawn(drive(claim))));
 }
 
 /// The runtimes that could drive this close: this thread's, which is certainly running, then the
@@ -202,7 +207,7 @@ fn launch(claim: Claim) {
     let core = Arc::clone(&claim.core);
     let search = core.drive.search();
     match runtimes(&core).next() {
-        Some(runtime) => drop(runtime.spawn(drive(claim))),
+        Some(runtime) => spawn(&runtime, claim),
         None => drop(claim),
     }
     if !search.found() {
@@ -247,7 +252,8 @@ fn tear_down(claim: Claim) {
     };
     let mut next = Some(first);
     while let Some(claim) = next {
-        tear_down_now(claim);
+        // Whatever happens, the others have their turn.
+        panics::contain(|| tear_down_now(claim));
         next = dequeue();
     }
 }

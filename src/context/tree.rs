@@ -19,6 +19,7 @@ use crate::{
     },
     ledger::book::Ledger,
     name::Label,
+    panics,
     sync::{Mutex, lock},
     table::{
         record::{Facts, Meta, State},
@@ -201,6 +202,8 @@ impl Core {
 /// with it.
 impl Drop for Core {
     fn drop(&mut self) {
+        // It may be the last thing that keeps a dead runtime's memory, with values of users in it.
+        panics::discard(self.runtime.take());
         if self.node.is_root() {
             self.node.gate.abort();
             stragglers::abort(&self.node.table);

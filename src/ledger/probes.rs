@@ -45,6 +45,16 @@ impl Probes {
     }
 }
 
+/// They go with the registry's table, wherever its last user is dropped.
+impl Drop for Probes {
+    fn drop(&mut self) {
+        let probes = std::mem::take(&mut *lock(&self.0));
+        for (_, ask) in probes {
+            panics::discard(ask);
+        }
+    }
+}
+
 impl fmt::Debug for Probes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(lock(&self.0).keys()).finish()

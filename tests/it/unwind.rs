@@ -6,6 +6,7 @@ use crate::{
 };
 use headcount::{Context, Registry, State, TaskError};
 use std::{
+    any::Any,
     cell::RefCell,
     sync::{
         Arc, LazyLock,
@@ -288,6 +289,35 @@ fn a_spawn_is_not_spoiled_by_what_a_dead_runtime_drops() {
         let report = in_time(ctx.close()).await;
         assert_eq!(report.finished(), 20 * 12, "{report}");
     });
+}
+
+/// I11: nothing panics in a drop, though what is dropped with it does: what a dead runtime keeps, and probes.
+#[test]
+fn a_context_and_its_registry_are_dropped_though_what_they_keep_panics() {
+    let loud = || OnDrop::new(|| panic!("on purpose: kept by a registry"));
+    let (in_runtime, in_probe) = (loud(), loud());
+    let dead = tokio::runtime::Builder::new_current_thread()
+        .on_thread_park(move || {
+            let _kept = &in_runtime;
+        })
+        .build()
+        .unwrap();
+    let registry = Registry::new();
+    registry.probe("probe", move || {
+        let _kept = &in_probe;
+        0
+    });
+    let ctx = dead.block_on(async { registry.context("ctx") });
+    drop(dead);
+    let entry = registry.register("entry", "entry");
+    for last in [
+        Box::new(ctx) as Box<dyn Any>,
+        Box::new(registry),
+        Box::new(entry),
+    ] {
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(last)));
+        assert!(dropped.is_ok());
+    }
 }
 
 /// Runs when its thread ends, after the thread's other values.

@@ -9,6 +9,7 @@ mod common;
 mod deep;
 #[cfg(feature = "dump")]
 mod dumps;
+mod holds;
 mod races;
 mod registrations;
 mod spawn_close;
