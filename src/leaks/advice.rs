@@ -73,11 +73,8 @@ fn running_hook(finding: &Finding) -> Option<&str> {
 }
 
 fn pinned(finding: &Finding) -> String {
-    let mut tasks = finding.chain.iter().filter_map(|link| match &link.end {
-        End::Thing(subject) if class(subject) == Some(Class::Task) => Some(subject.site()),
-        _ => None,
-    });
-    let task = tasks.next_back().unwrap_or_default();
+    let task = finding.chain.nearest_task().map(Subject::site);
+    let task = task.unwrap_or_default();
     let line = held_at(finding).unwrap_or_default();
     format!(
         "in the task spawned at {task}, keep a `WeakContext` (`downgrade()`) and no handle: the one taken at {line}"

@@ -6,13 +6,14 @@ use crate::{
         allow::{Allow, Day, Suspect},
         blame::Blame,
         finding::{Finding, Subject},
+        growth::Made,
         judge::{self, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
         survey::Survey,
     },
     table::{live::Live, record::State},
 };
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// What was found at one look.
 pub(crate) struct Found {
@@ -66,12 +67,20 @@ pub(crate) fn find(survey: &Survey, verdicts: Verdicts, policy: &LeakPolicy) -> 
         flagged, pending, ..
     } = verdicts;
     let blame = Blame::new(survey, &flagged);
-    let mut findings: Vec<_> = blame
-        .blocks()
-        .iter()
-        .filter_map(|block| match flagged[&block.culprit] {
-            Verdict::Leak(kind) => Some(Finding::of_block(survey, &blame, block, kind)),
-            Verdict::Ignored => None,
+    let blocks = blame.blocks();
+    let leaks = || {
+        blocks
+            .iter()
+            .filter_map(|block| match flagged[&block.culprit] {
+                Verdict::Leak(kind) => Some((block, kind)),
+                Verdict::Ignored => None,
+            })
+    };
+    let chains = blame.chains(leaks().map(|(block, _)| block.culprit));
+    let mut findings: Vec<_> = leaks()
+        .map(|(block, kind)| {
+            let chain = chains.of(block.culprit);
+            Finding::of_block(survey, &blame, block, chain, kind)
         })
         .collect();
     findings.extend(dropped(survey, policy));
@@ -170,12 +179,9 @@ fn too_many<'a>(
     survey: &'a Survey,
     policy: &'a LeakPolicy,
 ) -> impl Iterator<Item = Finding> + use<'a> {
-    policy.max_count.iter().filter_map(|(kind, most)| {
-        let is_one = |at: &usize| {
-            let thing = &survey.things[*at];
-            thing.resource.kind() == kind && !policy.ignored.contains(&thing.id())
-        };
-        let all: Vec<_> = (0..survey.things.len()).filter(is_one).collect();
+    let by_kind = by_limited_kind(survey, policy);
+    policy.max_count.iter().filter_map(move |(kind, most)| {
+        let all = by_kind.get(&**kind)?;
         if all.len() <= *most {
             return None;
         }
@@ -191,7 +197,7 @@ fn too_many<'a>(
                     oldest.site()
                 ),
             ),
-            ("made at", sites(survey, &all)),
+            ("made at", sites(survey, all)),
         ];
         let advice = format!(
             "see what keeps the oldest: it was {} at {}",
@@ -202,18 +208,33 @@ fn too_many<'a>(
     })
 }
 
+/// The things of each kind that has a limit, oldest first.
+fn by_limited_kind<'a>(survey: &Survey, policy: &'a LeakPolicy) -> HashMap<&'a str, Vec<usize>> {
+    let kinds = policy
+        .max_count
+        .iter()
+        .map(|(kind, _)| (&**kind, Vec::new()));
+    let mut by_kind: HashMap<_, _> = kinds.collect();
+    for (at, thing) in survey.things.iter().enumerate() {
+        if policy.ignored.contains(&thing.id()) {
+            continue;
+        }
+        if let Some(all) = by_kind.get_mut(thing.resource.kind()) {
+            all.push(at);
+        }
+    }
+    by_kind
+}
+
 fn growing<'a>(
     survey: &'a Survey,
     policy: &'a LeakPolicy,
 ) -> impl Iterator<Item = Finding> + use<'a> {
-    policy.rises.iter().map(|rise| {
+    let newest = newest_of_rises(survey, policy);
+    policy.rises.iter().map(move |rise| {
         let mut subject = several(rise.name(), format!("{:.1} more a sample", rise.rate()));
         let mut facts = vec![("counts", rise.to_string())];
-        let newest = survey
-            .things
-            .iter()
-            .rposition(|thing| rise.counts_in(thing.resource.kind(), thing.resource.location()));
-        if let Some(at) = newest {
+        if let Some(&at) = rise.made().and_then(|made| newest.get(&made)) {
             let newest = Subject::of(survey, at);
             facts.push(("newest", format!("{newest}, {}", newest.state)));
             subject.location = newest.location;
@@ -224,6 +245,17 @@ fn growing<'a>(
         };
         Finding::of_fact(LeakKind::Growing, subject, facts, advice)
     })
+}
+
+/// The newest of the things that are counted together.
+fn newest_of_rises<'a>(survey: &'a Survey, policy: &LeakPolicy) -> HashMap<Made<'a>, usize> {
+    if policy.rises.is_empty() {
+        return HashMap::new();
+    }
+    let things = survey.things.iter().zip(0..);
+    things
+        .map(|(thing, at)| (Made::of(&thing.resource), at))
+        .collect()
 }
 
 fn several(kind: &str, state: String) -> Subject {

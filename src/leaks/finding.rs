@@ -6,6 +6,7 @@ use crate::{
     leaks::{
         allow::{Allow, Suspect},
         blame::{Blame, Block},
+        chain::Chain,
         fingerprint::Fingerprint,
         judge::{self, LeakKind},
         keepers::{From, Outside, Strength, Tie},
@@ -25,7 +26,7 @@ pub struct Finding {
     pub(crate) fingerprint: String,
     pub(crate) subject: Subject,
     /// From outside down to the subject: what is known to be alive on the way.
-    pub(crate) chain: Vec<Link>,
+    pub(crate) chain: Chain,
     /// The others of a cycle.
     pub(crate) cycle: Vec<Kept>,
     pub(crate) victims: Vec<Kept>,
@@ -98,6 +99,11 @@ impl Subject {
         }
     }
 
+    pub(crate) fn is_task(&self) -> bool {
+        let class = self.resource.as_ref().map(Resource::class);
+        class == Some(Class::Task)
+    }
+
     /// `src/net/conn.rs:41`
     pub(crate) fn site(&self) -> String {
         let site = |location: &Location<'_>| format!("{}:{}", location.file(), location.line());
@@ -129,19 +135,19 @@ impl Kept {
 }
 
 impl Link {
-    fn of(survey: &Survey, tie: Tie) -> Self {
-        let end = match tie.from {
-            From::Thing(at) => End::Thing(Box::new(Subject::of(survey, at))),
-            From::Outside(what) => End::Outside(what),
-            From::Unknown(what) => End::Unknown(what),
+    pub(crate) fn of(survey: &Survey, tie: &Tie) -> Self {
+        let end = match &tie.from {
+            From::Thing(at) => End::Thing(Box::new(Subject::of(survey, *at))),
+            From::Outside(what) => End::Outside(what.clone()),
+            From::Unknown(what) => End::Unknown(what.clone()),
             From::Itself => End::Itself,
         };
         Self {
             end,
-            how: tie.how,
-            brief: tie.brief,
-            taken: tie.taken,
-            mark: tie.mark,
+            how: tie.how.clone(),
+            brief: tie.brief.clone(),
+            taken: tie.taken.clone(),
+            mark: tie.mark.clone(),
         }
     }
 }
@@ -151,15 +157,11 @@ impl Finding {
         survey: &Survey,
         blame: &Blame<'_>,
         block: &Block,
+        chain: Chain,
         kind: LeakKind,
     ) -> Self {
         let thing = &survey.things[block.culprit];
         let subject = Subject::of(survey, block.culprit);
-        let chain: Vec<_> = blame
-            .chain(block.culprit)
-            .into_iter()
-            .map(|tie| Link::of(survey, tie))
-            .collect();
         let kept = |all: &[(usize, usize)]| {
             let one = |&(at, by): &(usize, usize)| Kept::of(survey, blame, at, by);
             all.iter().map(one).collect()
@@ -194,7 +196,7 @@ impl Finding {
             kind,
             fingerprint: String::new(),
             subject,
-            chain: Vec::new(),
+            chain: Chain::default(),
             cycle: Vec::new(),
             victims: Vec::new(),
             facts,
@@ -233,14 +235,8 @@ impl Finding {
 
     /// The fingerprint, and the lines: what is told once.
     pub(crate) fn likeness(&self) -> String {
-        let lines = self.chain.iter().map(|link| &*link.brief);
-        let lines: Vec<_> = lines.collect();
-        format!(
-            "{} {} {}",
-            self.fingerprint,
-            self.subject.site(),
-            lines.join(" ")
-        )
+        let (site, lines) = (self.subject.site(), self.chain.lines());
+        format!("{} {site} {lines}", self.fingerprint)
     }
 
     /// The name of what leaks; empty if the finding is about several things.

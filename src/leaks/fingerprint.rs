@@ -3,28 +3,37 @@
 //! Two leaks on different lines of one file may have the same, if they are alike in all else: so reports group by
 //! [`Finding::likeness`](crate::leaks::finding::Finding::likeness), which has the lines in it.
 
-use crate::leaks::finding::{End, Finding, Subject};
+use crate::leaks::finding::{End, Finding, Link, Subject};
 use std::fmt;
 
 /// A hash of what does not change: kinds, files, fields. Columns are in, lines are not: lines move whenever
 /// something above them is edited.
+#[derive(Clone, Copy)]
 pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
+    /// Of nothing yet.
+    pub(crate) fn new() -> Self {
+        Self(OFFSET)
+    }
+
+    /// The chain comes first, because many findings share the beginning of theirs.
     pub(crate) fn of(finding: &Finding) -> Self {
-        let mut print = Self(OFFSET);
+        let mut print = finding.chain.fingerprint();
         print.add(&finding.kind.to_string());
         print.subject(&finding.subject);
-        for link in &finding.chain {
-            match &link.end {
-                End::Thing(subject) => print.subject(subject),
-                End::Outside(_) => print.add("outside"),
-                End::Unknown(_) => print.add("unknown"),
-                End::Itself => print.add("itself"),
-            }
-            print.add(&link.mark);
-        }
         print
+    }
+
+    /// One more step of a chain.
+    pub(crate) fn link(&mut self, link: &Link) {
+        match &link.end {
+            End::Thing(subject) => self.subject(subject),
+            End::Outside(_) => self.add("outside"),
+            End::Unknown(_) => self.add("unknown"),
+            End::Itself => self.add("itself"),
+        }
+        self.add(&link.mark);
     }
 
     fn subject(&mut self, subject: &Subject) {
@@ -36,7 +45,7 @@ impl Fingerprint {
     }
 
     /// FNV-1a (Fowler, Noll, Vo), because it is the same everywhere and for ever.
-    fn add(&mut self, text: &str) {
+    pub(crate) fn add(&mut self, text: &str) {
         for byte in text.bytes().chain([0xff]) {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(PRIME);
         }

@@ -3,12 +3,11 @@
 use crate::{
     clock::Stamp,
     context::core::Core,
-    table::{live::Live, store::Table},
+    table::{live::Live, resource::Resource, store::Table},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    panic::Location,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -49,6 +48,15 @@ pub struct Growth {
 struct Sample {
     counts: BTreeMap<Counted, usize>,
     at: Stamp,
+}
+
+/// Things of one kind that one line made: they are counted together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Made<'a> {
+    kind: &'a str,
+    file: &'static str,
+    line: u32,
+    column: u32,
 }
 
 /// What is counted.
@@ -175,14 +183,31 @@ impl Sample {
     }
 }
 
-impl Counted {
-    fn of(thing: &crate::table::resource::Resource) -> Self {
+impl<'a> Made<'a> {
+    pub(crate) fn of(thing: &'a Resource) -> Self {
         let location = thing.location();
-        Self::Made {
-            kind: thing.kind().to_owned(),
+        Self {
+            kind: thing.kind(),
             file: location.file(),
             line: location.line(),
             column: location.column(),
+        }
+    }
+}
+
+impl Counted {
+    fn of(thing: &Resource) -> Self {
+        let Made {
+            kind,
+            file,
+            line,
+            column,
+        } = Made::of(thing);
+        Self::Made {
+            kind: kind.to_owned(),
+            file,
+            line,
+            column,
         }
     }
 }
@@ -232,19 +257,21 @@ impl Rise {
         self.took
     }
 
-    /// Whether this thing is one of those that are counted.
-    pub(crate) fn counts_in(&self, kind: &str, location: &Location<'_>) -> bool {
+    /// The things that are counted, if it is not the count of a probe.
+    pub(crate) fn made(&self) -> Option<Made<'_>> {
         match &self.counted {
             Counted::Made {
-                kind: of,
+                kind,
                 file,
                 line,
                 column,
-            } => {
-                (&**of, *file, *line, *column)
-                    == (kind, location.file(), location.line(), location.column())
-            }
-            Counted::Probe(_) => false,
+            } => Some(Made {
+                kind,
+                file,
+                line: *line,
+                column: *column,
+            }),
+            Counted::Probe(_) => None,
         }
     }
 }

@@ -228,8 +228,8 @@ fn pinned_for(survey: &Survey, at: usize) -> Option<Duration> {
 }
 
 fn is_too_old(policy: &LeakPolicy, thing: &Thing) -> bool {
-    let mut limits = policy.max_age.iter();
-    limits.any(|(kind, age)| kind == thing.resource.kind() && thing.resource.age() > *age)
+    let limit = policy.max_age.get(thing.resource.kind());
+    limit.is_some_and(|limit| thing.resource.age() > *limit)
 }
 
 fn is_ignored(policy: &LeakPolicy, thing: &Thing) -> bool {

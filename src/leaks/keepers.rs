@@ -7,7 +7,10 @@ use crate::{
     name::Printed,
     table::record::{Class, State},
 };
-use std::fmt;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+};
 
 /// One reason why a thing is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,37 @@ pub(crate) enum From {
     Unknown(String),
     /// Nobody: it is alive because it runs.
     Itself,
+}
+
+impl Tie {
+    /// Whether it keeps the thing alive, and does not only say where the thing belongs.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.strength > Strength::Weak
+    }
+
+    /// The listed thing that it comes from, if it comes from one.
+    pub(crate) fn thing(&self) -> Option<usize> {
+        match self.from {
+            From::Thing(at) => Some(at),
+            _ => None,
+        }
+    }
+}
+
+/// By thing: why it is alive.
+pub(crate) type Ties = HashMap<usize, Vec<Tie>>;
+
+/// Why these are alive, and what keeps them, and so on up: each is looked at once, however many it keeps.
+pub(crate) fn of_all(survey: &Survey, mut next: Vec<usize>) -> Ties {
+    let mut ties = Ties::new();
+    while let Some(at) = next.pop() {
+        if let Entry::Vacant(entry) = ties.entry(at) {
+            let ties = entry.insert(of(survey, at));
+            let holding = ties.iter().filter(|tie| tie.is_holding());
+            next.extend(holding.filter_map(Tie::thing));
+        }
+    }
+    ties
 }
 
 /// Somebody who is not listed.
@@ -69,7 +103,7 @@ pub(crate) enum Strength {
 }
 
 /// Every reason why this thing is alive.
-pub(crate) fn of(survey: &Survey, at: usize) -> Vec<Tie> {
+fn of(survey: &Survey, at: usize) -> Vec<Tie> {
     let thing = &survey.things[at];
     let mut ties = match thing.class() {
         Class::Task => of_task(survey, at),

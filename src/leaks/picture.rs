@@ -62,6 +62,8 @@ struct Drawing {
     /// What lies outside, by its words.
     outside: HashMap<(Role, String), usize>,
     edges: HashSet<(usize, usize)>,
+    /// The steps of chains that are drawn.
+    steps: HashSet<usize>,
 }
 
 impl Drawing {
@@ -71,6 +73,7 @@ impl Drawing {
             things: HashMap::new(),
             outside: HashMap::new(),
             edges: HashSet::new(),
+            steps: HashSet::new(),
         }
     }
 
@@ -83,7 +86,14 @@ impl Drawing {
     }
 
     fn finding(&mut self, finding: &Finding, culprit: usize) {
-        for (n, link) in finding.chain.iter().enumerate() {
+        // Chains share their beginnings: what is above a step that is drawn is drawn as well.
+        let new = finding
+            .chain
+            .upwards()
+            .map_while(|(step, link)| self.steps.insert(step).then_some(link));
+        let mut chain: Vec<_> = new.collect();
+        chain.reverse();
+        for (n, link) in chain.iter().enumerate() {
             let from = match &link.end {
                 End::Thing(subject) => self.thing(Role::Alive, subject),
                 End::Outside(keepers::Outside { who, note }) => {
@@ -92,11 +102,11 @@ impl Drawing {
                 End::Unknown(what) => self.outside(Role::Unknown, "handles", (what, "")),
                 End::Itself => continue,
             };
-            let to = match finding.chain.get(n + 1).map(|next| &next.end) {
+            let to = match chain.get(n + 1).map(|next| &next.end) {
                 Some(End::Thing(subject)) => self.thing(Role::Alive, subject),
                 _ => culprit,
             };
-            let is_last = n + 1 == finding.chain.len();
+            let is_last = n + 1 == chain.len();
             let strength = if is_last {
                 Strength::Suspect
             } else {

@@ -9,7 +9,11 @@ use crate::{
     name::Name,
     table::live::Live,
 };
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// What a [leak report](crate::Registry::leaks) looks for.
 ///
@@ -39,7 +43,7 @@ pub struct LeakPolicy {
     /// Whether a close within its grace period is waited for.
     pub(crate) is_patient: bool,
     pub(crate) asks_for: AsksFor,
-    pub(crate) max_age: Vec<(Name, Duration)>,
+    pub(crate) max_age: HashMap<Name, Duration>,
     pub(crate) max_count: Vec<(Name, usize)>,
     /// What is left out, by kind and by site.
     pub(crate) ignored_makes: Vec<Allow>,
@@ -70,7 +74,7 @@ impl LeakPolicy {
                 dropped_open: true,
                 foreign: true,
             },
-            max_age: Vec::new(),
+            max_age: HashMap::new(),
             max_count: Vec::new(),
             ignored_makes: Vec::new(),
             ignored: Arc::default(),
@@ -101,7 +105,8 @@ impl LeakPolicy {
     /// Things of this kind that are older are leaks.
     #[must_use]
     pub fn max_age(mut self, kind: impl Into<Name>, age: Duration) -> Self {
-        self.max_age.push((kind.into(), age));
+        let limit = self.max_age.entry(kind.into()).or_insert(age);
+        *limit = age.min(*limit);
         self
     }
 

@@ -161,13 +161,14 @@ impl Style {
 
     /// From the root down, a line each, the suspect edge marked.
     fn chain(self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
-        if finding.chain.is_empty() && finding.subject.resource.is_none() {
+        let chain = finding.chain.links();
+        if chain.is_empty() && finding.subject.resource.is_none() {
             return write!(f, "\n     {}", finding.subject.state);
         }
         // Everything above the last edge is alive by right, and what is below should be gone.
-        let suspect = finding.chain.len().checked_sub(1);
-        let cut = finding.chain.len().saturating_sub(STEPS);
-        for (n, link) in finding.chain.iter().enumerate() {
+        let suspect = chain.len().checked_sub(1);
+        let cut = chain.len().saturating_sub(STEPS);
+        for (n, link) in chain.iter().enumerate() {
             if (1..=cut).contains(&n) {
                 if n == cut {
                     write!(f, "\n   ┆  … {cut} more steps")?;
@@ -196,11 +197,7 @@ impl Style {
                 write!(f, "\n   {how}")?;
             }
         }
-        let corner = if is_alone(&finding.chain) {
-            "──"
-        } else {
-            "└─"
-        };
+        let corner = if is_alone(&chain) { "──" } else { "└─" };
         let culprit = format!("{}: {}", finding.subject, finding.subject.state);
         write!(f, "\n   {corner} {}", self.paint(Tone::Culprit, culprit))
     }
@@ -267,7 +264,7 @@ fn unaccounted(finding: &Finding) -> &'static str {
     }
 }
 
-fn is_alone(chain: &[Link]) -> bool {
+fn is_alone(chain: &[&Link]) -> bool {
     chain.iter().all(|link| matches!(link.end, End::Itself))
 }
 

@@ -28,6 +28,7 @@ mod hook_deadlocks;
 mod hooks;
 mod hostile;
 mod inside;
+mod leak_growth;
 mod leaks;
 mod listing;
 mod owned;

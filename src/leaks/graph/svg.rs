@@ -376,7 +376,8 @@ impl fmt::Display for Text<'_> {
 mod tests {
     use super::*;
     use crate::leaks::graph::samples;
-    use std::time::{Duration, Instant};
+    use cpu_time::ThreadTime;
+    use std::time::Duration;
 
     #[test]
     fn hostile_names_are_text_in_every_place() {
@@ -467,12 +468,21 @@ mod tests {
         assert!(svg.ends_with("</svg>\n"));
     }
 
+    /// The best of three, in processor time of this thread: it does not matter what else the machine does.
+    fn time_to_draw(nodes: usize) -> Duration {
+        let graph = samples::tangle(nodes, 3 * nodes, 5);
+        let once = || {
+            let begun = ThreadTime::now();
+            assert!(!graph.svg().is_empty());
+            begun.elapsed()
+        };
+        once().min(once()).min(once())
+    }
+
     #[test]
-    fn a_thousand_nodes_are_drawn_in_no_time() {
-        let graph = samples::tangle(1_000, 3_000, 5);
-        let begun = Instant::now();
-        assert!(!graph.svg().is_empty());
-        assert!(begun.elapsed() < Duration::from_secs(5));
+    fn eight_times_as_many_nodes_take_less_than_twenty_times_as_long() {
+        let (few, many) = (time_to_draw(250), time_to_draw(2_000));
+        assert!(many < 20 * few, "{few:?}, {many:?}");
     }
 
     #[test]

@@ -1,0 +1,269 @@
+//! Why each culprit is alive: the chain of references from something outside of everything listed down to it.
+//!
+//! The shortest chains from one outside form a forest, so each thing has one reference above it that all chains
+//! through it share. A report keeps that forest once, and a finding knows its place in it: thousands of leaks at the end
+//! of a long chain take no more than one leak and that chain.
+
+use crate::leaks::{
+    finding::{End, Link, Subject},
+    fingerprint::Fingerprint,
+    keepers::{Tie, Ties},
+    postorder,
+    survey::Survey,
+};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    fmt, iter,
+    sync::Arc,
+};
+
+/// From outside down to a thing, or once round the cycle that keeps it.
+#[derive(Clone, Default)]
+pub(crate) struct Chain {
+    steps: Arc<[Step]>,
+    last: Option<usize>,
+}
+
+/// A reference, and what is above it.
+struct Step {
+    link: Link,
+    above: Option<usize>,
+    /// The step down to here that comes from a task, if one does, the nearest.
+    task: Option<usize>,
+    /// Of all that is above, and of this.
+    fingerprint: Fingerprint,
+    /// The same with lines.
+    lines: Fingerprint,
+}
+
+impl Chain {
+    /// The reference to the thing itself.
+    pub(crate) fn last(&self) -> Option<&Link> {
+        self.end().map(|step| &step.link)
+    }
+
+    /// From the first reference down.
+    pub(crate) fn links(&self) -> Vec<&Link> {
+        let mut links: Vec<_> = self.upwards().map(|(_, link)| link).collect();
+        links.reverse();
+        links
+    }
+
+    /// From the last reference up. Chains of one report that have a number in common are the same from there up.
+    pub(crate) fn upwards(&self) -> impl Iterator<Item = (usize, &Link)> {
+        let numbers = iter::successors(self.last, |&at| self.steps[at].above);
+        numbers.map(|at| (at, &self.steps[at].link))
+    }
+
+    /// The last task on the way down.
+    pub(crate) fn nearest_task(&self) -> Option<&Subject> {
+        let step = &self.steps[self.end()?.task?];
+        match &step.link.end {
+            End::Thing(subject) => Some(subject),
+            _ => None,
+        }
+    }
+
+    /// What the fingerprint of a finding begins with.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.end()
+            .map_or_else(Fingerprint::new, |step| step.fingerprint)
+    }
+
+    /// The lines that took the handles, as a number: two chains with the same lines have the same.
+    pub(crate) fn lines(&self) -> Fingerprint {
+        self.end().map_or_else(Fingerprint::new, |step| step.lines)
+    }
+
+    fn end(&self) -> Option<&Step> {
+        self.last.map(|last| &self.steps[last])
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.links()).finish()
+    }
+}
+
+impl Step {
+    fn below(above: Option<(usize, &Step)>, link: Link, this: usize) -> Self {
+        let step = above.map(|(_, step)| step);
+        let mut fingerprint = step.map_or_else(Fingerprint::new, |step| step.fingerprint);
+        fingerprint.link(&link);
+        let mut lines = step.map_or_else(Fingerprint::new, |step| step.lines);
+        lines.add(&link.brief);
+        let is_task = matches!(&link.end, End::Thing(subject) if subject.is_task());
+        Self {
+            above: above.map(|(at, _)| at),
+            task: if is_task {
+                Some(this)
+            } else {
+                step.and_then(|step| step.task)
+            },
+            link,
+            fingerprint,
+            lines,
+        }
+    }
+}
+
+/// The chains of all culprits of a report.
+pub(crate) struct Chains {
+    steps: Arc<[Step]>,
+    /// By thing: the step that leads to it.
+    last: HashMap<usize, usize>,
+}
+
+impl Chains {
+    /// Of what a cycle keeps and nothing outside, chains begin with the member of lowest rank.
+    pub(crate) fn new<R: Ord>(
+        survey: &Survey,
+        ties: &Ties,
+        rank: impl Fn(usize) -> R,
+        culprits: impl Iterator<Item = usize>,
+    ) -> Self {
+        let distances = Distances::new(ties, rank);
+        let mut steps = Vec::new();
+        let mut last = HashMap::new();
+        for culprit in culprits {
+            for (at, tie) in distances.new_steps(ties, culprit, &last) {
+                let above = distances.above(tie).and_then(|from| last.get(&from));
+                let above = above.map(|&above| (above, &steps[above]));
+                let step = Step::below(above, Link::of(survey, tie), steps.len());
+                last.insert(at, steps.len());
+                steps.push(step);
+            }
+        }
+        Self {
+            steps: steps.into(),
+            last,
+        }
+    }
+
+    pub(crate) fn of(&self, culprit: usize) -> Chain {
+        Chain {
+            steps: Arc::clone(&self.steps),
+            last: self.last.get(&culprit).copied(),
+        }
+    }
+}
+
+/// How far each thing is from where its chain begins.
+struct Distances {
+    steps: HashMap<usize, usize>,
+    /// By thing: what it keeps alive.
+    keeps: HashMap<usize, Vec<usize>>,
+    /// The members of cycles that chains begin with.
+    begins: HashSet<usize>,
+}
+
+impl Distances {
+    fn new<R: Ord>(ties: &Ties, rank: impl Fn(usize) -> R) -> Self {
+        let mut distances = Self {
+            steps: HashMap::new(),
+            keeps: HashMap::new(),
+            begins: HashSet::new(),
+        };
+        let mut held_from_outside = HashSet::new();
+        for (&at, ties) in ties {
+            for tie in ties.iter().filter(|tie| tie.is_holding()) {
+                match tie.thing() {
+                    Some(from) => distances.keeps.entry(from).or_default().push(at),
+                    None => drop(held_from_outside.insert(at)),
+                }
+            }
+        }
+        distances.spread(&held_from_outside);
+        distances.begins = distances.begins_of_cycles(ties, rank);
+        distances.spread(&distances.begins.clone());
+        distances
+    }
+
+    fn kept_by(&self, at: usize) -> &[usize] {
+        self.keeps.get(&at).map_or(&[], Vec::as_slice)
+    }
+
+    /// Breadth first from these, which are the first step of chains.
+    fn spread(&mut self, first: &HashSet<usize>) {
+        self.steps.extend(first.iter().map(|&at| (at, 1)));
+        let mut queue: VecDeque<_> = first.iter().copied().collect();
+        while let Some(at) = queue.pop_front() {
+            let further = self.steps[&at] + 1;
+            for &kept in self.keeps.get(&at).into_iter().flatten() {
+                if let Entry::Vacant(entry) = self.steps.entry(kept) {
+                    entry.insert(further);
+                    queue.push_back(kept);
+                }
+            }
+        }
+    }
+
+    /// One member of each cycle that nothing else leads to: what is not reached from outside is reached from there.
+    fn begins_of_cycles<R: Ord>(&self, ties: &Ties, rank: impl Fn(usize) -> R) -> HashSet<usize> {
+        let mut reached: HashSet<_> = self.steps.keys().copied().collect();
+        let starts = ties.keys().copied();
+        let mut begins = HashSet::new();
+        for root in postorder::reversed(starts, reached.clone(), |at| self.kept_by(at)) {
+            if reached.contains(&root) {
+                continue;
+            }
+            // Nothing else leads there, so what leads to one of its members is the cycle.
+            let holding = |at| ties[&at].iter().filter(|tie| tie.is_holding());
+            let mut cycle = HashSet::new();
+            walk(root, &mut cycle, |at| holding(at).filter_map(Tie::thing));
+            begins.extend(cycle.into_iter().min_by_key(|&at| rank(at)));
+            walk(root, &mut reached, |at| self.kept_by(at).iter().copied());
+        }
+        begins
+    }
+
+    /// What is above a reference; nothing is above the member of a cycle that chains begin with.
+    fn above(&self, tie: &Tie) -> Option<usize> {
+        tie.thing().filter(|from| !self.begins.contains(from))
+    }
+
+    /// The reference that is nearest to where chains begin. Among equally near ones the surest.
+    fn nearest<'a>(&self, ties: &'a Ties, at: usize) -> Option<&'a Tie> {
+        let ties = ties[&at].iter().filter(|tie| tie.is_holding());
+        ties.min_by_key(|tie| {
+            let steps = tie.thing().map_or(Some(&0), |from| self.steps.get(&from));
+            let steps = steps.copied().unwrap_or(usize::MAX);
+            (steps, Reverse(tie.strength))
+        })
+    }
+
+    /// The chain down to a thing, from below what has its step already.
+    fn new_steps<'a>(
+        &self,
+        ties: &'a Ties,
+        thing: usize,
+        known: &HashMap<usize, usize>,
+    ) -> impl Iterator<Item = (usize, &'a Tie)> + use<'a> {
+        let mut way = Vec::new();
+        let mut next = Some(thing);
+        while let Some(at) = next.filter(|at| !known.contains_key(at)) {
+            let Some(tie) = self.nearest(ties, at) else {
+                break;
+            };
+            way.push((at, tie));
+            next = self.above(tie);
+        }
+        way.into_iter().rev()
+    }
+}
+
+/// Marks what is reached from a thing.
+fn walk<I: Iterator<Item = usize>>(
+    from: usize,
+    reached: &mut HashSet<usize>,
+    next_of: impl Fn(usize) -> I,
+) {
+    let mut stack = vec![from];
+    while let Some(at) = stack.pop() {
+        if reached.insert(at) {
+            stack.extend(next_of(at));
+        }
+    }
+}
