@@ -7,15 +7,15 @@
 //! What tokio itself grows for as many tasks (run queues, timers) is grown before the first look, by as
 //! many tasks of tokio's own.
 
+#[path = "counting/mod.rs"]
+mod counting;
+
+use counting::held;
 use headcount::{Context, Registration, Registry};
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     sync::{
         Arc, Barrier, Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicIsize, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
-        },
+        atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread,
     time::{Duration, Instant},
@@ -41,43 +41,6 @@ const CONSTANT: isize = 4 * 1024;
 const SETTLE: Duration = Duration::from_millis(10);
 /// How long memory may take to come back when nobody calls anything.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Bytes that are allocated just now.
-static HELD: AtomicIsize = AtomicIsize::new(0);
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The system's allocator, with a counter.
-struct Counting;
-
-fn count(layout: Layout, sign: isize) {
-    let size = isize::try_from(layout.size()).expect("a layout fits");
-    HELD.fetch_add(sign * size, Relaxed);
-}
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator cannot be written without; this one only counts"
-)]
-// SAFETY: every call is handed to `System` as it came, and so is its answer.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout, 1);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count(layout, -1);
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-fn held() -> isize {
-    HELD.load(SeqCst)
-}
 
 /// One measurement at a time: they would count each other's memory.
 fn alone() -> MutexGuard<'static, ()> {

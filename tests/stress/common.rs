@@ -34,8 +34,15 @@ impl Notes {
     }
 }
 
+/// One test at a time: they measure time, and the fuzzer counts the memory and the panics of the process.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    lock(&ONE)
+}
+
 /// Runs a test on a thread with tokio's and libtest's 2 MiB of stack, and fails when it takes too long.
 pub(crate) fn within(limit: Duration, test: impl FnOnce(&Notes) + Send + 'static) {
+    let _alone = alone();
     let notes = Notes::default();
     let (done, is_done) = mpsc::channel::<()>();
     let noted = notes.clone();
@@ -62,15 +69,19 @@ pub(crate) struct Dice(u64);
 impl Dice {
     /// The same in every test of a run, and printed where one fails.
     pub(crate) fn new() -> Self {
+        let seed = Self::seed();
+        println!("HEADCOUNT_SEED={seed}");
+        Self(seed)
+    }
+
+    pub(crate) fn seed() -> u64 {
         static SEED: OnceLock<u64> = OnceLock::new();
-        let seed = *SEED.get_or_init(|| match std::env::var("HEADCOUNT_SEED") {
+        *SEED.get_or_init(|| match std::env::var("HEADCOUNT_SEED") {
             Ok(seed) => seed.parse().expect("HEADCOUNT_SEED is a number"),
             Err(_) => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(1, |now| now.subsec_nanos().into()),
-        });
-        println!("HEADCOUNT_SEED={seed}");
-        Self(seed)
+        })
     }
 
     /// Dice of one's own, for a thread or a round.

@@ -6,9 +6,12 @@
 mod aborts;
 mod churn;
 mod common;
+#[path = "../counting/mod.rs"]
+mod counting;
 mod deep;
 #[cfg(feature = "dump")]
 mod dumps;
+mod fuzz;
 mod holds;
 mod races;
 mod registrations;

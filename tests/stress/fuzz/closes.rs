@@ -1,0 +1,251 @@
+//! Closes: begun, awaited, given up, joined, from outside and from inside.
+
+use super::{
+    kinds::Kind,
+    model::is_running_inside,
+    panics::{HandMadeWaker, PanicsIn, expecting, failure, never},
+    tasks,
+    world::{At, Ctx, Stored, WeakCtx, World},
+};
+use crate::common::{Dice, PATIENCE, lock};
+use headcount::{CloseReason, CloseStatus};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What a close says that has no runtime to run on.
+pub(crate) const NO_RUNTIME: &str = "has no tokio runtime to run on";
+/// What tokio says where there are no timers; it is how the crate finds out.
+const NO_TIMERS: &str = "there is no reactor running";
+
+/// I10: waits for a close from inside of it, with the thread; it returns at once.
+pub(crate) fn inside(world: &Arc<World>, own: &WeakCtx) {
+    if !world.has(Kind::CloseInside) || !is_running_inside(&own.model) {
+        return;
+    }
+    let Some(ctx) = own.upgrade() else { return };
+    let deadline = Instant::now() + PATIENCE;
+    let waker = Waker::from(HandMadeWaker::new(PanicsIn::Never));
+    let mut close = pin!(ctx.handle.close());
+    let mut polls = 0_usize;
+    loop {
+        polls += 1;
+        let polled = never("a close from inside", || {
+            close.as_mut().poll(&mut Context::from_waker(&waker))
+        });
+        match polled {
+            Some(Poll::Pending) => {}
+            Some(Poll::Ready(report)) => {
+                world.check(report.status() == CloseStatus::Begun, "closed from inside");
+                return;
+            }
+            None => return,
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            failure(format_args!(
+                "a close from inside has not returned after {polls} polls"
+            ));
+            return;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+/// Polls a close once and drops it.
+pub(crate) fn begin_once(world: &Arc<World>, own: &WeakCtx, dice: &mut Dice) {
+    let ctx = if dice.once_in(2) {
+        world.contexts.pick(dice)
+    } else {
+        own.upgrade()
+    };
+    if let Some(ctx) = ctx {
+        let _inside = world.enter(dice);
+        let waker = world.waker(false, dice);
+        let model = Arc::clone(&ctx.model);
+        let mut close = pin!(ctx.handle.close());
+        let mut cx = Context::from_waker(&waker);
+        let polled = expecting(NO_RUNTIME, || close.as_mut().poll(&mut cx));
+        if let Some(Poll::Ready(report)) = polled {
+            model.saw(&report);
+        }
+    }
+}
+
+/// Waits for a close with a limit, in a task.
+pub(crate) async fn close_within(world: &Arc<World>, limit: Duration, dice: &mut Dice) {
+    if let Some(ctx) = world.contexts.pick(dice) {
+        match ctx.handle.close_within(limit).await {
+            Ok(report) => ctx.model.saw(&report),
+            Err(still) => drop(still.to_string()),
+        }
+    }
+}
+
+/// Waits for a close, in a task.
+pub(crate) async fn wait(world: &Arc<World>, dice: &mut Dice) {
+    if let Some(ctx) = world.contexts.pick(dice) {
+        let report = ctx.handle.close().await;
+        ctx.model.saw(&report);
+    }
+}
+
+pub(crate) fn request(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let reason = match dice.below(4) {
+        0 => CloseReason::Culled,
+        1 => CloseReason::Superseded,
+        _ => CloseReason::from("requested"),
+    };
+    let _inside = world.enter(dice);
+    if dice.once_in(3) {
+        if let Some(weak) = world.weak.pick(dice) {
+            never("a request to close", || weak.handle.request_close(reason));
+        }
+    } else if let Some(ctx) = world.contexts.pick(dice) {
+        never("a request to close", || ctx.handle.request_close(reason));
+        world.check(ctx.handle.is_cancelled(), "a requested close has not begun");
+    }
+}
+
+/// Makes a future of some close, for others to poll.
+pub(crate) fn store(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let Some(ctx) = world.contexts.pick(dice) else {
+        return;
+    };
+    let weak = ctx.downgrade();
+    let mut has_timers = false;
+    let kind = dice.below(8);
+    let limit = Duration::from_micros(dice.below(3_000) as u64);
+    let registry = world.registry.clone();
+    let future: futures::future::BoxFuture<'static, ()> = match kind {
+        0..3 => Box::pin(async move { ctx.model.saw(&ctx.handle.close().await) }),
+        3 => Box::pin(async move { ctx.model.saw(&ctx.handle.closed().await) }),
+        4 => Box::pin(async move { weak.handle.closed().await }),
+        5 if world.has(Kind::TimersElsewhere) => {
+            has_timers = true;
+            Box::pin(within(ctx, limit))
+        }
+        6 => Box::pin(async move { registry.idle().await }),
+        _ => Box::pin(async move {
+            let run = weak
+                .handle
+                .run_until_cancelled(std::future::pending::<()>());
+            assert!(run.await.is_none());
+        }),
+    };
+    let stored = Stored { future, has_timers };
+    world.put(&world.stored, stored, dice);
+}
+
+async fn within(ctx: Ctx, limit: Duration) {
+    match ctx.handle.close_within(limit).await {
+        Ok(report) => ctx.model.saw(&report),
+        Err(still) => drop(still.to_string()),
+    }
+}
+
+/// Polls a stored future once; true if it is over.
+fn poll_once(stored: &mut Stored, waker: &Waker) -> bool {
+    let mut cx = Context::from_waker(waker);
+    let expected = if stored.has_timers {
+        NO_TIMERS
+    } else {
+        NO_RUNTIME
+    };
+    let polled = expecting(expected, || stored.future.as_mut().poll(&mut cx));
+    // One that panicked is over, too.
+    polled.is_none_or(|polled| polled.is_ready())
+}
+
+pub(crate) fn poll(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let Some(mut stored) = world.stored.take(dice) else {
+        return;
+    };
+    let inside = if stored.has_timers {
+        Some(world.runtimes.enter(dice))
+    } else {
+        world.enter(dice)
+    };
+    let waker = world.waker(stored.has_timers, dice);
+    if !poll_once(&mut stored, &waker) {
+        world.put(&world.stored, stored, dice);
+    }
+    drop(inside);
+}
+
+/// Polls a stored future for a while, on a thread.
+pub(crate) fn poll_for_a_while(world: &Arc<World>, dice: &mut Dice, at: At) {
+    let Some(mut stored) = world.stored.take(dice) else {
+        return;
+    };
+    let _inside = world.runtimes.enter(dice);
+    let until = Instant::now() + Duration::from_micros(if at == At::Thread { 2_000 } else { 0 });
+    let waker = Waker::from(HandMadeWaker::new(PanicsIn::Never));
+    while !poll_once(&mut stored, &waker) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return world.put(&world.stored, stored, dice);
+        }
+        thread::park_timeout(left);
+    }
+}
+
+pub(crate) fn drop_stored(world: &Arc<World>, dice: &mut Dice, _: At) {
+    if let Some(stored) = world.stored.take(dice) {
+        super::panics::contain(|| drop(stored));
+    }
+}
+
+/// Gives a stored future to a runtime.
+pub(crate) fn spawn_stored(world: &Arc<World>, dice: &mut Dice, _: At) {
+    if let Some(stored) = world.stored.take(dice) {
+        let runtime = &world.runtimes.any(dice).handle;
+        let plain = runtime.spawn(stored.future).abort_handle();
+        lock(&world.plain).push(plain);
+    }
+}
+
+pub(crate) fn close_registry(world: &Arc<World>, dice: &mut Dice, _: At) {
+    // It ends everything, so it is rare.
+    if !dice.once_in(20) {
+        return;
+    }
+    let (registry, root) = (world.registry.clone(), Arc::clone(&world.root));
+    let future = Box::pin(async move { root.saw(&registry.close().await) });
+    let mut stored = Stored {
+        future,
+        has_timers: false,
+    };
+    let _inside = world.enter(dice);
+    let waker = world.waker(false, dice);
+    if !poll_once(&mut stored, &waker) {
+        world.put(&world.stored, stored, dice);
+    }
+}
+
+/// Forgets something that a close does not wait for.
+pub(crate) fn forget(world: &Arc<World>, dice: &mut Dice, at: At) {
+    if !dice.once_in(4) {
+        return;
+    }
+    match dice.below(4) {
+        0 => tasks::forget_task(world, dice, at),
+        1 => tasks::forget_wrapped(world, dice, at),
+        2 => {
+            if let Some(ctx) = world.contexts.pick(dice) {
+                lock(&world.counts.forgotten).push(ctx.handle.id());
+                world.forget(ctx);
+            }
+        }
+        _ => {
+            if let Some(value) = world.values.pick(dice) {
+                world.forget(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Contexts and their handles.
+
+use super::{
+    destructor::Destructor,
+    kinds::Kind,
+    model::Model,
+    panics::never,
+    values::{Value, own_value},
+    world::{At, Ctx, World},
+};
+use crate::common::{Dice, lock};
+use headcount::{Context, ContextBuilder, State};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+/// Contexts below each other, at the most.
+const DEPTH: usize = 6;
+
+pub(crate) fn open(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let parent = if dice.once_in(3) {
+        None
+    } else {
+        world.contexts.pick(dice)
+    };
+    let parent = parent.filter(|parent| parent.model.depth < DEPTH);
+    if let Some(ctx) = open_below(world, parent.as_ref(), dice) {
+        world.put(&world.contexts, ctx, dice);
+    }
+}
+
+fn open_below(world: &Arc<World>, parent: Option<&Ctx>, dice: &mut Dice) -> Option<Ctx> {
+    let _inside = world.enter(dice);
+    let name = world.name("c");
+    let (handle, model) = if let Some(parent) = parent {
+        let builder = parent.handle.open(name.clone());
+        (start(world, builder, dice), &parent.model)
+    } else {
+        let builder = world.registry.open(name.clone());
+        (start(world, builder, dice), &world.root)
+    };
+    let handle = handle?;
+    let model = Model::new(name, Some(Arc::clone(model)));
+    let _ = model.id.set(handle.id());
+    lock(&world.models).push(Arc::clone(&model));
+    Some(Ctx { handle, model })
+}
+
+fn start(world: &World, builder: ContextBuilder<'_>, dice: &mut Dice) -> Option<Context> {
+    let builder = builder
+        .grace(Duration::from_micros(dice.below(4) as u64 * 700))
+        .hook_timeout(Duration::from_millis(1 + dice.below(3) as u64))
+        .close_on_panic(dice.once_in(4))
+        .kind(["context", "server", "connection"][dice.below(3)]);
+    if dice.once_in(2) {
+        let ctx = builder.try_start().ok()?;
+        world.counts.contexts.fetch_add(1, SeqCst);
+        return Some(ctx);
+    }
+    let ctx = builder.start();
+    // One that is closed from the start was not accepted; one that is open was.
+    let count = match ctx.state() {
+        State::Open => &world.counts.contexts,
+        _ => &world.counts.contexts_perhaps,
+    };
+    count.fetch_add(1, SeqCst);
+    Some(ctx)
+}
+
+pub(crate) fn duplicate(world: &Arc<World>, dice: &mut Dice, _: At) {
+    if let Some(ctx) = world.contexts.pick(dice) {
+        world.put(&world.contexts, ctx, dice);
+    }
+}
+
+pub(crate) fn drop_handle(world: &Arc<World>, dice: &mut Dice, _: At) {
+    if let Some(ctx) = world.contexts.take(dice) {
+        let _inside = world.enter(dice);
+        never("dropping the handle of a context", || drop(ctx));
+    }
+}
+
+pub(crate) fn downgrade(world: &Arc<World>, dice: &mut Dice, _: At) {
+    if let Some(ctx) = world.contexts.pick(dice) {
+        world.put(&world.weak, ctx.downgrade(), dice);
+    }
+}
+
+pub(crate) fn upgrade(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let Some(weak) = world.weak.pick(dice) else {
+        return;
+    };
+    if let Some(ctx) = weak.upgrade() {
+        world.put(&world.contexts, ctx, dice);
+    } else {
+        world.check(weak.handle.is_cancelled(), "it has no handle, and is open");
+        world.check(weak.upgrade().is_none(), "a handle came back");
+    }
+}
+
+/// The parent owns the handle of its child.
+pub(crate) fn give_to_parent(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let Some(parent) = world.contexts.pick(dice) else {
+        return;
+    };
+    if let Some(child) = open_below(world, Some(&parent), dice) {
+        let value = Value::new(world, Destructor::of_handle(child));
+        own_value(world, &parent, value, dice);
+    }
+}
+
+pub(crate) fn view(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let Some(ctx) = world.contexts.pick(dice) else {
+        return;
+    };
+    let was_cancelled = ctx.handle.is_cancelled();
+    let state = ctx.handle.state();
+    let is_right = !was_cancelled || state != State::Open;
+    world.check(is_right, "it was cancelled and is open");
+    world.check(ctx.handle.name() == ctx.model.name, "another name");
+    for child in ctx.handle.children() {
+        let path = child.path();
+        world.check(path.starts_with(&ctx.handle.path()), "a child elsewhere");
+        drop((child.state(), child.holders()));
+    }
+    let parent = ctx.handle.parent().map(|parent| parent.id());
+    let known = ctx.model.parent.as_ref().and_then(|parent| parent.id.get());
+    world.check(parent.as_ref() == known, "another parent");
+    if world.has(Kind::Listings) && dice.once_in(4) {
+        drop(ctx.handle.holders().to_string());
+    }
+}
+
+/// A token of the context that is cancelled by hand.
+pub(crate) fn cancel_token(world: &Arc<World>, dice: &mut Dice, _: At) {
+    if let Some(ctx) = world.contexts.pick(dice) {
+        let token = ctx.handle.token();
+        if dice.once_in(8) {
+            super::panics::contain(|| token.cancel());
+        } else {
+            token.child_token().cancel();
+        }
+    }
+}
+
+pub(crate) fn end_runtime(world: &Arc<World>, dice: &mut Dice, at: At) {
+    if world.shape == super::runtimes::Shape::SeveralThatEnd && dice.once_in(2) {
+        let how = super::runtimes::Shutdown::any(dice);
+        world.runtimes.any(dice).end(how, at == At::Thread);
+    }
+}

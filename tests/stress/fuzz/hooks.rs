@@ -1,0 +1,160 @@
+//! Hooks of all sorts.
+
+use super::{
+    destructor::Destructor,
+    kinds::Kind,
+    model::{
+        ACCEPTED, CANCELLED, DROPPED, EARLY, FAILED, HookGuard, HookRecord, RETURNED, Running,
+        STARTED, When,
+    },
+    panics::{failure, never, on_purpose},
+    script::{Manner, Steps},
+    world::{At, Ctx, World},
+};
+use crate::common::{Dice, lock};
+use futures::future::BoxFuture;
+use headcount::State;
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    thread,
+};
+
+const MANNER: Manner = Manner {
+    has_timers: true,
+    may_wait: true,
+    is_task: false,
+};
+
+type Said = Result<(), &'static str>;
+
+/// The future of a hook. Fields are dropped in this order.
+struct HookFuture {
+    destructor: Destructor,
+    run: Option<BoxFuture<'static, Said>>,
+    guard: HookGuard,
+}
+
+impl Future for HookFuture {
+    type Output = Said;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Said> {
+        let hook = Arc::clone(&self.guard.0);
+        super::model::check_scope(&hook.model, "a hook that is polled");
+        let _running = Running::new(&hook.model);
+        let run = self.run.as_mut().expect("it is there until it is dropped");
+        match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(said)) => {
+                if said.is_err() {
+                    hook.flags.set(FAILED);
+                }
+                hook.flags.set(RETURNED);
+                Poll::Ready(said)
+            }
+            Err(payload) => {
+                hook.flags.set(FAILED);
+                hook.flags.set(RETURNED);
+                resume_unwind(payload)
+            }
+        }
+    }
+}
+
+impl Drop for HookFuture {
+    fn drop(&mut self) {
+        let hook = Arc::clone(&self.guard.0);
+        let _running = Running::new(&hook.model);
+        let run = self.run.take();
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(run)));
+        let ran = catch_unwind(AssertUnwindSafe(|| self.destructor.run()));
+        if let Err(payload) = dropped.and(ran) {
+            hook.flags.set(FAILED);
+            if !thread::panicking() {
+                resume_unwind(payload);
+            }
+        }
+    }
+}
+
+pub(crate) fn register(world: &Arc<World>, dice: &mut Dice, _: At) {
+    if let Some(ctx) = world.contexts.pick(dice) {
+        let when = [When::Closing, When::Close][usize::from(!dice.once_in(3))];
+        register_on(world, &ctx, when, dice);
+    }
+}
+
+fn register_on(world: &Arc<World>, ctx: &Ctx, when: When, dice: &mut Dice) {
+    let destructor = Destructor::new(world, &ctx.downgrade(), dice);
+    let mut steps = Steps::new(world, &ctx.downgrade(), MANNER, dice);
+    let (fails, panics) = (
+        dice.once_in(8),
+        world.has(Kind::TaskPanics) && dice.once_in(8),
+    );
+    // In the order in which they are registered.
+    let mut hooks = lock(&ctx.model.hooks);
+    let record = Arc::new(HookRecord {
+        flags: super::model::Flags::default(),
+        number: hooks.len(),
+        when,
+        model: Arc::clone(&ctx.model),
+    });
+    let mut future = HookFuture {
+        destructor,
+        run: None,
+        guard: HookGuard(Arc::clone(&record)),
+    };
+    let hook = move || {
+        future.guard.0.start();
+        future.run = Some(Box::pin(async move {
+            steps.steps().await;
+            if panics {
+                on_purpose("a hook");
+            }
+            if fails { Err("on purpose") } else { Ok(()) }
+        }));
+        future
+    };
+    let hook = match when {
+        When::Closing => ctx.handle.on_closing(hook),
+        When::Close => ctx.handle.on_close(hook),
+    };
+    if hook.is_ok() {
+        record.flags.set(ACCEPTED);
+        if ctx.handle.state() == State::Open {
+            record.flags.set(EARLY);
+        }
+        hooks.push(Arc::clone(&record));
+    }
+    drop(hooks);
+    match hook {
+        Ok(hook) => world.put(&world.hooks, (hook, record), dice),
+        Err(refused) => {
+            world.check(ctx.handle.is_cancelled(), "an open context refused a hook");
+            drop(refused);
+        }
+    }
+}
+
+pub(crate) fn cancel(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let Some((hook, record)) = world.hooks.take(dice) else {
+        return;
+    };
+    let is_cancelled = never("the cancellation of a hook", || hook.cancel()) == Some(true);
+    if is_cancelled {
+        record.flags.set(CANCELLED);
+        if record.flags.has(STARTED) {
+            failure("a hook that ran was cancelled");
+        }
+        world.check(record.flags.has(DROPPED), "a cancelled hook is there");
+        world.check(!hook.cancel(), "a hook was cancelled twice");
+    }
+    drop(hook);
+}
+
+pub(crate) fn drop_hook(world: &Arc<World>, dice: &mut Dice, _: At) {
+    drop(world.hooks.take(dice));
+}
