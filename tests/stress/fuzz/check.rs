@@ -26,6 +26,7 @@ pub(crate) fn end(world: &Arc<World>, dice: &mut Dice) {
     let ends_first = dice.once_in(2);
     if ends_first {
         world.runtimes.end_all(dice);
+        check_dropped(world);
     } else {
         world.runtimes.end_idle();
     }
@@ -43,6 +44,21 @@ pub(crate) fn end(world: &Arc<World>, dice: &mut Dice) {
     if report.is_some() {
         wait_for_threads(world);
         check_counts(world);
+    }
+}
+
+/// I11: without handles, and without a runtime, contexts come to an end by themselves.
+fn check_dropped(world: &World) {
+    let has_forgotten = world.counts.has_forgotten.load(SeqCst);
+    if !world.is_acyclic || has_forgotten {
+        return;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while world.registry.count() > 0 {
+        if Instant::now() > deadline {
+            return failure(format_args!("not closed:\n{}", world.registry.live_now()));
+        }
+        thread::sleep(Duration::from_micros(50));
     }
 }
 

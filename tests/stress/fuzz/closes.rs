@@ -66,7 +66,7 @@ pub(crate) fn begin_once(world: &Arc<World>, own: &WeakCtx, dice: &mut Dice) {
     };
     if let Some(ctx) = ctx {
         let _inside = world.enter(dice);
-        let waker = world.waker(false, dice);
+        let waker = world.waker(At::Drop, dice);
         let model = Arc::clone(&ctx.model);
         let mut close = pin!(ctx.handle.close());
         let mut cx = Context::from_waker(&waker);
@@ -162,7 +162,7 @@ fn poll_once(stored: &mut Stored, waker: &Waker) -> bool {
     polled.is_none_or(|polled| polled.is_ready())
 }
 
-pub(crate) fn poll(world: &Arc<World>, dice: &mut Dice, _: At) {
+pub(crate) fn poll(world: &Arc<World>, dice: &mut Dice, at: At) {
     let Some(mut stored) = world.stored.take(dice) else {
         return;
     };
@@ -171,7 +171,7 @@ pub(crate) fn poll(world: &Arc<World>, dice: &mut Dice, _: At) {
     } else {
         world.enter(dice)
     };
-    let waker = world.waker(stored.has_timers, dice);
+    let waker = world.waker(if stored.has_timers { At::Poll } else { at }, dice);
     if !poll_once(&mut stored, &waker) {
         world.put(&world.stored, stored, dice);
     }
@@ -210,7 +210,7 @@ pub(crate) fn spawn_stored(world: &Arc<World>, dice: &mut Dice, _: At) {
     }
 }
 
-pub(crate) fn close_registry(world: &Arc<World>, dice: &mut Dice, _: At) {
+pub(crate) fn close_registry(world: &Arc<World>, dice: &mut Dice, at: At) {
     // It ends everything, so it is rare.
     if !dice.once_in(20) {
         return;
@@ -222,7 +222,7 @@ pub(crate) fn close_registry(world: &Arc<World>, dice: &mut Dice, _: At) {
         has_timers: false,
     };
     let _inside = world.enter(dice);
-    let waker = world.waker(false, dice);
+    let waker = world.waker(at, dice);
     if !poll_once(&mut stored, &waker) {
         world.put(&world.stored, stored, dice);
     }

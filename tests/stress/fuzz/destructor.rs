@@ -51,6 +51,15 @@ impl Destructor {
         Self { what, own }
     }
 
+    /// Of something that a context keeps until it closes.
+    pub(crate) fn kept(world: &Arc<World>, own: &WeakCtx, dice: &mut Dice) -> Self {
+        let destructor = Self::new(world, own, dice);
+        match destructor.what {
+            What::LetGo(_) if world.is_acyclic => Self::nothing(),
+            _ => destructor,
+        }
+    }
+
     pub(crate) fn nothing() -> Self {
         Self {
             what: What::Nothing,

@@ -67,7 +67,7 @@ impl Future for HookFuture {
 impl Drop for HookFuture {
     fn drop(&mut self) {
         let hook = Arc::clone(&self.guard.0);
-        let _running = Running::new(&hook.model);
+        let _running = hook.flags.has(STARTED).then(|| Running::new(&hook.model));
         let run = self.run.take();
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(run)));
         let ran = catch_unwind(AssertUnwindSafe(|| self.destructor.run()));
@@ -88,7 +88,7 @@ pub(crate) fn register(world: &Arc<World>, dice: &mut Dice, _: At) {
 }
 
 fn register_on(world: &Arc<World>, ctx: &Ctx, when: When, dice: &mut Dice) {
-    let destructor = Destructor::new(world, &ctx.downgrade(), dice);
+    let destructor = Destructor::kept(world, &ctx.downgrade(), dice);
     let mut steps = Steps::new(world, &ctx.downgrade(), MANNER, dice);
     let (fails, panics) = (
         dice.once_in(8),

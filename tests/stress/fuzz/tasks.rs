@@ -380,12 +380,12 @@ pub(crate) fn drop_task(world: &Arc<World>, dice: &mut Dice, _: At) {
     drop(world.tasks.take(dice));
 }
 
-pub(crate) fn poll_task(world: &Arc<World>, dice: &mut Dice, _: At) {
+pub(crate) fn poll_task(world: &Arc<World>, dice: &mut Dice, at: At) {
     let Some(mut task) = world.tasks.take(dice) else {
         return;
     };
     let _inside = world.enter(dice);
-    let waker = world.waker(false, dice);
+    let waker = world.waker(at, dice);
     let mut cx = task::Context::from_waker(&waker);
     match Pin::new(&mut task).poll(&mut cx) {
         Poll::Pending => world.put(&world.tasks, task, dice),
@@ -443,12 +443,12 @@ pub(crate) fn wrap(world: &Arc<World>, dice: &mut Dice, _: At) {
     world.put(&world.wrapped, StoredWrapped { future, fate }, dice);
 }
 
-pub(crate) fn poll_wrapped(world: &Arc<World>, dice: &mut Dice, _: At) {
+pub(crate) fn poll_wrapped(world: &Arc<World>, dice: &mut Dice, at: At) {
     let Some(mut wrapped) = world.wrapped.take(dice) else {
         return;
     };
     let _inside = world.enter(dice);
-    let waker = world.waker(false, dice);
+    let waker = world.waker(at, dice);
     let mut cx = task::Context::from_waker(&waker);
     // It may await a close, where no runtime is.
     let polled = expecting(NO_RUNTIME, || Pin::new(&mut wrapped).poll(&mut cx));

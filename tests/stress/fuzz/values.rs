@@ -31,7 +31,7 @@ impl Value {
 
     fn any(world: &Arc<World>, dice: &mut Dice) -> Self {
         let destructor = match world.weak.pick(dice) {
-            Some(own) => Destructor::new(world, &own, dice),
+            Some(own) => Destructor::kept(world, &own, dice),
             None => Destructor::nothing(),
         };
         Self::new(world, destructor)

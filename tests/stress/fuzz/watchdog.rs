@@ -14,7 +14,7 @@ use std::{
 };
 
 /// No round takes so long, on however slow a machine.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(40);
 /// For the dump of a round that hangs.
 #[cfg(feature = "dump")]
 const DUMP_LIMIT: Duration = Duration::from_secs(2);

@@ -117,6 +117,8 @@ pub(crate) struct World {
     pub(crate) registry: Registry,
     pub(crate) root: Arc<Model>,
     pub(crate) runtimes: Runtimes,
+    /// Neither hooks nor owned values have handles of contexts, except of children: all closes by itself.
+    pub(crate) is_acyclic: bool,
     /// The id of tasks that were refused.
     pub(crate) refused_id: ResourceId,
     pub(crate) contexts: Shelf<Ctx>,
@@ -171,6 +173,7 @@ impl World {
             kinds,
             shape,
             runtimes: Runtimes::new(shape, dice),
+            is_acyclic: dice.once_in(4),
             refused_id: super::tasks::refused_id(),
             registry,
             root,
@@ -232,11 +235,12 @@ impl World {
         (!is_outside).then(|| self.runtimes.enter(dice))
     }
 
-    /// A waker for a poll by hand.
-    pub(crate) fn waker(&self, has_timers: bool, dice: &mut Dice) -> Waker {
+    /// A waker for a poll by hand. On a thread of a runtime, or where timers are waited for, it does not panic:
+    /// that would end the runtime.
+    pub(crate) fn waker(&self, at: At, dice: &mut Dice) -> Waker {
         let panics_in = match dice.below(8) {
-            0 if !has_timers && self.has(Kind::WakePanics) => PanicsIn::Wake,
-            1 if !has_timers && self.has(Kind::WakerDropPanics) => PanicsIn::Drop,
+            0 if at == At::Thread && self.has(Kind::WakePanics) => PanicsIn::Wake,
+            1 if at == At::Thread && self.has(Kind::WakerDropPanics) => PanicsIn::Drop,
             _ => PanicsIn::Never,
         };
         Waker::from(HandMadeWaker::new(panics_in))
