@@ -138,7 +138,11 @@ pub(crate) fn store(world: &Arc<World>, dice: &mut Dice, _: At) {
             assert!(run.await.is_none());
         }),
     };
-    let stored = Stored { future, has_timers };
+    let stored = Stored {
+        future,
+        has_timers,
+        is_delicate: has_timers || kind == 6,
+    };
     world.put(&world.stored, stored, dice);
 }
 
@@ -171,7 +175,7 @@ pub(crate) fn poll(world: &Arc<World>, dice: &mut Dice, at: At) {
     } else {
         world.enter(dice)
     };
-    let waker = world.waker(if stored.has_timers { At::Poll } else { at }, dice);
+    let waker = world.waker(if stored.is_delicate { At::Poll } else { at }, dice);
     if !poll_once(&mut stored, &waker) {
         world.put(&world.stored, stored, dice);
     }
@@ -210,7 +214,7 @@ pub(crate) fn spawn_stored(world: &Arc<World>, dice: &mut Dice, _: At) {
     }
 }
 
-pub(crate) fn close_registry(world: &Arc<World>, dice: &mut Dice, at: At) {
+pub(crate) fn close_registry(world: &Arc<World>, dice: &mut Dice, _: At) {
     // It ends everything, so it is rare.
     if !dice.once_in(20) {
         return;
@@ -220,9 +224,10 @@ pub(crate) fn close_registry(world: &Arc<World>, dice: &mut Dice, at: At) {
     let mut stored = Stored {
         future,
         has_timers: false,
+        is_delicate: true,
     };
     let _inside = world.enter(dice);
-    let waker = world.waker(at, dice);
+    let waker = world.waker(At::Poll, dice);
     if !poll_once(&mut stored, &waker) {
         world.put(&world.stored, stored, dice);
     }

@@ -28,6 +28,8 @@ kinds! {
     TimersElsewhere = "timers_elsewhere",
     // Whether an output that nobody claims is dropped in the scope of its task.
     OutputScope = "output_scope",
+    // The same for a wrapped future whose destructor panics.
+    WrappedOutputScope = "wrapped_output_scope",
     // Wakers that panic when they wake.
     WakePanics = "wake_panics",
     // Wakers that panic when they are dropped.
@@ -58,6 +60,7 @@ kinds! {
 
 /// Kinds that are off until what they find is mended.
 const OFF: &[Kind] = &[
+    Kind::WrappedOutputScope,
     Kind::OwnChild,
     Kind::Subscriber,
     Kind::RefusedLoop,

@@ -116,6 +116,7 @@ pub(crate) fn leaks(world: &Arc<World>, dice: &mut Dice, _: At) {
     let stored = Stored {
         future,
         has_timers: true,
+        is_delicate: true,
     };
     world.put(&world.stored, stored, dice);
 }

@@ -7,7 +7,7 @@
 //! memory that does not come back.
 //!
 //! `HEADCOUNT_SEED=<n>` repeats a run, `HEADCOUNT_ROUND=<n>` one round of it, as far as threads keep to the
-//! same order. `HEADCOUNT_FUZZ_OPS=<n>` does so many operations in each test. Kinds of operations can be
+//! same order. `HEADCOUNT_FUZZ_OPS=<n>` does so many operations in each test, or with that one round. Kinds of operations can be
 //! switched off ([`kinds`]).
 
 mod check;
@@ -108,7 +108,12 @@ fn rounds(shape: Shape, progress: &Progress) -> Run {
     let most = number("HEADCOUNT_FUZZ_OPS").unwrap_or(short_or_full(250_000, 5_000_000));
     let mut run = Run::default();
     if let Some(only) = number("HEADCOUNT_ROUND") {
-        run.operations = round(shape, kinds, only, &dice, progress);
+        // Once, or again and again: threads do not always keep to the same order.
+        let most = number("HEADCOUNT_FUZZ_OPS").unwrap_or(1);
+        while run.operations < most {
+            run.operations += round(shape, kinds, only, &dice, progress);
+            run.rounds += 1;
+        }
         return run;
     }
     while run.operations < most {

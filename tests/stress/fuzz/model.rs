@@ -4,6 +4,7 @@ use super::panics::failure;
 use crate::common::lock;
 use headcount::{CloseReport, CloseStatus, Context, ResourceId};
 use std::{
+    backtrace::Backtrace,
     cell::RefCell,
     sync::{
         Arc, Mutex, OnceLock,
@@ -313,8 +314,9 @@ pub(crate) fn check_scope(model: &Model, what: &str) {
     let current = Context::current().map(|current| current.id());
     if current.as_ref() != model.id.get() {
         failure(format_args!(
-            "{what} of {} ran in the scope of {current:?}",
-            model.name
+            "{what} of {} ran in the scope of {current:?}\n{}",
+            model.name,
+            Backtrace::force_capture()
         ));
     }
 }

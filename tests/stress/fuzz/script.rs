@@ -4,22 +4,22 @@ use super::{
     closes,
     destructor::Destructor,
     kinds::Kind,
-    model::{FAILED, Fate, FutureGuard, RETURNED, Running, STARTED, check_scope},
+    model::{FAILED, Fate, FutureGuard, Model, RETURNED, Running, STARTED, check_scope},
     ops,
-    panics::on_purpose,
+    panics::{expecting, on_purpose},
     tasks::{Output, TaskHandle, spawn_one},
     values::Value,
     world::{At, Ctx, WeakCtx, World},
 };
 use crate::common::Dice;
-use futures::future::{BoxFuture, FutureExt, LocalBoxFuture};
+use futures::future::{BoxFuture, FutureExt, LocalBoxFuture, select};
 use headcount::{Live, Registration, Tracked};
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::SeqCst},
     task::{Context, Poll},
     thread,
     time::Duration,
@@ -99,7 +99,7 @@ pub(crate) fn script(
     let steps = Steps::new(world, own, manner, dice);
     Script {
         destructor: Destructor::new(world, own, dice),
-        run: Some(steps.run().boxed()),
+        run: Some(steps.run(Arc::clone(&fate.model)).boxed()),
         guard: FutureGuard(Arc::clone(fate)),
     }
 }
@@ -117,9 +117,10 @@ pub(crate) fn local_script(
         is_task: true,
     };
     let steps = Steps::new(world, own, manner, dice);
+    let scope = Arc::clone(&fate.model);
     let run = async move {
         let stays = Rc::new(());
-        let output = steps.run().await;
+        let output = steps.run(scope).await;
         drop(stays);
         output
     };
@@ -129,6 +130,17 @@ pub(crate) fn local_script(
         guard: FutureGuard(Arc::clone(fate)),
     }
 }
+
+/// Sleeps. Where a runtime is ending tokio panics, as for any user; then this is over.
+async fn nap(limit: Duration) {
+    let Some(mut sleep) = expecting(ENDING, || Box::pin(tokio::time::sleep(limit))) else {
+        return;
+    };
+    poll_fn(|cx| expecting(ENDING, || sleep.as_mut().poll(cx)).unwrap_or(Poll::Ready(()))).await;
+}
+
+/// What tokio says of a timer whose runtime is ending.
+const ENDING: &str = "is being shutdown";
 
 /// Things that a task holds for a while.
 #[expect(dead_code, reason = "they are only there to be dropped")]
@@ -158,9 +170,11 @@ impl Steps {
         }
     }
 
-    async fn run(mut self) -> Output {
+    async fn run(mut self, scope: Arc<Model>) -> Output {
         self.steps().await;
-        Output::new(&self.world, &self.own, &mut self.dice)
+        let is_checked = self.manner.is_task || self.world.has(Kind::WrappedOutputScope);
+        let scope = is_checked.then_some(scope);
+        Output::new(&self.world, &self.own, scope, &mut self.dice)
     }
 
     pub(crate) async fn steps(&mut self) {
@@ -220,10 +234,10 @@ impl Steps {
         let micros = self.dice.below(1_500) as u64;
         let limit = Duration::from_micros(micros);
         match self.dice.below(8) {
-            0..3 if self.manner.has_timers => tokio::time::sleep(limit).await,
+            0..3 if self.manner.has_timers => nap(limit).await,
             3 if self.manner.has_timers => {
-                let waited = self.wait_for_one();
-                drop(tokio::time::timeout(limit, waited).await);
+                let waited = pin!(self.wait_for_one());
+                select(waited, pin!(nap(limit))).await;
             }
             4 if self.manner.has_timers => {
                 closes::close_within(&self.world, limit, &mut self.dice).await;
@@ -279,11 +293,9 @@ impl Steps {
     async fn spawn_for_ever(&mut self) {
         while let Some(own) = self.own.upgrade() {
             if own.handle.is_cancelled() {
-                drop(own.handle.spawn(async {}).await);
-                self.world
-                    .counts
-                    .refused
-                    .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let refused = own.handle.spawn(async {});
+                self.world.counts.refused.fetch_add(1, SeqCst);
+                assert!(refused.await.is_err());
             } else {
                 drop(own);
                 self.own.handle.cancelled().await;

@@ -4,7 +4,7 @@ use super::{
     closes::NO_RUNTIME,
     destructor::Destructor,
     kinds::Kind,
-    model::{ACCEPTED, DROPPED, FAILED, Fate, RETURNED, Running, STARTED, check_scope},
+    model::{ACCEPTED, DROPPED, FAILED, Fate, Model, RETURNED, Running, STARTED, check_scope},
     ops,
     panics::{expecting, failure, never, on_purpose},
     script::{Manner, Script, local_script, script},
@@ -69,17 +69,24 @@ thread_local! {
 pub(crate) struct Output {
     world: Arc<World>,
     destructor: Destructor,
-    own: WeakCtx,
+    /// Whose code its destructor is.
+    scope: Option<Arc<Model>>,
     is_claimed: AtomicBool,
 }
 
 impl Output {
-    pub(crate) fn new(world: &Arc<World>, own: &WeakCtx, dice: &mut Dice) -> Self {
+    pub(crate) fn new(
+        world: &Arc<World>,
+        own: &WeakCtx,
+        scope: Option<Arc<Model>>,
+        dice: &mut Dice,
+    ) -> Self {
         world.counts.outputs.fetch_add(1, SeqCst);
+        let scope = scope.filter(|_| world.has(Kind::OutputScope));
         Self {
             world: Arc::clone(world),
             destructor: Destructor::new(world, own, dice),
-            own: own.clone(),
+            scope,
             is_claimed: AtomicBool::new(false),
         }
     }
@@ -89,11 +96,8 @@ impl Drop for Output {
     fn drop(&mut self) {
         self.world.counts.outputs_dropped.fetch_add(1, SeqCst);
         let is_ours = self.is_claimed.load(SeqCst) || DROPS_HANDLE.get() > 0;
-        if !is_ours && self.world.has(Kind::OutputScope) {
-            check_scope(
-                &self.own.model,
-                "the destructor of an output that nobody claims",
-            );
+        if let Some(scope) = self.scope.take().filter(|_| !is_ours) {
+            check_scope(&scope, "the destructor of an output that nobody claims");
         }
         self.destructor.run();
     }
@@ -281,7 +285,7 @@ fn closure(
         match ran.and(dropped) {
             Ok(()) => {
                 fate.flags.set(RETURNED);
-                Output::new(&world, &own, &mut dice)
+                Output::new(&world, &own, Some(fate.model.clone()), &mut dice)
             }
             Err(payload) => {
                 fate.flags.set(FAILED);

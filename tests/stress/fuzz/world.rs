@@ -96,8 +96,10 @@ impl WeakCtx {
 /// A future that is polled by hand, by any thread, or given to any runtime.
 pub(crate) struct Stored {
     pub(crate) future: BoxFuture<'static, ()>,
-    /// It waits for time: needs a runtime, and a waker that does not panic, which would end tokio's timers.
+    /// It waits for time, and needs a runtime.
     pub(crate) has_timers: bool,
+    /// Its waker must not panic: that would end tokio's timers, or take the wakes of the registry's own close along.
+    pub(crate) is_delicate: bool,
 }
 
 /// Where an operation is done.
