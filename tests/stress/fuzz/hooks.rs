@@ -22,6 +22,7 @@ use std::{
     task::{Context, Poll},
     thread,
 };
+use tokio::runtime::Handle;
 
 const MANNER: Manner = Manner {
     has_timers: true,
@@ -33,6 +34,7 @@ type Said = Result<(), &'static str>;
 
 /// The future of a hook. Fields are dropped in this order.
 struct HookFuture {
+    world: Arc<World>,
     destructor: Destructor,
     run: Option<BoxFuture<'static, Said>>,
     guard: HookGuard,
@@ -44,6 +46,12 @@ impl Future for HookFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Said> {
         let hook = Arc::clone(&self.guard.0);
         super::model::check_scope(&hook.model, "a hook that is polled");
+        if self.world.has(Kind::HookRuntime) && Handle::try_current().is_err() {
+            failure(format_args!(
+                "a hook of {} runs without a runtime",
+                hook.model.name
+            ));
+        }
         let _running = Running::new(&hook.model);
         let run = self.run.as_mut().expect("it is there until it is dropped");
         match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
@@ -103,6 +111,7 @@ fn register_on(world: &Arc<World>, ctx: &Ctx, when: When, dice: &mut Dice) {
         model: Arc::clone(&ctx.model),
     });
     let mut future = HookFuture {
+        world: Arc::clone(world),
         destructor,
         run: None,
         guard: HookGuard(Arc::clone(&record)),

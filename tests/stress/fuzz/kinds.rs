@@ -26,6 +26,8 @@ kinds! {
     DeadArcs = "dead_arcs",
     // Futures that wait for time, polled on another runtime than the one they began on.
     TimersElsewhere = "timers_elsewhere",
+    // Whether hooks always run where a runtime is.
+    HookRuntime = "hook_runtime",
     // Whether an output that nobody claims is dropped in the scope of its task.
     OutputScope = "output_scope",
     // The same for a wrapped future whose destructor panics.
@@ -60,6 +62,7 @@ kinds! {
 
 /// Kinds that are off until what they find is mended.
 const OFF: &[Kind] = &[
+    Kind::HookRuntime,
     Kind::WrappedOutputScope,
     Kind::OwnChild,
     Kind::Subscriber,

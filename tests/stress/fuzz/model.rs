@@ -126,9 +126,9 @@ impl Model {
     pub(crate) fn saw(&self, report: &CloseReport) {
         if report.status() == CloseStatus::Begun {
             if !is_running_inside(self) {
+                let (name, at) = (&self.name, Backtrace::force_capture());
                 failure(format_args!(
-                    "{}: only begun, though asked from outside",
-                    self.name
+                    "{name}: only begun, though asked from outside\n{at}"
                 ));
             }
             return;

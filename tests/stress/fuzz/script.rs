@@ -24,6 +24,7 @@ use std::{
     thread,
     time::Duration,
 };
+use tokio::runtime::Handle;
 
 /// What a script may do.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +134,9 @@ pub(crate) fn local_script(
 
 /// Sleeps. Where a runtime is ending tokio panics, as for any user; then this is over.
 async fn nap(limit: Duration) {
+    if Handle::try_current().is_err() {
+        return;
+    }
     let Some(mut sleep) = expecting(ENDING, || Box::pin(tokio::time::sleep(limit))) else {
         return;
     };
@@ -289,17 +293,17 @@ impl Steps {
         }
     }
 
-    /// A spawn that is refused is over at once, so this task never waits.
+    /// A spawn that is refused is over at once, so this task never waits: it goes on until it is aborted.
     async fn spawn_for_ever(&mut self) {
+        self.own.handle.cancelled().await;
         while let Some(own) = self.own.upgrade() {
-            if own.handle.is_cancelled() {
-                let refused = own.handle.spawn(async {});
-                self.world.counts.refused.fetch_add(1, SeqCst);
-                assert!(refused.await.is_err());
-            } else {
-                drop(own);
-                self.own.handle.cancelled().await;
+            if !own.handle.is_cancelled() {
+                // Its token was cancelled by hand.
+                return;
             }
+            let refused = own.handle.spawn(async {});
+            self.world.counts.refused.fetch_add(1, SeqCst);
+            assert!(refused.await.is_err());
         }
     }
 }

@@ -96,9 +96,11 @@ impl Drop for Output {
     fn drop(&mut self) {
         self.world.counts.outputs_dropped.fetch_add(1, SeqCst);
         let is_ours = self.is_claimed.load(SeqCst) || DROPS_HANDLE.get() > 0;
-        if let Some(scope) = self.scope.take().filter(|_| !is_ours) {
-            check_scope(&scope, "the destructor of an output that nobody claims");
+        let scope = self.scope.take().filter(|_| !is_ours);
+        if let Some(scope) = &scope {
+            check_scope(scope, "the destructor of an output that nobody claims");
         }
+        let _running = scope.as_ref().map(Running::new);
         self.destructor.run();
     }
 }

@@ -15,6 +15,8 @@ use std::{
 
 /// No round takes so long, on however slow a machine.
 const LIMIT: Duration = Duration::from_secs(40);
+/// A few seconds longer than the grace period of a registry's own tasks.
+const SLOW: Duration = Duration::from_secs(10);
 /// For the dump of a round that hangs.
 #[cfg(feature = "dump")]
 const DUMP_LIMIT: Duration = Duration::from_secs(2);
@@ -27,6 +29,7 @@ struct Round {
     number: usize,
     world: Weak<World>,
     since: Instant,
+    is_slow: bool,
 }
 
 impl Progress {
@@ -35,6 +38,7 @@ impl Progress {
             number,
             world: Arc::downgrade(world),
             since: Instant::now(),
+            is_slow: false,
         };
         let slow = lock(&self.0).replace(round);
         if let Some(slow) = slow.filter(|slow| slow.since.elapsed() > Duration::from_secs(2)) {
@@ -44,6 +48,13 @@ impl Progress {
 
     fn hangs(&self) -> Option<Round> {
         let mut round = lock(&self.0);
+        let slow = round.as_mut().filter(|round| round.since.elapsed() > SLOW);
+        if let Some(slow) = slow.filter(|slow| !std::mem::replace(&mut slow.is_slow, true)) {
+            println!(
+                "round {} is slow: now is the time for a debugger",
+                slow.number
+            );
+        }
         round.take_if(|round| round.since.elapsed() > LIMIT)
     }
 }
