@@ -5,15 +5,20 @@
 //! `instructions.txt`, and the difference: 10 % is a change somebody made, in this crate, tokio, or the
 //! compiler. `-- --note` notes the new figures.
 
-use headcount::Registry;
+use headcount::{Level, Registry};
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command};
 use tokio::task::JoinSet;
 
-const QUESTIONS: [&str; 4] = [
+const QUESTIONS: [&str; 9] = [
     "spawn_to_end",
     "spawn_to_end_join_set",
+    "spawn_to_output",
+    "idle_task_to_close",
+    "close_tree_per_task",
+    "context_open_close",
     "register_to_remove",
     "live_per_entry",
+    "handle_noted",
 ];
 /// How the program asks itself for the work of one question.
 const COUNT: &str = "--count";
@@ -115,6 +120,49 @@ fn work(question: &str, rounds: usize) {
                 }
                 while set.join_next().await.is_some() {}
             }),
+            "spawn_to_output" => runtime.block_on(async {
+                let ctx = registry.context("batch");
+                for n in 0..BATCH {
+                    let task = ctx.spawn(async move { n });
+                    assert_eq!(task.await.ok(), Some(n));
+                }
+                drop(ctx.close().await);
+            }),
+            "idle_task_to_close" => runtime.block_on(async {
+                let ctx = registry.context("batch");
+                for _ in 0..BATCH {
+                    let idle = std::future::pending::<()>();
+                    drop(ctx.task("idle").cancellable().spawn(idle));
+                }
+                tokio::task::yield_now().await;
+                drop(ctx.close().await);
+            }),
+            "close_tree_per_task" => runtime.block_on(async {
+                let all = registry.context("all");
+                let contexts: Vec<_> = (0..BATCH / 10).map(|_| all.child("conn")).collect();
+                for ctx in &contexts {
+                    for _ in 0..10 {
+                        let weak = ctx.downgrade();
+                        drop(ctx.spawn(async move { weak.cancelled().await }));
+                    }
+                }
+                tokio::task::yield_now().await;
+                drop(all.close().await);
+            }),
+            "context_open_close" => runtime.block_on(async {
+                let all = registry.context("all");
+                for _ in 0..BATCH {
+                    drop(all.child("child").close().await);
+                }
+                drop(all.close().await);
+            }),
+            "handle_noted" => {
+                registry.set_level(Level::Holders);
+                let value = registry.own("value", "kind", ());
+                for _ in 0..BATCH {
+                    drop(value.clone());
+                }
+            }
             "register_to_remove" => {
                 for _ in 0..BATCH {
                     drop(registry.register("entry", "resource"));

@@ -129,27 +129,33 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Whoever awaits one finished or refused task after the other must let others run.
-        let coop = ready!(poll_proceed(cx));
-        let result = match &mut self.0 {
+        let (held, output) = match &mut self.0 {
             Inner::Accepted {
                 held,
                 output,
                 has_waited,
             } => {
                 *has_waited = true;
-                let held = held
-                    .as_ref()
-                    .expect("a handle holds its task until it is dropped");
-                let result = ready!(waiting(cx, For::Task(&**held), |cx| {
-                    output.find(held).poll(held.is_ready(), cx)
-                }));
-                result.expect("a task was polled again after it gave its result")
+                let held = held.as_ref();
+                (
+                    held.expect("a handle holds its task until it is dropped"),
+                    output,
+                )
             }
-            Inner::Refused { .. } => Err(TaskError::Refused),
+            Inner::Refused { .. } => {
+                ready!(poll_proceed(cx)).made_progress();
+                return Poll::Ready(Err(TaskError::Refused));
+            }
         };
-        coop.made_progress();
-        Poll::Ready(result)
+        let is_ready = held.is_ready();
+        if is_ready {
+            // Whoever awaits one finished task after the other lets others run now and then.
+            ready!(poll_proceed(cx)).made_progress();
+        }
+        let result = ready!(waiting(cx, For::Task(&**held), |cx| {
+            output.find(held).poll(is_ready, cx)
+        }));
+        Poll::Ready(result.expect("a task was polled again after it gave its result"))
     }
 }
 

@@ -121,6 +121,7 @@ impl<T> Output<T> {
     }
 
     /// The result, once it is there. After that there is none.
+    #[inline]
     pub(crate) fn poll(
         &self,
         is_ready: bool,

@@ -37,7 +37,9 @@ pin_project_lite::pin_project! {
         O: Outlet,
     {
         fn drop(this: Pin<&mut Self>) {
-            this.end(Ok(Err(TaskError::Aborted)));
+            if this.future.is_some() {
+                this.end(Ok(Err(TaskError::Aborted)));
+            }
         }
     }
 }
@@ -54,6 +56,7 @@ impl<F, O: Outlet> Running<F, O> {
     }
 
     /// Drops the future, then delivers the result and frees the seat; only the first time.
+    #[inline(never)]
     fn end(self: Pin<&mut Self>, result: Result<Ended<O::Output>, Payload>) {
         let mut this = self.project();
         if this.future.is_none() {
@@ -101,10 +104,19 @@ pub(crate) fn finish<O: Outlet>(outlet: &O, seat: &mut Seat, result: Ended<O::Ou
             // are inside of (I10).
             scope::enter_as(Owner::Task(place), deliver);
         });
-    } else if result.is_ok() && size_of::<O::Output>() == 0 && !needs_drop::<O::Output>() {
-        seat.free(Outcome::Finished, |_| {});
+    } else if is_plain(&result, seat) {
+        seat.free(outcome(&result), |_| {});
     } else {
         finish_unclaimed(seat, result);
+    }
+}
+
+/// Whether there is nothing to run or to say when a result is dropped.
+#[inline]
+fn is_plain<T>(result: &Ended<T>, seat: &Seat) -> bool {
+    match result {
+        Ok(_) => !needs_drop::<T>() && (size_of::<T>() == 0 || !seat.is_cancelled()),
+        Err(error) => !error.is_panic(),
     }
 }
 

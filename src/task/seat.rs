@@ -191,12 +191,17 @@ impl Seat {
     /// The task has a result that nobody can claim. While its context closes that is worth an event;
     /// otherwise its handle was dropped because nobody wants to.
     pub(crate) fn late_result(&self) -> Option<LateResult> {
-        let task = self.task()?;
-        let node = context_of(task);
-        node.is_cancelled().then(|| LateResult {
-            context: node.meta.name.clone(),
+        let task = self.task().filter(|_| self.is_cancelled())?;
+        Some(LateResult {
+            context: context_of(task).meta.name.clone(),
             task: task.meta().name.clone(),
         })
+    }
+
+    /// Whether its context closes.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let task = self.task();
+        task.is_some_and(|task| context_of(task).is_cancelled())
     }
 
     /// Notes that the task panicked for the report of its close. If nobody has its handle, the event that comes back is
