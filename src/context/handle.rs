@@ -58,7 +58,7 @@ use tokio_util::sync::CancellationToken;
 /// Dropping the last handle of an open context begins a close in the background, with the reason
 /// [`Dropped`](CloseReason::Dropped) and a warning event (I11). Nothing blocks or panics in that drop.
 /// If no runtime is left to drive the close, tasks are aborted and an error event names each hook that
-/// could not run.
+/// could not run. Contexts that own each other's handles are torn down one after the other, however many.
 ///
 /// # Runtimes
 ///

@@ -37,6 +37,11 @@
 //! by spawning must be done with that before the close begins. Stop the intake, let the workers run dry, await
 //! them, then close; or do the rest of the work inside the worker's own future, which has the grace period.
 //!
+//! A task that does not notice that, and spawns on, is refused each time. It harms nobody: awaiting a refused task takes
+//! part in tokio's cooperative budget, so others run meanwhile; a warning event comes with the first refusal of a line of
+//! code, the tenth, the hundredth and so on; and the close says who it is:
+//! [`CloseReport::refusals`](crate::CloseReport::refusals), [`StillClosing::refusals`](crate::StillClosing::refusals).
+//!
 //! # Time limits
 //!
 //! [`close_within`](crate::Context::close_within) limits the waiting, not the close. With a limit below the
@@ -47,9 +52,10 @@
 //! # From inside
 //!
 //! A task that awaited the close of its own context would wait for itself. `close` notices that it is
-//! called from inside, by a task or a hook of the context or of a descendant, begins the close, and
-//! returns at once with a report whose status is [`Begun`](crate::CloseStatus::Begun). The same goes for
-//! `closed` and `close_within`.
+//! awaited from inside, by a task or a hook of the context or of a descendant, or by a destructor of what they leave
+//! behind, begins the close, and returns at once with a report whose status is
+//! [`Begun`](crate::CloseStatus::Begun). It asks at each poll: a future that was made outside may be awaited inside. The
+//! same goes for `closed` and `close_within`.
 //!
 //! It cannot notice a detour: a task that awaits a bare `tokio::spawn` that awaits the close. There the
 //! grace period ends it: the task is aborted, and the close completes.
@@ -61,4 +67,15 @@
 //! awaits the close, and it goes on where it was; a hook that was under way is recorded as failed. When nobody is left to bring one, because the last handle is gone
 //! too, the context is torn down without: tasks are aborted, an error event names each hook that could
 //! not run, owned values are dropped. A task that is still alive then, on some other runtime or as a
-//! blocking closure, finishes the close when it ends.
+//! blocking closure, finishes the close when it ends. A child that somebody holds is waited for, because they may bring
+//! it a runtime; but what a context owns may be what holds its child, so once its own tasks have left, the values of such
+//! a context are dropped without waiting for that child.
+//!
+//! Who awaits a close by the handle of a runtime that has ended (`handle.block_on(ctx.close())`) drives it there: no
+//! runtime would take it. A hook under way is recorded as failed if that future is dropped before its end.
+//!
+//! # Subscribers, wakers and destructors that panic
+//!
+//! They change nothing: what has to happen next happens. An event comes after the state that it tells of, so a subscriber
+//! may use the registry, and its panic goes no further. The same holds for wakers, and for what is dropped on the way:
+//! results, hooks, owned values, and what the memory of a runtime that has ended still holds.

@@ -41,7 +41,9 @@
 //! Contexts and owned values have memory of their own; their slots hold a `Weak` to the facts, never to the
 //! value. A listing that upgrades it can at worst become the last owner of some facts.
 //!
-//! Free places are on lists, striped by thread, which hold indices with a tag, so there is no ABA. A list is
+//! Free places are on lists, striped by thread, which hold indices with a tag of 40 bits that each push and pop changes: for two states of a list to be mistaken for
+//! each other (ABA), a thread would have to stop between two instructions for three hours, at the least, while others use that one
+//! list without a pause. A list is
 //! counted in its links, and entries that are neither listed nor free in its head: the number of entries is
 //! read off the heads, and registering counts nothing.
 //!

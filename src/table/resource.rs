@@ -22,6 +22,12 @@ use std::{
 /// A resource is a copy of facts: holding one keeps neither a task, nor a context, nor a value alive
 /// (I5). Clones are cheap.
 ///
+/// # Panics
+///
+/// A clone panics if there are 33 million of one entry. Nothing is counted then.
+///
+/// # Example
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let registry = headcount::Registry::new();
