@@ -40,7 +40,7 @@ const CONSTANT: isize = 4 * 1024;
 /// How long everything may take to come to rest.
 const SETTLE: Duration = Duration::from_millis(10);
 /// How long memory may take to come back when nobody calls anything.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One measurement at a time: they would count each other's memory.
 fn alone() -> MutexGuard<'static, ()> {

@@ -1,6 +1,6 @@
 //! Who holds what, and how much of it is written down.
 
-use crate::util::{current_thread, settle};
+use crate::util::{PATIENCE, current_thread, settle};
 use headcount::{Holders, Level, Registry, State};
 use std::{
     panic::Location,
@@ -391,7 +391,7 @@ fn a_subscriber_that_hears_of_a_bad_level_may_use_registries() {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if begun.elapsed() > Duration::from_secs(10) {
+        if begun.elapsed() > PATIENCE {
             child.kill().unwrap();
         }
         thread::sleep(Duration::from_millis(5));

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 const MS: Duration = Duration::from_millis(1);
 /// Long after every limit here, and long before the end of whoever is in the way.
-const LONG: Duration = Duration::from_secs(8);
+const LONG: Duration = Duration::from_secs(60);
 
 /// It stops in the middle of the look for tasks to abort.
 #[test]
@@ -55,7 +55,7 @@ fn a_runtime_that_nobody_runs_does_not_stop_the_force_of_other_closes() {
 fn a_runtime_that_nobody_runs_does_not_stop_looks_for_deadlocks_of_others() {
     let (registry, sleeping) = (Registry::new(), current_thread());
     sleeping.block_on(async {
-        let ctx = registry.open("a").grace(Duration::from_secs(60)).start();
+        let ctx = registry.open("a").grace(10 * LONG).start();
         let never = ctx.spawn(pending::<()>());
         ctx.spawn(async move { never.await.unwrap() });
         sleep(5 * MS).await;
@@ -78,7 +78,7 @@ fn a_close_within_that_is_not_polled_does_not_stop_the_force_of_others() {
     multi_thread(2).block_on(async {
         for delay in [30, 90, 150, 210] {
             let registry = Registry::new();
-            let slow = registry.open("a").grace(Duration::from_secs(60)).start();
+            let slow = registry.open("a").grace(10 * LONG).start();
             let other = registry.open("b").grace(50 * MS).start();
             other.spawn(pending::<()>());
             // A local task that waits for another, and whose `LocalSet` is not polled just now: it does not answer.

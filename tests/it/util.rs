@@ -103,15 +103,18 @@ pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Outp
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
+/// What takes longer hangs, also on a machine that has much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Fails the test instead of hanging it. Real time: paused clocks jump over it.
 pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let start = std::time::Instant::now();
     loop {
-        if let Ok(output) = tokio::time::timeout(Duration::from_secs(20), &mut future).await {
+        if let Ok(output) = tokio::time::timeout(PATIENCE, &mut future).await {
             return output;
         }
-        assert!(start.elapsed() < Duration::from_secs(15), "hangs");
+        assert!(start.elapsed() < PATIENCE, "hangs");
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 
 /// Longer than any single wait in here takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first number, or the second in a full run.
 pub(crate) fn short_or_full<T>(short: T, full: T) -> T {

@@ -7,7 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool,
+            AtomicBool, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -127,6 +127,8 @@ async fn ring(registry: Registry, rounds: usize) -> usize {
 
 /// Programs that join, time out, cancel and close, each of which comes to its end.
 const PROGRAMS: usize = 8;
+/// Dumps at the least, on however slow a machine, and ten times as many rounds.
+const ENOUGH: usize = 20;
 
 #[test]
 #[ignore = "stress: takes seconds, run by .ci/run"]
@@ -136,32 +138,30 @@ fn busy_programs_give_no_false_alarms() {
         multi_thread(4).block_on(async {
             let registry = Registry::new();
             let is_over = Arc::new(AtomicBool::new(false));
+            let rounds = Arc::new(AtomicUsize::new(0));
             let programs: Vec<_> = (0..PROGRAMS)
-                .map(|_| tokio::spawn(program(registry.clone(), is_over.clone())))
+                .map(|_| tokio::spawn(program(registry.clone(), is_over.clone(), rounds.clone())))
                 .collect();
             let (started, mut dumps) = (Instant::now(), 0);
-            while started.elapsed() < time {
+            while started.elapsed() < time || dumps < ENOUGH || rounds.load(Relaxed) < 10 * ENOUGH {
                 notes.now(format_args!("dump {dumps}"));
                 let dump = registry.dump().await;
                 assert!(dump.deadlocks().is_empty(), "{dump}");
                 dumps += 1;
             }
             is_over.store(true, SeqCst);
-            let mut rounds = 0;
             for (n, program) in programs.into_iter().enumerate() {
                 notes.now(format_args!("program {n}"));
                 let ended = timeout(PATIENCE, program).await;
-                rounds += ended.expect("it comes to its end").expect("no panic");
+                ended.expect("it comes to its end").expect("no panic");
             }
-            println!("{dumps} dumps, {rounds} rounds");
-            assert!(dumps > 20 && rounds > 200, "{dumps} {rounds}");
+            println!("{dumps} dumps, {} rounds", rounds.load(Relaxed));
         });
     });
 }
 
 /// Who joins whom, and who closes what, is never in a circle.
-async fn program(registry: Registry, is_over: Arc<AtomicBool>) -> usize {
-    let mut rounds = 0;
+async fn program(registry: Registry, is_over: Arc<AtomicBool>, rounds: Arc<AtomicUsize>) {
     while !is_over.load(Relaxed) {
         let (above, aside) = (registry.context("above"), registry.context("aside"));
         let below = above.child("below");
@@ -179,7 +179,6 @@ async fn program(registry: Registry, is_over: Arc<AtomicBool>) -> usize {
         drop(timeout(Duration::from_millis(1), joins).await);
         above.close().await;
         aside.close().await;
-        rounds += 1;
+        rounds.fetch_add(1, Relaxed);
     }
-    rounds
 }
