@@ -49,7 +49,8 @@ impl Progress {
     fn hangs(&self) -> Option<Round> {
         let mut round = lock(&self.0);
         let slow = round.as_mut().filter(|round| round.since.elapsed() > SLOW);
-        if let Some(slow) = slow.filter(|slow| !std::mem::replace(&mut slow.is_slow, true)) {
+        if let Some(slow) = slow.filter(|slow| !slow.is_slow) {
+            slow.is_slow = true;
             println!(
                 "round {} is slow: now is the time for a debugger",
                 slow.number
