@@ -136,9 +136,9 @@ fn check_children(world: &World, report: &CloseReport) {
             "{certain} contexts, or {perhaps} more, were opened: {report}"
         ));
     }
-    let refused = world.counts.refused.load(SeqCst);
+    let spawns = world.counts.spawns.load(SeqCst);
     world.check(
-        report.refused() <= refused,
+        report.refused() <= spawns,
         "more were refused than were given",
     );
 }

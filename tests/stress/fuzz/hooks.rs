@@ -5,7 +5,7 @@ use super::{
     kinds::Kind,
     model::{
         ACCEPTED, CANCELLED, DROPPED, EARLY, FAILED, HookGuard, HookRecord, RETURNED, Running,
-        STARTED, When,
+        STARTED, When, in_destructor,
     },
     panics::{failure, never, on_purpose},
     script::{Manner, Steps},
@@ -75,7 +75,7 @@ impl Future for HookFuture {
 impl Drop for HookFuture {
     fn drop(&mut self) {
         let hook = Arc::clone(&self.guard.0);
-        let _running = hook.flags.has(STARTED).then(|| Running::new(&hook.model));
+        let _running = in_destructor(&hook.model, &hook.flags);
         let run = self.run.take();
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(run)));
         let ran = catch_unwind(AssertUnwindSafe(|| self.destructor.run()));

@@ -289,6 +289,15 @@ impl Running {
     }
 }
 
+/// Says whose code a destructor is, if it is dropped in its scope. Nothing tells that of an unstarted task of the
+/// registry itself.
+pub(crate) fn in_destructor(model: &Arc<Model>, flags: &Flags) -> Option<Running> {
+    let current = Context::current().map(|current| current.id());
+    let is_current = current.is_some() && current.as_ref() == model.id.get();
+    let is_inside = flags.has(STARTED) || model.parent.is_none() || is_current;
+    is_inside.then(|| Running::new(model))
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         RUNNING.with_borrow_mut(Vec::pop);

@@ -4,7 +4,9 @@ use super::{
     closes,
     destructor::Destructor,
     kinds::Kind,
-    model::{FAILED, Fate, FutureGuard, Model, RETURNED, Running, STARTED, check_scope},
+    model::{
+        FAILED, Fate, FutureGuard, Model, RETURNED, Running, STARTED, check_scope, in_destructor,
+    },
     ops,
     panics::{expecting, on_purpose},
     tasks::{Output, TaskHandle, spawn_one},
@@ -75,9 +77,7 @@ impl<R: Future<Output = Output> + Unpin> Future for Script<R> {
 impl<R> Drop for Script<R> {
     fn drop(&mut self) {
         let fate = Arc::clone(&self.guard.0);
-        // Nothing says where an unstarted task of the registry itself is dropped.
-        let is_inside = fate.flags.has(STARTED) || fate.model.parent.is_none();
-        let _running = is_inside.then(|| Running::new(&fate.model));
+        let _running = in_destructor(&fate.model, &fate.flags);
         let run = self.run.take();
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(run)));
         let ran = catch_unwind(AssertUnwindSafe(|| self.destructor.run()));
@@ -301,8 +301,8 @@ impl Steps {
                 // Its token was cancelled by hand.
                 return;
             }
+            self.world.counts.spawns.fetch_add(1, SeqCst);
             let refused = own.handle.spawn(async {});
-            self.world.counts.refused.fetch_add(1, SeqCst);
             assert!(refused.await.is_err());
         }
     }

@@ -4,7 +4,10 @@ use super::{
     closes::NO_RUNTIME,
     destructor::Destructor,
     kinds::Kind,
-    model::{ACCEPTED, DROPPED, FAILED, Fate, Model, RETURNED, Running, STARTED, check_scope},
+    model::{
+        ACCEPTED, DROPPED, FAILED, Fate, Model, RETURNED, Running, STARTED, check_scope,
+        in_destructor,
+    },
     ops,
     panics::{expecting, failure, never, on_purpose},
     script::{Manner, Script, local_script, script},
@@ -208,7 +211,7 @@ pub(crate) fn spawn_one(world: &Arc<World>, ctx: &Ctx, dice: &mut Dice) {
         let tried = never("a spawn", || task.try_spawn(script));
         tried.and_then(|tried| accepted(world, ctx, tried))
     } else {
-        never("a spawn", || task.spawn(script))
+        world.may_refuse("a spawn", || task.spawn(script))
     };
     if let Some(task) = task {
         spawned(world, task, &fate, dice);
@@ -231,9 +234,7 @@ fn accepted<T, F>(world: &World, ctx: &Ctx, tried: Result<T, Refused<F>>) -> Opt
 
 /// A spawn has returned this handle.
 fn spawned(world: &Arc<World>, task: Task<Output>, fate: &Arc<Fate>, dice: &mut Dice) {
-    if task.id() == world.refused_id {
-        world.counts.refused.fetch_add(1, SeqCst);
-    } else {
+    if task.id() != world.refused_id {
         fate.accept();
     }
     let task = TaskHandle::new(task, fate);
@@ -256,7 +257,7 @@ pub(crate) fn spawn_blocking(world: &Arc<World>, dice: &mut Dice, _: At) {
         let tried = never("a blocking spawn", || task.try_spawn_blocking(closure));
         tried.and_then(|tried| accepted(world, &ctx, tried))
     } else {
-        never("a blocking spawn", || task.spawn_blocking(closure))
+        world.may_refuse("a blocking spawn", || task.spawn_blocking(closure))
     };
     if let Some(task) = task {
         spawned(world, task, &fate, dice);
@@ -306,7 +307,7 @@ struct Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         let fate = Arc::clone(&self.guard.0);
-        let _running = fate.flags.has(STARTED).then(|| Running::new(&fate.model));
+        let _running = in_destructor(&fate.model, &fate.flags);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.destructor.run())) {
             fate.flags.set(FAILED);
             if !std::thread::panicking() {
@@ -345,7 +346,7 @@ pub(crate) fn spawn_local(world: &Arc<World>, dice: &mut Dice, _: At) {
             let tried = never("a local spawn", || task.try_spawn_local(script));
             tried.and_then(|tried| accepted(&world, &ctx, tried))
         } else {
-            never("a local spawn", || task.spawn_local(script))
+            world.may_refuse("a local spawn", || task.spawn_local(script))
         };
         if let Some(task) = task {
             spawned(&world, task, &fate, &mut dice);
@@ -361,6 +362,7 @@ pub(crate) fn spawn_free(world: &Arc<World>, dice: &mut Dice, _: At) {
     };
     let fate = world.fate(&world.root);
     let script = script(world, &own, &fate, FREE, dice);
+    world.counts.spawns.fetch_add(1, SeqCst);
     let spawn = world
         .registry
         .scope(async move { never("a free spawn", || headcount::spawn(script)) });
@@ -436,13 +438,11 @@ pub(crate) fn wrap(world: &Arc<World>, dice: &mut Dice, _: At) {
         let tried = never("a wrap", || task.try_wrap(script));
         tried.and_then(|tried| accepted(world, &ctx, tried))
     } else {
-        never("a wrap", || task.wrap(script))
+        world.may_refuse("a wrap", || task.wrap(script))
     };
     let Some(wrapped) = wrapped else { return };
     // One that was refused has ended.
-    if format!("{wrapped:?}").contains("has_ended: true") {
-        world.counts.refused.fetch_add(1, SeqCst);
-    } else {
+    if format!("{wrapped:?}").contains("has_ended: false") {
         fate.accept();
     }
     let future = Box::pin(wrapped);

@@ -159,8 +159,8 @@ pub(crate) struct Counts {
     pub(crate) outputs_dropped: AtomicUsize,
     pub(crate) values: AtomicUsize,
     pub(crate) values_dropped: AtomicUsize,
-    /// Spawns and wraps that dropped the future, as they said.
-    pub(crate) refused: AtomicU64,
+    /// Spawns and wraps that drop what they refuse.
+    pub(crate) spawns: AtomicU64,
     /// Something was forgotten: memory does not come back.
     pub(crate) has_forgotten: AtomicBool,
     /// Contexts that stay listed for ever.
@@ -318,6 +318,13 @@ impl World {
             11 => drop_all(&self.growths),
             _ => drop_all(&self.watches),
         }
+    }
+
+    /// Spawns or wraps with a method that drops what it refuses.
+    pub(crate) fn may_refuse<T>(&self, what: &str, spawn: impl FnOnce() -> T) -> Option<T> {
+        // Before it: a task may be over, and the round, too, when it returns.
+        self.counts.spawns.fetch_add(1, SeqCst);
+        super::panics::never(what, spawn)
     }
 
     pub(crate) fn fate(&self, model: &Arc<Model>) -> Arc<Fate> {
