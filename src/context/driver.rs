@@ -21,7 +21,7 @@ use crate::{
     table::record::State,
 };
 use futures::{FutureExt, StreamExt, future::select, stream::FuturesUnordered};
-use std::{cell::RefCell, collections::VecDeque, pin::pin, sync::Arc};
+use std::{cell::RefCell, collections::VecDeque, future::poll_fn, pin::pin, sync::Arc};
 use tokio::runtime::Handle;
 
 /// Contexts looked at between two yields when a close walks its subtree.
@@ -103,7 +103,21 @@ async fn keep_adopting(core: &Arc<Core>) {
 
 /// Drives a close, and the stranded ones below it, in the future that waits for it: no runtime takes them, because that
 /// of this thread is ending. Returns when it is over, or when another drives it.
+///
+/// Hooks find that runtime wherever the future is polled later.
 pub(crate) async fn drive_here(core: &Arc<Core>) {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    let mut driven = pin!(drive_in_turns(core));
+    let here = poll_fn(|cx| {
+        let _entered = Handle::try_current().is_err().then(|| runtime.enter());
+        driven.as_mut().poll(cx)
+    });
+    here.await;
+}
+
+async fn drive_in_turns(core: &Arc<Core>) {
     let mut closes = FuturesUnordered::new();
     while core.node.report.get().is_none() {
         let mut stranded = pin!(core.root().node.changed.notified());

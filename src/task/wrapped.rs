@@ -111,7 +111,7 @@ pin_project_lite::pin_project! {
 
     impl<F> PinnedDrop for Wrapped<F> {
         fn drop(this: Pin<&mut Self>) {
-            if let Err(payload) = this.end(Outcome::Aborted, None) {
+            if let Err(payload) = this.end(Outcome::Aborted, None, ()) {
                 panics::bury(payload);
             }
         }
@@ -120,33 +120,38 @@ pin_project_lite::pin_project! {
 
 impl<F> Wrapped<F> {
     /// Drops the future and frees the seat; only the first time. `panic` is what the future panicked
-    /// with, if it did; a panic of its destructor comes back.
-    fn end(
+    /// with, if it did; a panic of its destructor comes back, and then the result is dropped, in the scope of the future
+    /// that it comes from.
+    fn end<R>(
         self: Pin<&mut Self>,
         outcome: Outcome,
         panic: Option<&Payload>,
-    ) -> std::thread::Result<()> {
+        result: R,
+    ) -> std::thread::Result<R> {
         let mut this = self.project();
         let Some(mut seat) = this.seat.take() else {
-            return Ok(());
+            return Ok(result);
         };
         // It keeps the waker of whoever polled last, which is foreign code.
         panics::contain(|| this.kill.set(None));
-        let dropped = seat.enter(|| panics::guarded(|| this.future.set(None)));
-        let panic = panic.or(dropped.as_ref().err());
+        let ended = seat.enter(|| {
+            let dropped = panics::guarded(|| this.future.set(None));
+            match dropped {
+                Ok(()) => Ok(result),
+                Err(payload) => {
+                    panics::discard(result);
+                    Err(payload)
+                }
+            }
+        });
+        let panic = panic.or(ended.as_ref().err());
         if let Some(payload) = panic {
             // Whoever polls gets it as well.
             drop(seat.note_panic(&panics::message(&**payload)));
         }
-        seat.free(
-            if panic.is_some() {
-                Outcome::Panicked
-            } else {
-                outcome
-            },
-            |_| {},
-        );
-        dropped
+        let outcome = panic.map_or(outcome, |_| Outcome::Panicked);
+        seat.free(outcome, |_| {});
+        ended
     }
 }
 
@@ -165,29 +170,23 @@ impl<F: Future> Future for Wrapped<F> {
         let polled =
             seat.poll_anywhere(cx, |cx| seat.enter(|| panics::guarded(|| future.poll(cx))));
         let (outcome, result) = match polled {
-            Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(Ok(output))),
+            Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(output)),
             Ok(Poll::Pending)
                 if waiting(cx, For::Cancellation, |cx| kill.poll(cx)).is_pending() =>
             {
                 return Poll::Pending;
             }
-            Ok(Poll::Pending) => (Outcome::Aborted, Ok(Err(TaskError::Aborted))),
-            Err(payload) => (Outcome::Panicked, Err(payload)),
-        };
-        let panic = result.as_ref().err();
-        let ended = self.end(outcome, panic);
-        match (result, ended) {
-            (Ok(result), Ok(())) => Poll::Ready(result),
-            (Ok(result), Err(payload)) => {
-                panics::discard(result);
-                resume_unwind(payload)
-            }
-            (Err(payload), second) => {
-                if let Err(second) = second {
+            Ok(Poll::Pending) => (Outcome::Aborted, Err(TaskError::Aborted)),
+            Err(payload) => {
+                if let Err(second) = self.end(Outcome::Panicked, Some(&payload), ()) {
                     panics::bury(second);
                 }
                 resume_unwind(payload)
             }
+        };
+        match self.end(outcome, None, result) {
+            Ok(result) => Poll::Ready(result),
+            Err(payload) => resume_unwind(payload),
         }
     }
 }

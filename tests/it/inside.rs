@@ -261,3 +261,74 @@ fn a_waker_that_closes_the_context_of_the_task_it_waits_for_is_inside() {
         });
     });
 }
+
+/// The output of a wrapped future whose destructor panics is nobody's: it belongs to that future.
+#[test]
+fn the_output_of_a_wrapped_future_that_panics_when_dropped_is_dropped_inside() {
+    struct Panics(Option<OnDropBox>);
+
+    type OnDropBox = Box<dyn Send>;
+
+    impl Future for Panics {
+        type Output = OnDropBox;
+
+        fn poll(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<OnDropBox> {
+            std::task::Poll::Ready(self.0.take().unwrap())
+        }
+    }
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("on purpose: a future");
+        }
+    }
+
+    within(PATIENCE, || {
+        current_thread().block_on(async {
+            let ctx = Registry::new().context("ctx");
+            let own = ctx.clone();
+            let output = OnDrop::new(move || {
+                let report = futures::executor::block_on(own.close());
+                assert_eq!(report.status(), CloseStatus::Begun);
+            });
+            let mut wrapped = Box::pin(ctx.wrap(Panics(Some(Box::new(output)))));
+            let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                poll_once(wrapped.as_mut()).is_ready()
+            }));
+            assert!(polled.is_err());
+            assert_eq!(in_time(ctx.close()).await.panicked(), 1);
+        });
+    });
+}
+
+/// A close that is driven by the future that waits for it: its hooks have a runtime wherever that is polled.
+#[test]
+fn hooks_of_a_close_on_a_runtime_that_has_ended_find_that_runtime() {
+    let found = within(PATIENCE, || {
+        let rt = multi_thread(1);
+        let dead = rt.handle().clone();
+        let ctx = rt.block_on(async { Registry::new().context("ctx") });
+        let (give, found) = mpsc::channel();
+        ctx.on_close(async move || {
+            for _ in 0..3 {
+                give.send(Handle::try_current().map(|found| found.id()))
+                    .unwrap();
+                tokio::task::yield_now().await;
+            }
+        })
+        .unwrap();
+        drop(rt);
+        let mut close = Box::pin(ctx.close());
+        let entered = dead.enter();
+        assert!(poll_once(close.as_mut()).is_pending());
+        drop(entered);
+        futures::executor::block_on(close);
+        found
+            .iter()
+            .all(|found| found.is_ok_and(|id| id == dead.id()))
+    });
+    assert!(found);
+}

@@ -1,5 +1,10 @@
 //! I20: memory that is given up is not touched, and counts do not run over. Run under the address sanitizer as well.
 
+#![expect(
+    clippy::async_yields_async,
+    reason = "the handle of a task is what the tests are about"
+)]
+
 use crate::common::{Dice, lock, multi_thread, short_or_full, within};
 use headcount::{Registry, Task};
 use std::{

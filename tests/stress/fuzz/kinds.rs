@@ -61,19 +61,7 @@ kinds! {
 }
 
 /// Kinds that are off until what they find is mended.
-const OFF: &[Kind] = &[
-    Kind::HookRuntime,
-    Kind::WrappedOutputScope,
-    Kind::OwnChild,
-    Kind::Subscriber,
-    Kind::RefusedLoop,
-    Kind::CloseInside,
-    Kind::DeadArcs,
-    Kind::TimersElsewhere,
-    Kind::OutputScope,
-    Kind::WakePanics,
-    Kind::WakerDropPanics,
-];
+const OFF: &[Kind] = &[];
 
 /// The kinds that are on.
 #[derive(Clone, Copy, Debug)]
