@@ -322,7 +322,7 @@ mod tests {
         entered.recv().unwrap();
         let (give, take) = mpsc::channel();
         thread::spawn(move || give.send(looking().stacks.len()));
-        let noted = take.recv_timeout(Duration::from_secs(10));
+        let noted = take.recv_timeout(Duration::from_secs(60));
         drop(end);
         looking_up.join().unwrap();
         assert_eq!(noted, Ok(1));

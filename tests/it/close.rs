@@ -447,9 +447,10 @@ async fn a_panic_stays_with_its_task_unless_the_context_asks_for_it() {
     assert!(panicked.await.unwrap_err().is_panic());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_report_prints_what_happened() {
-    let ctx = Registry::new().open("svc").grace(Duration::ZERO).start();
+    let grace = Duration::from_secs(1);
+    let ctx = Registry::new().open("svc").grace(grace).start();
     ctx.spawn(async {}).await.unwrap();
     ctx.spawn(async { panic!("on purpose") }).await.unwrap_err();
     ctx.spawn(std::future::pending::<()>());

@@ -37,7 +37,7 @@ fn a_task_that_spawns_on_for_ever_does_not_keep_its_context_from_closing() {
         let registry = Registry::new();
         let ctx = registry
             .open("svc")
-            .grace(Duration::from_millis(50))
+            .grace(Duration::from_millis(500))
             .start();
         let refused = supervise(&ctx);
         settle().await;

@@ -463,7 +463,7 @@ async fn local_tasks_end_with_their_local_set() {
 }
 
 /// A local task that is aborted by the close ends as soon as its set is polled.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn local_tasks_are_drained_inside_their_set() {
     let ctx = Registry::new()
         .open("ctx")
