@@ -13,7 +13,9 @@ impl Build {
     /// Builds it with these compiler flags and features.
     pub(crate) fn new(name: &str, flags: &str, features: &str) -> Self {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        let target = root.join("target/builds").join(name);
+        // Beside the folder that cargo gives to benches.
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("builds");
+        let target = target.join(name);
         let built = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--package", "builds"])
             .current_dir(root)

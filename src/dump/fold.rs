@@ -9,7 +9,7 @@ use crate::{
     ledger::caller::{HERE, is_library, is_machinery},
     trace::{awaited::Awaited, capture::RawStack},
 };
-use std::{borrow::Cow, path::PathBuf, sync::OnceLock};
+use std::{borrow::Cow, mem, path::PathBuf, sync::OnceLock};
 
 /// A stack as it is read, outermost first.
 pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
@@ -206,44 +206,64 @@ fn is_capture(frame: &StackFrame) -> bool {
 /// The function without closures, hashes and type arguments: `app::serve` for `app::serve::{{closure}}`,
 /// `tokio::time::Sleep` for `<tokio::time::sleep::Sleep as core::future::future::Future>::poll`.
 pub(crate) fn clean(function: &str) -> String {
-    let mut name = function.replace("::{{closure}}", "");
-    for noise in [
-        "::{closure#0}",
-        "::{async_fn#0}",
-        "::{async_block#0}",
-        "{async_fn#0}",
-        "{async_block#0}",
-        "{closure#0}",
-    ] {
-        name = name.replace(noise, "");
-    }
-    if let Some((of, _)) = name
-        .strip_prefix('<')
-        .and_then(|rest| rest.split_once(" as core::future::future::Future>::poll"))
-    {
-        name = of.to_owned();
-    } else if let Some((of, rest)) = name.strip_prefix('<').and_then(|rest| {
-        let (of, rest) = rest.split_once(" as ")?;
-        Some((of, rest.rsplit_once(">::")?.1))
-    }) {
-        name = format!("{of}::{rest}");
-    }
+    let name = without_closures(function);
+    let name = of_type(&name).unwrap_or(name);
     without_repeats(&without_arguments(&name))
+}
+
+/// Without `{{closure}}`, which symbols of mangling v0 have as `{closure#0}`, `{async_fn#0}` and the like.
+fn without_closures(function: &str) -> String {
+    let mut name = function.replace("{{closure}}", "{closure}");
+    for kind in ["{closure", "{async_"] {
+        while let Some((before, rest)) = name.split_once(kind) {
+            let after = rest.split_once('}').map_or("", |(_, after)| after);
+            name = format!("{}{after}", before.trim_end_matches("::"));
+        }
+    }
+    name
+}
+
+/// `app::Board::find` for `<app::Board as app::Lookup>::find`, and for `<app::Board>::find`, as symbols of mangling v0
+/// have it. That a future is polled goes without saying.
+fn of_type(name: &str) -> Option<String> {
+    name.strip_prefix('<')?;
+    let end = depths(name).find(|(_, _, depth)| *depth == 0)?.0;
+    let (inside, method) = (&name[1..end - 1], &name[end..]);
+    let mut top = depths(inside).filter(|(_, _, depth)| *depth == 0);
+    let known = top.find_map(|(at, ..)| Some((&inside[..at], inside[at..].strip_prefix(" as ")?)));
+    Some(match known {
+        Some((of, "core::future::future::Future")) if method == "::poll" => of.to_owned(),
+        Some((of, _)) => format!("{of}{method}"),
+        None => format!("{inside}{method}"),
+    })
 }
 
 /// Without what stands between angle brackets.
 fn without_arguments(name: &str) -> String {
-    let mut depth = 0_usize;
-    let mut bare = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c {
-            '<' => depth += 1,
-            '>' if depth > 0 => depth -= 1,
-            _ if depth == 0 => bare.push(c),
-            _ => {}
-        }
-    }
-    bare.replace("::::", "::")
+    let bare = depths(name).filter(|(_, _, depth)| *depth == 0);
+    let bare: String = bare.map(|(_, c, _)| c).collect();
+    bare.replace("::::", "::").trim_end_matches("::").to_owned()
+}
+
+/// Each character: where it is, and in how many pairs of angle brackets, of which it may be one. That of an arrow is
+/// none.
+fn depths(name: &str) -> impl Iterator<Item = (usize, char, usize)> {
+    let (mut open, mut before) = (0_usize, ' ');
+    name.char_indices().map(move |(at, c)| {
+        let is_arrow = mem::replace(&mut before, c) == '-';
+        let depth = match c {
+            '<' => {
+                open += 1;
+                open
+            }
+            '>' if !is_arrow && open > 0 => {
+                open -= 1;
+                open + 1
+            }
+            _ => open,
+        };
+        (at, c, depth)
+    })
 }
 
 /// Without modules that the type in them repeats: `tokio::sync::Mutex` for `tokio::sync::mutex::Mutex`.
@@ -317,6 +337,20 @@ mod tests {
                 "tokio::time::Timeout",
             ),
             ("{async_fn#0}", ""),
+            // As symbols of mangling v0 have it.
+            (
+                "<tokio::sync::mutex::Mutex<()>>::lock::{closure#0}",
+                "tokio::sync::Mutex::lock",
+            ),
+            ("app::serve::{closure#1}::{async_block#2}", "app::serve"),
+            (
+                "<app::Board<fn(u8) -> u8> as app::Lookup<u8>>::find::<u16>::{closure#3}",
+                "app::Board::find",
+            ),
+            (
+                "app::limit::<<app::Board as core::ops::Deref>::Target, u8>",
+                "app::limit",
+            ),
         ] {
             assert_eq!(clean(raw), read, "{raw}");
         }
