@@ -23,6 +23,9 @@ const FORGOTTEN_LIMIT: Duration = Duration::from_millis(40);
 /// Ends a round whose threads have ended. What hangs in here is told by the watchdog.
 pub(crate) fn end(world: &Arc<World>, dice: &mut Dice) {
     world.end(dice);
+    while !world.is_quiet() {
+        thread::sleep(Duration::from_micros(20));
+    }
     let ends_first = dice.once_in(2);
     if ends_first {
         world.runtimes.end_all(dice);
@@ -86,8 +89,8 @@ fn check_drained(world: &World, report: &CloseReport) {
     for fate in fates.iter().filter(|fate| fate.flags.has(ACCEPTED)) {
         if !fate.flags.has(DROPPED) {
             failure(format_args!(
-                "a future of {} is alive after the close",
-                fate.model.name
+                "a future of {} ({}) is alive after the close",
+                fate.model.name, fate.sort
             ));
         }
     }

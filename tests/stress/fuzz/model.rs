@@ -157,13 +157,16 @@ impl Model {
 /// What has happened to one future or closure that was given to a context.
 #[derive(Debug)]
 pub(crate) struct Fate {
+    /// How it was given.
+    pub(crate) sort: &'static str,
     pub(crate) flags: Flags,
     pub(crate) model: Arc<Model>,
 }
 
 impl Fate {
-    pub(crate) fn new(model: &Arc<Model>) -> Arc<Self> {
+    pub(crate) fn new(model: &Arc<Model>, sort: &'static str) -> Arc<Self> {
         Arc::new(Self {
+            sort,
             flags: Flags::default(),
             model: Arc::clone(model),
         })

@@ -128,6 +128,7 @@ pub(crate) fn act(world: &Arc<World>, dice: &mut Dice, at: At) {
     }
     let number = any(world, dice);
     let op = &OPS[number];
+    let _under_way = world.begin();
     if !world.spend(op.name) {
         return;
     }

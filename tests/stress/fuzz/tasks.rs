@@ -171,7 +171,7 @@ fn judge(fate: &Fate, result: &Result<Output, TaskError>) {
     };
     if !is_right || !flags.has(DROPPED) {
         let result = result.as_ref().map(|_| ());
-        failure(format_args!("a task gave {result:?}, but {:?}", fate.flags));
+        failure(format_args!("a task gave {result:?}, but {fate:?}"));
     }
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn spawn(world: &Arc<World>, dice: &mut Dice, _: At) {
 }
 
 pub(crate) fn spawn_one(world: &Arc<World>, ctx: &Ctx, dice: &mut Dice) {
-    let fate = world.fate(&ctx.model);
+    let fate = world.fate(&ctx.model, "spawned");
     let script = script(world, &ctx.downgrade(), &fate, SPAWNED, dice);
     let task = builder(world, ctx, dice);
     // Without any runtime `spawn` panics, as it says.
@@ -250,7 +250,7 @@ pub(crate) fn spawn_blocking(world: &Arc<World>, dice: &mut Dice, _: At) {
         return;
     };
     let _inside = world.enter(dice);
-    let fate = world.fate(&ctx.model);
+    let fate = world.fate(&ctx.model, "blocking");
     let closure = closure(world, &ctx.downgrade(), &fate, dice);
     let task = builder(world, &ctx, dice);
     let task = if Handle::try_current().is_err() || dice.once_in(2) {
@@ -336,10 +336,11 @@ pub(crate) fn spawn_local(world: &Arc<World>, dice: &mut Dice, _: At) {
         return;
     };
     let runtime = world.runtimes.any(dice);
-    let world = Arc::clone(world);
+    let (world, under_way) = (Arc::clone(world), world.begin());
     let mut dice = dice.fork(dice.clone().below(1 << 30));
     runtime.on_local_set(Box::new(move || {
-        let fate = world.fate(&ctx.model);
+        let _under_way = under_way;
+        let fate = world.fate(&ctx.model, "local");
         let script = local_script(&world, &ctx.downgrade(), &fate, &mut dice);
         let task = builder(&world, &ctx, &mut dice);
         let task = if dice.once_in(2) {
@@ -360,7 +361,7 @@ pub(crate) fn spawn_free(world: &Arc<World>, dice: &mut Dice, _: At) {
     let Some(own) = world.weak.pick(dice) else {
         return;
     };
-    let fate = world.fate(&world.root);
+    let fate = world.fate(&world.root, "free");
     let script = script(world, &own, &fate, FREE, dice);
     world.counts.spawns.fetch_add(1, SeqCst);
     let spawn = world
@@ -431,7 +432,7 @@ pub(crate) fn wrap(world: &Arc<World>, dice: &mut Dice, _: At) {
     let Some(ctx) = world.contexts.pick(dice) else {
         return;
     };
-    let fate = world.fate(&ctx.model);
+    let fate = world.fate(&ctx.model, "wrapped");
     let script = script(world, &ctx.downgrade(), &fate, WRAPPED, dice);
     let task = builder(world, &ctx, dice);
     let wrapped = if dice.once_in(2) {

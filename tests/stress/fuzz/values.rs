@@ -44,6 +44,7 @@ impl Drop for Value {
         if let Some((model, record)) = &self.owner {
             lock(&model.owned_dropped).push(Arc::clone(record));
         }
+        let _running = self.world.run_as_current();
         self.destructor.run();
     }
 }

@@ -143,6 +143,8 @@ pub(crate) struct World {
     pub(crate) counts: Counts,
     /// Nothing new is made any more.
     is_over: AtomicBool,
+    /// Operations that are under way, or that a `LocalSet` has to do.
+    under_way: AtomicUsize,
     left: AtomicUsize,
     latest: Mutex<VecDeque<&'static str>>,
 }
@@ -197,6 +199,7 @@ impl World {
             fates: Mutex::default(),
             counts: Counts::default(),
             is_over: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
             left: AtomicUsize::new(left),
             latest: Mutex::default(),
         })
@@ -246,6 +249,17 @@ impl World {
             _ => PanicsIn::Never,
         };
         Waker::from(HandMadeWaker::new(panics_in))
+    }
+
+    /// An operation begins.
+    pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, SeqCst);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Whether all operations have ended. Once nothing new is made it stays so.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.under_way.load(SeqCst) == 0
     }
 
     /// One operation is done; false if there have been enough.
@@ -327,8 +341,8 @@ impl World {
         super::panics::never(what, spawn)
     }
 
-    pub(crate) fn fate(&self, model: &Arc<Model>) -> Arc<Fate> {
-        let fate = Fate::new(model);
+    pub(crate) fn fate(&self, model: &Arc<Model>, sort: &'static str) -> Arc<Fate> {
+        let fate = Fate::new(model, sort);
         lock(&self.fates).push(Arc::clone(&fate));
         fate
     }
@@ -343,6 +357,15 @@ impl World {
         if !holds {
             failure(format_args!("{what} ({:?})", self.shape));
         }
+    }
+}
+
+/// An operation that is under way.
+pub(crate) struct UnderWay(Arc<World>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, SeqCst);
     }
 }
 
