@@ -1,6 +1,11 @@
 //! Tells what hangs.
 
-use super::{Run, runtimes::Shape, world::World};
+use super::{
+    Run,
+    model::{ACCEPTED, Model},
+    runtimes::Shape,
+    world::World,
+};
 use crate::common::{Dice, lock};
 use std::{
     panic::resume_unwind,
@@ -90,14 +95,27 @@ fn describe(round: &Round) -> String {
     };
     let failures = super::panics::take_failures();
     format!(
-        "{begin} after {} operations, {}over; {} references\nfailures: {failures:#?}\nlatest: {:?}\n{}\n{}",
+        "{begin} after {} operations, {}over; {} references\nfailures: {failures:#?}\nlatest: {:?}\n{}\n{}\n{}",
         world.counts.operations.load(Relaxed),
         if world.is_over() { "" } else { "not " },
         Arc::strong_count(&world),
         world.latest(),
         world.registry.live_now(),
+        futures(&world),
         dump(&world),
     )
+}
+
+/// What is known of the futures that contexts accepted which have not closed.
+fn futures(world: &World) -> String {
+    let live = world.registry.live_now();
+    let is_live = |model: &Model| model.parent.is_none() || live.find(&model.name).is_some();
+    let fates = lock(&world.fates);
+    let fates = fates
+        .iter()
+        .filter(|fate| fate.flags.has(ACCEPTED) && is_live(&fate.model));
+    let lines = fates.map(|fate| format!("{}: {} {:?}\n", fate.model.name, fate.sort, fate.flags));
+    lines.collect()
 }
 
 #[cfg(feature = "dump")]
