@@ -84,8 +84,9 @@ pub(crate) fn adopt(core: &Arc<Core>) {
     }
     let mut stack = core.children();
     while let Some(core) = stack.pop() {
-        if core.node.gate.state() == State::Closing {
-            find_driver(&core);
+        // Whoever drops the last handle meanwhile may see our attempt and rely on it: if it fails, the rest is ours.
+        if core.node.gate.state() == State::Closing && !find_driver(&core) {
+            give_up(&core);
         }
         stack.extend(core.children());
     }
