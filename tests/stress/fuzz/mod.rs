@@ -195,8 +195,13 @@ struct Memory {
 /// Rounds of a stretch, and those of them in which things may be forgotten.
 const STRETCH: usize = 64;
 const FORGETFUL: usize = 8;
-/// What may be kept for good, in bytes, and one more for each round.
-const CONSTANT: usize = 32 << 10;
+/// What may be kept for good, in bytes, and one more for each round. With dumps, the library that looks up symbols keeps
+/// the line tables that it has read, which are some megabytes and come when the first stack needs them.
+const CONSTANT: usize = if cfg!(feature = "dump") {
+    16 << 20
+} else {
+    32 << 10
+};
 
 impl Memory {
     fn note(&mut self, round: usize) {
