@@ -45,11 +45,19 @@ fn write_both(folder: &Path, report: &LeakReport, text: &Path, graph: &Path) -> 
 /// temporary files.
 fn folder() -> PathBuf {
     let program = env::current_exe().unwrap_or_default();
-    // Cargo marks the directories it builds into.
-    let is_target = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
-    let target = program.ancestors().skip(1).find(is_target);
-    let target = target.map_or_else(env::temp_dir, Path::to_path_buf);
+    let target = target_of(&program).map_or_else(env::temp_dir, Path::to_path_buf);
     target.join("headcount")
+}
+
+/// Cargo marks the directories that it makes as caches, and notes in the one it builds into, whoever made it (a mounted
+/// volume, a restored cache), which compiler it asked.
+fn target_of(program: &Path) -> Option<&Path> {
+    let is_target = |folder: &&Path| {
+        ["CACHEDIR.TAG", ".rustc_info.json"]
+            .iter()
+            .any(|mark| folder.join(mark).is_file())
+    };
+    program.ancestors().skip(1).find(is_target)
 }
 
 /// After the test, whose thread has its name, and the line.
@@ -75,5 +83,23 @@ fn unique(name: &str) -> String {
     match *times {
         1 => name.to_owned(),
         times => format!("{name}-{times}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_directory_that_somebody_else_made_is_found_too() {
+        for mark in ["CACHEDIR.TAG", ".rustc_info.json"] {
+            let target = env::temp_dir().join(format!("headcount-{}-{mark}", std::process::id()));
+            fs::create_dir_all(target.join("debug/deps")).unwrap();
+            let program = target.join("debug/deps/it-0");
+            assert_eq!(target_of(&program), None);
+            fs::write(target.join(mark), "").unwrap();
+            assert_eq!(target_of(&program), Some(&*target));
+            fs::remove_dir_all(&target).unwrap();
+        }
     }
 }
