@@ -6,7 +6,7 @@
 //! cargo run --example leak_hunt -- fixed   # after the fix
 //! ```
 
-use headcount::{Context, LeakPolicy, Level, Registry, Tracked, WeakContext};
+use headcount::{Context, Level, Registry, Tracked, WeakContext, leaks::LeakPolicy};
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 /// Who is online, and on which connection: shared by all of the server.

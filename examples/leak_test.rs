@@ -52,7 +52,7 @@ async fn a_session_leaves_nothing_behind() {
         let sessions = Sessions::default();
         let session = sessions.open(&registry, "ada");
         sessions.end("ada").await;
-        testing::released(session).await;
+        testing::assert_released(session).await;
     })
     .await;
 }

@@ -127,7 +127,7 @@ impl Pool {
         address: SocketAddr,
         order: &Arc<Order>,
     ) -> io::Result<Self> {
-        let context = registry.open("pool").kind("pool").start();
+        let context = registry.context_builder("pool").kind("pool").open();
         let mut connections = Vec::new();
         for n in 0..CONNECTIONS {
             let connection = Connection::open(name_of(n), address, order).await?;

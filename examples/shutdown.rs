@@ -33,11 +33,11 @@ async fn main() -> ExitCode {
 
     let registry = Registry::new();
     let service = registry
-        .open("service")
+        .context_builder("service")
         .kind("service")
         .grace(LIMIT)
         .hook_timeout(LIMIT)
-        .start();
+        .open();
     add_hooks(&service);
     let api = open_api(&service);
     let storage = open_storage(&service);

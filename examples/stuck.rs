@@ -12,9 +12,9 @@ use tokio::{
 async fn main() {
     let registry = Registry::new();
     let bank = registry
-        .open("bank")
+        .context_builder("bank")
         .grace(Duration::from_millis(300))
-        .start();
+        .open();
     lock_in_two_orders(&bank);
     fill_a_channel(&bank);
     forget_a_sleep(&bank);

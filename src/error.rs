@@ -5,32 +5,32 @@ use std::{any::Any, error::Error, fmt, sync::Mutex};
 
 /// The context is closed: what was to be given to it is in here, untouched.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Closed<T>(pub T);
+pub struct ClosedError<T>(pub T);
 
-impl<T> Closed<T> {
+impl<T> ClosedError<T> {
     /// What was refused.
     pub fn into_inner(self) -> T {
         self.0
     }
 }
 
-impl<T> fmt::Display for Closed<T> {
+impl<T> fmt::Display for ClosedError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the context is closed; what was refused is in the error")
     }
 }
 
 /// Does not print the value.
-impl<T> fmt::Debug for Closed<T> {
+impl<T> fmt::Debug for ClosedError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Closed(..)")
+        f.write_str("ClosedError(..)")
     }
 }
 
-impl<T> Error for Closed<T> {}
+impl<T> Error for ClosedError<T> {}
 
 /// A spawn or wrap that was refused: the future (or closure) is in here, unpolled.
-pub struct Refused<F> {
+pub struct RefusedError<F> {
     future: F,
     reason: RefusedReason,
 }
@@ -46,7 +46,7 @@ pub enum RefusedReason {
     NoRuntime,
 }
 
-impl<F> Refused<F> {
+impl<F> RefusedError<F> {
     pub(crate) fn new(future: F, reason: RefusedReason) -> Self {
         Self { future, reason }
     }
@@ -62,7 +62,7 @@ impl<F> Refused<F> {
     }
 }
 
-impl<F> fmt::Display for Refused<F> {
+impl<F> fmt::Display for RefusedError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reason.fmt(f)
     }
@@ -81,7 +81,7 @@ pub(crate) const NO_RUNTIME: &str = "there is no tokio runtime: call this inside
      or name one with `ctx.task(name).on(&handle)`";
 
 /// Does not print the future.
-impl<F> fmt::Debug for Refused<F> {
+impl<F> fmt::Debug for RefusedError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refused")
             .field("reason", &self.reason)
@@ -89,7 +89,7 @@ impl<F> fmt::Debug for Refused<F> {
     }
 }
 
-impl<F> Error for Refused<F> {}
+impl<F> Error for RefusedError<F> {}
 
 /// Why a task has no output.
 #[derive(Debug)]

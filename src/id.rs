@@ -10,7 +10,7 @@ use std::fmt;
 ///
 /// It prints as `#t12`, or `#t12.3` for the fourth tenant of place 12, which is one thing within a registry: `t` stands
 /// for the tasks and registrations, `c` for the contexts and owned values, `a` for the tracked `Arc`s, `h` for hooks that
-/// are running, which a dump names.
+/// are running, which a dump names. The id of a task that was refused prints as `#refused`.
 ///
 /// ```
 /// let registry = headcount::Registry::new();
@@ -25,8 +25,20 @@ pub struct ResourceId {
     pub(crate) generation: u32,
 }
 
+impl ResourceId {
+    /// What a task that was refused has for an id: it names no entry of any registry.
+    pub(crate) const REFUSED: Self = Self {
+        table: u32::MAX,
+        index: u32::MAX,
+        generation: u32::MAX,
+    };
+}
+
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::REFUSED {
+            return f.write_str("#refused");
+        }
         // A registry has four lists, with numbers that follow each other.
         let table = ['t', 'c', 'a', 'h'][self.table as usize % 4];
         match self.generation {

@@ -32,9 +32,9 @@
 //! | tidy up | [`Context::on_close`], [`Context::own`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
-//! | find leaks | [`Registry::leaks`], [`LeakPolicy`], [`LeakReport`], [`Registry::growth`] |
+//! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
-//! | see where tasks wait, and who waits for whom | `Registry::dump`, `Dump::deadlocks`, `dump_on` |
+//! | see where tasks wait, and who waits for whom | `Registry::dump`, `dump::Dump::deadlocks`, `Registry::dump_on` |
 //! | list things that are no tasks | [`Registry::register`], [`Registry::own`], [`Registry::track`] |
 //!
 //! The [`docs`] module tells how the close works, what is promised, and what the limits are.
@@ -42,20 +42,20 @@
 //! # Features
 //!
 //! * `dump`: where every task waits, down to the line: `Registry::dump`.
-//! * `serde`: [`Live`], [`Resource`], [`CloseReport`] and `Dump` implement `serde::Serialize`.
-//! * `signal`: `dump_on`, for `kill -USR1`; with `dump`, on Unix.
+//! * `serde`: [`Live`], [`Resource`], [`CloseReport`] and `dump::Dump` implement `serde::Serialize`.
+//! * `signal`: `Registry::dump_on`, for `kill -USR1`; with `dump`, on Unix.
 //! * `testing`: the test kit, which fails a test that leaves something behind.
 
 mod clock;
 mod context;
 pub mod docs;
 #[cfg(feature = "dump")]
-mod dump;
+pub mod dump;
 mod error;
 mod event;
 mod holders;
 mod id;
-mod leaks;
+pub mod leaks;
 mod ledger;
 #[cfg(all(test, headcount_loom))]
 mod models;
@@ -84,34 +84,16 @@ pub use context::report::{CloseReport, CloseStatus, HookCounts};
 pub use context::stragglers::StillClosing;
 pub use context::weak::WeakContext;
 
-#[cfg(feature = "dump")]
-pub use dump::deadlock::{Deadlock, Waiter};
-#[cfg(feature = "dump")]
-pub use dump::hook::HookDump;
-#[cfg(feature = "dump")]
-pub use dump::view::{Activity, AwaitStack, Dump, StackFrame, TaskDump};
-
-pub use error::{Closed, PanicPayload, Refused, RefusedReason, TaskError};
-pub use holders::inside::Keeper;
+pub use error::{ClosedError, PanicPayload, RefusedError, RefusedReason, TaskError};
+pub use holders::inside::Container;
 pub use holders::view::{Holder, Holders};
 
 pub use id::ResourceId;
-
-pub use leaks::allow::{Allow, AllowError, AllowList, AllowListError};
-pub use leaks::finding::Finding;
-pub use leaks::graph::Graph;
-pub use leaks::growth::{Growth, Rise};
-pub use leaks::judge::LeakKind;
-pub use leaks::policy::LeakPolicy;
-pub use leaks::report::LeakReport;
 
 pub use ledger::level::{Level, UnknownLevel};
 
 pub use registry::free::{context, live, register, spawn, track};
 pub use registry::handle::Registry;
-#[cfg(all(feature = "signal", unix))]
-pub use registry::signal::dump_on;
-pub use registry::watch::LeakWatch;
 
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;
@@ -121,11 +103,6 @@ pub use table::resource::Resource;
 pub use task::builder::TaskBuilder;
 pub use task::handle::Task;
 pub use task::wrapped::Wrapped;
-
-#[cfg(feature = "dump")]
-pub use trace::awaited::Awaited;
-#[cfg(feature = "dump")]
-pub use trace::long_polls::warn_of_long_polls;
 
 pub use tracked::{Tracked, WeakTracked};
 

@@ -2,7 +2,7 @@
 
 use crate::{
     holders::{
-        inside::{self, Keeper},
+        inside::{self, Container},
         view::Holders,
     },
     id::ResourceId,
@@ -38,6 +38,7 @@ use std::{
 /// drop((cache, other));
 /// assert!(registry.is_empty());
 /// ```
+#[must_use = "the value is dropped with its last handle"]
 pub struct Tracked<T> {
     inner: Arc<Inner<T>>,
     hold: Hold,
@@ -99,7 +100,7 @@ impl<T> Tracked<T> {
     /// Declares that this handle lies inside another thing that is listed, so that a leak report can follow
     /// the chain: a value in a cache, a connection in a struct. Does nothing for a handle that is not
     /// written down.
-    pub fn held_by(&self, keeper: &(impl Keeper + ?Sized)) {
+    pub fn held_by(&self, keeper: &(impl Container + ?Sized)) {
         if self.hold.is_tracked() {
             self.inner.ledger().put(self.hold, inside::inside(keeper));
         }

@@ -65,10 +65,10 @@ pub(crate) fn listen() -> io::Result<TcpListener> {
 
 /// Opens the rooms, then the door.
 pub(crate) fn open_server(registry: &Registry, listener: TcpListener, book: &Arc<Book>) -> Context {
-    let server = registry.open("server").grace(GRACE).start();
+    let server = registry.context_builder("server").grace(GRACE).open();
     let mut doors = Doors::new();
     for n in 0..ROOMS {
-        let room = server.open(room_name(n)).kind("room").start();
+        let room = server.child_builder(room_name(n)).kind("room").open();
         let (door, guests) = mpsc::channel(16);
         doors.insert(room_name(n), door);
         server
@@ -127,7 +127,10 @@ async fn greet(socket: TcpStream, doors: Arc<Doors>) -> Option<()> {
 async fn keep_room(room: Context, mut guests: mpsc::Receiver<Guest>, book: Arc<Book>) {
     let (chat, _) = broadcast::channel(CHAT);
     while let Some(guest) = room.run_until_cancelled(guests.recv()).await.flatten() {
-        let connection = room.open(guest.name.clone()).kind("connection").start();
+        let connection = room
+            .child_builder(guest.name.clone())
+            .kind("connection")
+            .open();
         room.task(format!("keeper of {}", guest.name))
             .spawn(keep_connection(
                 connection,

@@ -6,25 +6,25 @@ use crate::{
         handle::Context,
         tree::{self, Spec},
     },
-    error::Closed,
+    error::ClosedError,
     name::{Label, Name, label},
     table::record::Facts,
 };
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
-/// Opens a context with settings of its own. Made by [`Context::open`] and
-/// [`Registry::open`](crate::Registry::open).
+/// Opens a context with settings of its own. Made by [`Context::child_builder`] and
+/// [`Registry::context_builder`](crate::Registry::context_builder).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use std::time::Duration;
 /// let registry = headcount::Registry::new();
-/// let db = registry.open("db").kind("pool").grace(Duration::from_secs(30)).start();
+/// let db = registry.context_builder("db").kind("pool").grace(Duration::from_secs(30)).open();
 /// assert_eq!(registry.live().await.find("db").unwrap().kind(), "pool");
 /// db.close().await;
 /// # }
 /// ```
-#[must_use = "a builder opens nothing until `start`"]
+#[must_use = "a builder opens nothing until `open`"]
 pub struct ContextBuilder<'a> {
     parent: &'a Arc<Core>,
     name: Label,
@@ -80,28 +80,29 @@ impl<'a> ContextBuilder<'a> {
 
     /// Opens the context. If the parent is closing or closed it is closed from the start.
     #[must_use = "a context closes when its last handle is dropped"]
-    pub fn start(self) -> Context {
+    pub fn open(self) -> Context {
         let location = self.location;
-        Context::counted(self.open().0, location)
+        Context::counted(self.enter().0, location)
     }
 
     /// Opens the context, unless the parent is closing or closed.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if it is.
-    pub fn try_start(self) -> Result<Context, Closed<()>> {
+    /// [`ClosedError`] if it is.
+    pub fn try_open(self) -> Result<Context, ClosedError<()>> {
         let location = self.location;
-        let (core, accepted) = self.open();
+        let (core, accepted) = self.enter();
         let context = Context::counted(core, location);
         if accepted {
             Ok(context)
         } else {
-            Err(Closed(()))
+            Err(ClosedError(()))
         }
     }
 
-    fn open(self) -> (Arc<Core>, bool) {
+    /// Into the tree; says whether the parent accepted it.
+    fn enter(self) -> (Arc<Core>, bool) {
         let facts = Facts {
             name: self.name,
             kind: self.kind,
@@ -125,23 +126,23 @@ impl Context {
     #[must_use = "a child closes when its last handle is dropped"]
     #[track_caller]
     pub fn child(&self, name: impl Into<Name>) -> Context {
-        self.open(name).start()
+        self.child_builder(name).open()
     }
 
     /// Opens a child context, unless this one is closing or closed.
     ///
     /// # Errors
     ///
-    /// [`Closed`] if it is.
+    /// [`ClosedError`] if it is.
     #[track_caller]
-    pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, Closed<()>> {
-        self.open(name).try_start()
+    pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, ClosedError<()>> {
+        self.child_builder(name).try_open()
     }
 
     /// Opens a child context with settings of its own; unset ones are inherited.
-    #[must_use = "a builder opens nothing until `start`"]
+    #[must_use = "a builder opens nothing until `open`"]
     #[track_caller]
-    pub fn open(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
+    pub fn child_builder(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
         ContextBuilder::new(self.core(), label(name.into()), Location::caller())
     }
 }

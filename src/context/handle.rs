@@ -143,6 +143,21 @@ impl Context {
         self.node().token.cancelled().await;
     }
 
+    /// As [`cancelled`](Self::cancelled), as a future that borrows nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let cancelled = tokio::spawn(ctx.cancelled_owned());
+    /// ctx.close().await;
+    /// cancelled.await.unwrap();
+    /// # }
+    /// ```
+    pub fn cancelled_owned(&self) -> impl Future<Output = ()> + use<> {
+        self.touch();
+        self.node().token.clone().cancelled_owned()
+    }
+
     /// Runs a future until it ends or the token is cancelled, whichever comes first; `None` if the
     /// token was. The future is dropped then.
     pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
@@ -183,7 +198,7 @@ impl Context {
     ///
     /// If there is no tokio runtime: neither the one the context remembers nor one on this thread.
     #[track_caller]
-    pub fn close(&self) -> impl Future<Output = CloseReport> {
+    pub fn close(&self) -> impl Future<Output = CloseReport> + use<> {
         close_for(&self.core, CloseReason::from("close"), Location::caller())
     }
 
@@ -200,7 +215,7 @@ impl Context {
     pub fn close_within(
         &self,
         limit: Duration,
-    ) -> impl Future<Output = Result<CloseReport, StillClosing>> {
+    ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
         let reason = CloseReason::from("close");
         within(&self.core, limit, reason, Location::caller())
     }
@@ -212,9 +227,10 @@ impl Context {
     /// # Panics, cancel safety
     ///
     /// As [`close`](Self::close).
-    pub async fn closed(&self) -> CloseReport {
+    pub fn closed(&self) -> impl Future<Output = CloseReport> + use<> {
         self.touch();
-        wait(&self.core).await
+        let core = Arc::clone(&self.core);
+        async move { wait(&core).await }
     }
 }
 
@@ -232,26 +248,32 @@ fn request_at(core: &Arc<Core>, reason: CloseReason, location: &'static Location
     driver::ensure(core);
 }
 
-pub(crate) async fn close_for(
+pub(crate) fn close_for(
     core: &Arc<Core>,
     reason: CloseReason,
     location: &'static Location<'static>,
-) -> CloseReport {
-    request_at(core, reason, location);
-    wait(core).await
+) -> impl Future<Output = CloseReport> + use<> {
+    let core = Arc::clone(core);
+    async move {
+        request_at(&core, reason, location);
+        wait(&core).await
+    }
 }
 
-pub(crate) async fn within(
+pub(crate) fn within(
     core: &Arc<Core>,
     limit: Duration,
     reason: CloseReason,
     location: &'static Location<'static>,
-) -> Result<CloseReport, StillClosing> {
-    let close = pin!(close_for(core, reason, location));
-    let timer = pin!(crate::clock::sleep(limit));
-    match select(close, timer).await {
-        Either::Left((report, _)) => Ok(report),
-        Either::Right(_) => Err(StillClosing::look(core, limit).await),
+) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
+    let core = Arc::clone(core);
+    async move {
+        let close = pin!(close_for(&core, reason, location));
+        let timer = pin!(crate::clock::sleep(limit));
+        match select(close, timer).await {
+            Either::Left((report, _)) => Ok(report),
+            Either::Right(_) => Err(StillClosing::look(&core, limit).await),
+        }
     }
 }
 

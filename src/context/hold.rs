@@ -3,7 +3,7 @@
 use crate::{
     context::{handle::Context, weak::WeakContext},
     holders::{
-        inside::{self, Keeper},
+        inside::{self, Container},
         view::Holders,
     },
     scope,
@@ -38,7 +38,7 @@ impl Context {
 
     /// Declares that this handle lies inside another thing that is listed, so that a leak report can follow
     /// the chain. Does nothing for a handle that is not written down.
-    pub fn held_by(&self, keeper: &(impl Keeper + ?Sized)) {
+    pub fn held_by(&self, keeper: &(impl Container + ?Sized)) {
         if self.hold().is_tracked() {
             self.node().ledger.put(self.hold(), inside::inside(keeper));
         }

@@ -6,7 +6,7 @@ use crate::{
         core::Node,
         handle::Context,
     },
-    error::Closed,
+    error::ClosedError,
     panics,
 };
 use std::{fmt, panic::Location, sync::Arc};
@@ -22,9 +22,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Closed`], with the hook in it, once the hooks have run.
+    /// [`ClosedError`], with the hook in it, once the hooks have run.
     #[track_caller]
-    pub fn on_closing<H, F>(&self, hook: H) -> Result<Hook, Closed<H>>
+    pub fn on_closing<H, F>(&self, hook: H) -> Result<Hook, ClosedError<H>>
     where
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
@@ -53,9 +53,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Closed`], with the hook in it, once the hooks have run.
+    /// [`ClosedError`], with the hook in it, once the hooks have run.
     #[track_caller]
-    pub fn on_close<H, F>(&self, hook: H) -> Result<Hook, Closed<H>>
+    pub fn on_close<H, F>(&self, hook: H) -> Result<Hook, ClosedError<H>>
     where
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
@@ -76,7 +76,7 @@ fn register<H, F>(
     when: When,
     hook: H,
     location: &'static Location<'static>,
-) -> Result<Hook, Closed<H>>
+) -> Result<Hook, ClosedError<H>>
 where
     H: FnOnce() -> F + Send + 'static,
     F: Future<Output: HookOutput> + Send + 'static,
@@ -107,7 +107,7 @@ where
             when: When::Close,
             key,
         }),
-        Err(hook) => Err(Closed(hook)),
+        Err(hook) => Err(ClosedError(hook)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     context::{core::Owned, handle::Context},
-    error::Closed,
+    error::ClosedError,
     ledger::taker::{Taker, Who},
     name::{Name, label},
     table::record::{Facts, Record},
@@ -31,14 +31,14 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Closed`], with the value in it, once owned values have been dropped.
+    /// [`ClosedError`], with the value in it, once owned values have been dropped.
     #[track_caller]
     pub fn own<T: Send + Sync + 'static>(
         &self,
         name: impl Into<Name>,
         kind: impl Into<Name>,
         value: T,
-    ) -> Result<Tracked<T>, Closed<T>> {
+    ) -> Result<Tracked<T>, ClosedError<T>> {
         let node = self.node();
         let facts = Facts {
             name: label(name.into()),
@@ -59,7 +59,7 @@ impl Context {
             Ok(_) => Ok(tracked),
             Err(refused) => {
                 drop(refused);
-                Err(Closed(
+                Err(ClosedError(
                     tracked
                         .into_inner()
                         .expect("nobody else has seen the value"),

@@ -142,7 +142,7 @@ impl Log {
 
     /// Notes where tasks were when the grace period ended.
     #[cfg(feature = "dump")]
-    pub(crate) fn stuck(&mut self, tasks: &[crate::TaskDump]) {
+    pub(crate) fn stuck(&mut self, tasks: &[crate::dump::TaskDump]) {
         let room = LISTED - self.stuck.len();
         let texts = tasks.iter().take(room).map(ToString::to_string);
         self.stuck.extend(texts.map(Arc::from));
@@ -270,7 +270,7 @@ impl CloseReport {
     }
 
     /// Tasks and hooks that waited for each other while it closed, in this context or below it, each with its line: see
-    /// [`Dump::deadlocks`](crate::Dump::deadlocks). At most 32.
+    /// [`Dump::deadlocks`](crate::dump::Dump::deadlocks). At most 32.
     ///
     /// A close looks for them 1 s, 3 s, 7 s … after it began, and after a hook did, and before it aborts anybody; a warning
     /// event tells of each.

@@ -211,7 +211,7 @@ impl StillClosing {
     }
 
     /// Tasks and hooks that wait for each other, in this context or below it: see
-    /// [`Dump::deadlocks`](crate::Dump::deadlocks).
+    /// [`Dump::deadlocks`](crate::dump::Dump::deadlocks).
     #[cfg(feature = "dump")]
     pub fn deadlocks(&self) -> Vec<String> {
         self.deadlocks.iter().map(ToString::to_string).collect()

@@ -132,6 +132,11 @@ impl WeakContext {
     pub async fn cancelled(&self) {
         self.node.token.cancelled().await;
     }
+
+    /// As [`cancelled`](Self::cancelled), as a future that borrows nothing.
+    pub fn cancelled_owned(&self) -> impl Future<Output = ()> + use<> {
+        self.node.token.clone().cancelled_owned()
+    }
 }
 
 impl Context {

@@ -8,7 +8,7 @@
 //! clone of the runtime's own. So each stack is one chain, down to the line, and nothing of the question stays behind.
 //!
 //! A hook that is running, [`on_closing`](crate::Context::on_closing) or [`on_close`](crate::Context::on_close), is asked in
-//! the same way: what is woken is the drive of the close, which polls the hook once more. [`Dump::hooks`](crate::Dump::hooks)
+//! the same way: what is woken is the drive of the close, which polls the hook once more. [`Dump::hooks`](crate::dump::Dump::hooks)
 //! has them. A hook whose time limit comes is asked in its last poll, so the warning and the
 //! [report](crate::CloseReport::stuck) say where it was.
 //!
@@ -29,14 +29,14 @@
 //! # What is read
 //!
 //! Lines of one's own, from the task's function to the `.await`, then what is awaited there. Code of dependencies, of the standard
-//! library and of this crate is folded away; [`Dump::in_full`](crate::Dump::in_full) shows it all. Tasks that wait at the same
+//! library and of this crate is folded away; [`Dump::in_full`](crate::dump::Dump::in_full) shows it all. Tasks that wait at the same
 //! place are printed once, and counted.
 //!
 //! # Who waits for whom
 //!
 //! Where a task waits for another [`Task`](crate::Task), for a [`close`](crate::Context::close), or for a registry to be
-//! [`idle`](crate::Registry::idle), its stack says for [which](crate::AwaitStack::awaited); so does that of a hook. Tasks and
-//! hooks of one registry that wait for each other, and for nothing else, are a [`Deadlock`](crate::Deadlock):
+//! [`idle`](crate::Registry::idle), its stack says for [which](crate::dump::AwaitStack::awaited); so does that of a hook. Tasks and
+//! hooks of one registry that wait for each other, and for nothing else, are a [`Deadlock`](crate::dump::Deadlock):
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -77,7 +77,7 @@
 //! A close that is out of patience asks before it aborts, or drops a hook: the warning, the
 //! [report](crate::CloseReport::stuck) and [`StillClosing`](crate::StillClosing::stuck) have the stacks. So have leak reports,
 //! of tasks that run on when they should not, and of hooks that keep a context closing. Polls of tasks that take longer than
-//! [a threshold](crate::warn_of_long_polls) are told once a line.
+//! [a threshold](crate::dump::set_long_poll_threshold) are told once a line.
 //!
 //! # What it cannot see
 //!

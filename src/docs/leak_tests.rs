@@ -25,8 +25,8 @@
 //! way is waited for; a leak fails the test with the report, which names the line.
 //!
 //! Whatever outlives the body outlives it by mistake or on purpose. For the second there is
-//! [`Check`](crate::testing::Check) with a [`LeakPolicy`](crate::LeakPolicy): leave out a kind or a site, or
-//! [allow](crate::LeakPolicy::allow) what is known, with a reason and a date.
+//! [`Check`](crate::testing::Check) with a [`LeakPolicy`](crate::leaks::LeakPolicy): leave out a kind or a site, or
+//! [allow](crate::leaks::LeakPolicy::allow) what is known, with a reason and a date.
 //!
 //! # Tests that hang
 //!
@@ -72,11 +72,11 @@
 //! * Close what you open, `ctx.close().await`, and do not only drop it: a context that is dropped while it is open closes in
 //!   the background, and is reported.
 //! * Build what is tested in a function that returns weak handles only, and wait with
-//!   [`released`](crate::testing::released):
+//!   [`assert_released`](crate::testing::assert_released):
 //!
 //! ```ignore
 //! async fn scenario(registry: &Registry) -> WeakContext { /* … */ }
-//! testing::released(scenario(&registry).await).await;
+//! testing::assert_released(scenario(&registry).await).await;
 //! ```
 //!
 //! * Return nothing from the body that holds a handle.
@@ -127,7 +127,7 @@
 //!
 //! # In a program that runs
 //!
-//! [`Registry::leaks`](crate::Registry::leaks) with [`LeakPolicy::new`](crate::LeakPolicy::new) behind an admin command, or
+//! [`Registry::leaks`](crate::Registry::leaks) with [`LeakPolicy::new`](crate::leaks::LeakPolicy::new) behind an admin command, or
 //! [`watch_leaks`](crate::Registry::watch_leaks) for a warning event some time after a close. Release builds track no
 //! holders unless told: `HEADCOUNT_LEVEL=holders`, or [`set_level`](crate::Registry::set_level) when it matters.
 //!

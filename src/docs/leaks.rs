@@ -2,9 +2,9 @@
 //!
 //! # What counts
 //!
-//! Facts, whatever the [policy](crate::LeakPolicy):
+//! Facts, whatever the [policy](crate::leaks::LeakPolicy):
 //!
-//! | [`LeakKind`](crate::LeakKind) | is |
+//! | [`LeakKind`](crate::leaks::LeakKind) | is |
 //! |---|---|
 //! | `ClosedButHeld` | a context that is closed, and somebody still has a handle; or a value that a context owned, after that context has closed |
 //! | `StillRunning` | a task whose context was closed longer ago than its grace period |
@@ -12,7 +12,7 @@
 //! | `PinsItself` | an open context of which only its own tasks have handles, each for longer than the policy lets things settle: nobody else can ever close it |
 //!
 //! Limits that a policy sets: `TooOld` and `TooMany` of a kind, `Growing` by the line that makes them. And at the end
-//! of a test or a program, with [`LeakPolicy::nothing_left`](crate::LeakPolicy::nothing_left), whatever is alive:
+//! of a test or a program, with [`LeakPolicy::nothing_left`](crate::leaks::LeakPolicy::nothing_left), whatever is alive:
 //! `StillThere`.
 //!
 //! # Who holds it
@@ -49,7 +49,7 @@
 //! ```
 //!
 //! The number in brackets is the *fingerprint*: the same for equal leaks from run to run, and after edits that only move
-//! lines. It groups equal findings, and names them in an [`AllowList`](crate::AllowList).
+//! lines. It groups equal findings, and names them in an [`AllowList`](crate::leaks::AllowList).
 //!
 //! # Waiting
 //!

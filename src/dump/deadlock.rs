@@ -26,7 +26,7 @@ use std::{
 /// How many of a circle are printed.
 const PRINTED: usize = 10;
 
-/// Tasks and hooks that wait for each other, and for nothing else. Part of a [`Dump`](crate::Dump).
+/// Tasks and hooks that wait for each other, and for nothing else. Part of a [`Dump`](crate::dump::Dump).
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Deadlock {
@@ -61,7 +61,7 @@ impl Deadlock {
 }
 
 impl Waiter {
-    /// The id of the task, or of the hook: [`HookDump::id`](crate::HookDump::id).
+    /// The id of the task, or of the hook: [`HookDump::id`](crate::dump::HookDump::id).
     pub fn id(&self) -> ResourceId {
         self.id
     }

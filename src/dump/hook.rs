@@ -13,7 +13,7 @@ use crate::{
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
 /// Where one running hook was: what [`on_close`](crate::Context::on_close) or
-/// [`on_closing`](crate::Context::on_closing) was given. Part of a [`Dump`](crate::Dump).
+/// [`on_closing`](crate::Context::on_closing) was given. Part of a [`Dump`](crate::dump::Dump).
 ///
 /// Holds facts, not things: neither the hook nor its context is kept alive (I5).
 #[derive(Clone)]

@@ -1,7 +1,11 @@
-//! Where every task and every hook waits: `registry.dump().await`.
+//! Where every task and every hook waits, down to the line.
 //!
-//! [`collect`] asks each [`subject`] and waits for their answers; [`away`] from the runtime's threads, [`symbols`] turns addresses into lines, [`fold`] leaves
-//! of those what a person reads, [`view`] is what comes of it, and [`print`] prints it. [`deadlock`] finds those that wait for each other. A [`hook`] is not a task, and has a view of its own.
+//! [`Registry::dump`](crate::Registry::dump) asks all of them and returns a [`Dump`], with a [`TaskDump`] for each task, a
+//! [`HookDump`] for each running hook, and each [`Deadlock`] among them. [`docs::dumps`](crate::docs::dumps) explains how
+//! this works and what it costs.
+
+// `collect` asks each `subject` and waits for the answers; on another thread (`away`) `symbols` turns addresses into
+// lines; `fold` keeps the frames that a person reads, `view` is the result, and `print` prints it.
 
 pub(crate) mod away;
 pub(crate) mod collect;
@@ -12,3 +16,10 @@ pub(crate) mod print;
 pub(crate) mod subject;
 pub(crate) mod symbols;
 pub(crate) mod view;
+
+#[cfg(all(feature = "signal", unix))]
+pub use crate::registry::signal::dump_on;
+pub use crate::trace::{awaited::Awaited, long_polls::set_long_poll_threshold};
+pub use deadlock::{Deadlock, Waiter};
+pub use hook::HookDump;
+pub use view::{Activity, AwaitStack, Dump, StackFrame, TaskDump};

@@ -199,7 +199,7 @@ impl Dump {
             ),
             (
                 self.tasks.iter().any(is_untimed),
-                "since when they are parked is not known: `headcount::warn_of_long_polls` looks at the clock",
+                "since when they are parked is not known: `headcount::dump::set_long_poll_threshold` looks at the clock",
             ),
         ]
         .into_iter()

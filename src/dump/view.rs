@@ -68,7 +68,7 @@ pub(crate) struct Whereabouts {
 pub enum Activity {
     /// Nobody has polled it yet: it waits for its runtime, or for whoever it was wrapped for.
     NeverPolled,
-    /// It waits. How long is known where polls are timed, see [`warn_of_long_polls`](crate::warn_of_long_polls).
+    /// It waits. How long is known where polls are timed, see [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold).
     Parked(Option<Duration>),
     /// It was polled all the time, for at least so long, without coming to an `.await` that waits.
     Polling(Duration),

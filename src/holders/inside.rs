@@ -24,7 +24,7 @@ use crate::{
 /// assert_eq!(user.holders().iter().next().unwrap().inside(), Some(cache.id()));
 /// assert!(user.holders().to_string().contains("in sessions.by_name"));
 /// ```
-pub trait Keeper {
+pub trait Container {
     /// Its id.
     fn keeper_id(&self) -> ResourceId;
 
@@ -37,7 +37,7 @@ pub trait Keeper {
     }
 }
 
-impl<K: Keeper + ?Sized> Keeper for (&K, &str) {
+impl<K: Container + ?Sized> Container for (&K, &str) {
     fn keeper_id(&self) -> ResourceId {
         self.0.keeper_id()
     }
@@ -54,7 +54,7 @@ impl<K: Keeper + ?Sized> Keeper for (&K, &str) {
 /// What everything is that has an id and a name.
 macro_rules! keepers {
     ($($keeper:ty $(where $t:ident)?),+ $(,)?) => { $(
-        impl $(<$t>)? crate::holders::inside::Keeper for $keeper {
+        impl $(<$t>)? crate::holders::inside::Container for $keeper {
             fn keeper_id(&self) -> crate::id::ResourceId {
                 self.id()
             }
@@ -73,7 +73,7 @@ keepers!(
 );
 
 /// What is written down of a keeper.
-pub(crate) fn inside(keeper: &(impl Keeper + ?Sized)) -> Inside {
+pub(crate) fn inside(keeper: &(impl Container + ?Sized)) -> Inside {
     let own = |text: &str| label(text.to_owned().into());
     let name: Label = own(keeper.keeper_name());
     Inside {

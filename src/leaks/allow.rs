@@ -25,7 +25,7 @@ use what::{Maker, What};
 /// only say that no reason was given.
 ///
 /// ```
-/// use headcount::{Allow, AllowList};
+/// use headcount::leaks::{Allow, AllowList};
 ///
 /// let known: AllowList = [
 ///     Allow::name("conn-*").because("upstream bug, see issue 123").until("2026-12-31"),
@@ -40,7 +40,7 @@ use what::{Maker, What};
 /// [`AllowList`], and a mistake in it is an error instead of a panic:
 ///
 /// ```
-/// use headcount::Allow;
+/// use headcount::leaks::Allow;
 ///
 /// let given: Result<Allow, _> = "name conn-* 2026-02-30 upstream bug".parse();
 /// assert_eq!(
@@ -82,7 +82,7 @@ impl Allow {
     /// The finding with this fingerprint: 16 hexadecimal digits, as a report prints them.
     ///
     /// ```
-    /// use headcount::Allow;
+    /// use headcount::leaks::Allow;
     /// assert_eq!(Allow::fingerprint("3FA291BC07D1E2A4"), Allow::fingerprint("3fa291bc07d1e2a4"));
     /// ```
     ///
@@ -97,7 +97,7 @@ impl Allow {
     /// Everything of this kind, such as `context` or `pool`. Kinds are compared whole, with their case.
     ///
     /// ```
-    /// use headcount::Allow;
+    /// use headcount::leaks::Allow;
     /// let pools = Allow::kind("pool").because("they live as long as the process");
     /// ```
     ///
@@ -112,7 +112,7 @@ impl Allow {
     /// Everything with this name. Each `*` in it stands for any text, or none; case matters.
     ///
     /// ```
-    /// use headcount::Allow;
+    /// use headcount::leaks::Allow;
     /// let idle = Allow::name("conn-*-idle").because("upstream bug").until("2026-12-31");
     /// ```
     ///
@@ -130,7 +130,7 @@ impl Allow {
     /// covers `src/net/conn.rs`, but not `src/subnet/conn.rs`. `\` and `/` are the same.
     ///
     /// ```
-    /// use headcount::Allow;
+    /// use headcount::leaks::Allow;
     /// let one = Allow::site("net/conn.rs:41").because("upstream bug").until("2026-12-31");
     /// let all = Allow::site(r"net\conn.rs").because("upstream bug").until("2026-12-31");
     /// ```
@@ -146,7 +146,7 @@ impl Allow {
     /// Why it is accepted. A report prints it with what it covers.
     ///
     /// ```
-    /// use headcount::Allow;
+    /// use headcount::leaks::Allow;
     /// let pools = Allow::kind("pool").because("they live as long as the process");
     /// ```
     #[must_use]
@@ -159,7 +159,7 @@ impl Allow {
     /// on it allows nothing, and a report says so.
     ///
     /// ```
-    /// use headcount::Allow;
+    /// use headcount::leaks::Allow;
     /// let idle = Allow::name("conn-*").because("upstream bug").until("2026-12-31");
     /// ```
     ///
@@ -175,7 +175,7 @@ impl Allow {
     /// As [`until`](Self::until), for a date that comes from outside.
     ///
     /// ```
-    /// use headcount::Allow;
+    /// use headcount::leaks::Allow;
     /// let error = Allow::name("conn-*").try_until("2026-13-01").unwrap_err();
     /// assert_eq!(error.to_string(), "`2026-13-01` is no date: there is no month 13");
     /// ```

@@ -73,7 +73,7 @@ enum Counted {
 
 /// A count that rose. Part of a [`Growth`].
 #[derive(Clone, Debug)]
-pub struct Rise {
+pub struct GrowthEntry {
     counted: Counted,
     counts: Vec<usize>,
     took: Duration,
@@ -137,7 +137,7 @@ impl Growth {
     }
 
     /// What is more now than at the first moment, most first: a comparison of two moments.
-    pub fn changes(&self) -> Vec<Rise> {
+    pub fn changes(&self) -> Vec<GrowthEntry> {
         self.rises(0, |counts| counts.last() > counts.first())
     }
 
@@ -145,12 +145,12 @@ impl Growth {
     ///
     /// Of four samples and more the first is left out, because much is made once, on first use. Of the others
     /// a count must have risen at least twice, or once if there are only two.
-    pub fn rising(&self) -> Vec<Rise> {
+    pub fn rising(&self) -> Vec<GrowthEntry> {
         let warm_up = usize::from(self.samples.len() > 3);
         self.rises(warm_up, is_rising)
     }
 
-    fn rises(&self, from: usize, is_one: impl Fn(&[usize]) -> bool) -> Vec<Rise> {
+    fn rises(&self, from: usize, is_one: impl Fn(&[usize]) -> bool) -> Vec<GrowthEntry> {
         let samples: Vec<_> = self.samples.iter().skip(from).collect();
         let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
             return Vec::new();
@@ -159,7 +159,7 @@ impl Growth {
         let mut rises: Vec<_> = last
             .counts
             .keys()
-            .map(|counted| Rise {
+            .map(|counted| GrowthEntry {
                 counted: counted.clone(),
                 counts: samples.iter().map(|sample| sample.count(counted)).collect(),
                 took,
@@ -212,7 +212,7 @@ impl Counted {
     }
 }
 
-impl Rise {
+impl GrowthEntry {
     /// What is counted: a kind, or the name of a probe.
     pub fn name(&self) -> &str {
         match &self.counted {
@@ -277,7 +277,7 @@ impl Rise {
 }
 
 /// `listener made at src/ui.rs:12: 3, 4, 5, 6 (1 a sample)`
-impl fmt::Display for Rise {
+impl fmt::Display for GrowthEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = crate::name::Printed(self.name());
         match self.site() {

@@ -45,7 +45,7 @@ pub enum LeakKind {
     /// It is alive where nothing should be.
     StillThere,
     /// The runtime has more tasks than before, and they are nobody's: spawned with bare `tokio::spawn`.
-    Foreign,
+    BareSpawn,
 }
 
 impl fmt::Display for LeakKind {
@@ -59,7 +59,7 @@ impl fmt::Display for LeakKind {
             Self::TooMany => "more than allowed",
             Self::Growing => "growing",
             Self::StillThere => "still there",
-            Self::Foreign => "not counted by anybody",
+            Self::BareSpawn => "not counted by anybody",
         })
     }
 }

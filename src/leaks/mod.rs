@@ -1,9 +1,25 @@
-//! Leaks: who still holds what should be gone.
+//! Leaks: what should be gone and is not, and who still holds it.
 //!
-//! A [`survey`] gathers facts, [`judge`] says which things are leaks by the [`policy`], [`keepers`] knows why each is
-//! alive, [`blame`] tells culprits from victims, and a [`chain`] leads down to each culprit. A [`finding`] is one culprit
-//! with its [`fingerprint`] and [`advice`]; [`find`] makes them all, [`settle`] looks until nothing is left to find. The [`report`] is [`print`]ed,
-//! or drawn: a [`picture`] is its [`graph`]. [`allow`] is the list of known leaks, [`growth`] compares counts.
+//! [`Registry::leaks`](crate::Registry::leaks) looks for them by a [`LeakPolicy`] and returns a [`LeakReport`], with one
+//! [`Finding`] for each culprit. [`Allow`] names leaks that are known. [`Growth`] compares counts over time, for leaks that
+//! are slow. [`LeakWatch`] looks while a program runs. [`docs::leaks`](crate::docs::leaks) explains what counts as a leak.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use headcount::{Registry, leaks::{LeakKind, LeakPolicy}};
+//!
+//! let registry = Registry::new();
+//! let ctx = registry.context("session");
+//! ctx.close().await; // and `ctx` is still held
+//! let report = registry.leaks(&LeakPolicy::new()).await;
+//! assert_eq!(report.findings()[0].kind(), LeakKind::ClosedButHeld);
+//! println!("{report}");
+//! # }
+//! ```
+
+// How a report is made: `survey` gathers facts, `judge` says which of them are leaks by the policy, `keepers` knows why
+// each is alive, `blame` tells culprits from victims, `chain` leads down to each culprit, `find` makes the findings,
+// `settle` repeats this until nothing is left to find. A report is printed by `print` and drawn by `picture` and `graph`.
 
 pub(crate) mod advice;
 pub(crate) mod allow;
@@ -25,3 +41,12 @@ pub(crate) mod settle;
 #[cfg(feature = "dump")]
 pub(crate) mod stacks;
 pub(crate) mod survey;
+
+pub use crate::registry::watch::LeakWatch;
+pub use allow::{Allow, AllowError, AllowList, AllowListError};
+pub use finding::Finding;
+pub use graph::Graph;
+pub use growth::{Growth, GrowthEntry};
+pub use judge::LeakKind;
+pub use policy::LeakPolicy;
+pub use report::LeakReport;

@@ -20,7 +20,7 @@ impl LeakReport {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{LeakPolicy, Registry};
+    /// use headcount::{Registry, leaks::LeakPolicy};
     /// use std::time::Duration;
     /// let registry = Registry::new();
     /// let _forgotten = registry.own("users", "cache", ());

@@ -4,7 +4,7 @@ use crate::{
     id::ResourceId,
     leaks::{
         allow::{Allow, AllowList, Suspect},
-        growth::{Growth, Rise},
+        growth::{Growth, GrowthEntry},
     },
     name::Name,
     table::live::Live,
@@ -23,7 +23,7 @@ use std::{
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use headcount::{LeakPolicy, Registry};
+/// use headcount::{Registry, leaks::LeakPolicy};
 /// use std::time::Duration;
 ///
 /// let registry = Registry::new();
@@ -51,7 +51,7 @@ pub struct LeakPolicy {
     /// How many contexts had been dropped open before that is counted.
     pub(crate) dropped_before: u64,
     pub(crate) allowed: AllowList,
-    pub(crate) rises: Vec<Rise>,
+    pub(crate) rises: Vec<GrowthEntry>,
 }
 
 /// What can be left out as a whole.
@@ -134,7 +134,7 @@ impl LeakPolicy {
     /// Leaves out tasks of bare `tokio::spawn`, which `testing::check` otherwise counts: for a library that has some of
     /// its own in the background.
     #[must_use]
-    pub fn ignore_foreign(mut self) -> Self {
+    pub fn ignore_bare_spawns(mut self) -> Self {
         self.asks_for.foreign = false;
         self
     }

@@ -104,7 +104,7 @@ impl LeakReport {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{LeakPolicy, Registry};
+    /// use headcount::{Registry, leaks::LeakPolicy};
     /// let registry = Registry::new();
     /// registry.leaks(&LeakPolicy::new()).await.assert_clean();
     /// # }

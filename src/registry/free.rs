@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// [`Registry::track`] on the [current](Registry::current) registry.
 #[track_caller]
-pub fn track<T: Send + Sync + 'static>(
+pub fn track<T: Send + Sync + ?Sized + 'static>(
     value: &Arc<T>,
     name: impl Into<Name>,
     kind: impl Into<Name>,

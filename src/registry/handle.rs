@@ -29,8 +29,7 @@ use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, time::Dura
 ///
 /// A registry lists tasks and contexts as long as they live, and whatever else is
 /// [`register`](Self::register)ed, [`own`](Self::own)ed or [`track`](Self::track)ed. It holds none of
-/// it (I3, I5). Clones are cheap and mean the same registry; registries know nothing of each other
-///
+/// it (I3, I5). Clones are cheap and mean the same registry; registries know nothing of each other.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -80,19 +79,19 @@ impl Registry {
     }
 
     /// Opens a context at the top of this registry. Its settings are the defaults: a grace period and
-    /// a hook time limit of 5 s; [`open`](Self::open) changes them.
+    /// a hook time limit of 5 s; [`context_builder`](Self::context_builder) changes them.
     ///
     /// Once the registry was [`close`](Self::close)d, contexts are closed from the start.
     #[must_use = "a context closes when its last handle is dropped"]
     #[track_caller]
     pub fn context(&self, name: impl Into<Name>) -> Context {
-        self.open(name).start()
+        self.context_builder(name).open()
     }
 
     /// Opens a context at the top of this registry, with settings.
-    #[must_use = "a builder opens nothing until `start`"]
+    #[must_use = "a builder opens nothing until `open`"]
     #[track_caller]
-    pub fn open(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
+    pub fn context_builder(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
         ContextBuilder::new(&self.root, label(name.into()), Location::caller())
     }
 
@@ -103,6 +102,7 @@ impl Registry {
     }
 
     /// Takes a value and lists it for as long as a handle to it lives.
+    #[must_use = "the value is dropped with its last handle"]
     #[track_caller]
     pub fn own<T: Send + Sync + 'static>(
         &self,
@@ -131,7 +131,7 @@ impl Registry {
     /// assert!(registry.live_now().is_empty());
     /// ```
     #[track_caller]
-    pub fn track<T: Send + Sync + 'static>(
+    pub fn track<T: Send + Sync + ?Sized + 'static>(
         &self,
         value: &Arc<T>,
         name: impl Into<Name>,
@@ -221,7 +221,7 @@ impl Registry {
     ///
     /// If there is no tokio runtime.
     #[track_caller]
-    pub fn close(&self) -> impl Future<Output = CloseReport> {
+    pub fn close(&self) -> impl Future<Output = CloseReport> + use<> {
         handle::close_for(&self.root, CloseReason::Shutdown, Location::caller())
     }
 
@@ -234,7 +234,7 @@ impl Registry {
     pub fn close_within(
         &self,
         limit: Duration,
-    ) -> impl Future<Output = Result<CloseReport, StillClosing>> {
+    ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
         handle::within(&self.root, limit, CloseReason::Shutdown, Location::caller())
     }
 

@@ -17,7 +17,7 @@ impl Registry {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{LeakKind, LeakPolicy, Level, Registry};
+    /// use headcount::{Level, Registry, leaks::{LeakKind, LeakPolicy}};
     /// use std::time::Duration;
     ///
     /// let registry = Registry::new();

@@ -7,44 +7,54 @@ use std::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Prints everything that is alive in the [current](Registry::current) registry, and where every task waits, to standard
-/// error each time the process gets this signal: for a service that hangs.
-///
-/// It goes on for as long as the runtime lives, and does not keep the registry. Unix only; needs the feature `signal`.
-/// For a registry that is not the current one call it inside [`scope`](Registry::scope). It is a task like any
-/// other: where every thread of the runtime is blocked, nothing is printed.
-///
-/// ```no_run
-/// # fn main() -> std::io::Result<()> {
-/// # let runtime = tokio::runtime::Runtime::new()?;
-/// # let _entered = runtime.enter();
-/// use tokio::signal::unix::SignalKind;
-/// headcount::dump_on(SignalKind::user_defined1())?; // kill -USR1 <pid>
-/// # Ok(())
-/// # }
-/// ```
+impl Registry {
+    /// Prints everything that is alive in this registry, and where every task waits, to standard error each time the
+    /// process gets this signal: for a service that hangs.
+    ///
+    /// It goes on for as long as the runtime lives, and does not keep the registry. Unix only; needs the feature `signal`.
+    /// It is a task like any other: where every thread of the runtime is blocked, nothing is printed.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// # let runtime = tokio::runtime::Runtime::new()?;
+    /// # let _entered = runtime.enter();
+    /// use headcount::Registry;
+    /// use tokio::signal::unix::SignalKind;
+    /// Registry::global().dump_on(SignalKind::user_defined1())?; // kill -USR1 <pid>
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the signal cannot be listened to, as `SIGKILL`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime with I/O.
+    #[track_caller]
+    pub fn dump_on(&self, kind: SignalKind) -> io::Result<()> {
+        let mut signals = signal(kind)?;
+        let root = std::sync::Arc::downgrade(self.root());
+        let location = Location::caller();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                let Some(root) = root.upgrade() else { return };
+                print(&Registry::of(&root), location).await;
+            }
+        });
+        Ok(())
+    }
+}
+
+/// [`Registry::dump_on`] on the [global](Registry::global) registry.
 ///
 /// # Errors
 ///
-/// If the signal cannot be listened to, as `SIGKILL`.
-///
-/// # Panics
-///
-/// If there is no tokio runtime with I/O.
+/// As [`Registry::dump_on`], whose panics it has too.
 #[track_caller]
 pub fn dump_on(kind: SignalKind) -> io::Result<()> {
-    let mut signals = signal(kind)?;
-    let registry = Registry::current();
-    let root = std::sync::Arc::downgrade(registry.root());
-    let location = Location::caller();
-    drop(registry);
-    tokio::spawn(async move {
-        while signals.recv().await.is_some() {
-            let Some(root) = root.upgrade() else { return };
-            print(&Registry::of(&root), location).await;
-        }
-    });
-    Ok(())
+    Registry::global().dump_on(kind)
 }
 
 async fn print(registry: &Registry, location: &Location<'_>) {

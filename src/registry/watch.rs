@@ -24,7 +24,7 @@ impl Registry {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{LeakPolicy, Registry};
+    /// use headcount::{Registry, leaks::LeakPolicy};
     /// use std::time::Duration;
     ///
     /// let registry = Registry::new();

@@ -139,7 +139,7 @@ impl Resource {
     }
 
     /// For how long a task has been running without waiting, if that is longer than
-    /// [`warn_of_long_polls`](crate::warn_of_long_polls) says; at this moment, not when it was listed.
+    /// [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold) says; at this moment, not when it was listed.
     #[cfg(feature = "dump")]
     pub fn blocks_runtime(&self) -> Option<Duration> {
         let threshold = crate::trace::long_polls::threshold()?;

@@ -2,7 +2,7 @@
 
 use crate::{
     context::{close, core::Core, refusal},
-    error::{NO_RUNTIME, Refused, RefusedReason},
+    error::{NO_RUNTIME, RefusedError, RefusedReason},
     name::Label,
     panics,
     table::{
@@ -178,8 +178,8 @@ impl Admitted<'_, '_> {
 
 impl Turned {
     /// The error that hands the future back.
-    pub(crate) fn refused<F>(self, future: F) -> Refused<F> {
-        Refused::new(future, self.reason)
+    pub(crate) fn refused<F>(self, future: F) -> RefusedError<F> {
+        RefusedError::new(future, self.reason)
     }
 
     /// The answer where there is no error to hand it back: the future is dropped unpolled, an event

@@ -2,7 +2,7 @@
 
 use crate::{
     context::core::Core,
-    error::Refused,
+    error::RefusedError,
     name::{self, Label, Name, label},
     task::{
         admit::{Admitted, Origin, Wishes},
@@ -100,9 +100,9 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with the future in it, if the context is closing or closed, or there is no runtime.
+    /// [`RefusedError`], with the future in it, if the context is closing or closed, or there is no runtime.
     #[track_caller]
-    pub fn try_spawn<F>(mut self, future: F) -> Result<Task<F::Output>, Refused<F>>
+    pub fn try_spawn<F>(mut self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -140,9 +140,9 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with the closure in it, if the context is closing or closed, or there is no runtime.
+    /// [`RefusedError`], with the closure in it, if the context is closing or closed, or there is no runtime.
     #[track_caller]
-    pub fn try_spawn_blocking<F, T>(mut self, closure: F) -> Result<Task<T>, Refused<F>>
+    pub fn try_spawn_blocking<F, T>(mut self, closure: F) -> Result<Task<T>, RefusedError<F>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -180,13 +180,13 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with the future in it, if the context is closing or closed.
+    /// [`RefusedError`], with the future in it, if the context is closing or closed.
     ///
     /// # Panics
     ///
     /// Outside a [`LocalSet`](tokio::task::LocalSet).
     #[track_caller]
-    pub fn try_spawn_local<F>(mut self, future: F) -> Result<Task<F::Output>, Refused<F>>
+    pub fn try_spawn_local<F>(mut self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
     where
         F: Future + 'static,
         F::Output: 'static,

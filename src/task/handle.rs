@@ -61,13 +61,6 @@ enum Inner<T> {
     },
 }
 
-/// The id of a task that was refused: it names nothing.
-const NOBODY: ResourceId = ResourceId {
-    table: u32::MAX - 3,
-    index: u32::MAX,
-    generation: u32::MAX,
-};
-
 impl<T> Task<T> {
     #[inline(always)]
     pub(crate) fn accepted(held: CardHeld, output: Whereabouts<T>) -> Self {
@@ -106,9 +99,9 @@ impl<T> Task<T> {
         }
     }
 
-    /// The id of the task's entry. A task that was refused has none, and an id that names nothing.
+    /// The id of the task's entry. That of a task that was refused names nothing, and prints as `#refused`.
     pub fn id(&self) -> ResourceId {
-        self.meta().map_or(NOBODY, |meta| meta.id)
+        self.meta().map_or(ResourceId::REFUSED, |meta| meta.id)
     }
 
     /// The name it was given, or the type path of its future.

@@ -2,7 +2,7 @@
 
 use crate::{
     context::handle::Context,
-    error::Refused,
+    error::RefusedError,
     name::{Name, label},
     task::{builder::TaskBuilder, handle::Task},
 };
@@ -44,9 +44,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with the future in it, if the context is closing or closed, or there is no runtime.
+    /// [`RefusedError`], with the future in it, if the context is closing or closed, or there is no runtime.
     #[track_caller]
-    pub fn try_spawn<F>(&self, future: F) -> Result<Task<F::Output>, Refused<F>>
+    pub fn try_spawn<F>(&self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,

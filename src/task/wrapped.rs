@@ -2,7 +2,7 @@
 
 use crate::{
     context::{handle::Context, refusal},
-    error::{Refused, TaskError},
+    error::{RefusedError, TaskError},
     name, panics,
     table::record::Outcome,
     task::{admit::Origin, builder::TaskBuilder, seat::Seat},
@@ -45,9 +45,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with the future in it, if the context is closing or closed.
+    /// [`RefusedError`], with the future in it, if the context is closing or closed.
     #[track_caller]
-    pub fn try_wrap<F: Future>(&self, future: F) -> Result<Wrapped<F>, Refused<F>> {
+    pub fn try_wrap<F: Future>(&self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
         TaskBuilder::new(self.core(), None).try_wrap(future)
     }
 }
@@ -76,9 +76,9 @@ impl TaskBuilder<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with the future in it, if the context is closing or closed.
+    /// [`RefusedError`], with the future in it, if the context is closing or closed.
     #[track_caller]
-    pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, Refused<F>> {
+    pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
         let core = self.core();
         let (mut wishes, origin) = (self.into_wishes(), Origin::of::<F>("wrapped"));
         let reason = match wishes.admit_anywhere(origin) {

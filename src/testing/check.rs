@@ -60,7 +60,7 @@ pub fn check<T>(body: impl AsyncFnOnce(Registry) -> T) -> impl Future<Output = T
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use headcount::{LeakPolicy, testing::Check};
+/// use headcount::{testing::Check, leaks::LeakPolicy};
 /// use std::time::Duration;
 ///
 /// let policy = LeakPolicy::nothing_left().ignore_kind("pool");

@@ -118,5 +118,5 @@ fn finding(more: usize) -> Finding {
         resource: None,
     };
     let advice = "spawn them on a context, or count them with `tokio::spawn(ctx.wrap(..))`: then they are named";
-    Finding::of_fact(LeakKind::Foreign, subject, Vec::new(), advice.to_owned())
+    Finding::of_fact(LeakKind::BareSpawn, subject, Vec::new(), advice.to_owned())
 }

@@ -1,4 +1,4 @@
-//! [`released`]: waiting for one thing to go.
+//! [`assert_released`]: waiting for one thing to go.
 
 use crate::{clock, context::weak::WeakContext, tracked::WeakTracked};
 use std::{panic::Location, rc, sync, time::Duration};
@@ -13,7 +13,7 @@ const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::fro
 /// A handle that keeps nothing alive, and knows how many do.
 ///
 /// Implemented for [`WeakContext`], [`WeakTracked`], and the `Weak`s of `Arc` and `Rc`.
-pub trait Weakly {
+pub trait WeakHandle {
     /// How many strong handles there are.
     fn strong_count(&self) -> usize;
 
@@ -23,19 +23,19 @@ pub trait Weakly {
     }
 }
 
-impl<T: ?Sized> Weakly for sync::Weak<T> {
+impl<T: ?Sized> WeakHandle for sync::Weak<T> {
     fn strong_count(&self) -> usize {
         sync::Weak::strong_count(self)
     }
 }
 
-impl<T: ?Sized> Weakly for rc::Weak<T> {
+impl<T: ?Sized> WeakHandle for rc::Weak<T> {
     fn strong_count(&self) -> usize {
         rc::Weak::strong_count(self)
     }
 }
 
-impl<T> Weakly for WeakTracked<T> {
+impl<T> WeakHandle for WeakTracked<T> {
     fn strong_count(&self) -> usize {
         WeakTracked::strong_count(self)
     }
@@ -45,7 +45,7 @@ impl<T> Weakly for WeakTracked<T> {
     }
 }
 
-impl Weakly for WeakContext {
+impl WeakHandle for WeakContext {
     fn strong_count(&self) -> usize {
         self.holders().strong_count()
     }
@@ -55,7 +55,7 @@ impl Weakly for WeakContext {
     }
 }
 
-impl<W: Weakly + ?Sized> Weakly for &W {
+impl<W: WeakHandle + ?Sized> WeakHandle for &W {
     fn strong_count(&self) -> usize {
         W::strong_count(self)
     }
@@ -81,7 +81,7 @@ impl<W: Weakly + ?Sized> Weakly for &W {
 /// }
 ///
 /// let registry = Registry::new();
-/// testing::released(scenario(&registry).await).await;
+/// testing::assert_released(scenario(&registry).await).await;
 /// # }
 /// ```
 ///
@@ -89,7 +89,7 @@ impl<W: Weakly + ?Sized> Weakly for &W {
 ///
 /// With the line that called it, and with who holds it where that is known, if it is still there then.
 #[track_caller]
-pub fn released(weak: impl Weakly) -> impl Future<Output = ()> {
+pub fn assert_released(weak: impl WeakHandle) -> impl Future<Output = ()> {
     let location = Location::caller();
     async move {
         let started = clock::now();
@@ -114,7 +114,7 @@ pub fn released(weak: impl Weakly) -> impl Future<Output = ()> {
     }
 }
 
-fn said(weak: &impl Weakly) -> String {
+fn said(weak: &impl WeakHandle) -> String {
     let count = weak.strong_count();
     let unknown = || format!("{count} strong, and nobody writes down who has a plain `Arc`");
     weak.said_of_holders().unwrap_or_else(unknown)

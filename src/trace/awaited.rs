@@ -3,7 +3,7 @@
 use crate::{id::ResourceId, name::Quoted};
 use std::fmt;
 
-/// What an [`AwaitStack`](crate::AwaitStack) waits for, where that is a task, a close, or a registry.
+/// What an [`AwaitStack`](crate::dump::AwaitStack) waits for, where that is a task, a close, or a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",

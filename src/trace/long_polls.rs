@@ -33,17 +33,17 @@ static TOLD: LazyLock<Mutex<HashSet<&'static Location<'static>>>> = LazyLock::ne
 ///
 /// The event comes when the poll ends; of one that does not, a listing and a dump tell while it runs.
 ///
-/// While polls are timed, a [`Dump`](crate::Dump) knows how long a task has been parked, and a listing says which tasks
+/// While polls are timed, a [`Dump`](crate::dump::Dump) knows how long a task has been parked, and a listing says which tasks
 /// are blocking the runtime just now.
 ///
 /// ```
-/// headcount::warn_of_long_polls(std::time::Duration::from_millis(20));
+/// headcount::dump::set_long_poll_threshold(std::time::Duration::from_millis(20));
 /// ```
 ///
 /// # Performance
 ///
 /// Two looks at the clock a poll, about 50 ns; a load and a branch while it is off.
-pub fn warn_of_long_polls(threshold: Duration) {
+pub fn set_long_poll_threshold(threshold: Duration) {
     let nanos = u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX);
     THRESHOLD.store(nanos, Relaxed);
 }

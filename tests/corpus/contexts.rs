@@ -1,7 +1,7 @@
 //! Handles of contexts that lie where nobody looks for them.
 
 use crate::world::{Line, World, culprit, lock};
-use headcount::{Context, LeakPolicy, Level, WeakContext};
+use headcount::{Context, Level, WeakContext, leaks::LeakPolicy};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -510,22 +510,22 @@ async fn keep(server: WeakContext) {
 
 /// What is below a forgotten context is not to blame: it is one leak, with all that hangs on it.
 pub(crate) async fn whole_subtree(world: World) -> Context {
-    let opening = culprit!(world, world.open("server"));
-    let server = opening.grace(Duration::ZERO).start();
+    let opening = culprit!(world, world.context_builder("server"));
+    let server = opening.grace(Duration::ZERO).open();
     server.spawn(keep(server.downgrade()));
     server
 }
 
 pub(crate) async fn whole_subtree_fixed(world: World) {
-    let opening = world.open("server");
-    let server = opening.grace(Duration::ZERO).start();
+    let opening = world.context_builder("server");
+    let server = opening.grace(Duration::ZERO).open();
     server.spawn(keep(server.downgrade()));
     server.close().await;
 }
 
 /// A task of the child holds the parent: what is below the parent keeps it open.
 pub(crate) async fn child_pins_parent(world: World) {
-    let server = world.open("server").grace(Duration::ZERO).start();
+    let server = world.context_builder("server").grace(Duration::ZERO).open();
     let (weak, end) = (server.downgrade(), server.downgrade());
     let inside = world.clone();
     server.spawn(async move {
@@ -543,7 +543,7 @@ pub(crate) async fn child_pins_parent(world: World) {
 }
 
 pub(crate) async fn child_pins_parent_fixed(world: World) {
-    let server = world.open("server").grace(Duration::ZERO).start();
+    let server = world.context_builder("server").grace(Duration::ZERO).open();
     let weak = server.downgrade();
     server.spawn(async move {
         let conn = weak.upgrade().unwrap().child("conn");

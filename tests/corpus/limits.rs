@@ -1,7 +1,7 @@
 //! What is a leak because there is too much of it, or because it lasts too long.
 
 use crate::world::{World, culprit, lock};
-use headcount::{LeakPolicy, Registration, Tracked};
+use headcount::{Registration, Tracked, leaks::LeakPolicy};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},

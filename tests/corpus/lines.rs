@@ -3,7 +3,7 @@ pub(crate) const TAKE: fn(&WeakContext) -> Option<Context> = |conn| conn.upgrade
 const TAKEN: u32 = line!() - 1;
 
 use crate::world::{World, culprit};
-use headcount::{Context, LeakPolicy, WeakContext};
+use headcount::{Context, WeakContext, leaks::LeakPolicy};
 use std::future::pending;
 use tokio::sync::oneshot;
 

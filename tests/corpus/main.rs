@@ -25,7 +25,7 @@ mod tasks;
 mod values;
 mod world;
 
-use headcount::LeakKind::{
+use headcount::leaks::LeakKind::{
     ClosedButHeld, DroppedOpen, Growing, PinsItself, StillRunning, StillThere, TooMany, TooOld,
 };
 use program::{Program, named, programs, unseen};

@@ -1,7 +1,7 @@
 //! A program of the corpus, and what the report must say of it.
 
 use crate::world::{Line, World};
-use headcount::{Finding, LeakKind, LeakReport};
+use headcount::leaks::{Finding, LeakKind, LeakReport};
 use std::{any::Any, panic::Location, pin::Pin};
 
 /// What a program leaves to the rest of the process: it lives until the report is made.

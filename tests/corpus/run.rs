@@ -4,7 +4,10 @@ use crate::{
     program::{Body, Program},
     world::{Line, World, lock},
 };
-use headcount::{LeakPolicy, LeakReport, Level, Registry};
+use headcount::{
+    Level, Registry,
+    leaks::{LeakPolicy, LeakReport},
+};
 use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind, set_hook},

@@ -2,7 +2,7 @@
 
 use crate::world::{World, culprit, lock};
 use futures::future::join;
-use headcount::{Context, LeakPolicy, Task, TaskError, WeakContext, Wrapped};
+use headcount::{Context, Task, TaskError, WeakContext, Wrapped, leaks::LeakPolicy};
 use std::{
     cell::Cell,
     future::{Future, Pending, pending},
@@ -50,7 +50,7 @@ pub(crate) async fn task_of_another_fixed(world: World) -> Context {
 
 /// A task takes a handle of the context it runs on, and so nobody can ever drop the last one (I3).
 pub(crate) async fn upgrades_its_own(world: World) {
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let (weak, end) = (conn.downgrade(), conn.downgrade());
     let inside = world.clone();
     conn.task("reader").spawn(async move {
@@ -63,7 +63,7 @@ pub(crate) async fn upgrades_its_own(world: World) {
 }
 
 pub(crate) async fn upgrades_its_own_fixed(world: World) {
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let weak = conn.downgrade();
     conn.task("reader").spawn(async move {
         drop(weak.upgrade());
@@ -75,7 +75,7 @@ pub(crate) async fn upgrades_its_own_fixed(world: World) {
 /// The same policy as in production: what pins itself is a leak there as well.
 pub(crate) async fn upgrades_its_own_in_production(world: World) {
     world.judge_by(LeakPolicy::new());
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let (weak, end) = (conn.downgrade(), conn.downgrade());
     let inside = world.clone();
     conn.task("reader").spawn(async move {
@@ -88,7 +88,7 @@ pub(crate) async fn upgrades_its_own_in_production(world: World) {
 
 pub(crate) async fn upgrades_its_own_in_production_fixed(world: World) {
     world.judge_by(LeakPolicy::new());
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let weak = conn.downgrade();
     conn.task("reader").spawn(async move {
         let conn = weak.upgrade().unwrap();
@@ -99,7 +99,7 @@ pub(crate) async fn upgrades_its_own_in_production_fixed(world: World) {
 
 /// A task was given a clone of the handle of its own context.
 pub(crate) async fn clone_of_its_own(world: World) {
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let handle = culprit!(world, conn.clone());
     let end = conn.downgrade();
     conn.task("reader").spawn(async move {
@@ -110,7 +110,7 @@ pub(crate) async fn clone_of_its_own(world: World) {
 }
 
 pub(crate) async fn clone_of_its_own_fixed(world: World) {
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let handle = conn.downgrade();
     conn.task("reader").spawn(async move {
         handle.cancelled().await;
@@ -120,7 +120,7 @@ pub(crate) async fn clone_of_its_own_fixed(world: World) {
 
 /// The same, and the task waits through the handle: it is seen to be the one that uses it.
 pub(crate) async fn waits_through_its_own(world: World) {
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let handle = culprit!(world, conn.clone());
     let end = conn.downgrade();
     conn.task("reader").spawn(async move {
@@ -130,7 +130,7 @@ pub(crate) async fn waits_through_its_own(world: World) {
 }
 
 pub(crate) async fn waits_through_its_own_fixed(world: World) {
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let handle = conn.downgrade();
     conn.task("reader").spawn(async move {
         handle.cancelled().await;
@@ -178,14 +178,14 @@ pub(crate) async fn join_handle_fixed(world: World) -> String {
 
 /// Wrapped, stored and never polled: its context waits for it.
 pub(crate) async fn wrapped_not_polled(world: World) -> Wrapped<Pending<()>> {
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let wrapped = culprit!(world, conn.wrap(pending()));
     conn.close_within(Duration::from_millis(2)).await.ok();
     wrapped
 }
 
 pub(crate) async fn wrapped_not_polled_fixed(world: World) {
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let wrapped = conn.wrap(pending::<()>());
     drop(wrapped);
     conn.close().await;
@@ -195,7 +195,7 @@ pub(crate) async fn wrapped_not_polled_fixed(world: World) {
 pub(crate) async fn ignores_cancellation(world: World) {
     let (release, wait) = mpsc::channel::<()>();
     let (begin, begun) = oneshot::channel();
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let work = move || (begin.send(()), wait.recv());
     culprit!(world, conn.spawn_blocking(work));
     world.afterwards(move || drop(release));
@@ -204,7 +204,7 @@ pub(crate) async fn ignores_cancellation(world: World) {
 }
 
 pub(crate) async fn ignores_cancellation_fixed(world: World) {
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let weak = conn.downgrade();
     conn.spawn_blocking(move || {
         while !weak.is_cancelled() {
@@ -293,7 +293,7 @@ async fn tick(period: Duration) {
 /// A local task that nobody drives any more: its set is kept, and not polled.
 pub(crate) async fn local_task(world: World) -> LocalSet {
     let set = LocalSet::new();
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let start = || culprit!(world, conn.spawn_local(pending::<()>()));
     set.run_until(async { drop(start()) }).await;
     conn.close_within(Duration::from_millis(2)).await.ok();
@@ -302,7 +302,7 @@ pub(crate) async fn local_task(world: World) -> LocalSet {
 
 pub(crate) async fn local_task_fixed(world: World) -> LocalSet {
     let set = LocalSet::new();
-    let conn = world.open("conn").grace(NO_TIME).start();
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
     let start = || conn.spawn_local(pending::<()>());
     set.run_until(async { drop(start()) }).await;
     set.run_until(conn.close()).await;
@@ -435,8 +435,8 @@ pub(crate) async fn deadlock_fixed(world: World) {
 
 /// A hook waits for what comes when the close is over: its context never closes.
 pub(crate) async fn hook_without_end(world: World) {
-    let open = world.open("conn").grace(NO_TIME);
-    let conn = open.hook_timeout(Duration::MAX).start();
+    let open = world.context_builder("conn").grace(NO_TIME);
+    let conn = open.hook_timeout(Duration::MAX).open();
     let (release, wait) = oneshot::channel::<()>();
     culprit!(world, conn.on_close(|| async { drop(wait.await) })).unwrap();
     world.afterwards(move || drop(release));
@@ -444,8 +444,8 @@ pub(crate) async fn hook_without_end(world: World) {
 }
 
 pub(crate) async fn hook_without_end_fixed(world: World) {
-    let open = world.open("conn").grace(NO_TIME);
-    let conn = open.hook_timeout(Duration::MAX).start();
+    let open = world.context_builder("conn").grace(NO_TIME);
+    let conn = open.hook_timeout(Duration::MAX).open();
     let (release, wait) = oneshot::channel::<()>();
     conn.on_close(|| async { drop(wait.await) }).unwrap();
     drop(release);
@@ -652,7 +652,7 @@ pub(crate) async fn outside_and_in_task_fixed(world: World) -> Context {
 
 /// The server's task has the only handle of a connection, and is dropped with it in the middle of the close.
 pub(crate) async fn keeper_survives(world: World) -> Context {
-    let server = world.open("server").grace(NO_TIME).start();
+    let server = world.context_builder("server").grace(NO_TIME).open();
     let conn = culprit!(world, server.child("conn"));
     let kept = conn.clone();
     let keeper = server.task("keeper").cancellable();
@@ -662,7 +662,7 @@ pub(crate) async fn keeper_survives(world: World) -> Context {
 }
 
 pub(crate) async fn keeper_survives_fixed(world: World) {
-    let server = world.open("server").grace(NO_TIME).start();
+    let server = world.context_builder("server").grace(NO_TIME).open();
     for _ in 0..4 {
         let conn = server.child("conn");
         let keeper = server.task("keeper").cancellable();
@@ -674,7 +674,7 @@ pub(crate) async fn keeper_survives_fixed(world: World) {
 
 /// A grace period without end, for a task that needs one.
 pub(crate) async fn grace_without_end(world: World) {
-    let conn = world.open("conn").grace(Duration::MAX).start();
+    let conn = world.context_builder("conn").grace(Duration::MAX).open();
     let task = culprit!(world, conn.spawn(pending::<()>()));
     world.afterwards(move || task.abort());
     conn.request_close("it is over");

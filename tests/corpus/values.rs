@@ -1,7 +1,10 @@
 //! Values, registrations and leases.
 
 use crate::world::{World, culprit, lock};
-use headcount::{Context, LeakPolicy, LeakReport, Level, Registration, Tracked, WeakTracked};
+use headcount::{
+    Context, Level, Registration, Tracked, WeakTracked,
+    leaks::{LeakPolicy, LeakReport},
+};
 use std::{
     collections::BTreeMap,
     mem,

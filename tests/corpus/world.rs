@@ -1,6 +1,6 @@
 //! What a program of the corpus lives in.
 
-use headcount::{LeakPolicy, Registry};
+use headcount::{Registry, leaks::LeakPolicy};
 use std::{
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},

@@ -2,7 +2,7 @@
 
 use crate::util::{Wakes, current_thread, paused, settle, within};
 use futures::task::AtomicWaker;
-use headcount::{Activity, Context, Registry};
+use headcount::{Context, Registry, dump::Activity};
 use std::{
     collections::BTreeMap,
     future::{pending, poll_fn},
@@ -110,7 +110,10 @@ async fn a_thousand_closes_out_of_patience_look_a_few_times() {
     }));
     let contexts: Vec<_> = (0..1_000)
         .map(|n| {
-            let ctx = all.open(format!("ctx-{n}")).grace(2 * SECOND).start();
+            let ctx = all
+                .child_builder(format!("ctx-{n}"))
+                .grace(2 * SECOND)
+                .open();
             ctx.spawn(pending::<()>());
             ctx
         })
@@ -140,7 +143,10 @@ fn a_thousand_closes_out_of_patience_do_not_start_a_thousand_threads() {
         let all = registry.context("all");
         let contexts: Vec<_> = (0..1_000)
             .map(|n| {
-                let ctx = all.open(format!("ctx-{n}")).grace(Duration::ZERO).start();
+                let ctx = all
+                    .child_builder(format!("ctx-{n}"))
+                    .grace(Duration::ZERO)
+                    .open();
                 ctx.spawn(pending::<()>());
                 ctx
             })
@@ -239,10 +245,10 @@ fn a_panicking_waker_of_a_stranger_does_not_interrupt_the_hooks_of_a_close() {
             let other = registry.context("other");
             let _silent = silent_with(&other, &Waker::from(Arc::new(Panics)));
             let ctx = registry
-                .open("ctx")
+                .context_builder("ctx")
                 .grace(10 * SECOND)
                 .hook_timeout(10 * SECOND)
-                .start();
+                .open();
             ctx.on_closing(|| sleep(2 * SECOND)).unwrap();
             ctx.spawn(sleep(3 * SECOND));
             settle().await;
@@ -283,7 +289,10 @@ fn a_dump_can_be_made_from_inside() {
     let seen = within(PATIENCE, || {
         paused().block_on(async {
             let registry = Registry::new();
-            let ctx = registry.open("ctx").hook_timeout(20 * SECOND).start();
+            let ctx = registry
+                .context_builder("ctx")
+                .hook_timeout(20 * SECOND)
+                .open();
             let own = registry.clone();
             let asks = ctx.task("self").spawn(async move { own.dump().await });
             let dump = asks.await.unwrap();
@@ -323,7 +332,7 @@ fn a_dump_can_be_made_from_inside() {
 #[tokio::test(start_paused = true)]
 async fn a_dump_and_a_report_keep_nothing_alive() {
     let registry = Registry::new();
-    let ctx = registry.open("ctx").grace(2 * SECOND).start();
+    let ctx = registry.context_builder("ctx").grace(2 * SECOND).open();
     let own = registry.clone();
     ctx.task("own").spawn(async move { own.idle().await });
     let (value, wakes) = (Arc::new(()), Arc::new(Wakes::default()));

@@ -1,10 +1,13 @@
 //! Which types may cross threads, and which may not.
 
 use headcount::{
-    Allow, AllowError, AllowList, AllowListError, CloseReason, CloseReport, Closed, Context,
-    ContextBuilder, Finding, Graph, Growth, Holder, Holders, Hook, LeakPolicy, LeakReport,
-    LeakWatch, Level, Live, Refused, Registration, Registry, Resource, ResourceId, Rise, State,
-    StillClosing, Task, TaskBuilder, TaskError, Tracked, WeakContext, WeakTracked, Wrapped,
+    CloseReason, CloseReport, ClosedError, Context, ContextBuilder, Holder, Holders, Hook, Level,
+    Live, RefusedError, Registration, Registry, Resource, ResourceId, State, StillClosing, Task,
+    TaskBuilder, TaskError, Tracked, WeakContext, WeakTracked, Wrapped,
+    leaks::{
+        Allow, AllowError, AllowList, AllowListError, Finding, Graph, Growth, GrowthEntry,
+        LeakPolicy, LeakReport, LeakWatch,
+    },
 };
 use std::rc::Rc;
 
@@ -46,7 +49,7 @@ fn types_cross_threads_as_documented() {
         Finding: Send, Sync, Clone;
         Graph: Send, Sync, Clone;
         Growth: Send, Sync;
-        Rise: Send, Sync, Clone;
+        GrowthEntry: Send, Sync, Clone;
         LeakWatch: Send, Sync;
         Context: Send, Sync, Clone, Unpin;
         WeakContext: Send, Sync, Clone, Unpin;
@@ -65,8 +68,8 @@ fn types_cross_threads_as_documented() {
         CloseReason: Send, Sync, Clone;
         StillClosing: Send, Sync, std::error::Error;
         Hook: Send, Sync;
-        Closed<u8>: Send, Sync, std::error::Error;
-        Refused<u8>: Send, Sync, std::error::Error;
+        ClosedError<u8>: Send, Sync, std::error::Error;
+        RefusedError<u8>: Send, Sync, std::error::Error;
         Wrapped<std::future::Ready<()>>: Send;
     }
     assert_not_impl! {
@@ -96,4 +99,29 @@ fn futures_of_the_interface_are_send() {
     is_send(ctx.run_until_cancelled(async {}));
     is_send(ctx.downgrade().cancelled());
     is_send(headcount::live());
+}
+
+/// They borrow nothing, so they can be spawned, also when the handle is gone.
+#[tokio::test]
+async fn what_waits_for_a_context_can_be_spawned() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let (weak, limit) = (ctx.downgrade(), std::time::Duration::MAX);
+    let cancelled = tokio::spawn(ctx.cancelled_owned());
+    let cancelled_too = tokio::spawn(weak.cancelled_owned());
+    let closed = tokio::spawn(ctx.closed());
+    let closing = tokio::spawn(ctx.close_within(limit));
+    let close = tokio::spawn(ctx.close());
+    drop(ctx);
+    assert!(close.await.unwrap().is_clean());
+    assert!(closing.await.unwrap().is_ok() && closed.await.unwrap().is_clean());
+    cancelled.await.unwrap();
+    cancelled_too.await.unwrap();
+    assert!(
+        tokio::spawn(registry.close_within(limit))
+            .await
+            .unwrap()
+            .is_ok()
+    );
+    assert!(tokio::spawn(registry.close()).await.unwrap().is_clean());
 }

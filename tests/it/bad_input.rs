@@ -28,6 +28,7 @@ async fn a_spawn_on_a_closed_context_drops_the_future_unpolled() {
         (1, "late", true)
     );
     task.abort();
+    assert_eq!(task.id().to_string(), "#refused");
     assert!(matches!(task.await, Err(TaskError::Refused)));
     assert_eq!(polled.dropped(), 0);
     assert!(matches!(
@@ -157,7 +158,10 @@ fn without_any_runtime_a_close_says_so() {
 async fn names_are_kept_whole_and_printed_short_and_escaped() {
     let registry = Registry::new();
     let long = "n".repeat(1 << 20);
-    let ctx = registry.open(long.clone()).kind("k\u{1b}[2J\nkind").start();
+    let ctx = registry
+        .context_builder(long.clone())
+        .kind("k\u{1b}[2J\nkind")
+        .open();
     let task = ctx.task("line\none").spawn(std::future::pending::<()>());
     let _empty = registry.register("", "");
     let live = registry.live().await;
@@ -185,10 +189,10 @@ async fn names_are_kept_whole_and_printed_short_and_escaped() {
 async fn zero_and_enormous_durations_mean_what_they_say() {
     let registry = Registry::new();
     let hasty = registry
-        .open("hasty")
+        .context_builder("hasty")
         .grace(Duration::ZERO)
         .hook_timeout(Duration::ZERO)
-        .start();
+        .open();
     hasty.spawn(std::future::pending::<()>());
     hasty.on_close(|| async {}).unwrap();
     hasty
@@ -205,10 +209,10 @@ async fn zero_and_enormous_durations_mean_what_they_say() {
     );
 
     let patient = registry
-        .open("patient")
+        .context_builder("patient")
         .grace(Duration::MAX)
         .hook_timeout(Duration::MAX)
-        .start();
+        .open();
     patient.spawn(async { tokio::time::sleep(Duration::from_secs(1_000_000)).await });
     patient
         .on_close(|| async { tokio::time::sleep(Duration::from_secs(1_000_000)).await })

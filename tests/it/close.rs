@@ -33,7 +33,10 @@ async fn close_returns_after_every_future_is_dropped() {
 /// I1: not before, however long it takes.
 #[tokio::test(start_paused = true)]
 async fn close_does_not_return_while_one_task_runs() {
-    let ctx = Registry::new().open("ctx").grace(Duration::MAX).start();
+    let ctx = Registry::new()
+        .context_builder("ctx")
+        .grace(Duration::MAX)
+        .open();
     let (finish, finished) = oneshot::channel::<()>();
     ctx.spawn(async move { finished.await });
     let mut close = pin!(ctx.close());
@@ -215,9 +218,9 @@ async fn closed_waits_without_closing() {
 async fn who_does_not_listen_is_aborted_after_the_grace_period() {
     let counter = Counter::default();
     let ctx = Registry::new()
-        .open("ctx")
+        .context_builder("ctx")
         .grace(Duration::from_secs(7))
-        .start();
+        .open();
     let guard = counter.guard();
     let deaf = ctx.spawn(async move {
         let _guard = guard;
@@ -242,7 +245,10 @@ async fn the_grace_period_is_five_seconds_unless_set_and_children_inherit_it() {
     in_time(ctx.close()).await;
     assert_eq!(start.elapsed().as_secs(), 5);
 
-    let ctx = registry.open("set").grace(Duration::from_secs(2)).start();
+    let ctx = registry
+        .context_builder("set")
+        .grace(Duration::from_secs(2))
+        .open();
     let child = ctx.child("child");
     child.spawn(std::future::pending::<()>());
     let start = Instant::now();
@@ -252,7 +258,10 @@ async fn the_grace_period_is_five_seconds_unless_set_and_children_inherit_it() {
 
 #[tokio::test(start_paused = true)]
 async fn close_within_says_who_is_in_the_way_and_the_close_goes_on() {
-    let ctx = Registry::new().open("ctx").grace(Duration::MAX).start();
+    let ctx = Registry::new()
+        .context_builder("ctx")
+        .grace(Duration::MAX)
+        .open();
     let child = ctx.child("child");
     let (finish, finished) = oneshot::channel::<()>();
     child.task("straggler").spawn(async move { finished.await });
@@ -432,7 +441,10 @@ async fn a_panic_stays_with_its_task_unless_the_context_asks_for_it() {
     sibling.abort();
     assert_eq!(in_time(calm.close()).await.panicked(), 1);
 
-    let strict = registry.open("strict").close_on_panic(true).start();
+    let strict = registry
+        .context_builder("strict")
+        .close_on_panic(true)
+        .open();
     let sibling = strict
         .task("sibling")
         .cancellable()
@@ -450,7 +462,7 @@ async fn a_panic_stays_with_its_task_unless_the_context_asks_for_it() {
 #[tokio::test(start_paused = true)]
 async fn the_report_prints_what_happened() {
     let grace = Duration::from_secs(1);
-    let ctx = Registry::new().open("svc").grace(grace).start();
+    let ctx = Registry::new().context_builder("svc").grace(grace).open();
     ctx.spawn(async {}).await.unwrap();
     ctx.spawn(async { panic!("on purpose") }).await.unwrap_err();
     ctx.spawn(std::future::pending::<()>());

@@ -7,7 +7,10 @@ use crate::{
     util::{current_thread, paused, settle, within},
 };
 use futures::task::AtomicWaker;
-use headcount::{Context, Registry, StackFrame, Task, Waiter};
+use headcount::{
+    Context, Registry, Task,
+    dump::{StackFrame, Waiter},
+};
 use std::{
     future::{pending, poll_fn},
     mem,
@@ -35,7 +38,7 @@ const LONG: Duration = Duration::from_secs(1_000);
 
 /// Two tasks, each in a context of its own, that each close the other's.
 fn close_each_other(registry: &Registry, grace: Duration) -> [Context; 2] {
-    let contexts = ["a", "b"].map(|name| registry.open(name).grace(grace).start());
+    let contexts = ["a", "b"].map(|name| registry.context_builder(name).grace(grace).open());
     for (n, name) in ["one", "two"].into_iter().enumerate() {
         let other = contexts[1 - n].clone();
         contexts[n].task(name).spawn(async move {
@@ -155,7 +158,7 @@ async fn a_task_that_waits_for_its_own_registry_to_be_idle_waits_for_itself() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_with_a_time_limit_is_no_deadlock() {
     let registry = Registry::new();
-    let contexts = ["a", "b"].map(|name| registry.open(name).grace(LONG).start());
+    let contexts = ["a", "b"].map(|name| registry.context_builder(name).grace(LONG).open());
     let other = contexts[1].clone();
     contexts[0].task("patient").spawn(async move {
         drop(timeout(LONG, other.close()).await);
@@ -205,7 +208,7 @@ async fn a_wrapped_future_inside_a_task_waits_for_the_same() {
 async fn a_deadlock_is_in_the_reports_of_the_closes_that_are_in_it() {
     let registry = Registry::new();
     let contexts = close_each_other(&registry, 10 * SECOND);
-    let apart = registry.open("apart").grace(10 * SECOND).start();
+    let apart = registry.context_builder("apart").grace(10 * SECOND).open();
     apart.task("deaf").spawn(sleep(LONG));
     settle().await;
     assert!(
@@ -244,7 +247,7 @@ async fn a_deadlock_is_in_the_reports_of_the_closes_that_are_in_it() {
 #[tokio::test(start_paused = true)]
 async fn looking_for_deadlocks_leaves_those_alone_who_wait_for_other_things() {
     let registry = Registry::new();
-    let ctx = registry.open("ctx").grace(10 * SECOND).start();
+    let ctx = registry.context_builder("ctx").grace(10 * SECOND).open();
     let polls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&polls);
     ctx.task("deaf").spawn(poll_fn::<(), _>(move |_| {
@@ -278,8 +281,8 @@ async fn rings_of_any_length_are_told() {
 #[tokio::test(start_paused = true)]
 async fn a_chain_through_a_context_and_its_child_is_told() {
     let registry = Registry::new();
-    let top = registry.open("top").grace(Duration::MAX).start();
-    let child = top.open("child").grace(Duration::MAX).start();
+    let top = registry.context_builder("top").grace(Duration::MAX).open();
+    let child = top.child_builder("child").grace(Duration::MAX).open();
     let other = registry.context("other");
     let (give, take) = oneshot::channel::<Task<()>>();
     child
@@ -312,7 +315,7 @@ async fn a_chain_through_a_context_and_its_child_is_told() {
 #[tokio::test(start_paused = true)]
 async fn a_wrapped_future_with_a_time_limit_round_it_is_no_deadlock() {
     let registry = Registry::new();
-    let ctx = registry.open("ctx").grace(Duration::MAX).start();
+    let ctx = registry.context_builder("ctx").grace(Duration::MAX).open();
     let (closed, other) = (ctx.clone(), registry.context("other"));
     let closer = other
         .task("closer")
@@ -330,7 +333,7 @@ async fn a_wrapped_future_with_a_time_limit_round_it_is_no_deadlock() {
 #[tokio::test(start_paused = true)]
 async fn a_wrapped_future_in_a_select_of_a_task_is_no_deadlock() {
     let registry = Registry::new();
-    let ctx = registry.open("ctx").grace(Duration::MAX).start();
+    let ctx = registry.context_builder("ctx").grace(Duration::MAX).open();
     let (closed, other) = (ctx.clone(), registry.context("other"));
     let closer = other
         .task("closer")
@@ -462,7 +465,7 @@ fn a_task_that_joins_one_it_aborted_is_in_no_deadlock() {
 #[tokio::test(start_paused = true)]
 async fn a_circle_is_of_what_is_awaited_now() {
     let registry = Registry::new();
-    let ctx = registry.open("ctx").grace(Duration::MAX).start();
+    let ctx = registry.context_builder("ctx").grace(Duration::MAX).open();
     let others = registry.context("others");
     let [mut before, now] = ["before", "now"].map(|name| {
         let ctx = ctx.clone();
@@ -513,7 +516,7 @@ fn a_look_under_way_when_the_grace_period_ends_does_not_hang_the_close() {
         paused().block_on(async {
             let registry = Registry::new();
             let _silent = silent(&registry.context("other"));
-            let ctx = registry.open("ctx").grace(1_050 * MS).start();
+            let ctx = registry.context_builder("ctx").grace(1_050 * MS).open();
             ctx.task("stubborn").spawn(pending::<()>());
             settle().await;
             timeout(LONG, ctx.close()).await.is_ok()
@@ -529,7 +532,7 @@ async fn a_look_that_was_dropped_is_not_taken_for_one_that_was_made() {
     let registry = Registry::new();
     let _silent = silent(&registry.context("other"));
     let contexts = ["c1", "c2", "c3"].map(|name| {
-        let ctx = registry.open(name).grace(Duration::MAX).start();
+        let ctx = registry.context_builder(name).grace(Duration::MAX).open();
         ctx.task("stubborn").spawn(pending::<()>());
         ctx
     });
@@ -559,7 +562,7 @@ async fn a_look_that_was_dropped_is_not_taken_for_one_that_was_made() {
 async fn a_close_ends_when_its_tasks_do_also_while_it_asks() {
     let registry = Registry::new();
     let _silent = silent(&registry.context("other"));
-    let ctx = registry.open("ctx").grace(500 * MS).start();
+    let ctx = registry.context_builder("ctx").grace(500 * MS).open();
     ctx.task("slow").spawn(sleep(510 * MS));
     settle().await;
     let report = ctx.close().await;
@@ -572,7 +575,8 @@ fn a_deadlock_is_warned_of_once() {
     let said = said(|| async {
         let registry = Registry::new();
         let local = LocalSet::new();
-        let contexts = ["a", "b"].map(|name| registry.open(name).grace(Duration::MAX).start());
+        let contexts =
+            ["a", "b"].map(|name| registry.context_builder(name).grace(Duration::MAX).open());
         let running = local.run_until(async {
             for (n, name) in ["one", "two"].into_iter().enumerate() {
                 let other = contexts[1 - n].clone();
@@ -621,7 +625,7 @@ async fn a_report_has_no_deadlocks_of_before_the_close() {
     assert!(give.send(two).is_ok());
     settle().await;
     assert_eq!(registry.dump().await.deadlocks().len(), 1);
-    let slow = registry.open("slow").grace(10 * SECOND).start();
+    let slow = registry.context_builder("slow").grace(10 * SECOND).open();
     slow.spawn(sleep(2 * SECOND));
     slow.close().await;
     ctx.task("one").supersede().spawn(async {});
@@ -638,8 +642,8 @@ async fn names_in_a_deadlock_do_not_break_lines() {
     let registry = Registry::new();
     let name = "x\n\u{1b}[31m\r\u{202e}y";
     let contexts = [0, 1].map(|n| {
-        let ctx = registry.open(format!("{name}{n}"));
-        ctx.grace(2 * SECOND).start()
+        let ctx = registry.context_builder(format!("{name}{n}"));
+        ctx.grace(2 * SECOND).open()
     });
     for (n, ctx) in contexts.iter().enumerate() {
         let other = contexts[1 - n].clone();

@@ -17,13 +17,15 @@ impl std::fmt::Debug for Secret {
 fn debug_names_everything_and_prints_no_values() {
     current_thread().block_on(async {
         let registry = Registry::new();
-        let builder = registry.open("the context").grace(Duration::from_secs(7));
+        let builder = registry
+            .context_builder("the context")
+            .grace(Duration::from_secs(7));
         let said = format!("{builder:?}");
         assert!(
             said.contains("ContextBuilder") && said.contains("the context") && said.contains("7s"),
             "{said}"
         );
-        let ctx = builder.start();
+        let ctx = builder.open();
         let owned = ctx.own("the value", "secret", Secret).unwrap();
         let registration = registry.register("the entry", "entry");
         let hook = ctx.on_close(|| async {}).unwrap();

@@ -6,7 +6,10 @@ use futures::{
     future::{BoxFuture, join_all},
     stream::FuturesUnordered,
 };
-use headcount::{Activity, Awaited, Dump, Registry, TaskDump};
+use headcount::{
+    Registry,
+    dump::{Activity, Awaited, Dump, TaskDump},
+};
 use std::{
     future::pending,
     net::SocketAddr,
@@ -55,7 +58,7 @@ fn case<K: 'static>(
 fn waits_at(task: &TaskDump, line: u32, leaf: &str) -> bool {
     task.stacks().iter().any(|stack| {
         let last = stack.own_frames().next_back();
-        let is_here = |frame: &headcount::StackFrame| {
+        let is_here = |frame: &headcount::dump::StackFrame| {
             frame.file().ends_with("tests/it/dump.rs") && frame.line() == line
         };
         last.is_some_and(is_here) && stack.leaf().unwrap_or_default().contains(leaf)
@@ -643,7 +646,7 @@ fn poll_for_long() {
         .with_writer(std::io::stdout)
         .with_ansi(false);
     subscriber.init();
-    headcount::warn_of_long_polls(Duration::from_millis(5));
+    headcount::dump::set_long_poll_threshold(Duration::from_millis(5));
     multi_thread(2).block_on(async {
         let registry = Registry::new();
         let ctx = registry.context("ctx");
@@ -670,7 +673,10 @@ fn poll_for_long() {
 #[tokio::test(start_paused = true)]
 async fn a_straggler_is_named_with_its_stack_before_it_is_aborted() {
     let registry = Registry::new();
-    let ctx = registry.open("ctx").grace(Duration::from_secs(1)).start();
+    let ctx = registry
+        .context_builder("ctx")
+        .grace(Duration::from_secs(1))
+        .open();
     ctx.task("deaf").spawn(sleeps());
     settle().await;
     let still = ctx.close_within(Duration::ZERO).await.unwrap_err();
@@ -694,14 +700,14 @@ async fn a_straggler_is_named_with_its_stack_before_it_is_aborted() {
 async fn a_task_that_is_a_leak_is_reported_with_its_stack() {
     let registry = Registry::new();
     let second = Duration::from_secs(1);
-    let ctx = registry.open("ctx").grace(second).start();
+    let ctx = registry.context_builder("ctx").grace(second).open();
     ctx.task("deaf").spawn(sleeps());
     let mut silent = Box::pin(ctx.task("silent").wrap(sleeps()));
     assert!((&mut silent).now_or_never().is_none());
     settle().await;
     ctx.request_close("enough");
     sleep(second + Duration::from_millis(20)).await;
-    let policy = headcount::LeakPolicy::new().settle(Duration::ZERO);
+    let policy = headcount::leaks::LeakPolicy::new().settle(Duration::ZERO);
     let report = registry.leaks(&policy).await;
     let deaf = report.findings().iter().find(|leak| leak.name() == "deaf");
     let said = deaf.unwrap().to_string();
@@ -727,7 +733,7 @@ async fn a_task_that_holds_a_leak_is_reported_with_its_stack() {
     settle().await;
     conn.close().await;
     drop(conn);
-    let policy = headcount::LeakPolicy::new().settle(Duration::ZERO);
+    let policy = headcount::leaks::LeakPolicy::new().settle(Duration::ZERO);
     let report = registry.leaks(&policy).await;
     let said = report.to_string();
     let here = format!("it::dump::sleeps at tests/it/dump.rs:{SLEEPS} → tokio::time::Sleep");
@@ -841,10 +847,9 @@ fn a_signal_prints_a_dump() {
 #[ignore = "run by the test above, in a process of its own"]
 async fn signal_oneself() {
     let registry = Registry::new();
-    let scoped = registry.scope(async {
-        headcount::dump_on(tokio::signal::unix::SignalKind::user_defined1()).unwrap();
-    });
-    scoped.await;
+    registry
+        .dump_on(tokio::signal::unix::SignalKind::user_defined1())
+        .unwrap();
     let ctx = registry.context("ctx");
     ctx.task("task").cancellable().spawn(sleeps());
     settle().await;

@@ -109,9 +109,9 @@ fn a_refused_spawn_warns_with_its_line() {
 fn stragglers_are_named_again_and_again() {
     let said = said(|| async {
         let ctx = Registry::new()
-            .open("svc")
+            .context_builder("svc")
             .grace(Duration::from_secs(2))
-            .start();
+            .open();
         let child = ctx.child("child");
         drop(child.wrap(async {}));
         // Wrapped and never polled: nothing can end it but its owner.
@@ -324,7 +324,7 @@ fn a_watch_tells_each_leak_once_after_closes() {
         let registry = Registry::new();
         registry.set_level(headcount::Level::Holders);
         let second = Duration::from_secs(1);
-        let policy = headcount::LeakPolicy::new().settle(Duration::ZERO);
+        let policy = headcount::leaks::LeakPolicy::new().settle(Duration::ZERO);
         let watch = registry.watch_leaks(policy, 5 * second);
         let mut held = Vec::new();
         for n in 0..3 {
@@ -353,9 +353,9 @@ fn a_watch_tells_of_a_task_that_outlives_its_grace() {
     let said = said(|| async {
         let registry = Registry::new();
         let second = Duration::from_secs(1);
-        let policy = headcount::LeakPolicy::new().settle(Duration::ZERO);
+        let policy = headcount::leaks::LeakPolicy::new().settle(Duration::ZERO);
         let watch = registry.watch_leaks(policy, second);
-        let ctx = registry.open("ctx").grace(10 * second).start();
+        let ctx = registry.context_builder("ctx").grace(10 * second).open();
         let kept = ctx.task("kept").wrap(std::future::pending::<()>());
         ctx.request_close("enough");
         tokio::time::sleep(30 * second).await;
@@ -376,7 +376,7 @@ fn a_deadlock_is_told_while_there_is_still_patience() {
         let registry = Registry::new();
         let contexts = ["a", "b"].map(|name| {
             let hour = Duration::from_secs(3_600);
-            registry.open(name).grace(hour).start()
+            registry.context_builder(name).grace(hour).open()
         });
         for (n, name) in ["one", "two"].into_iter().enumerate() {
             let other = contexts[1 - n].clone();

@@ -30,8 +30,8 @@ async fn every_way_to_get_a_handle_is_written_down_on_its_own_line() {
     let weak = ctx.downgrade();
     let (up, upgraded) = (weak.upgrade().unwrap(), line!());
     let (child, born) = (ctx.child("child"), line!());
-    let (started, start) = (registry.open("x").start(), line!());
-    let (tried, attempt) = (ctx.open("y").try_start().unwrap(), line!());
+    let (started, start) = (registry.context_builder("x").open(), line!());
+    let (tried, attempt) = (ctx.child_builder("y").try_open().unwrap(), line!());
     assert_eq!(lines(&ctx.holders()), [opened, cloned, upgraded]);
     assert_eq!(lines(&weak.holders()), [opened, cloned, upgraded]);
     assert_eq!(lines(&child.holders()), [born]);

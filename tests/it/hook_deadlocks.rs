@@ -1,7 +1,7 @@
 //! Hooks in circles of those that wait for each other: which are told, which are not, and where.
 
 use crate::{asking::silent, events::said, util::settle};
-use headcount::{CloseStatus, Context, Registry, Task, Waiter};
+use headcount::{CloseStatus, Context, Registry, Task, dump::Waiter};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -11,8 +11,8 @@ const LONG: Duration = Duration::from_secs(1_000);
 const HERE: &str = "tests/it/hook_deadlocks.rs";
 
 fn open(registry: &Registry, name: &'static str, hook: Duration) -> Context {
-    let open = registry.open(name).grace(Duration::MAX);
-    open.hook_timeout(hook).start()
+    let open = registry.context_builder(name).grace(Duration::MAX);
+    open.hook_timeout(hook).open()
 }
 
 fn two(registry: &Registry, hook: Duration) -> [Context; 2] {
@@ -183,8 +183,8 @@ fn a_deadlock_of_hooks_is_warned_of_once() {
 async fn a_hook_answers_the_look_of_its_own_close() {
     for (grace, stubborn) in [(LONG, 1_200 * MS), (SECOND, LONG)] {
         let registry = Registry::new();
-        let a = registry.open("a").grace(grace);
-        let a = a.hook_timeout(1_500 * MS).start();
+        let a = registry.context_builder("a").grace(grace);
+        let a = a.hook_timeout(1_500 * MS).open();
         a.task("stubborn").spawn(sleep(stubborn));
         let contexts = [a, open(&registry, "b", LONG)];
         let said = join_who_closes(&registry, &contexts, "on_closing").await;
@@ -214,7 +214,7 @@ async fn a_look_that_is_not_needed_any_more_is_in_nobodys_way() {
 async fn a_circle_through_a_hook_of_a_child_is_told() {
     let registry = Registry::new();
     let [top, other] = ["top", "other"].map(|name| open(&registry, name, LONG));
-    let child = top.open("child").hook_timeout(LONG).start();
+    let child = top.child_builder("child").hook_timeout(LONG).open();
     let closed = top.clone();
     let closer = other
         .task("closer")
@@ -255,7 +255,7 @@ async fn a_hook_that_waits_for_its_own_registry_to_be_idle_waits_for_itself() {
 async fn a_hook_that_closes_its_own_context_goes_on() {
     let registry = Registry::new();
     let parent = open(&registry, "parent", LONG);
-    let ctx = parent.open("ctx").hook_timeout(LONG).start();
+    let ctx = parent.child_builder("ctx").hook_timeout(LONG).open();
     let closing = [parent.downgrade(), ctx.downgrade()];
     ctx.on_close(move || async move {
         for closing in closing {

@@ -10,9 +10,9 @@ use tokio::{sync::oneshot, time::Instant};
 async fn hooks_run_lifo_and_one_that_fails_does_not_stop_the_next() {
     let log = Log::default();
     let ctx = Registry::new()
-        .open("ctx")
+        .context_builder("ctx")
         .hook_timeout(Duration::from_secs(3))
-        .start();
+        .open();
     let note = |what: &'static str| {
         let log = log.clone();
         move || async move { log.note(what) }
@@ -177,9 +177,9 @@ async fn on_closing_hooks_run_beside_the_drain_and_are_awaited() {
 async fn hooks_that_hang_are_dropped_at_the_limit() {
     let counter = Counter::default();
     let ctx = Registry::new()
-        .open("ctx")
+        .context_builder("ctx")
         .hook_timeout(Duration::from_secs(2))
-        .start();
+        .open();
     let (one, two) = (counter.guard(), counter.guard());
     let hang = |guard| {
         move || async move {
@@ -202,9 +202,9 @@ async fn hooks_that_hang_are_dropped_at_the_limit() {
 #[tokio::test]
 async fn a_hook_that_panics_while_it_is_dropped_is_noted() {
     let ctx = Registry::new()
-        .open("ctx")
+        .context_builder("ctx")
         .hook_timeout(Duration::ZERO)
-        .start();
+        .open();
     ctx.on_close(|| async {}).unwrap();
     ctx.on_close(|| {
         let bomb = OnDrop::new(|| panic!("destructor"));

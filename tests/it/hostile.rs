@@ -39,7 +39,7 @@ fn an_abort_reaches_tasks_while_another_spawn_is_stuck() {
         let handle = dead.handle().clone();
         dead.shutdown_background();
         let (grace, begun) = rt.block_on(async { (Duration::from_millis(100), Instant::now()) });
-        let ctx = rt.block_on(async { Registry::new().open("ctx").grace(grace).start() });
+        let ctx = rt.block_on(async { Registry::new().context_builder("ctx").grace(grace).open() });
         let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
         for _ in 0..10 {
             let ended = ended.clone();
@@ -389,9 +389,9 @@ fn a_waker_that_panics_at_the_force_does_not_stop_others() {
     multi_thread(2).block_on(async {
         let registry = Registry::new();
         let ctx = registry
-            .open("ctx")
+            .context_builder("ctx")
             .grace(Duration::from_millis(30))
-            .start();
+            .open();
         let mut first = Box::pin(ctx.wrap(std::future::pending::<()>()));
         poll_with_a_waker_that_panics(&mut first);
         for _ in 0..5 {

@@ -214,7 +214,10 @@ fn a_panic_whose_handle_is_dropped_in_the_last_moment_is_dropped_inside() {
 
     let ended = within(PATIENCE, || {
         current_thread().block_on(async {
-            let ctx = Registry::new().open("ctx").close_on_panic(true).start();
+            let ctx = Registry::new()
+                .context_builder("ctx")
+                .close_on_panic(true)
+                .open();
             let ended = Arc::new(AtomicUsize::new(0));
             let (own, counter) = (ctx.downgrade(), Arc::clone(&ended));
             let payload = OnDrop::new(move || {

@@ -5,7 +5,7 @@
 
 use crate::util::{Counter, settle};
 use cpu_time::ThreadTime;
-use headcount::{Context, LeakPolicy, Level, Registry};
+use headcount::{Context, Level, Registry, leaks::LeakPolicy};
 use std::{future::pending, time::Duration};
 
 const FEW: usize = 1_000;
@@ -184,7 +184,7 @@ async fn tasks_of_one_context() {
 #[tokio::test(start_paused = true)]
 async fn tasks_of_one_context_that_run_on() {
     assert_proportional(async |registry, n| {
-        let ctx = registry.open("ctx").grace(Duration::ZERO).start();
+        let ctx = registry.context_builder("ctx").grace(Duration::ZERO).open();
         let mut tasks = Vec::new();
         for _ in 0..n {
             tasks.push(ctx.wrap(pending::<()>()));
@@ -277,7 +277,7 @@ async fn hooks_that_do_not_end() {
     assert_proportional(async |registry, n| {
         let (mut closing, running) = (Vec::new(), Counter::default());
         for _ in 0..n {
-            let ctx = registry.open("ctx").hook_timeout(LONG).start();
+            let ctx = registry.context_builder("ctx").hook_timeout(LONG).open();
             let hook = running.clone();
             ctx.on_close(|| async move {
                 let _running = hook.guard();

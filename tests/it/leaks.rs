@@ -2,7 +2,8 @@
 
 use crate::util::{Counter, PATIENCE, in_time, multi_thread, settle};
 use headcount::{
-    Allow, AllowList, Context, Finding, LeakKind, LeakPolicy, LeakReport, Level, Registry, Tracked,
+    Context, Level, Registry, Tracked,
+    leaks::{Allow, AllowList, Finding, LeakKind, LeakPolicy, LeakReport},
 };
 use std::{
     future::pending,
@@ -134,9 +135,9 @@ async fn an_owned_value_that_is_held_after_the_close_is_a_leak() {
 async fn a_task_that_outlives_its_grace_is_a_leak_and_one_within_it_is_none() {
     let registry = registry();
     let ctx = registry
-        .open("ctx")
+        .context_builder("ctx")
         .grace(Duration::from_millis(10))
-        .start();
+        .open();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     ctx.spawn_blocking(move || stopped.recv());
     let line = line!() - 1;
@@ -495,7 +496,10 @@ async fn a_victim_with_a_reason_of_its_own_is_a_culprit() {
 #[tokio::test]
 async fn a_close_does_not_wait_for_a_child_that_has_closed() {
     let registry = registry();
-    let parent = registry.open("parent").grace(Duration::ZERO).start();
+    let parent = registry
+        .context_builder("parent")
+        .grace(Duration::ZERO)
+        .open();
     let held = parent.child("held");
     held.close().await;
     let stuck = parent.wrap(pending::<()>());
@@ -927,7 +931,7 @@ async fn a_malformed_line_is_named_and_makes_nothing_else_be_ignored() {
 #[tokio::test]
 async fn what_is_ignored_is_left_out_with_what_only_it_keeps() {
     let registry = registry();
-    let ctx = registry.open("ctx").kind("telemetry").start();
+    let ctx = registry.context_builder("ctx").kind("telemetry").open();
     ctx.task("exporter").cancellable().spawn(pending::<()>());
     let entry = registry.register("entry", "kind");
     settle().await;
@@ -1073,9 +1077,9 @@ async fn with_paused_time_the_wait_passes_at_once() {
 async fn a_close_within_its_grace_period_is_waited_for() {
     let registry = registry();
     let ctx = registry
-        .open("ctx")
+        .context_builder("ctx")
         .grace(Duration::from_millis(200))
-        .start();
+        .open();
     ctx.spawn(pending::<()>());
     settle().await;
     ctx.request_close("enough");
@@ -1090,7 +1094,7 @@ async fn a_close_within_its_grace_period_is_waited_for() {
 async fn a_task_within_a_long_grace_period_is_no_leak() {
     let registry = registry();
     for grace in [Duration::from_secs(600), Duration::MAX] {
-        let ctx = registry.open("ctx").grace(grace).start();
+        let ctx = registry.context_builder("ctx").grace(grace).open();
         let task = ctx.task("task").spawn(pending::<()>());
         ctx.request_close("enough");
         tokio::time::sleep(Duration::from_secs(120)).await;

@@ -120,7 +120,7 @@ async fn a_context_lists_its_subtree() {
 async fn a_listing_prints_as_a_tree() {
     let registry = Registry::new();
     assert_eq!(registry.live().await.to_string(), "nothing is live");
-    let server = registry.open("server").kind("service").start();
+    let server = registry.context_builder("server").kind("service").open();
     let room = server.child("room");
     let _accept = server.task("accept").spawn(std::future::pending::<()>());
     let _conns: Vec<_> = (0..3)

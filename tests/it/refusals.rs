@@ -36,9 +36,9 @@ fn a_task_that_spawns_on_for_ever_does_not_keep_its_context_from_closing() {
     let said = said_on(&current_thread(), async move || {
         let registry = Registry::new();
         let ctx = registry
-            .open("svc")
+            .context_builder("svc")
             .grace(Duration::from_millis(500))
-            .start();
+            .open();
         let refused = supervise(&ctx);
         settle().await;
         let still = ctx

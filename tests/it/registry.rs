@@ -333,7 +333,10 @@ async fn closing_a_registry_closes_every_context_at_once() {
 #[tokio::test(start_paused = true)]
 async fn closing_a_registry_within_a_limit_names_who_is_in_the_way() {
     let registry = Registry::new();
-    let ctx = registry.open("ctx").grace(Duration::from_secs(60)).start();
+    let ctx = registry
+        .context_builder("ctx")
+        .grace(Duration::from_secs(60))
+        .open();
     ctx.task("slow").spawn(std::future::pending::<()>());
     let still = in_time(registry.close_within(Duration::from_secs(1)))
         .await
@@ -462,4 +465,17 @@ async fn ids_of_one_registry_are_printed_differently() {
     let printed: std::collections::BTreeSet<_> = ids.iter().map(ToString::to_string).collect();
     assert_eq!(printed.len(), ids.len(), "{printed:?}");
     ctx.close().await;
+}
+
+#[test]
+fn a_value_without_a_size_is_tracked() {
+    let registry = Registry::new();
+    let words: std::sync::Arc<[u8]> = std::sync::Arc::from(*b"words");
+    registry.track(&words, "words", "bytes");
+    assert_eq!(
+        registry.live_now().find("words").unwrap().strong_count(),
+        Some(1)
+    );
+    drop(words);
+    assert!(registry.is_empty());
 }

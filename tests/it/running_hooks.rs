@@ -4,7 +4,11 @@ use crate::{
     events::said,
     util::{current_thread, multi_thread, paused, settle, within},
 };
-use headcount::{Activity, AwaitStack, Context, Dump, HookDump, LeakPolicy, Registry, StackFrame};
+use headcount::{
+    Context, Registry,
+    dump::{Activity, AwaitStack, Dump, HookDump, StackFrame},
+    leaks::LeakPolicy,
+};
 use std::{
     future::{pending, poll_fn},
     sync::{
@@ -39,8 +43,8 @@ const LISTENS: u32 = line!() - 2;
 
 /// A context whose hooks have time.
 fn patient(registry: &Registry, name: &'static str) -> Context {
-    let open = registry.open(name);
-    open.grace(Duration::MAX).hook_timeout(2 * LONG).start()
+    let open = registry.context_builder(name);
+    open.grace(Duration::MAX).hook_timeout(2 * LONG).open()
 }
 
 /// The last lines of one's own, sorted.
@@ -160,7 +164,7 @@ async fn of_several_hooks_that_run_at_once_each_answers() {
 async fn a_dump_of_a_context_has_the_hooks_of_what_is_below_it() {
     let registry = Registry::new();
     let (ctx, other) = (patient(&registry, "ctx"), patient(&registry, "other"));
-    let child = ctx.open("child").hook_timeout(LONG).start();
+    let child = ctx.child_builder("child").hook_timeout(LONG).open();
     for ctx in [&ctx, &child, &other] {
         ctx.on_closing(sleeps).unwrap();
         ctx.request_close("now");
@@ -377,8 +381,8 @@ fn a_dump_does_not_wait_for_a_hook_whose_runtime_is_gone() {
 async fn a_hook_at_its_time_limit_is_reported_with_its_stack() {
     for kind in ["on_closing", "on_close"] {
         let registry = Registry::new();
-        let open = registry.open("ctx").hook_timeout(2 * SECOND);
-        let ctx = open.start();
+        let open = registry.context_builder("ctx").hook_timeout(2 * SECOND);
+        let ctx = open.open();
         if kind == "on_closing" {
             ctx.on_closing(sleeps).unwrap();
         } else {
@@ -406,7 +410,7 @@ async fn a_hook_at_its_time_limit_is_reported_with_its_stack() {
 fn the_warning_at_the_time_limit_has_the_stack() {
     let said = said(|| async {
         let registry = Registry::new();
-        let ctx = registry.open("ctx").hook_timeout(SECOND).start();
+        let ctx = registry.context_builder("ctx").hook_timeout(SECOND).open();
         ctx.on_close(sleeps).unwrap();
         ctx.close().await;
     });
@@ -423,7 +427,7 @@ fn the_warning_at_the_time_limit_has_the_stack() {
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_ends_in_its_last_poll_did_not_time_out() {
     let registry = Registry::new();
-    let ctx = registry.open("ctx").hook_timeout(SECOND).start();
+    let ctx = registry.context_builder("ctx").hook_timeout(SECOND).open();
     ctx.on_close(|| async { sleep(SECOND).await }).unwrap();
     let report = ctx.close().await;
     assert_eq!((report.hooks().ran, report.hooks().timed_out), (1, 0));

@@ -36,9 +36,9 @@ fn a_close_whose_runtime_ends_is_taken_over_by_who_awaits_it() {
     let first = current_thread();
     let (ctx, child) = first.block_on(async {
         let ctx = registry
-            .open("ctx")
+            .context_builder("ctx")
             .hook_timeout(Duration::from_millis(200))
-            .start();
+            .open();
         let child = ctx.child("child");
         child.on_close(|| async {}).unwrap();
         ctx.on_close(|| async {}).unwrap();
@@ -78,9 +78,9 @@ fn a_waiting_closer_takes_over_when_the_driving_runtime_ends() {
         let rt = multi_thread(1);
         let ctx = rt.block_on(async {
             Registry::new()
-                .open("ctx")
+                .context_builder("ctx")
                 .hook_timeout(Duration::from_millis(50))
-                .start()
+                .open()
         });
         let counter = Counter::default();
         let guard = counter.guard();
@@ -164,7 +164,7 @@ fn a_runtime_without_timers_closes_within_the_same_time_limits() {
     rt.block_on(async {
         let registry = Registry::new();
         for grace in [Duration::ZERO, Duration::from_secs(60)] {
-            let ctx = registry.open("ctx").grace(grace).start();
+            let ctx = registry.context_builder("ctx").grace(grace).open();
             let weak = ctx.downgrade();
             ctx.spawn(async move {
                 weak.cancelled().await;

@@ -355,9 +355,9 @@ fn a_started_blocking_task_is_awaited_and_a_waiting_one_is_dropped() {
     rt.block_on(async {
         let registry = Registry::new();
         let ctx = registry
-            .open("ctx")
+            .context_builder("ctx")
             .grace(Duration::from_millis(10))
-            .start();
+            .open();
         let (go, gone) = std::sync::mpsc::channel::<()>();
         let started = ctx
             .task("started")
@@ -439,9 +439,9 @@ async fn a_task_polled_again_after_its_result_panics() {
 async fn local_tasks_end_with_their_local_set() {
     let counter = Counter::default();
     let ctx = Registry::new()
-        .open("ctx")
+        .context_builder("ctx")
         .grace(Duration::from_millis(5))
-        .start();
+        .open();
     let local = LocalSet::new();
     let task: Task<()> = local
         .run_until(async {
@@ -466,9 +466,9 @@ async fn local_tasks_end_with_their_local_set() {
 #[tokio::test(start_paused = true)]
 async fn local_tasks_are_drained_inside_their_set() {
     let ctx = Registry::new()
-        .open("ctx")
+        .context_builder("ctx")
         .grace(Duration::from_millis(5))
-        .start();
+        .open();
     LocalSet::new()
         .run_until(async {
             drop(ctx.spawn_local(std::future::pending::<()>()));

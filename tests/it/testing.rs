@@ -3,7 +3,8 @@
 use crate::util::{current_thread, in_time, multi_thread, settle};
 use futures::{FutureExt, future::join_all};
 use headcount::{
-    LeakPolicy, Registry,
+    Registry,
+    leaks::LeakPolicy,
     testing::{self, Check, LeakGuard},
 };
 use std::{
@@ -408,12 +409,12 @@ async fn released_waits_for_every_kind_of_weak_handle() {
         drop((ctx, value, plain));
     };
     let waiting = async {
-        testing::released(weak.0).await;
-        testing::released(weak.1).await;
-        testing::released(weak.2).await;
+        testing::assert_released(weak.0).await;
+        testing::assert_released(weak.1).await;
+        testing::assert_released(weak.2).await;
     };
     tokio::join!(letting_go, waiting);
-    testing::released(std::rc::Weak::<()>::new()).await;
+    testing::assert_released(std::rc::Weak::<()>::new()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -422,7 +423,7 @@ async fn released_says_who_still_holds() {
     registry.set_level(headcount::Level::Holders);
     let (value, taken) = (registry.own("value", "kind", ()), line!());
     let weak = value.downgrade();
-    let (waiting, called) = (testing::released(weak), line!());
+    let (waiting, called) = (testing::assert_released(weak), line!());
     let said = panic_of(waiting).await.unwrap();
     let file = file!();
     assert!(
@@ -431,7 +432,7 @@ async fn released_says_who_still_holds() {
     );
     assert!(said.contains(&format!("taken at {file}:{taken}")), "{said}");
     let plain = Arc::new(());
-    let said = panic_of(testing::released(Arc::downgrade(&plain)))
+    let said = panic_of(testing::assert_released(Arc::downgrade(&plain)))
         .await
         .unwrap();
     assert!(said.contains("1 strong, and nobody writes down"), "{said}");
@@ -488,10 +489,10 @@ async fn tasks_of_bare_spawns_can_be_allowed_or_left_out() {
     let spawns = async |_: Registry| drop(tokio::spawn(pending::<()>()));
     let said = panic_of(quick().run(spawns)).await.unwrap();
     let print = said.split(['[', ']']).nth(1).unwrap();
-    let known = headcount::Allow::fingerprint(print).because("a library's own");
+    let known = headcount::leaks::Allow::fingerprint(print).because("a library's own");
     let policy = LeakPolicy::nothing_left().allow(known);
     Check::new().policy(policy).settle(SOON).run(spawns).await;
-    let policy = LeakPolicy::nothing_left().ignore_foreign();
+    let policy = LeakPolicy::nothing_left().ignore_bare_spawns();
     Check::new().policy(policy).settle(SOON).run(spawns).await;
 }
 

@@ -2,7 +2,7 @@
 
 use crate::util::{current_thread, in_time, multi_thread, paused, poll_once, settle, within};
 use futures::FutureExt;
-use headcount::{LeakPolicy, Registry};
+use headcount::{Registry, leaks::LeakPolicy};
 use std::{
     pin::pin,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -105,7 +105,11 @@ fn limits_hold_on_a_runtime_without_timers() {
             .unwrap()
             .block_on(async {
                 let registry = Registry::new();
-                let ctx = registry.open("ctx").grace(MS).hook_timeout(MS).start();
+                let ctx = registry
+                    .context_builder("ctx")
+                    .grace(MS)
+                    .hook_timeout(MS)
+                    .open();
                 ctx.task("deaf").spawn(std::future::pending::<()>());
                 ctx.on_close(std::future::pending::<()>).unwrap();
                 let report = in_time_without_timers(ctx.close()).await;
@@ -146,7 +150,7 @@ fn limits_follow_a_paused_clock() {
     paused().block_on(async {
         let started = tokio::time::Instant::now();
         let hour = Duration::from_secs(3_600);
-        let ctx = Registry::new().open("ctx").grace(hour).start();
+        let ctx = Registry::new().context_builder("ctx").grace(hour).open();
         ctx.task("deaf").spawn(std::future::pending::<()>());
         settle().await;
         let mut close = pin!(ctx.close_within(hour / 2));

@@ -126,7 +126,7 @@ async fn a_child_of_a_closing_context_is_closed_from_the_start() {
     assert!(child.is_cancelled() && child.token().is_cancelled());
     assert!(child.try_spawn(async {}).is_err() && child.on_close(|| async {}).is_err());
     assert!(child.own("value", "value", 1).is_err());
-    assert!(ctx.try_child("late").is_err() && ctx.open("late").try_start().is_err());
+    assert!(ctx.try_child("late").is_err() && ctx.child_builder("late").try_open().is_err());
     assert_eq!(in_time(child.close()).await.reason(), &CloseReason::Parent);
     let grandchild = child.child("of a closed one");
     assert_eq!(grandchild.state(), State::Closed);

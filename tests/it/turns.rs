@@ -24,7 +24,7 @@ fn a_runtime_that_nobody_runs_does_not_stop_the_force_of_other_closes() {
     let (registry, sleeping) = (Registry::new(), current_thread());
     let is_aborted = Arc::new(AtomicBool::new(false));
     sleeping.block_on(async {
-        let ctx = registry.open("a").grace(20 * MS).start();
+        let ctx = registry.context_builder("a").grace(20 * MS).open();
         let is_aborted = Arc::clone(&is_aborted);
         ctx.spawn(async move {
             let _noted = OnDrop::new(move || is_aborted.store(true, SeqCst));
@@ -42,7 +42,7 @@ fn a_runtime_that_nobody_runs_does_not_stop_the_force_of_other_closes() {
         }
     });
     let closed = multi_thread(2).block_on(async {
-        let ctx = registry.open("b").grace(50 * MS).start();
+        let ctx = registry.context_builder("b").grace(50 * MS).open();
         ctx.spawn(pending::<()>());
         timeout(LONG, ctx.close()).await
     });
@@ -55,7 +55,7 @@ fn a_runtime_that_nobody_runs_does_not_stop_the_force_of_other_closes() {
 fn a_runtime_that_nobody_runs_does_not_stop_looks_for_deadlocks_of_others() {
     let (registry, sleeping) = (Registry::new(), current_thread());
     sleeping.block_on(async {
-        let ctx = registry.open("a").grace(10 * LONG).start();
+        let ctx = registry.context_builder("a").grace(10 * LONG).open();
         let never = ctx.spawn(pending::<()>());
         ctx.spawn(async move { never.await.unwrap() });
         sleep(5 * MS).await;
@@ -63,7 +63,7 @@ fn a_runtime_that_nobody_runs_does_not_stop_looks_for_deadlocks_of_others() {
         sleep(1_030 * MS).await;
     });
     multi_thread(2).block_on(async {
-        let ctx = registry.open("b").grace(200 * MS).start();
+        let ctx = registry.context_builder("b").grace(200 * MS).open();
         ctx.spawn(pending::<()>());
         let within = timeout(LONG, ctx.close_within(50 * MS)).await;
         assert!(within.expect("it has a limit").is_err());
@@ -78,8 +78,8 @@ fn a_close_within_that_is_not_polled_does_not_stop_the_force_of_others() {
     multi_thread(2).block_on(async {
         for delay in [30, 90, 150, 210] {
             let registry = Registry::new();
-            let slow = registry.open("a").grace(10 * LONG).start();
-            let other = registry.open("b").grace(50 * MS).start();
+            let slow = registry.context_builder("a").grace(10 * LONG).open();
+            let other = registry.context_builder("b").grace(50 * MS).open();
             other.spawn(pending::<()>());
             // A local task that waits for another, and whose `LocalSet` is not polled just now: it does not answer.
             let never = slow.spawn(pending::<()>());

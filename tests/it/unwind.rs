@@ -169,7 +169,7 @@ fn stragglers_are_aborted_though_their_warning_panics() {
     let panics = Panics::default();
     panics.during(|| async {
         let registry = Registry::new();
-        let ctx = registry.open("ctx").grace(Duration::ZERO).start();
+        let ctx = registry.context_builder("ctx").grace(Duration::ZERO).open();
         drop(ctx.spawn(std::future::pending::<()>()));
         assert_eq!(in_time(ctx.close()).await.aborted(), 1);
     });

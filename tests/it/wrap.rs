@@ -50,9 +50,9 @@ async fn a_wrapped_future_that_is_dropped_counts_as_aborted() {
 #[tokio::test]
 async fn a_wrapped_future_is_ended_after_the_grace_period() {
     let ctx = Registry::new()
-        .open("ctx")
+        .context_builder("ctx")
         .grace(Duration::from_millis(5))
-        .start();
+        .open();
     let handle = tokio::spawn(ctx.wrap(std::future::pending::<()>()));
     assert_eq!(in_time(ctx.close()).await.aborted(), 1);
     assert!(matches!(handle.await.unwrap(), Err(TaskError::Aborted)));

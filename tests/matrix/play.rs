@@ -68,7 +68,7 @@ fn open(case: Case, registry: &Registry, house: &House) -> Context {
     let grace = if outlasts { GRACE } else { Duration::MAX };
     let is_outside = case.ending == Ending::DroppedOutside;
     let _inside = (!is_outside).then(|| house.handle.enter());
-    registry.open("ctx").grace(grace).start()
+    registry.context_builder("ctx").grace(grace).open()
 }
 
 /// Starts the task; if it is not to be polled yet, everybody who could do so is busy afterwards.

@@ -50,7 +50,7 @@ fn a_forced_close_that_races_spawns_ends_them_all() {
         multi_thread(4).block_on(async {
             let registry = Registry::new();
             for _ in 0..short_or_full(3_000, 60_000) {
-                let ctx = registry.open("ctx").grace(Duration::ZERO).start();
+                let ctx = registry.context_builder("ctx").grace(Duration::ZERO).open();
                 let spawning = (0..3).map(|_| {
                     let ctx = ctx.clone();
                     tokio::spawn(async move {

@@ -62,7 +62,7 @@ fn listings_are_right_while_tasks_come_and_go() {
 
 async fn churn(what: &str, time: Duration) {
     let registry = Registry::new();
-    let ctx = registry.open("churn").grace(PATIENCE).start();
+    let ctx = registry.context_builder("churn").grace(PATIENCE).open();
     let churn = Arc::new(Churn {
         registry,
         ctx,

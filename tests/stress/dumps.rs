@@ -69,9 +69,9 @@ async fn churn(registry: Registry, is_over: Arc<AtomicBool>) -> usize {
     let mut ended = 0;
     while !is_over.load(Relaxed) {
         let ctx = registry
-            .open("churn")
+            .context_builder("churn")
             .grace(Duration::from_millis(1))
-            .start();
+            .open();
         let tasks: Vec<_> = (0..8)
             .map(|n| {
                 let task = ctx.task("short").cancellable();

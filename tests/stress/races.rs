@@ -281,9 +281,9 @@ fn open(
 ) -> (Scene, Context) {
     let inside = runtime.enter();
     let ctx = registry
-        .open("contested")
+        .context_builder("contested")
         .grace(Duration::from_millis(1))
-        .start();
+        .open();
     drop(inside);
     let scene = Scene {
         counts: Arc::default(),

@@ -19,7 +19,7 @@ fn a_million_live_tasks_are_listed_and_closed() {
         for runtime in runtimes {
             let registry = Registry::new();
             runtime.block_on(async {
-                let ctx = registry.open("wide").grace(LIMIT).start();
+                let ctx = registry.context_builder("wide").grace(LIMIT).open();
                 notes.now("spawning");
                 for _ in 0..WIDTH {
                     let task = ctx.task("one").cancellable();

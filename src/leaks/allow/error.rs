@@ -4,7 +4,7 @@ use super::{AllowList, what::Problem};
 use crate::name::{Printed, Quoted};
 use std::{error::Error, fmt, io, path::Path};
 
-/// What is wrong with an [`Allow`](crate::Allow), and what would be right.
+/// What is wrong with an [`Allow`](crate::leaks::Allow), and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowError {
     message: String,
@@ -33,7 +33,7 @@ impl Error for AllowError {}
 /// are right are in here.
 ///
 /// ```
-/// use headcount::AllowList;
+/// use headcount::leaks::AllowList;
 ///
 /// let text = "kind pool never the pool lives as long as the process\n\
 ///             kind session 2026-12-31\n";

@@ -9,7 +9,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Known leaks: several [`Allow`]s, such as those of a file that lies in the repository.
 ///
 /// ```
-/// use headcount::AllowList;
+/// use headcount::leaks::AllowList;
 ///
 /// let known = AllowList::parse(r#"
 /// ## what                        until        why
@@ -20,7 +20,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// site net/conn.rs:41           never        it lives as long as the process
 /// "#)?;
 /// assert_eq!(known.len(), 5);
-/// # Ok::<(), headcount::AllowListError>(())
+/// # Ok::<(), headcount::leaks::AllowListError>(())
 /// ```
 ///
 /// # Format
@@ -52,12 +52,12 @@ impl AllowList {
     /// Reads entries from a text; see [Format](Self#format).
     ///
     /// ```
-    /// use headcount::{Allow, AllowList};
+    /// use headcount::leaks::{Allow, AllowList};
     ///
     /// let known = AllowList::parse("kind pool  2027-06-30  its owner moves this winter")?;
     /// let entry = Allow::kind("pool").until("2027-06-30").because("its owner moves this winter");
     /// assert_eq!(known, AllowList::from(entry));
-    /// # Ok::<(), headcount::AllowListError>(())
+    /// # Ok::<(), headcount::leaks::AllowListError>(())
     /// ```
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl AllowList {
     /// Reads entries from a file; see [Format](Self#format). This blocks, so it is best done at the beginning.
     ///
     /// ```
-    /// use headcount::AllowList;
+    /// use headcount::leaks::AllowList;
     ///
     /// let error = AllowList::read("nowhere/leaks.allow").unwrap_err();
     /// assert!(error.io_error().is_some());

@@ -34,10 +34,10 @@ fn open_below(world: &Arc<World>, parent: Option<&Ctx>, dice: &mut Dice) -> Opti
     let _inside = world.enter(dice);
     let name = world.name("c");
     let (handle, model) = if let Some(parent) = parent {
-        let builder = parent.handle.open(name.clone());
+        let builder = parent.handle.child_builder(name.clone());
         (start(world, builder, dice), &parent.model)
     } else {
-        let builder = world.registry.open(name.clone());
+        let builder = world.registry.context_builder(name.clone());
         (start(world, builder, dice), &world.root)
     };
     let handle = handle?;
@@ -54,11 +54,11 @@ fn start(world: &World, builder: ContextBuilder<'_>, dice: &mut Dice) -> Option<
         .close_on_panic(dice.once_in(4))
         .kind(["context", "server", "connection"][dice.below(3)]);
     if dice.once_in(2) {
-        let ctx = builder.try_start().ok()?;
+        let ctx = builder.try_open().ok()?;
         world.counts.contexts.fetch_add(1, SeqCst);
         return Some(ctx);
     }
-    let ctx = builder.start();
+    let ctx = builder.open();
     // One that is closed from the start was not accepted; one that is open was.
     let count = match ctx.state() {
         State::Open => &world.counts.contexts,

@@ -6,7 +6,7 @@ use super::{
     world::{At, Stored, World},
 };
 use crate::common::Dice;
-use headcount::{LeakPolicy, Level, Live};
+use headcount::{Level, Live, leaks::LeakPolicy};
 use std::{
     collections::HashSet,
     sync::{Arc, atomic::Ordering::SeqCst},

@@ -16,8 +16,8 @@ use super::{
 use crate::common::{Dice, lock};
 use futures::future::BoxFuture;
 use headcount::{
-    Context, Refused, RefusedReason, Registry, ResourceId, State, Task, TaskBuilder, TaskError,
-    Wrapped,
+    Context, RefusedError, RefusedReason, Registry, ResourceId, State, Task, TaskBuilder,
+    TaskError, Wrapped,
 };
 use std::{
     cell::Cell,
@@ -219,7 +219,7 @@ pub(crate) fn spawn_one(world: &Arc<World>, ctx: &Ctx, dice: &mut Dice) {
 }
 
 /// What a `try_` method gave; what it hands back is dropped.
-fn accepted<T, F>(world: &World, ctx: &Ctx, tried: Result<T, Refused<F>>) -> Option<T> {
+fn accepted<T, F>(world: &World, ctx: &Ctx, tried: Result<T, RefusedError<F>>) -> Option<T> {
     match tried {
         Ok(task) => Some(task),
         Err(refused) => {

@@ -12,8 +12,8 @@ use super::{
 use crate::common::{Dice, lock};
 use futures::future::BoxFuture;
 use headcount::{
-    Context, Growth, Hook, LeakWatch, Live, Registration, Registry, ResourceId, Tracked,
-    WeakContext,
+    Context, Hook, Live, Registration, Registry, ResourceId, Tracked, WeakContext,
+    leaks::{Growth, LeakWatch},
 };
 use std::{
     collections::VecDeque,
