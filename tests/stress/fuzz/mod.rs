@@ -196,8 +196,12 @@ struct Memory {
 /// Rounds of a stretch, and those of them in which things may be forgotten.
 const STRETCH: usize = 64;
 const FORGETFUL: usize = 8;
-/// By how many bytes a stretch may grow.
-const MOST: isize = 1 << 10;
+/// By how many bytes a stretch may grow. With dumps, what is kept of the symbols that are looked up grows for a long time.
+const MOST: isize = if cfg!(feature = "dump") {
+    16 << 10
+} else {
+    1 << 10
+};
 /// Fewer stretches say nothing.
 const ENOUGH: usize = 5;
 
