@@ -125,12 +125,10 @@ impl Stamp {
     }
 
     /// As a number that an atomic can hold; 0 is when the clock began.
-    #[cfg(feature = "dump")]
     pub(crate) fn to_bits(self) -> u64 {
         self.0
     }
 
-    #[cfg(feature = "dump")]
     pub(crate) fn of_bits(bits: u64) -> Self {
         Self(bits)
     }

@@ -61,18 +61,17 @@ mod ledger;
 mod models;
 mod name;
 mod panics;
+mod poll;
 mod registry;
-mod scope;
+
+mod slab;
 mod sync;
 mod table;
 mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timer;
-#[cfg(feature = "dump")]
-mod trace;
 mod tracked;
-mod waiting;
 
 pub use context::builder::ContextBuilder;
 pub use context::callback::HookOutput;

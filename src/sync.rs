@@ -7,12 +7,12 @@
 #[cfg(headcount_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 #[cfg(not(headcount_loom))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
 use std::sync::{Arc, PoisonError};
@@ -53,16 +53,6 @@ impl<T> UnsafeCell<T> {
 pub(crate) fn order() {
     #[cfg(headcount_loom)]
     loom::sync::atomic::fence(Ordering::SeqCst);
-}
-
-/// What was written last, for whoever is the last one to have it, by the count of an `Arc`, which loom does
-/// not know.
-#[inline]
-pub(crate) fn last(atomic: &AtomicU64) -> u64 {
-    #[cfg(headcount_loom)]
-    return atomic.fetch_add(0, Ordering::AcqRel);
-    #[cfg(not(headcount_loom))]
-    atomic.load(Ordering::Relaxed)
 }
 
 /// A short-lived borrow of a [`Snapshot`]; touches no reference count.

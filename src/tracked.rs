@@ -7,14 +7,14 @@ use crate::{
     },
     id::ResourceId,
     ledger::{
-        book::{Hold, Ledger},
-        taker::Taker,
+        acquirer::Acquirer,
+        handle_log::{HandleId, Ledger},
     },
-    scope,
+    poll::scope,
     table::{
         record::{Facts, Record},
         registration::Listed,
-        store::{Door, Table},
+        store::{Table, TableRef},
     },
 };
 use std::{
@@ -41,7 +41,7 @@ use std::{
 #[must_use = "the value is dropped with its last handle"]
 pub struct Tracked<T> {
     inner: Arc<Inner<T>>,
-    hold: Hold,
+    hold: HandleId,
 }
 
 struct Inner<T> {
@@ -78,12 +78,12 @@ impl<T> Tracked<T> {
     /// Writes a handle down.
     fn counted(inner: Arc<Inner<T>>, location: &'static Location<'static>) -> Self {
         let tracking = inner.listed.tracking();
-        let hold = inner.ledger().take(tracking, location, scope::taker);
+        let hold = inner.ledger().take(tracking, location, scope::acquirer);
         Self { inner, hold }
     }
 
     /// Notes who has this handle, where that is not whoever took it.
-    pub(crate) fn pass(&self, to: Taker) {
+    pub(crate) fn pass(&self, to: Acquirer) {
         if self.hold.is_tracked() {
             self.inner.ledger().pass(self.hold, to);
         }
@@ -94,7 +94,7 @@ impl<T> Tracked<T> {
     /// Looks at each handle, and takes a lock that handles of this value take as well.
     pub fn holders(&self) -> Holders {
         let listed = &self.inner.listed;
-        Holders::of(listed.record(), listed.door())
+        Holders::of(listed.record(), listed.table_ref())
     }
 
     /// Declares that this handle lies inside another thing that is listed, so that a leak report can follow
@@ -112,7 +112,7 @@ impl<T> Tracked<T> {
     /// [`Holder::last_touch`]: crate::Holder::last_touch
     pub fn touch(&self) {
         if self.hold.is_tracked() {
-            self.inner.ledger().touch(self.hold, scope::taker);
+            self.inner.ledger().touch(self.hold, scope::acquirer);
         }
     }
 
@@ -158,7 +158,7 @@ impl<T> Drop for Tracked<T> {
     #[inline]
     fn drop(&mut self) {
         if self.hold.is_tracked() {
-            let _ = self.inner.ledger().give_back(self.hold);
+            let _ = self.inner.ledger().remove(self.hold);
         }
     }
 }
@@ -185,7 +185,7 @@ impl<T> fmt::Debug for Tracked<T> {
 pub struct WeakTracked<T> {
     inner: Weak<Inner<T>>,
     /// What is known of it without it.
-    facts: (Arc<dyn Record>, Arc<Door>),
+    facts: (Arc<dyn Record>, Arc<TableRef>),
 }
 
 impl<T> WeakTracked<T> {
@@ -204,8 +204,8 @@ impl<T> WeakTracked<T> {
 
     /// Who has them; `None` if the value is gone.
     pub fn holders(&self) -> Option<Holders> {
-        let (record, door) = &self.facts;
-        (self.strong_count() > 0).then(|| Holders::of(&**record, door))
+        let (record, table) = &self.facts;
+        (self.strong_count() > 0).then(|| Holders::of(&**record, table))
     }
 }
 

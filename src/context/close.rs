@@ -5,7 +5,7 @@ use crate::{
     context::{
         core::{Core, Node},
         current::{self, Scope},
-        gate::Left,
+        gate::OnLeave,
         reason::CloseReason,
         report::{CloseReport, CloseStatus},
         stragglers,
@@ -23,36 +23,36 @@ pub(crate) fn begin(core: &Core, reason: CloseReason) -> bool {
     let first = core.begun.set((reason, clock::now())).is_ok();
     if core.node.gate.begin() == State::Open {
         core.node.table.tracking.closing();
-        ring(&core.node.changed);
+        notify_all(&core.node.changed);
     }
     first
 }
 
 /// Does what the last one out has to do.
 #[inline]
-pub(crate) fn settle(node: &Node, left: Left) {
+pub(crate) fn on_leave(node: &Node, left: OnLeave) {
     match left {
-        Left::Quietly => {}
-        Left::Drained => ring(&node.drained),
-        Left::Orphaned => finish_orphans(node.arc()),
+        OnLeave::Nothing => {}
+        OnLeave::NotifyDrained => notify_all(&node.drained),
+        OnLeave::FinishClose => finish_undriven(node.arc()),
     }
 }
 
 /// Ends closes that have no driver, from a context up to the first ancestor that something is left of.
 /// A loop, not a recursion: the chain may be 50,000 long (I13).
 #[cold]
-fn finish_orphans(node: Arc<Node>) {
+fn finish_undriven(node: Arc<Node>) {
     let mut closed = Vec::new();
     let mut next = Some(node);
     while let Some(node) = next.take() {
-        let Some(core) = node.gate.take_orphan(&node.orphan, tend_orphan) else {
+        let Some(core) = node.gate.take_undriven(&node.undriven, tend_undriven) else {
             break;
         };
         drop_owned(&core);
         let left = conclude(&core);
         match (&node.parent, left) {
-            (Some(parent), Left::Orphaned) => next = Some(Arc::clone(parent)),
-            (Some(parent), left) => settle(parent, left),
+            (Some(parent), OnLeave::FinishClose) => next = Some(Arc::clone(parent)),
+            (Some(parent), left) => on_leave(parent, left),
             (None, _) => {}
         }
         closed.push(node);
@@ -64,17 +64,17 @@ fn finish_orphans(node: Arc<Node>) {
 
 /// What a torn-down context owns may be the last handles of its children, which then wait for it as it waits for them:
 /// once its tasks have left, and children are left that nobody drives, it does not keep its values any longer.
-fn tend_orphan(core: &Arc<Core>) {
-    let is_stranded = |child: &Arc<Core>| !child.drive.is_driven();
-    if !stragglers::has_any(core) && core.children().iter().any(is_stranded) {
+fn tend_undriven(core: &Arc<Core>) {
+    let needs_driver = |child: &Arc<Core>| !child.drive.is_driven();
+    if !stragglers::has_any(core) && core.children().iter().any(needs_driver) {
         drop_owned(core);
     }
 }
 
 /// Looks again after a close that nobody drives, if this is one.
 pub(crate) fn look_after(node: &Arc<Node>) {
-    if lock(&node.orphan).is_some() {
-        finish_orphans(Arc::clone(node));
+    if lock(&node.undriven).is_some() {
+        finish_undriven(Arc::clone(node));
     }
 }
 
@@ -95,17 +95,17 @@ pub(crate) fn drop_owned(core: &Core) {
 }
 
 /// Ends the close: nothing of the context is left but handles. Returns what the parent's gate said
-/// when this context went out of it, which is to be [settled](settle) before anybody hears of it.
-pub(crate) fn conclude(core: &Arc<Core>) -> Left {
+/// when this context went out of it, which is to be [handled](on_leave) before anybody hears of it.
+pub(crate) fn conclude(core: &Arc<Core>) -> OnLeave {
     let node = &core.node;
     let report = report(core, CloseStatus::Closed);
     if !node.gate.end() {
-        return Left::Quietly;
+        return OnLeave::Nothing;
     }
     if node.handles.count() == 0 {
         node.table.remove(node.meta.id);
     }
-    let left = node.parent.as_ref().map_or(Left::Quietly, |parent| {
+    let left = node.parent.as_ref().map_or(OnLeave::Nothing, |parent| {
         if let Some(parent) = parent.core.upgrade() {
             lock(&parent.children).remove(&node.meta.id);
             let log = lock(&core.log).clone();
@@ -115,7 +115,7 @@ pub(crate) fn conclude(core: &Arc<Core>) -> Left {
         parent.gate.leave()
     });
     let _ = node.report.set(report);
-    ring(&node.changed);
+    notify_all(&node.changed);
     node.table.tracking.closed();
     left
 }
@@ -129,8 +129,8 @@ pub(crate) fn emit_closed(node: &Node) {
 }
 
 /// Wakes all who wait. What a waker of theirs panics with is nobody else's business.
-pub(crate) fn ring(bell: &Notify) {
-    panics::contain(|| bell.notify_waiters());
+pub(crate) fn notify_all(waiters: &Notify) {
+    panics::contain(|| waiters.notify_waiters());
 }
 
 /// What can be said of a close that has begun, for whoever is inside and must not wait for it (I10).

@@ -6,25 +6,23 @@
 //! tasks, hooks, owned values, children. Only strong handles hold cores, and the driver of a close
 //! while it runs; all others have the `Weak` in the node (I3).
 
-#[cfg(feature = "dump")]
-use crate::table::hook::RunningHook;
 use crate::{
     context::{
         callback::{Callback, Origin},
+        coalesced_scan::CoalescedScan,
         drive::Drive,
-        dropped::DroppedOpen,
+        dropped::DroppedContexts,
         gate::Gate,
         handles::Handles,
         reason::CloseReason,
         refusal::RefusedLines,
         report::{CloseReport, Log},
-        roundup::Roundup,
         stack::Stack,
         tally::{Counts, Tally},
     },
     id::ResourceId,
-    ledger::book::{Hold, Ledger},
-    scope,
+    ledger::handle_log::{HandleId, Ledger},
+    poll::scope,
     sync::{Mutex, lock},
     table::{
         record::{Meta, State},
@@ -75,7 +73,7 @@ pub(crate) struct Node {
     /// Rings when the last one left the gate and somebody wants to know.
     pub(crate) drained: Notify,
     /// The core of a close that no runtime is left to drive, until the last one leaves.
-    pub(crate) orphan: Mutex<Option<Arc<Core>>>,
+    pub(crate) undriven: Mutex<Option<Arc<Core>>>,
 }
 
 /// What a close brings to an end.
@@ -99,18 +97,16 @@ pub(crate) struct Core {
     pub(crate) running: Mutex<Vec<Origin>>,
     pub(crate) log: Mutex<Log>,
     /// In a registry's own: contexts whose last handle was dropped while they were open.
-    pub(crate) dropped: DroppedOpen,
+    pub(crate) dropped: DroppedContexts,
     /// Why and when the close began.
     pub(crate) begun: OnceLock<(CloseReason, Instant)>,
     /// The line that asked for it, if one did.
     pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     pub(crate) drive: Drive,
-    /// Ends wrapped futures when the grace period is over.
-    pub(crate) kill: OnceLock<CancellationToken>,
     /// In a registry's own: how often each line was refused.
     pub(crate) refused_lines: RefusedLines,
-    /// In a registry's own: who looks for the tasks of closes that lost their patience.
-    pub(crate) roundup: Roundup,
+    /// In a registry's own: the scan for tasks that outlived their grace period.
+    pub(crate) stragglers_scan: CoalescedScan,
     /// In a registry's own: who looks for tasks that wait for each other.
     #[cfg(feature = "dump")]
     pub(crate) deadlocks: crate::context::deadlocks::Deadlocks,
@@ -151,9 +147,9 @@ impl Node {
 
     /// Writes down a handle that is counted already.
     #[inline]
-    pub(crate) fn hold(&self, location: &'static Location<'static>) -> Hold {
+    pub(crate) fn hold(&self, location: &'static Location<'static>) -> HandleId {
         self.ledger
-            .take(&self.table.tracking, location, scope::taker)
+            .take(&self.table.tracking, location, scope::acquirer)
     }
 
     /// What became of its tasks and of those below it.
@@ -167,7 +163,7 @@ impl Node {
 
     /// The hooks that its close waits for just now, those of descendants included.
     #[cfg(feature = "dump")]
-    pub(crate) fn running_hooks(&self) -> Vec<Arc<RunningHook>> {
+    pub(crate) fn running_hooks(&self) -> Vec<Arc<crate::poll::running_hooks::RunningHook>> {
         let mut hooks = self.table.hooks.all();
         hooks.retain(|hook| hook.is_below(self));
         hooks
@@ -237,10 +233,5 @@ impl Core {
             .values()
             .filter_map(Weak::upgrade)
             .collect()
-    }
-
-    /// The token that ends wrapped futures when the grace period is over.
-    pub(crate) fn kill(&self) -> &CancellationToken {
-        self.kill.get_or_init(CancellationToken::new)
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     context::core::Node,
-    scope::{self, Owner},
-    table::{card::Card, record::Record},
+    poll::scope::{self, Owner},
+    table::{record::Record, task_entry::TaskEntry},
 };
 use std::{
     pin::Pin,
@@ -25,8 +25,7 @@ impl Scope {
             Self::Registry(node) => Owner::Registry(&**node),
             Self::Hook(node) => Owner::Hook {
                 context: &**node,
-                #[cfg(feature = "dump")]
-                inquiry: None,
+                poll_state: None,
             },
         }
     }
@@ -34,7 +33,7 @@ impl Scope {
 
 /// The context of a task.
 #[inline]
-pub(crate) fn context_of(task: &Card) -> &Node {
+pub(crate) fn context_of(task: &TaskEntry) -> &Node {
     let context = task.owner().and_then(node_of);
     context.expect("a task belongs to a context")
 }

@@ -1,8 +1,8 @@
-//! Deadlocks that are found before the patience of a close is at its end.
+//! Deadlocks that are found before the grace period of a close is over.
 //!
 //! Tasks and hooks that wait for each other may be of any contexts, so a look is at the whole registry; but only those are
 //! asked that have ever waited for something of a registry. One look is for all who wait for one, as in
-//! [`roundup`](super::roundup).
+//! [`coalesced_scan`](super::coalesced_scan).
 
 use crate::{
     context::{core::Core, current::node_of, turns::Turns},
@@ -61,9 +61,9 @@ impl Known {
 /// their contexts.
 pub(crate) async fn look(core: &Arc<Core>) -> Vec<Known> {
     let (all, table) = (&core.root().deadlocks, &core.root().node.table);
-    let ticket = all.came.fetch_add(1, SeqCst) + 1;
+    let waiter = all.came.fetch_add(1, SeqCst) + 1;
     let _turn = all.turns.next().await;
-    if lock(&all.looked).covers < ticket {
+    if lock(&all.looked).covers < waiter {
         let covers = all.came.load(SeqCst);
         let dump = collect::waiting(table).await;
         let found: Vec<_> = dump.deadlocks().iter().map(Known::of).collect();
@@ -92,7 +92,8 @@ impl Looked {
     fn forget(&mut self, table: &Table) {
         let hooks = table.hooks.all().into_iter();
         let hooks: HashSet<_> = hooks.map(|hook| hook.id).collect();
-        let is_there = |id: &ResourceId| hooks.contains(id) || table.door().state_of(*id).is_some();
+        let is_there =
+            |id: &ResourceId| hooks.contains(id) || table.table_ref().state_of(*id).is_some();
         self.told.retain(|members| members.iter().all(is_there));
     }
 }
@@ -115,7 +116,7 @@ fn note(dump: &Dump, found: &[Known]) {
 }
 
 fn context_of(task: &TaskDump) -> Option<&dyn Record> {
-    task.resource().card()?.owner()
+    task.resource().task()?.owner()
 }
 
 #[cfg(all(test, not(headcount_loom)))]

@@ -34,7 +34,7 @@ pub(crate) struct Drive {
     /// How many are searching for a runtime to drive it on.
     searching: AtomicUsize,
     /// In a registry's own: 1 once a close somewhere in it found no runtime.
-    stranded: AtomicUsize,
+    needs_runtime: AtomicUsize,
 }
 
 impl Drive {
@@ -43,7 +43,7 @@ impl Drive {
         Self {
             driven: zero(),
             searching: zero(),
-            stranded: zero(),
+            needs_runtime: zero(),
         }
     }
 
@@ -70,11 +70,11 @@ impl Drive {
 
     /// Notes that a close found no runtime. It stays noted: from here on those who await closes look
     /// for such ones below them.
-    pub(crate) fn strand(&self) {
-        self.stranded.store(1, SeqCst);
+    pub(crate) fn note_needs_runtime(&self) {
+        self.needs_runtime.store(1, SeqCst);
     }
 
-    pub(crate) fn has_stranded(&self) -> bool {
-        self.stranded.load(SeqCst) == 1
+    pub(crate) fn needs_runtime(&self) -> bool {
+        self.needs_runtime.load(SeqCst) == 1
     }
 }

@@ -1,20 +1,18 @@
-//! Who climbs the ladder: a background task on whichever runtime is there (I8, I11).
+//! The driver of a close: a background task on whichever runtime is there (I8, I11).
 //!
-//! A close is driven by one spawned future, the holder of the [`Claim`]. Runtimes end, and with them
-//! their futures; a claim that is dropped before the close has ended gives it up for the next driver.
-//! Where no runtime is at hand for that, and handles are left, the close is *stranded*: whoever awaits
-//! it or an ancestor, or drives an ancestor, [`adopt`]s it and brings a runtime. Where no handle is
-//! left either, the context is torn down without one.
+//! A close is driven by one spawned future, which has the [`DriverLease`]. Runtimes end, and with them their futures; a lease
+//! that is dropped before the close has ended gives it up for the next driver. Where no runtime is at hand for that, and
+//! handles are left, the close *needs a runtime*: whoever awaits it or an ancestor, or drives an ancestor, brings one
+//! ([`respawn_drivers`]). Where no handle is left either, the context is torn down without one.
 
 use crate::{
     context::{
         close,
         core::Core,
         current::{self, Scope},
-        gate::Left,
-        ladder,
+        gate::OnLeave,
         reason::CloseReason,
-        stragglers,
+        steps, stragglers,
     },
     panics,
     sync::lock,
@@ -28,12 +26,12 @@ use tokio::runtime::Handle;
 const STEP: usize = 64;
 
 /// The right to drive one close.
-struct Claim {
+struct DriverLease {
     core: Arc<Core>,
     done: bool,
 }
 
-impl Claim {
+impl DriverLease {
     fn take(core: &Arc<Core>) -> Option<Self> {
         core.drive.take().then(|| Self {
             core: Arc::clone(core),
@@ -42,44 +40,44 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for DriverLease {
     fn drop(&mut self) {
         if self.done {
             return;
         }
         let core = &self.core;
         let is_ours_to_notice = core.drive.lose();
-        close::ring(&core.node.changed);
+        close::notify_all(&core.node.changed);
         if is_ours_to_notice {
-            ensure(core);
+            ensure_driver(core);
         }
     }
 }
 
 /// Sees to it that somebody drives the close, which has begun; with no runtime to do so and no handle
-/// left, ends it here and now. False if it is stranded.
-pub(crate) fn ensure(core: &Arc<Core>) -> bool {
+/// left, ends it here and now. False if it needs a runtime.
+pub(crate) fn ensure_driver(core: &Arc<Core>) -> bool {
     let is_cared_for = find_driver(core) || give_up(core);
     if !is_cared_for {
-        strand(core);
+        note_needs_runtime(core);
     }
     is_cared_for
 }
 
 /// Tells those who await or drive closes in this registry that some of them may have to bring a
 /// runtime. It is for ancestors only, but telling all is cheaper than finding those.
-fn strand(core: &Arc<Core>) {
+fn note_needs_runtime(core: &Arc<Core>) {
     let root = core.root();
-    root.drive.strand();
-    close::ring(&root.node.changed);
+    root.drive.note_needs_runtime();
+    close::notify_all(&root.node.changed);
     if let Some(parent) = &core.node.parent {
         close::look_after(parent);
     }
 }
 
-/// Sees to stranded closes in the subtree, if there are any in the registry.
-pub(crate) fn adopt(core: &Arc<Core>) {
-    if !core.root().drive.has_stranded() {
+/// Spawns drivers for the closes below that need a runtime, if there are any in the registry.
+pub(crate) fn respawn_drivers(core: &Arc<Core>) {
+    if !core.root().drive.needs_runtime() {
         return;
     }
     let mut stack = core.children();
@@ -92,17 +90,17 @@ pub(crate) fn adopt(core: &Arc<Core>) {
     }
 }
 
-/// Adopts whenever something was stranded; never ends.
-async fn keep_adopting(core: &Arc<Core>) {
+/// Respawns drivers whenever a close in the registry needs a runtime; never ends.
+async fn keep_respawning(core: &Arc<Core>) {
     loop {
-        let mut stranded = pin!(core.root().node.changed.notified());
-        stranded.as_mut().enable();
-        adopt(core);
-        stranded.await;
+        let mut needs_runtime = pin!(core.root().node.changed.notified());
+        needs_runtime.as_mut().enable();
+        respawn_drivers(core);
+        needs_runtime.await;
     }
 }
 
-/// Drives a close, and the stranded ones below it, in the future that waits for it: no runtime takes them, because that
+/// Drives a close, and those below it that need a runtime, in the future that waits for it: no runtime takes them, because that
 /// of this thread is ending. Returns when it is over, or when another drives it.
 ///
 /// Hooks find that runtime wherever the future is polled later.
@@ -121,32 +119,32 @@ pub(crate) async fn drive_here(core: &Arc<Core>) {
 async fn drive_in_turns(core: &Arc<Core>) {
     let mut closes = FuturesUnordered::new();
     while core.node.report.get().is_none() {
-        let mut stranded = pin!(core.root().node.changed.notified());
-        stranded.as_mut().enable();
+        let mut needs_runtime = pin!(core.root().node.changed.notified());
+        needs_runtime.as_mut().enable();
         closes.extend(
-            claim_stranded(core)
+            lease_undriven(core)
                 .into_iter()
-                .map(|claim| drive(claim).boxed()),
+                .map(|lease| drive(lease).boxed()),
         );
         if closes.is_empty() {
             // Another had it, and lost it this very moment or will be done with it.
             tokio::task::yield_now().await;
             return;
         }
-        select(closes.next(), stranded).await;
+        select(closes.next(), needs_runtime).await;
     }
 }
 
 /// Takes the close of a context, and those below it, that have begun and that nobody drives.
-fn claim_stranded(core: &Arc<Core>) -> Vec<Claim> {
-    let (mut claims, mut stack) = (Vec::new(), vec![Arc::clone(core)]);
+fn lease_undriven(core: &Arc<Core>) -> Vec<DriverLease> {
+    let (mut leases, mut stack) = (Vec::new(), vec![Arc::clone(core)]);
     while let Some(core) = stack.pop() {
         if core.node.gate.state() == State::Closing {
-            claims.extend(Claim::take(&core));
+            leases.extend(DriverLease::take(&core));
         }
         stack.extend(core.children());
     }
-    claims
+    leases
 }
 
 /// Spawns a driver unless there is one; false if no runtime takes it.
@@ -156,10 +154,10 @@ fn find_driver(core: &Arc<Core>) -> bool {
     }
     let search = core.drive.search();
     for runtime in runtimes(core) {
-        if let Some(claim) = Claim::take(core) {
-            spawn(&runtime, claim);
+        if let Some(lease) = DriverLease::take(core) {
+            spawn(&runtime, lease);
         }
-        // A runtime that has shut down drops what it is given to spawn, and with it the claim.
+        // A runtime that has shut down drops what it is given to spawn, and with it the lease.
         if core.drive.is_driven() {
             break;
         }
@@ -168,8 +166,8 @@ fn find_driver(core: &Arc<Core>) -> bool {
 }
 
 /// Gives a close to a runtime. One that has shut down drops it, and so does one that panics in a callback of its own.
-fn spawn(runtime: &Handle, claim: Claim) {
-    panics::contain(|| drop(runtime.spawn(drive(claim))));
+fn spawn(runtime: &Handle, lease: DriverLease) {
+    panics::contain(|| drop(runtime.spawn(drive(lease))));
 }
 
 /// The runtimes that could drive this close: this thread's, which is certainly running, then the
@@ -180,35 +178,35 @@ fn runtimes(core: &Core) -> impl Iterator<Item = Handle> + use<> {
 }
 
 /// The whole close of a context and its subtree.
-async fn drive(mut claim: Claim) {
-    let core = Arc::clone(&claim.core);
-    let members = close_doors(&core).await;
+async fn drive(mut lease: DriverLease) {
+    let core = Arc::clone(&lease.core);
+    let members = close_gates(&core).await;
     cancel(&core);
     for member in members {
         launch(member);
     }
-    select(pin!(ladder::climb(&core)), pin!(keep_adopting(&core))).await;
-    claim.done = true;
+    select(pin!(steps::run(&core)), pin!(keep_respawning(&core))).await;
+    lease.done = true;
     let left = close::conclude(&core);
-    drop(claim);
+    drop(lease);
     if let Some(parent) = &core.node.parent {
-        close::settle(parent, left);
+        close::on_leave(parent, left);
     }
     close::emit_closed(&core.node);
 }
 
 /// Closes the gate of every descendant and starts the hooks that want to know, parents first, before
-/// the token is cancelled. Returns the claims of the descendants, whose closes go on one by one.
-async fn close_doors(core: &Arc<Core>) -> Vec<Claim> {
-    ladder::start_hooks(core);
+/// the token is cancelled. Returns the leases of the descendants, whose closes go on one by one.
+async fn close_gates(core: &Arc<Core>) -> Vec<DriverLease> {
+    steps::start_hooks(core);
     let mut members = Vec::new();
     let mut queue = VecDeque::from(core.children());
     while let Some(child) = queue.pop_front() {
         close::begin(&child, CloseReason::Parent);
-        if let Some(claim) = Claim::take(&child) {
-            ladder::start_hooks(&child);
+        if let Some(lease) = DriverLease::take(&child) {
+            steps::start_hooks(&child);
             queue.extend(child.children());
-            members.push(claim);
+            members.push(lease);
         }
         if members.len() % STEP == STEP - 1 {
             tokio::task::yield_now().await;
@@ -218,15 +216,15 @@ async fn close_doors(core: &Arc<Core>) -> Vec<Claim> {
 }
 
 /// Hands a claimed close over to a task of its own.
-fn launch(claim: Claim) {
-    let core = Arc::clone(&claim.core);
+fn launch(lease: DriverLease) {
+    let core = Arc::clone(&lease.core);
     let search = core.drive.search();
     match runtimes(&core).next() {
-        Some(runtime) => spawn(&runtime, claim),
-        None => drop(claim),
+        Some(runtime) => spawn(&runtime, lease),
+        None => drop(lease),
     }
     if !search.found() {
-        ensure(&core);
+        ensure_driver(&core);
     }
 }
 
@@ -235,8 +233,8 @@ fn launch(claim: Claim) {
 fn give_up(core: &Arc<Core>) -> bool {
     let hopeless = is_hopeless(core);
     if hopeless {
-        if let Some(claim) = Claim::take(core) {
-            tear_down(claim);
+        if let Some(lease) = DriverLease::take(core) {
+            tear_down(lease);
         }
     }
     hopeless
@@ -255,38 +253,38 @@ fn cancel(core: &Core) {
 
 thread_local! {
     /// Closes that are to be torn down by this thread, while it tears one down.
-    static TORN_DOWN: RefCell<Option<VecDeque<Claim>>> = const { RefCell::new(None) };
+    static TORN_DOWN: RefCell<Option<VecDeque<DriverLease>>> = const { RefCell::new(None) };
 }
 
 /// Ends a close without a runtime. What that drops may be the last handle of another context, and so on: those wait
 /// here until it is their turn, so that a long chain of them does not overflow the stack (I13).
 #[cold]
-fn tear_down(claim: Claim) {
-    let Some(first) = enqueue(claim) else {
+fn tear_down(lease: DriverLease) {
+    let Some(first) = enqueue(lease) else {
         return;
     };
     let mut next = Some(first);
-    while let Some(claim) = next {
+    while let Some(lease) = next {
         // Whatever happens, the others have their turn.
-        panics::contain(|| tear_down_now(claim));
+        panics::contain(|| tear_down_now(lease));
         next = dequeue();
     }
 }
 
 /// Leaves a close to whatever this thread tears down just now; hands it back if that is nothing.
-fn enqueue(claim: Claim) -> Option<Claim> {
-    let mut claim = Some(claim);
+fn enqueue(lease: DriverLease) -> Option<DriverLease> {
+    let mut lease = Some(lease);
     // A thread that is ending has no queue any more.
     let _ = TORN_DOWN.try_with(|torn_down| match &mut *torn_down.borrow_mut() {
-        Some(queue) => queue.extend(claim.take()),
+        Some(queue) => queue.extend(lease.take()),
         none => *none = Some(VecDeque::new()),
     });
-    claim
+    lease
 }
 
 /// The next close to be torn down. If there is none, whoever comes next is the outermost.
-fn dequeue() -> Option<Claim> {
-    let next = |torn_down: &RefCell<Option<VecDeque<Claim>>>| {
+fn dequeue() -> Option<DriverLease> {
+    let next = |torn_down: &RefCell<Option<VecDeque<DriverLease>>>| {
         let mut queue = torn_down.borrow_mut();
         let next = queue.as_mut().and_then(VecDeque::pop_front);
         if next.is_none() {
@@ -299,23 +297,26 @@ fn dequeue() -> Option<Claim> {
 
 /// Aborts tasks, names the hooks that cannot run, and leaves the rest of the close to the last task that goes.
 /// Descendants that nobody can close any more go the same way.
-fn tear_down_now(claim: Claim) {
-    let doomed = condemn(claim);
-    if doomed.iter().any(|claim| stragglers::has_any(&claim.core)) {
-        stragglers::abort(&doomed[0].core.node.table);
+fn tear_down_now(lease: DriverLease) {
+    let undrivable = cancel_subtree(lease);
+    if undrivable
+        .iter()
+        .any(|lease| stragglers::has_any(&lease.core))
+    {
+        stragglers::abort(&undrivable[0].core.node.table);
     }
-    for claim in doomed {
-        abandon(&claim.core);
+    for lease in undrivable {
+        abandon(&lease.core);
     }
 }
 
-/// Cancels a context and those below it that nobody can close, and condemns their tasks; parents first.
-fn condemn(claim: Claim) -> Vec<Claim> {
-    let mut doomed = vec![claim];
+/// Cancels a context and those below it that nobody can close, and aborts their tasks; parents first.
+fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
+    let mut undrivable = vec![lease];
     let mut next = 0;
-    while let Some(claim) = doomed.get_mut(next) {
-        claim.done = true;
-        let core = Arc::clone(&claim.core);
+    while let Some(lease) = undrivable.get_mut(next) {
+        lease.done = true;
+        let core = Arc::clone(&lease.core);
         cancel(&core);
         for child in core.children() {
             close::begin(&child, CloseReason::Parent);
@@ -323,15 +324,15 @@ fn condemn(claim: Claim) -> Vec<Claim> {
                 continue;
             }
             if is_hopeless(&child) {
-                doomed.extend(Claim::take(&child));
+                undrivable.extend(DriverLease::take(&child));
             } else {
-                strand(&child);
+                note_needs_runtime(&child);
             }
         }
-        ladder::condemn(&core);
+        steps::abort_tasks(&core);
         next += 1;
     }
-    doomed
+    undrivable
 }
 
 /// Drops the hooks of a context, and leaves the end of its close to the last task that goes.
@@ -340,11 +341,11 @@ fn abandon(core: &Arc<Core>) {
     drop(started);
     let hooks = core.on_closing.seal().into_iter();
     for hook in hooks.chain(core.on_close.seal()) {
-        ladder::interrupted(&core.node, hook.origin());
+        steps::interrupted(&core.node, hook.origin());
         let scope = Scope::Hook(Arc::clone(&core.node));
         current::enter(&scope, || panics::discard(hook));
     }
-    *lock(&core.node.orphan) = Some(Arc::clone(core));
-    core.node.gate.orphan();
-    close::settle(&core.node, Left::Orphaned);
+    *lock(&core.node.undriven) = Some(Arc::clone(core));
+    core.node.gate.leave_undriven();
+    close::on_leave(&core.node, OnLeave::FinishClose);
 }

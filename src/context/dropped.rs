@@ -4,7 +4,7 @@
 use crate::{
     clock::Stamp,
     context::core::Node,
-    ledger::book::Taking,
+    ledger::handle_log::Acquisition,
     name::Label,
     sync::{Mutex, lock},
     table::{record::State, resource},
@@ -17,19 +17,19 @@ const REMEMBERED: usize = 64;
 const LOOKED_UP: usize = 64;
 
 #[derive(Default)]
-pub(crate) struct DroppedOpen(Mutex<Dropped>);
+pub(crate) struct DroppedContexts(Mutex<Dropped>);
 
 #[derive(Clone, Default)]
 pub(crate) struct Dropped {
     /// How many there were.
     pub(crate) count: u64,
     /// The latest last.
-    pub(crate) latest: VecDeque<Fallen>,
+    pub(crate) latest: VecDeque<DroppedWhileOpen>,
 }
 
 /// One of them.
 #[derive(Clone, Debug)]
-pub(crate) struct Fallen {
+pub(crate) struct DroppedWhileOpen {
     pub(crate) name: Label,
     pub(crate) kind: Label,
     pub(crate) path: String,
@@ -38,7 +38,7 @@ pub(crate) struct Fallen {
     /// How many tasks and children it had.
     pub(crate) inside: u64,
     /// How the last handle had been taken, where that was written down.
-    pub(crate) last: Option<Taking>,
+    pub(crate) last: Option<Acquisition>,
 }
 
 impl Dropped {
@@ -49,26 +49,26 @@ impl Dropped {
     }
 }
 
-impl DroppedOpen {
+impl DroppedContexts {
     /// Notes a context that was dropped while it was open, unless that is nobody's fault: a close further up
     /// had begun, or a panic is unwinding. `last` is the number under which its last handle was crossed out.
     pub(crate) fn note(&self, node: &Node, last: Option<usize>) {
         if std::thread::panicking() || is_closing_above(node) {
             return;
         }
-        let fallen = Fallen {
+        let dropped_one = DroppedWhileOpen {
             name: node.meta.name.clone(),
             kind: node.meta.kind.clone(),
             path: resource::short_path(node),
             location: node.meta.location,
             at: Stamp::now(),
             inside: node.gate.inside(),
-            last: last.and_then(|last| node.ledger.read(|book| book.went(last).cloned())?),
+            last: last.and_then(|last| node.ledger.read(|book| book.removed(last).cloned())?),
         };
         let mut dropped = lock(&self.0);
         dropped.count += 1;
         let oldest = (dropped.latest.len() == REMEMBERED).then(|| dropped.latest.pop_front());
-        dropped.latest.push_back(fallen);
+        dropped.latest.push_back(dropped_one);
         drop(dropped);
         drop(oldest);
     }

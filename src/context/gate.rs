@@ -21,7 +21,7 @@ const CLOSED: u64 = 1 << 1;
 /// the close but is spawned too late for the abort to find it sees it, and aborts its task itself.
 const ABORTING: u64 = 1 << 2;
 /// Set when no runtime is left to drive the close: the last one to leave finishes it.
-const ORPHANED: u64 = 1 << 3;
+const UNDRIVEN: u64 = 1 << 3;
 /// Set when somebody wants to be told that the gate is empty whatever its state: `idle`. Also of a
 /// closed gate, where one who is being refused counts as inside for a moment.
 const WATCHED: u64 = 1 << 4;
@@ -37,13 +37,13 @@ pub(crate) const MANY: u64 = 1 << 27;
 
 /// What the last one to leave has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum OnLeave {
     /// Others are inside, or nobody is waiting for the gate to be empty.
-    Quietly,
+    Nothing,
     /// Somebody waits for this.
-    Drained,
-    /// Nobody drives the close: [finish](Gate::take_orphan) it, or see what is left of it.
-    Orphaned,
+    NotifyDrained,
+    /// Nobody drives the close: [finish](Gate::take_undriven) it, or see what is left of it.
+    FinishClose,
 }
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Gate {
     ///
     /// If a billion are inside.
     #[inline]
-    pub(crate) fn enter(&self) -> Result<(), Left> {
+    pub(crate) fn enter(&self) -> Result<(), OnLeave> {
         let before = self.word.fetch_add(ONE, SeqCst);
         if before & (CLOSING | FULL) == 0 {
             return Ok(());
@@ -86,7 +86,7 @@ impl Gate {
     }
 
     #[cold]
-    fn turn_away(&self, before: u64) -> Left {
+    fn turn_away(&self, before: u64) -> OnLeave {
         let left = self.leave();
         assert!(
             before & CLOSING != 0,
@@ -97,13 +97,13 @@ impl Gate {
 
     /// Goes out.
     #[inline]
-    pub(crate) fn leave(&self) -> Left {
+    pub(crate) fn leave(&self) -> OnLeave {
         left(self.word.fetch_sub(ONE, SeqCst))
     }
 
     /// Goes out, and is counted as finished.
     #[inline]
-    pub(crate) fn leave_finished(&self) -> Left {
+    pub(crate) fn leave_finished(&self) -> OnLeave {
         if self.word.load(Relaxed) / FINISHED >= MANY {
             self.put_aside();
         }
@@ -150,27 +150,27 @@ impl Gate {
     }
 
     /// Leaves the rest of the close to those inside. What they need for it lies in its slot already, and the caller is
-    /// the first to [try](Self::take_orphan).
-    pub(crate) fn orphan(&self) {
-        self.word.fetch_or(ORPHANED, SeqCst);
+    /// the first to [try](Self::take_undriven).
+    pub(crate) fn leave_undriven(&self) {
+        self.word.fetch_or(UNDRIVEN, SeqCst);
     }
 
     /// Takes what is needed to finish a close that nobody drives, once nobody is inside. Before that, `tend` does what
     /// can be done. Whoever leaves calls this: one of them finds nobody else, or finds the slot empty because another
     /// has it, who looks again after putting it back.
-    pub(crate) fn take_orphan<T>(
+    pub(crate) fn take_undriven<T>(
         &self,
         slot: &Mutex<Option<T>>,
         mut tend: impl FnMut(&T),
     ) -> Option<T> {
         loop {
-            let orphan = lock(slot).take()?;
+            let undriven = lock(slot).take()?;
             let inside = self.inside();
             if inside == 0 {
-                return Some(orphan);
+                return Some(undriven);
             }
-            tend(&orphan);
-            *lock(slot) = Some(orphan);
+            tend(&undriven);
+            *lock(slot) = Some(undriven);
             order();
             if self.inside() == inside {
                 return None;
@@ -195,15 +195,15 @@ impl Gate {
 
 /// What whoever left has to do, by the word as it was before.
 #[inline]
-fn left(before: u64) -> Left {
+fn left(before: u64) -> OnLeave {
     let is_last = before & INSIDE == ONE;
     let is_closed = before & CLOSED != 0;
-    if !is_closed && before & ORPHANED != 0 {
-        Left::Orphaned
+    if !is_closed && before & UNDRIVEN != 0 {
+        OnLeave::FinishClose
     } else if is_last && (before & WATCHED != 0 || !is_closed && before & CLOSING != 0) {
-        Left::Drained
+        OnLeave::NotifyDrained
     } else {
-        Left::Quietly
+        OnLeave::Nothing
     }
 }
 
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     /// Enters twice and leaves twice, after `prepare` on a gate with one inside.
-    fn leaves(prepare: impl FnOnce(&Gate)) -> (Left, Left) {
+    fn leaves(prepare: impl FnOnce(&Gate)) -> (OnLeave, OnLeave) {
         let gate = Gate::new();
         assert!(gate.enter().is_ok() && gate.enter().is_ok());
         prepare(&gate);
@@ -232,32 +232,32 @@ mod tests {
     /// Nobody is woken for nothing: only the last one out has something to do, and only if asked.
     #[test]
     fn the_last_one_out_does_what_is_asked_for() {
-        use Left::{Drained, Orphaned, Quietly};
-        assert_eq!(leaves(|_| ()), (Quietly, Quietly));
-        assert_eq!(leaves(Gate::watch), (Quietly, Drained));
-        assert_eq!(leaves(Gate::abort), (Quietly, Quietly));
+        use OnLeave::{FinishClose, Nothing, NotifyDrained};
+        assert_eq!(leaves(|_| ()), (Nothing, Nothing));
+        assert_eq!(leaves(Gate::watch), (Nothing, NotifyDrained));
+        assert_eq!(leaves(Gate::abort), (Nothing, Nothing));
         let close = |gate: &Gate| assert_eq!(gate.begin(), State::Open);
-        assert_eq!(leaves(close), (Quietly, Drained));
-        let orphan = |gate: &Gate| {
+        assert_eq!(leaves(close), (Nothing, NotifyDrained));
+        let undriven = |gate: &Gate| {
             close(gate);
-            gate.orphan();
+            gate.leave_undriven();
         };
-        assert_eq!(leaves(orphan), (Orphaned, Orphaned));
+        assert_eq!(leaves(undriven), (FinishClose, FinishClose));
         let end = |gate: &Gate| {
             close(gate);
             assert!(gate.end() && !gate.end());
         };
-        assert_eq!(leaves(end), (Quietly, Quietly));
+        assert_eq!(leaves(end), (Nothing, Nothing));
         let end_orphan = |gate: &Gate| {
-            orphan(gate);
+            undriven(gate);
             gate.end();
         };
-        assert_eq!(leaves(end_orphan), (Quietly, Quietly));
+        assert_eq!(leaves(end_orphan), (Nothing, Nothing));
         let end_watched = |gate: &Gate| {
             end(gate);
             gate.watch();
         };
-        assert_eq!(leaves(end_watched), (Quietly, Drained));
+        assert_eq!(leaves(end_watched), (Nothing, NotifyDrained));
     }
 
     #[test]
@@ -266,35 +266,35 @@ mod tests {
         assert_eq!((gate.state(), gate.inside()), (State::Open, 0));
         assert_eq!(gate.enter(), Ok(()));
         assert_eq!((gate.begin(), gate.begin()), (State::Open, State::Closing));
-        assert_eq!(gate.enter(), Err(Left::Quietly));
+        assert_eq!(gate.enter(), Err(OnLeave::Nothing));
         assert_eq!((gate.state(), gate.inside()), (State::Closing, 1));
         assert!(!gate.is_aborting());
         gate.abort();
         assert!(gate.is_aborting());
-        assert_eq!(gate.leave(), Left::Drained);
-        gate.orphan();
-        assert_eq!(gate.enter(), Err(Left::Orphaned));
+        assert_eq!(gate.leave(), OnLeave::NotifyDrained);
+        gate.leave_undriven();
+        assert_eq!(gate.enter(), Err(OnLeave::FinishClose));
         gate.end();
         assert_eq!(
             (gate.state(), gate.enter()),
-            (State::Closed, Err(Left::Quietly))
+            (State::Closed, Err(OnLeave::Nothing))
         );
     }
 
     /// Each of those who leave tends it, and the last one takes it.
     #[test]
-    fn an_orphan_is_tended_until_nobody_is_inside() {
-        let (gate, slot) = (Gate::new(), Mutex::new(Some("orphan")));
+    fn what_is_undriven_is_tended_until_nobody_is_inside() {
+        let (gate, slot) = (Gate::new(), Mutex::new(Some("undriven")));
         let tended = std::cell::Cell::new(0);
-        let take = || gate.take_orphan(&slot, |_| tended.set(tended.get() + 1));
+        let take = || gate.take_undriven(&slot, |_| tended.set(tended.get() + 1));
         assert!(gate.enter().is_ok() && gate.enter().is_ok());
         gate.begin();
-        gate.orphan();
+        gate.leave_undriven();
         assert_eq!((take(), tended.get()), (None, 1));
-        assert_eq!(gate.leave(), Left::Orphaned);
+        assert_eq!(gate.leave(), OnLeave::FinishClose);
         assert_eq!((take(), tended.get()), (None, 2));
-        assert_eq!(gate.leave(), Left::Orphaned);
-        assert_eq!((take(), take(), tended.get()), (Some("orphan"), None, 2));
+        assert_eq!(gate.leave(), OnLeave::FinishClose);
+        assert_eq!((take(), take(), tended.get()), (Some("undriven"), None, 2));
     }
 
     /// They are counted out again before it panics.
@@ -309,7 +309,7 @@ mod tests {
         }
         assert_eq!((gate.word.load(SeqCst), gate.finished()), (FULL, 0));
         gate.begin();
-        assert_eq!(gate.enter(), Err(Left::Quietly));
+        assert_eq!(gate.enter(), Err(OnLeave::Nothing));
         assert_eq!(gate.word.load(SeqCst), FULL | CLOSING);
     }
 
@@ -321,7 +321,7 @@ mod tests {
         gate.leave();
         assert_eq!((gate.finished(), gate.inside()), (1, 1));
         gate.begin();
-        assert_eq!(gate.leave_finished(), Left::Drained);
+        assert_eq!(gate.leave_finished(), OnLeave::NotifyDrained);
         assert_eq!((gate.finished(), gate.inside()), (2, 0));
         assert_eq!(gate.state(), State::Closing);
     }

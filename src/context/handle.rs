@@ -11,9 +11,9 @@ use crate::{
     },
     event,
     id::ResourceId,
-    ledger::book::Hold,
+    ledger::handle_log::HandleId,
+    poll::waiting::{For, waiting},
     table::{live::Live, record::State, resource},
-    waiting::{For, waiting},
 };
 use futures::{
     FutureExt,
@@ -67,7 +67,7 @@ use tokio_util::sync::CancellationToken;
 /// close, else on the one it remembers.
 pub struct Context {
     core: Arc<Core>,
-    hold: Hold,
+    hold: HandleId,
 }
 
 impl Context {
@@ -77,7 +77,7 @@ impl Context {
         Self { core, hold }
     }
 
-    pub(crate) fn hold(&self) -> Hold {
+    pub(crate) fn hold(&self) -> HandleId {
         self.hold
     }
 
@@ -237,7 +237,7 @@ impl Context {
 /// Begins the close and sees to it that somebody drives it.
 pub(crate) fn request(core: &Arc<Core>, reason: CloseReason) {
     close::begin(core, reason);
-    driver::ensure(core);
+    driver::ensure_driver(core);
 }
 
 /// As [`request`], on behalf of a line of code.
@@ -245,7 +245,7 @@ fn request_at(core: &Arc<Core>, reason: CloseReason, location: &'static Location
     if close::begin(core, reason) {
         let _ = core.closed_at.set(location);
     }
-    driver::ensure(core);
+    driver::ensure_driver(core);
 }
 
 pub(crate) fn close_for(
@@ -283,7 +283,7 @@ async fn wait(core: &Arc<Core>) -> CloseReport {
     let mut outside = pin!(wait_outside(core));
     let report = poll_fn(|cx| match close::begun_inside(core) {
         Some(report) => {
-            driver::ensure(core);
+            driver::ensure_driver(core);
             Poll::Ready(report)
         }
         None => outside.as_mut().poll(cx),
@@ -297,13 +297,13 @@ async fn wait_outside(core: &Arc<Core>) -> CloseReport {
     loop {
         let mut changed = pin!(node.changed.notified());
         changed.as_mut().enable();
-        let mut stranded = pin!(core.root().node.changed.notified());
-        stranded.as_mut().enable();
+        let mut needs_runtime = pin!(core.root().node.changed.notified());
+        needs_runtime.as_mut().enable();
         if let Some(report) = node.report.get() {
             return report.clone();
         }
         if node.gate.state() != State::Open {
-            if !driver::ensure(core) {
+            if !driver::ensure_driver(core) {
                 assert!(
                     Handle::try_current().is_ok(),
                     "the close of `{}` has no tokio runtime to run on: await it inside one, or open contexts inside one",
@@ -313,10 +313,10 @@ async fn wait_outside(core: &Arc<Core>) -> CloseReport {
                 driver::drive_here(core).await;
                 continue;
             }
-            driver::adopt(core);
+            driver::respawn_drivers(core);
         }
         let what = For::Close(&**node, node.gate.state() != State::Open);
-        let mut either = select(changed, stranded);
+        let mut either = select(changed, needs_runtime);
         poll_fn(|cx| waiting(cx, what, |cx| either.poll_unpin(cx))).await;
     }
 }
@@ -331,7 +331,7 @@ impl Clone for Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        let which = self.give_back();
+        let which = self.cross_out();
         if self.node().handles.remove() {
             last_handle_dropped(&self.core, which);
         }
@@ -350,7 +350,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     if node.gate.begin() == State::Closed {
         node.table.remove(node.meta.id);
     } else {
-        driver::ensure(core);
+        driver::ensure_driver(core);
     }
     node.table.tracking.gone();
     if was_open {

@@ -6,7 +6,7 @@ use crate::{
         inside::{self, Container},
         view::Holders,
     },
-    scope,
+    poll::scope,
 };
 
 impl Context {
@@ -33,7 +33,7 @@ impl Context {
     /// # }
     /// ```
     pub fn holders(&self) -> Holders {
-        Holders::of(&**self.node(), self.node().table.door())
+        Holders::of(&**self.node(), self.node().table.table_ref())
     }
 
     /// Declares that this handle lies inside another thing that is listed, so that a leak report can follow
@@ -50,15 +50,15 @@ impl Context {
     #[inline]
     pub fn touch(&self) {
         if self.hold().is_tracked() {
-            self.node().ledger.touch(self.hold(), scope::taker);
+            self.node().ledger.touch(self.hold(), scope::acquirer);
         }
     }
 
     /// Crosses the handle out, if it is written down; says under which number.
     #[inline]
-    pub(crate) fn give_back(&self) -> Option<usize> {
+    pub(crate) fn cross_out(&self) -> Option<usize> {
         let is_tracked = self.hold().is_tracked();
-        is_tracked.then(|| self.node().ledger.give_back(self.hold()))?
+        is_tracked.then(|| self.node().ledger.remove(self.hold()))?
     }
 }
 

@@ -1,48 +1,49 @@
-//! A hook under way that answers whoever asks where it is; without the feature `dump` nobody asks.
+//! A hook under way, which can be asked where it waits.
 
-use crate::context::{callback::Origin, core::Node};
 #[cfg(feature = "dump")]
+use crate::dump::collect::FinalPoll;
 use crate::{
     clock::Stamp,
-    dump::collect::LastWords,
-    scope::{self, Owner},
-    table::hook::RunningHook,
-    trace::{bell::Bell, capture, inquiry::Inquiry, roll::Entry},
+    context::{callback::Origin, core::Node},
+    poll::{
+        capture,
+        running_hooks::{RunningGuard, RunningHook},
+        scope::{self, Owner},
+        state::PollState,
+        waker_cell::WakerCell,
+    },
 };
 use futures::future::BoxFuture;
-use std::sync::Arc;
-#[cfg(feature = "dump")]
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 /// What the user's code of a hook comes to: its error, if it fails.
 type Run = BoxFuture<'static, Option<String>>;
 
-/// The place of a hook among those that are running. Given up when dropped.
-#[cfg(feature = "dump")]
+/// A hook among those that are running. Taken out when dropped.
 pub(crate) struct Place {
     node: Arc<Node>,
-    entry: Entry<RunningHook>,
+    hook: RunningGuard,
 }
 
-#[cfg(feature = "dump")]
 impl Place {
     pub(crate) fn new(node: &Arc<Node>, origin: Origin, kind: &'static str) -> Self {
         let table = &node.table;
-        let entry = table.hooks.enter(|number| RunningHook {
+        let hook = table.hooks.add(|number| RunningHook {
             id: RunningHook::id(table.number, number),
             context: Arc::<Node>::clone(node),
             kind,
             what: origin.what,
             location: origin.location,
             started: Stamp::now(),
-            inquiry: Inquiry::default(),
-            bell: Bell::default(),
+            poll_state: PollState::default(),
+            waker: WakerCell::default(),
         });
         let node = Arc::clone(node);
-        Self { node, entry }
+        Self { node, hook }
     }
 
     /// The hook, which answers from here on.
@@ -51,14 +52,27 @@ impl Place {
     }
 
     /// The time limit of the hook has come: it says where it is in its next poll.
+    #[cfg(feature = "dump")]
     pub(crate) fn late(&self) -> Late {
-        Late(LastWords::of(&self.node.table, self.entry.arc()))
+        Late(FinalPoll::of(&self.node.table, self.hook.arc()))
+    }
+
+    #[cfg(not(feature = "dump"))]
+    #[expect(clippy::unused_self, reason = "it is used with the feature `dump`")]
+    pub(crate) fn late(&self) -> Late {
+        Late
     }
 }
 
-/// What a hook says that is out of time.
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hook.waker.close();
+    }
+}
+
+/// What a hook answers that is out of time.
 #[cfg(feature = "dump")]
-pub(crate) struct Late(LastWords);
+pub(crate) struct Late(FinalPoll);
 
 #[cfg(feature = "dump")]
 impl Late {
@@ -68,62 +82,7 @@ impl Late {
     }
 }
 
-#[cfg(feature = "dump")]
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.entry.bell.end();
-    }
-}
-
-/// Runs a hook, and answers.
-#[cfg(feature = "dump")]
-pub(crate) struct Answering<'a> {
-    place: &'a Place,
-    run: Run,
-}
-
-#[cfg(feature = "dump")]
-impl Future for Answering<'_> {
-    type Output = Option<String>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { place, run } = &mut *self;
-        let RunningHook {
-            id, inquiry, bell, ..
-        } = &*place.entry;
-        let owner = Owner::Hook {
-            context: &*place.node,
-            inquiry: Some(inquiry),
-        };
-        bell.hang(capture::original(cx.waker()));
-        inquiry.poll(
-            cx,
-            |cx| scope::enter_as(owner, || run.as_mut().poll(cx)),
-            |found| place.node.table.desk.answer(*id, found),
-        )
-    }
-}
-
-#[cfg(not(feature = "dump"))]
-pub(crate) struct Place;
-
-#[cfg(not(feature = "dump"))]
-impl Place {
-    pub(crate) fn new(_: &Arc<Node>, _: Origin, _: &'static str) -> Self {
-        Self
-    }
-
-    #[expect(clippy::unused_self, reason = "it is used with the feature `dump`")]
-    pub(crate) fn of(&self, run: Run) -> Run {
-        run
-    }
-
-    #[expect(clippy::unused_self, reason = "it is used with the feature `dump`")]
-    pub(crate) fn late(&self) -> Late {
-        Late
-    }
-}
-
+/// What a hook answers that is out of time.
 #[cfg(not(feature = "dump"))]
 pub(crate) struct Late;
 
@@ -132,6 +91,36 @@ impl Late {
     #[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
     pub(crate) async fn whereabouts(self) -> Option<Arc<str>> {
         None
+    }
+}
+
+/// Runs a hook, and answers.
+pub(crate) struct Answering<'a> {
+    place: &'a Place,
+    run: Run,
+}
+
+impl Future for Answering<'_> {
+    type Output = Option<String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { place, run } = &mut *self;
+        let RunningHook {
+            id,
+            poll_state,
+            waker,
+            ..
+        } = &*place.hook;
+        let owner = Owner::Hook {
+            context: &*place.node,
+            poll_state: Some(poll_state),
+        };
+        waker.set(capture::original(cx.waker()));
+        poll_state.poll(
+            cx,
+            |cx| scope::enter_as(owner, || run.as_mut().poll(cx)),
+            |captured| place.node.table.replies.answer(*id, captured),
+        )
     }
 }
 
@@ -161,7 +150,7 @@ mod tests {
         let root = tree::root();
         let origin = Callback::new(async || {}, Location::caller()).origin();
         let place = Place::new(&root.node, origin, "on_close");
-        let facts = place.entry.arc();
+        let facts = place.hook.arc();
         let wakes = Arc::new(Counts::default());
         let waker = Waker::from(Arc::clone(&wakes));
         let mut run = place.of(std::future::pending().boxed());
@@ -174,7 +163,7 @@ mod tests {
         drop(run);
         drop(place);
         assert_eq!(Arc::strong_count(&wakes), 1);
-        assert!(facts.bell.is_over() && !facts.ask());
+        assert!(facts.waker.is_closed() && !facts.ask());
         assert!(root.node.running_hooks().is_empty());
     }
 }

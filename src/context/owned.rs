@@ -3,7 +3,7 @@
 use crate::{
     context::{core::Owned, handle::Context},
     error::ClosedError,
-    ledger::taker::{Taker, Who},
+    ledger::acquirer::{Acquirer, Who},
     name::{Name, label},
     table::record::{Facts, Record},
     tracked::Tracked,
@@ -49,7 +49,7 @@ impl Context {
         let name = facts.name.clone().into_owned();
         let tracked = Tracked::new(&node.table, facts, (Some(parent), true), value);
         let kept = tracked.clone();
-        kept.pass(Taker::Owner(Who::new(node.meta.id, &node.meta.name)));
+        kept.pass(Acquirer::Owner(Who::new(node.meta.id, &node.meta.name)));
         let owned = Owned {
             id: tracked.id(),
             name,

@@ -2,7 +2,7 @@
 
 use crate::{
     context::{close, core::Node},
-    ledger::book::Ledger,
+    ledger::handle_log::Ledger,
     table::record::{Class, Meta, Outcome, Record, State},
 };
 use std::any::Any;
@@ -39,7 +39,7 @@ impl Record for Node {
         Node::is_root(self)
     }
 
-    fn condemns(&self) -> bool {
+    fn is_aborting(&self) -> bool {
         self.gate.is_aborting()
     }
 
@@ -55,6 +55,6 @@ impl Record for Node {
             self.tally.task(outcome);
             self.gate.leave()
         };
-        close::settle(self, left);
+        close::on_leave(self, left);
     }
 }

@@ -3,9 +3,9 @@
 use crate::{
     context::core::Core,
     event,
-    ledger::taker::Taker,
+    ledger::acquirer::Acquirer,
     name::{Label, Printed},
-    scope,
+    poll::scope,
     sync::{Mutex, lock},
 };
 use std::{
@@ -188,8 +188,8 @@ pub(crate) fn note(core: &Core, what: &str, name: &str, line: Line) {
 
 /// The name of the task that is running, if one is.
 fn running_task() -> Option<Label> {
-    match scope::taker() {
-        Taker::Task(who) => Some(who.name),
+    match scope::acquirer() {
+        Acquirer::Task(who) => Some(who.name),
         _ => None,
     }
 }

@@ -1,11 +1,11 @@
-//! What is still there when a close has lost its patience, and how it is ended by force.
+//! What is still there when the grace period of a close is over, and how it is ended by force.
 
 use crate::{
     clock,
     context::{
+        coalesced_scan::{NAMED, Stragglers},
         core::{Core, Node},
         refusal::{Refusal, Refusals},
-        roundup::{NAMED, Stragglers},
     },
     event,
     name::{Printed, Quoted},
@@ -25,9 +25,9 @@ use crate::{
 use std::collections::HashSet;
 use std::{fmt, sync::Arc, time::Duration};
 
-/// Aborts every task whose context has condemned its tasks; looks through the whole table.
+/// Aborts every task whose context is aborting; scans the whole table.
 pub(crate) fn abort(table: &Table) {
-    table.for_each(|look| look.tenant().abort_condemned(|| look.later()));
+    table.for_each(|task| task.abort_if_told());
 }
 
 /// Whether the close of this context waits for tasks of its own.
@@ -42,8 +42,8 @@ pub(crate) async fn ask(core: &Arc<Core>) {
     if !has_any(core) {
         return;
     }
-    // Nobody is condemned yet, so nobody is aborted by this.
-    let named = core.root().roundup.of(&core.node).await.named;
+    // The context is not aborting yet, so this aborts nothing.
+    let named = core.root().stragglers_scan.of(&core.node).await.named;
     let dump = collect::in_the_way(&core.node.table, named, Vec::new()).await;
     lock(&core.log).stuck(dump.tasks());
     deadlocks::look(core).await;
@@ -59,7 +59,7 @@ pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
     let Stragglers {
         count: tasks,
         named,
-    } = core.root().roundup.of(node).await;
+    } = core.root().stragglers_scan.of(node).await;
     let named: Vec<_> = named.iter().collect();
     let since = core
         .begun

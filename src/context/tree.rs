@@ -3,21 +3,21 @@
 use crate::{
     context::{
         close,
+        coalesced_scan::CoalescedScan,
         core::{Core, Limits, Node, ROOT_ID},
         drive::Drive,
         driver,
-        dropped::DroppedOpen,
+        dropped::DroppedContexts,
         gate::Gate,
         handles::Handles,
         reason::CloseReason,
         refusal::RefusedLines,
         report::{CloseReport, CloseStatus, Log},
-        roundup::Roundup,
         stack::Stack,
         stragglers,
         tally::{Counts, Tally},
     },
-    ledger::book::Ledger,
+    ledger::handle_log::Ledger,
     name::Label,
     panics,
     sync::{Mutex, lock},
@@ -70,7 +70,7 @@ pub(crate) fn root() -> Arc<Core> {
             report: OnceLock::new(),
             changed: Notify::new(),
             drained: Notify::new(),
-            orphan: Mutex::new(None),
+            undriven: Mutex::new(None),
         });
         Core::new(node, None, Limits::default())
     })
@@ -89,7 +89,7 @@ pub(crate) fn open(parent: &Arc<Core>, spec: Spec) -> (Arc<Core>, bool) {
             (core, true)
         }
         Err(left) => {
-            close::settle(&parent.node, left);
+            close::on_leave(&parent.node, left);
             let core = build(parent, spec);
             shut(&core);
             (core, false)
@@ -102,7 +102,7 @@ struct Entered<'a>(&'a Node);
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        close::settle(self.0, self.0.gate.leave());
+        close::on_leave(self.0, self.0.gate.leave());
     }
 }
 
@@ -125,7 +125,7 @@ fn build(parent: &Arc<Core>, spec: Spec) -> Arc<Core> {
                 report: OnceLock::new(),
                 changed: Notify::new(),
                 drained: Notify::new(),
-                orphan: Mutex::new(None),
+                undriven: Mutex::new(None),
             })
         });
         let core = Core::new(node, Some(Arc::clone(parent.root())), spec.limits);
@@ -145,7 +145,7 @@ fn admit(parent: &Arc<Core>, child: &Arc<Core>) {
     lock(&parent.children).insert(child.node.meta.id, Arc::downgrade(child));
     if parent.node.gate.state() != State::Open {
         close::begin(child, CloseReason::Parent);
-        driver::ensure(child);
+        driver::ensure_driver(child);
     }
 }
 
@@ -184,13 +184,12 @@ impl Core {
             started: Mutex::new(Vec::new()),
             running: Mutex::default(),
             log: Mutex::default(),
-            dropped: DroppedOpen::default(),
+            dropped: DroppedContexts::default(),
             begun: OnceLock::new(),
             closed_at: OnceLock::new(),
             drive: Drive::new(),
-            kill: OnceLock::new(),
             refused_lines: RefusedLines::default(),
-            roundup: Roundup::default(),
+            stragglers_scan: CoalescedScan::default(),
             #[cfg(feature = "dump")]
             deadlocks: crate::context::deadlocks::Deadlocks::default(),
             latest: Mutex::new(BTreeMap::new()),

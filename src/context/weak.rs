@@ -4,8 +4,8 @@ use crate::{
     context::{core::Node, current, handle::Context, reason::CloseReason},
     holders::view::Holders,
     id::ResourceId,
+    poll::waiting::{For, waiting},
     table::{record::State, resource},
-    waiting::{For, waiting},
 };
 use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, task::Poll};
 
@@ -106,7 +106,7 @@ impl WeakContext {
 
     /// Who holds this context open; see [`Context::holders`].
     pub fn holders(&self) -> Holders {
-        Holders::of(&*self.node, self.node.table.door())
+        Holders::of(&*self.node, self.node.table.table_ref())
     }
 
     /// Begins the close in the background, as [`Context::request_close`]; does nothing if the context

@@ -95,9 +95,9 @@
 //!
 //! Of the 100 ns that a short task costs more than on `tokio::spawn`, 50 are nine read-modify-writes (in and
 //! out of the gate; a place in the list taken, published, left, and given back; the context counted by
-//! reference; tokio's handle kept, and the task's own let go), 15 three more
-//! of tokio's for the handle that is kept for the abort, 10 the two scopes that make `Context::current` work.
+//! reference; the waker put in place, and the task's own hold released), 15 three more
+//! of tokio's for the waker that is kept for the abort, 10 the two scopes that make `Context::current` work.
 //! Of a registration 22 are five of them.
 //! What it is *not* made of was the larger part of it once: facts that are moved about in pieces, which
 //! processors cannot forward from one store to a wider load, cost as much as three of those operations each.
-//! That is why a card is written in place.
+//! That is why an entry is filled in place.

@@ -3,20 +3,21 @@
 use crate::{
     clock::{self, Stamp},
     dump::{
-        away::away,
         deadlock, fold,
         hook::HookDump,
+        offload::offload,
         subject::Subject,
         symbols::{self, Symbol},
         view::{Activity, AwaitStack, Dump, TaskDump, Whereabouts},
     },
     id::ResourceId,
-    table::{hook::RunningHook, resource::Resource, store::Table},
-    trace::{
-        capture::{Found, RawStack},
-        desk::Question,
-        inquiry::Inquiry,
+    poll::running_hooks::RunningHook,
+    poll::{
+        capture::{Captured, RawStack},
+        replies::Question,
+        state::PollState,
     },
+    table::{resource::Resource, store::Table},
 };
 use futures::future::select;
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
@@ -48,7 +49,7 @@ pub(crate) async fn dump(
         return Dump::nobody(limit);
     }
     let started = clock::now();
-    let mut question = table.desk.open();
+    let mut question = table.replies.open();
     let mut asked = Vec::with_capacity(tasks.len() + hooks.len());
     let tasks = tasks.into_iter().map(Subject::Task);
     let hooks = hooks.into_iter().map(Subject::hook);
@@ -60,7 +61,7 @@ pub(crate) async fn dump(
     }
     wait(&table, &asked, &question, limit).await;
     let took = clock::now().saturating_duration_since(started);
-    away(move || made_of(&table, asked, question.take(), (took, limit))).await
+    offload(move || made_of(&table, asked, question.take(), (took, limit))).await
 }
 
 /// How long those who are in somebody's way are asked where they are.
@@ -70,14 +71,14 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) async fn waiting(table: &Arc<Table>) -> Dump {
     let (now, mut tasks) = (Stamp::now(), Vec::new());
     let visit = table.visit(|look| {
-        if look.tenant().inquiry().is_some_and(Inquiry::has_waited) {
-            tasks.push(Resource::of_look(look, &table.cards, now));
+        if look.poll_state().is_some_and(PollState::has_waited) {
+            tasks.push(Resource::of_task(look, &table.tasks, now));
         }
     });
     visit.await;
     tasks.sort_unstable_by_key(|task| task.record().meta().order());
     let mut hooks = table.hooks.all();
-    hooks.retain(|hook| hook.inquiry.has_waited());
+    hooks.retain(|hook| hook.poll_state.has_waited());
     in_the_way(table, tasks, hooks).await
 }
 
@@ -91,15 +92,15 @@ pub(crate) async fn in_the_way(
 }
 
 /// A question to a hook that is polled once more, and dropped then.
-pub(crate) struct LastWords {
+pub(crate) struct FinalPoll {
     table: Arc<Table>,
     question: Question,
     asked: Asked,
 }
 
-impl LastWords {
+impl FinalPoll {
     pub(crate) fn of(table: &Arc<Table>, hook: Arc<RunningHook>) -> Self {
-        let mut question = table.desk.open();
+        let mut question = table.replies.open();
         Self {
             asked: Asked::ask(Subject::hook(hook), &mut question),
             table: Arc::clone(table),
@@ -115,15 +116,15 @@ impl LastWords {
             asked,
         } = self;
         let times = (Duration::ZERO, PATIENCE);
-        let dump = away(move || made_of(&table, vec![asked], question.take(), times)).await;
+        let dump = offload(move || made_of(&table, vec![asked], question.take(), times)).await;
         dump.hooks.into_iter().next()
     }
 }
 
 /// What somebody who was polled by hand waits for.
 #[cfg(feature = "testing")]
-pub(crate) async fn folded(found: Found) -> Vec<AwaitStack> {
-    away(move || {
+pub(crate) async fn folded(found: Captured) -> Vec<AwaitStack> {
+    offload(move || {
         let symbols = symbols::of(&found.stacks);
         let fold = |stack| fold::fold(stack, &symbols);
         found.stacks.iter().map(fold).collect()
@@ -135,7 +136,7 @@ pub(crate) async fn folded(found: Found) -> Vec<AwaitStack> {
 fn made_of(
     table: &Table,
     asked: Vec<Asked>,
-    mut found: HashMap<ResourceId, Found>,
+    mut found: HashMap<ResourceId, Captured>,
     (took, limit): (Duration, Duration),
 ) -> Dump {
     let symbols = symbols::of(found.values().flat_map(|found| &found.stacks));
@@ -168,14 +169,14 @@ fn made_of(
 
 impl Asked {
     fn ask(subject: Subject, question: &mut Question) -> Self {
-        let inquiry = subject.inquiry();
-        let steps = inquiry.map_or(0, Inquiry::steps);
-        let since = inquiry.and_then(|inquiry| inquiry.since(Stamp::now()));
-        if inquiry.is_some() {
+        let poll_state = subject.poll_state();
+        let steps = poll_state.map_or(0, PollState::steps);
+        let since = poll_state.and_then(|poll_state| poll_state.since(Stamp::now()));
+        if poll_state.is_some() {
             question.put_to(subject.id());
         }
         // One that was never polled has nothing to say.
-        let can_answer = inquiry.is_some() && (subject.ask() || steps > 0);
+        let can_answer = poll_state.is_some() && (subject.ask() || steps > 0);
         Self {
             subject,
             steps,
@@ -190,7 +191,7 @@ impl Asked {
 
     fn whereabouts(
         &self,
-        answer: Option<Found>,
+        answer: Option<Captured>,
         is_there: bool,
         took: Duration,
         fold: impl FnMut(&RawStack) -> AwaitStack,
@@ -208,10 +209,10 @@ impl Asked {
         if !is_there {
             return Activity::Finished;
         }
-        let Some(inquiry) = self.subject.inquiry() else {
+        let Some(poll_state) = self.subject.poll_state() else {
             return self.subject.mute();
         };
-        let steps = inquiry.steps();
+        let steps = poll_state.steps();
         if has_answered {
             return Activity::Parked(self.since.filter(|_| self.steps % 2 == 0));
         }
@@ -233,7 +234,7 @@ fn task_dump(resource: Resource, mut found: Whereabouts) -> TaskDump {
         stacks.retain(|stack| !stack.is_for_cancellation());
     }
     TaskDump {
-        polls: resource.inquiry().map_or(0, Inquiry::polls),
+        polls: resource.poll_state().map_or(0, PollState::polls),
         resource,
         found,
         is_cancellable,

@@ -11,12 +11,12 @@ use crate::{
     },
     id::ResourceId,
     name::Quoted,
+    poll::awaited::Awaited,
     table::{
-        card::Card,
         record::{Record, State},
         resource::short_path,
+        task_entry::TaskEntry,
     },
-    trace::{awaited::Awaited, inquiry::Inquiry},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -138,10 +138,10 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     fn task(task: &'a TaskDump) -> Option<Self> {
-        let card = task.resource.card()?;
-        let up = iter::successors(Some(card as &dyn Record), |record| record.parent());
+        let entry = task.resource.task()?;
+        let up = iter::successors(Some(entry as &dyn Record), |record| record.parent());
         let waiting = Self::of(Who::Task(task), &task.found, task.id().table, up)?;
-        (!is_about_to_end(task, card)).then_some(waiting)
+        (!is_about_to_end(task, entry)).then_some(waiting)
     }
 
     /// That its time limit will end it does not count, as the grace period of a task does not.
@@ -220,11 +220,11 @@ fn thing(registry: u32, stack: &AwaitStack) -> Option<Thing> {
 
 /// Whether somebody else is ending it, or can: its context, by force or because it is cancellable, whoever aborted it,
 /// or whoever polls it.
-fn is_about_to_end(task: &TaskDump, card: &Card) -> bool {
+fn is_about_to_end(task: &TaskDump, entry: &TaskEntry) -> bool {
     let is_open = |context: &dyn Record| context.state() == State::Open;
-    card.owner().is_some_and(Record::condemns)
-        || task.is_cancellable && !card.owner().is_some_and(is_open)
-        || card.inquiry().is_none_or(Inquiry::is_in_other_hands)
+    entry.owner().is_some_and(Record::is_aborting)
+        || task.is_cancellable && !entry.owner().is_some_and(is_open)
+        || entry.is_in_other_hands()
 }
 
 /// Takes out who can go on, until nobody is left who can.

@@ -7,7 +7,7 @@ use crate::{
         view::{AwaitStack, StackFrame},
     },
     ledger::caller::{HERE, is_library, is_machinery},
-    trace::{awaited::Awaited, capture::RawStack},
+    poll::{awaited::Awaited, capture::RawStack},
 };
 use std::{borrow::Cow, mem, path::PathBuf, sync::OnceLock};
 
@@ -159,10 +159,9 @@ fn own_by_name(frames: &mut [StackFrame]) {
 }
 
 /// What is round every task and every hook: parts of this crate, as modules and as files.
-const ROUND: [&str; 8] = [
+const ROUND: [&str; 7] = [
     "task",
-    "trace",
-    "scope",
+    "poll",
     "panics",
     "context::callback",
     "context/callback",

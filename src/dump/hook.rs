@@ -5,10 +5,8 @@ use crate::{
     dump::view::{Activity, AwaitStack, Whereabouts},
     id::ResourceId,
     name::Quoted,
-    table::{
-        hook::RunningHook,
-        resource::{path, short_path},
-    },
+    poll::running_hooks::RunningHook,
+    table::resource::{path, short_path},
 };
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
 

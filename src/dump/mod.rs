@@ -4,22 +4,22 @@
 //! [`HookDump`] for each running hook, and each [`Deadlock`] among them. [`docs::dumps`](crate::docs::dumps) explains how
 //! this works and what it costs.
 
-// `collect` asks each `subject` and waits for the answers; on another thread (`away`) `symbols` turns addresses into
+// `collect` asks each `subject` and waits for the answers; on another thread (`offload`) `symbols` turns addresses into
 // lines; `fold` keeps the frames that a person reads, `view` is the result, and `print` prints it.
 
-pub(crate) mod away;
 pub(crate) mod collect;
 pub(crate) mod deadlock;
 pub(crate) mod fold;
 pub(crate) mod hook;
+pub(crate) mod offload;
 pub(crate) mod print;
 pub(crate) mod subject;
 pub(crate) mod symbols;
 pub(crate) mod view;
 
+pub use crate::poll::{awaited::Awaited, long_polls::set_long_poll_threshold};
 #[cfg(all(feature = "signal", unix))]
 pub use crate::registry::signal::dump_on;
-pub use crate::trace::{awaited::Awaited, long_polls::set_long_poll_threshold};
 pub use deadlock::{Deadlock, Waiter};
 pub use hook::HookDump;
 pub use view::{Activity, AwaitStack, Dump, StackFrame, TaskDump};

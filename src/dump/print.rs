@@ -7,8 +7,8 @@ use crate::{
         view::{Activity, AwaitStack, Dump, StackFrame, TaskDump, Whereabouts},
     },
     name::{Printed, Quoted},
+    poll::awaited::Awaited,
     table::resource::short_path,
-    trace::awaited::Awaited,
 };
 use std::{collections::HashMap, fmt, panic::Location};
 
@@ -25,7 +25,7 @@ impl Dump {
 }
 
 /// A task, or a hook.
-trait Somebody {
+trait Subject {
     /// Several of them.
     const MANY: &'static str;
     /// Who it is, in a line, and what it does.
@@ -39,7 +39,7 @@ trait Somebody {
     fn site(&self) -> &'static Location<'static>;
 }
 
-impl Somebody for TaskDump {
+impl Subject for TaskDump {
     const MANY: &'static str = "tasks";
     type Head<'a> = Head<'a>;
 
@@ -56,7 +56,7 @@ impl Somebody for TaskDump {
     }
 }
 
-impl Somebody for HookDump {
+impl Subject for HookDump {
     const MANY: &'static str = "hooks";
     type Head<'a> = hook::Head<'a>;
 
@@ -91,7 +91,7 @@ struct Likeness<'a> {
 type Place<'a> = (&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>);
 
 impl<'a> Likeness<'a> {
-    fn of(somebody: &'a impl Somebody) -> Self {
+    fn of(somebody: &'a impl Subject) -> Self {
         let found = somebody.found();
         let of_stack = |stack: &'a AwaitStack| {
             let is_task = |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. });
@@ -108,7 +108,7 @@ impl<'a> Likeness<'a> {
     }
 }
 
-fn group<S: Somebody>(all: &[S]) -> Vec<Group<'_, S>> {
+fn group<S: Subject>(all: &[S]) -> Vec<Group<'_, S>> {
     let mut groups: Vec<Group<'_, S>> = Vec::new();
     let mut known: HashMap<Likeness<'_>, usize> = HashMap::new();
     for somebody in all {
@@ -139,7 +139,7 @@ impl fmt::Display for Dump {
 /// All of one sort, those that are alike together.
 struct Groups<'a, S>(&'a [S]);
 
-impl<S: Somebody> fmt::Display for Groups<'_, S> {
+impl<S: Subject> fmt::Display for Groups<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups = group(self.0);
         for group in groups.iter().take(GROUPS) {
@@ -207,7 +207,7 @@ impl Dump {
     }
 }
 
-impl<S: Somebody> fmt::Display for Group<'_, S> {
+impl<S: Subject> fmt::Display for Group<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, count) = (self.members[0], self.members.len());
         if count == 1 {
@@ -360,7 +360,7 @@ impl fmt::Display for InFull<'_> {
 /// Every frame of a task or a hook.
 struct Whole<'a, S>(&'a S);
 
-impl<S: Somebody> fmt::Display for Whole<'_, S> {
+impl<S: Subject> fmt::Display for Whole<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\n\n{}", self.0.head())?;
         for (n, stack) in self.0.found().stacks.iter().enumerate() {

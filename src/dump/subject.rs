@@ -4,8 +4,9 @@ use crate::{
     clock::Stamp,
     dump::view::Activity,
     id::ResourceId,
-    table::{hook::RunningHook, record::State, resource::Resource, store::Table},
-    trace::inquiry::Inquiry,
+    poll::running_hooks::RunningHook,
+    poll::state::PollState,
+    table::{record::State, resource::Resource, store::Table},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -29,11 +30,11 @@ impl Subject {
     }
 
     /// What it is asked with; `None` if it cannot answer.
-    pub(crate) fn inquiry(&self) -> Option<&Inquiry> {
+    pub(crate) fn poll_state(&self) -> Option<&PollState> {
         match self {
             Self::Task(task) if task.is_blocking() => None,
-            Self::Task(task) => task.inquiry(),
-            Self::Hook(hook, _) => Some(&hook.inquiry),
+            Self::Task(task) => task.poll_state(),
+            Self::Hook(hook, _) => Some(&hook.poll_state),
         }
     }
 
@@ -48,8 +49,8 @@ impl Subject {
     /// Whether it has not ended.
     pub(crate) fn is_there(&self, table: &Table) -> bool {
         match self {
-            Self::Task(task) => table.door().state_of(task.id()).is_some(),
-            Self::Hook(hook, _) => !hook.bell.is_over(),
+            Self::Task(task) => table.table_ref().state_of(task.id()).is_some(),
+            Self::Hook(hook, _) => !hook.waker.is_closed(),
         }
     }
 

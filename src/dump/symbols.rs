@@ -1,6 +1,6 @@
 //! Addresses to functions and lines. Slow the first time, so away from the runtime's threads.
 
-use crate::trace::capture::RawStack;
+use crate::poll::capture::RawStack;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,

@@ -4,8 +4,8 @@ use crate::{
     dump::{deadlock::Deadlock, hook::HookDump},
     id::ResourceId,
     ledger::caller::is_machinery,
+    poll::awaited::Awaited,
     table::resource::Resource,
-    trace::awaited::Awaited,
 };
 use std::{fmt, time::Duration};
 

@@ -2,7 +2,7 @@
 
 use crate::{
     id::ResourceId,
-    ledger::{book::Inside, taker::Who},
+    ledger::{acquirer::Who, handle_log::Inside},
     name::{Label, label},
 };
 

@@ -4,14 +4,14 @@ use crate::{
     clock::{self, Stamp},
     id::ResourceId,
     ledger::{
-        book::{Book, Entry, Inside, Taking},
+        acquirer::Acquirer,
         caller::{self, Site},
-        taker::Taker,
+        handle_log::{Acquisition, Book, Entry, Inside},
     },
     name::Printed,
     table::{
         record::{Record, State},
-        store::Door,
+        store::TableRef,
     },
 };
 use std::{
@@ -54,14 +54,14 @@ use std::{
 pub struct Holders {
     strong: usize,
     tracked: Vec<Holder>,
-    recent: Vec<Taking>,
+    recent: Vec<Acquisition>,
 }
 
 /// One handle that is out: who took it where, and since when. One line of [`Holders`].
 #[derive(Clone)]
 pub struct Holder {
-    taken: Taking,
-    used: Option<Box<(Stamp, Taker)>>,
+    taken: Acquisition,
+    used: Option<Box<(Stamp, Acquirer)>>,
     inside: Option<Arc<Inside>>,
     backtrace: Option<Arc<Backtrace>>,
     /// Whose line it was, once somebody asked.
@@ -74,7 +74,7 @@ pub struct Holder {
 
 impl Holders {
     /// Of the thing with this record, if it has handles that are written down.
-    pub(crate) fn of(record: &dyn Record, door: &Door) -> Self {
+    pub(crate) fn of(record: &dyn Record, table: &TableRef) -> Self {
         let now = Stamp::now();
         // The number of handles is read while nobody can write one down or cross it out.
         let seen = record.ledger().and_then(|ledger| {
@@ -92,7 +92,7 @@ impl Holders {
             strong: strong.unwrap_or(0).max(entries.len()),
             tracked: entries
                 .into_iter()
-                .map(|entry| Holder::of(entry, door, now))
+                .map(|entry| Holder::of(entry, table, now))
                 .collect(),
             recent,
         }
@@ -128,7 +128,7 @@ impl Holders {
         self.recent.iter().map(|taking| taking.location)
     }
 
-    pub(crate) fn gone(&self) -> impl Iterator<Item = &Taking> {
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &Acquisition> {
         self.recent.iter()
     }
 
@@ -145,10 +145,10 @@ fn copy(book: &Book) -> Vec<Entry> {
 }
 
 impl Holder {
-    fn of(entry: Entry, door: &Door, now: Stamp) -> Self {
+    fn of(entry: Entry, table: &TableRef, now: Stamp) -> Self {
         let task = entry.taken.by.as_task();
         Self {
-            state: task.and_then(|task| door.state_of(task.id)),
+            state: task.and_then(|task| table.state_of(task.id)),
             taken: entry.taken,
             used: entry.used,
             inside: entry.inside,
@@ -212,11 +212,11 @@ impl Holder {
         })
     }
 
-    pub(crate) fn taken(&self) -> &Taking {
+    pub(crate) fn taken(&self) -> &Acquisition {
         &self.taken
     }
 
-    pub(crate) fn used(&self) -> Option<&(Stamp, Taker)> {
+    pub(crate) fn used(&self) -> Option<&(Stamp, Acquirer)> {
         self.used.as_deref()
     }
 
@@ -286,7 +286,7 @@ impl Holder {
         if caller::is_library(&self.site().file) {
             f.write_str(" (a library's line: whose it was takes debug information to say)")?;
         }
-        if says.by && !matches!(self.taken.by, Taker::Unknown) {
+        if says.by && !matches!(self.taken.by, Acquirer::Unknown) {
             write!(f, " by {}", self.taken.by)?;
         }
         if says.by && self.taken.by.as_task().is_some() {

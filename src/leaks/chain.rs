@@ -7,9 +7,9 @@
 use crate::leaks::{
     finding::{End, Link, Subject},
     fingerprint::Fingerprint,
-    keepers::{Tie, Ties},
+    keepers::{Reference, References},
     postorder,
-    survey::Survey,
+    snapshot::LeakSnapshot,
 };
 use std::{
     cmp::Reverse,
@@ -119,19 +119,19 @@ pub(crate) struct Chains {
 impl Chains {
     /// Of what a cycle keeps and nothing outside, chains begin with the member of lowest rank.
     pub(crate) fn new<R: Ord>(
-        survey: &Survey,
-        ties: &Ties,
+        snapshot: &LeakSnapshot,
+        references: &References,
         rank: impl Fn(usize) -> R,
         culprits: impl Iterator<Item = usize>,
     ) -> Self {
-        let distances = Distances::new(ties, rank);
+        let distances = Distances::new(references, rank);
         let mut steps = Vec::new();
         let mut last = HashMap::new();
         for culprit in culprits {
-            for (at, tie) in distances.new_steps(ties, culprit, &last) {
-                let above = distances.above(tie).and_then(|from| last.get(&from));
+            for (at, reference) in distances.new_steps(references, culprit, &last) {
+                let above = distances.above(reference).and_then(|from| last.get(&from));
                 let above = above.map(|&above| (above, &steps[above]));
-                let step = Step::below(above, Link::of(survey, tie), steps.len());
+                let step = Step::below(above, Link::of(snapshot, reference), steps.len());
                 last.insert(at, steps.len());
                 steps.push(step);
             }
@@ -160,23 +160,23 @@ struct Distances {
 }
 
 impl Distances {
-    fn new<R: Ord>(ties: &Ties, rank: impl Fn(usize) -> R) -> Self {
+    fn new<R: Ord>(references: &References, rank: impl Fn(usize) -> R) -> Self {
         let mut distances = Self {
             steps: HashMap::new(),
             keeps: HashMap::new(),
             begins: HashSet::new(),
         };
         let mut held_from_outside = HashSet::new();
-        for (&at, ties) in ties {
-            for tie in ties.iter().filter(|tie| tie.is_holding()) {
-                match tie.thing() {
+        for (&at, references) in references {
+            for reference in references.iter().filter(|reference| reference.is_holding()) {
+                match reference.thing() {
                     Some(from) => distances.keeps.entry(from).or_default().push(at),
                     None => drop(held_from_outside.insert(at)),
                 }
             }
         }
         distances.spread(&held_from_outside);
-        distances.begins = distances.begins_of_cycles(ties, rank);
+        distances.begins = distances.begins_of_cycles(references, rank);
         distances.spread(&distances.begins.clone());
         distances
     }
@@ -201,18 +201,28 @@ impl Distances {
     }
 
     /// One member of each cycle that nothing else leads to: what is not reached from outside is reached from there.
-    fn begins_of_cycles<R: Ord>(&self, ties: &Ties, rank: impl Fn(usize) -> R) -> HashSet<usize> {
+    fn begins_of_cycles<R: Ord>(
+        &self,
+        references: &References,
+        rank: impl Fn(usize) -> R,
+    ) -> HashSet<usize> {
         let mut reached: HashSet<_> = self.steps.keys().copied().collect();
-        let starts = ties.keys().copied();
+        let starts = references.keys().copied();
         let mut begins = HashSet::new();
         for root in postorder::reversed(starts, reached.clone(), |at| self.kept_by(at)) {
             if reached.contains(&root) {
                 continue;
             }
             // Nothing else leads there, so what leads to one of its members is the cycle.
-            let holding = |at| ties[&at].iter().filter(|tie| tie.is_holding());
+            let holding = |at| {
+                references[&at]
+                    .iter()
+                    .filter(|reference| reference.is_holding())
+            };
             let mut cycle = HashSet::new();
-            walk(root, &mut cycle, |at| holding(at).filter_map(Tie::thing));
+            walk(root, &mut cycle, |at| {
+                holding(at).filter_map(Reference::thing)
+            });
             begins.extend(cycle.into_iter().min_by_key(|&at| rank(at)));
             walk(root, &mut reached, |at| self.kept_by(at).iter().copied());
         }
@@ -220,35 +230,39 @@ impl Distances {
     }
 
     /// What is above a reference; nothing is above the member of a cycle that chains begin with.
-    fn above(&self, tie: &Tie) -> Option<usize> {
-        tie.thing().filter(|from| !self.begins.contains(from))
+    fn above(&self, reference: &Reference) -> Option<usize> {
+        reference.thing().filter(|from| !self.begins.contains(from))
     }
 
     /// The reference that is nearest to where chains begin. Among equally near ones the surest.
-    fn nearest<'a>(&self, ties: &'a Ties, at: usize) -> Option<&'a Tie> {
-        let ties = ties[&at].iter().filter(|tie| tie.is_holding());
-        ties.min_by_key(|tie| {
-            let steps = tie.thing().map_or(Some(&0), |from| self.steps.get(&from));
+    fn nearest<'a>(&self, references: &'a References, at: usize) -> Option<&'a Reference> {
+        let references = references[&at]
+            .iter()
+            .filter(|reference| reference.is_holding());
+        references.min_by_key(|reference| {
+            let steps = reference
+                .thing()
+                .map_or(Some(&0), |from| self.steps.get(&from));
             let steps = steps.copied().unwrap_or(usize::MAX);
-            (steps, Reverse(tie.strength))
+            (steps, Reverse(reference.strength))
         })
     }
 
     /// The chain down to a thing, from below what has its step already.
     fn new_steps<'a>(
         &self,
-        ties: &'a Ties,
+        references: &'a References,
         thing: usize,
         known: &HashMap<usize, usize>,
-    ) -> impl Iterator<Item = (usize, &'a Tie)> + use<'a> {
+    ) -> impl Iterator<Item = (usize, &'a Reference)> + use<'a> {
         let mut way = Vec::new();
         let mut next = Some(thing);
         while let Some(at) = next.filter(|at| !known.contains_key(at)) {
-            let Some(tie) = self.nearest(ties, at) else {
+            let Some(reference) = self.nearest(references, at) else {
                 break;
             };
-            way.push((at, tie));
-            next = self.above(tie);
+            way.push((at, reference));
+            next = self.above(reference);
         }
         way.into_iter().rev()
     }

@@ -4,12 +4,12 @@ use crate::{
     clock,
     leaks::{
         allow::{Allow, Day, Suspect},
-        blame::Blame,
+        attribution::Attribution,
         finding::{Finding, Subject},
         growth::Made,
         judge::{self, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
-        survey::Survey,
+        snapshot::LeakSnapshot,
     },
     table::{live::Live, record::State},
 };
@@ -38,36 +38,40 @@ pub(crate) struct Found {
 
 /// What one sees without looking for culprits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Glance {
+pub(crate) enum QuickCheck {
     Clean,
     /// Something is about to end by itself.
     Pending,
     Leaking,
 }
 
-pub(crate) fn glance(survey: &Survey, verdicts: &Verdicts, policy: &LeakPolicy) -> Glance {
+pub(crate) fn quick_check(
+    snapshot: &LeakSnapshot,
+    verdicts: &Verdicts,
+    policy: &LeakPolicy,
+) -> QuickCheck {
     let is_leak = |verdict: &Verdict| matches!(verdict, Verdict::Leak(_));
     if verdicts.pending {
-        return Glance::Pending;
+        return QuickCheck::Pending;
     }
     let is_leaking = !verdicts.unsure.is_empty()
         || verdicts.flagged.values().any(is_leak)
-        || dropped(survey, policy).next().is_some()
-        || too_many(survey, policy).next().is_some()
+        || dropped(snapshot, policy).next().is_some()
+        || too_many(snapshot, policy).next().is_some()
         || !policy.rises.is_empty();
     if is_leaking {
-        Glance::Leaking
+        QuickCheck::Leaking
     } else {
-        Glance::Clean
+        QuickCheck::Clean
     }
 }
 
-pub(crate) fn find(survey: &Survey, verdicts: Verdicts, policy: &LeakPolicy) -> Found {
+pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Found {
     let Verdicts {
         flagged, pending, ..
     } = verdicts;
-    let blame = Blame::new(survey, &flagged);
-    let blocks = blame.blocks();
+    let attribution = Attribution::new(snapshot, &flagged);
+    let blocks = attribution.blocks();
     let leaks = || {
         blocks
             .iter()
@@ -76,18 +80,18 @@ pub(crate) fn find(survey: &Survey, verdicts: Verdicts, policy: &LeakPolicy) -> 
                 Verdict::Ignored => None,
             })
     };
-    let chains = blame.chains(leaks().map(|(block, _)| block.culprit));
+    let chains = attribution.chains(leaks().map(|(block, _)| block.culprit));
     let mut findings: Vec<_> = leaks()
         .map(|(block, kind)| {
             let chain = chains.of(block.culprit);
-            Finding::of_block(survey, &blame, block, chain, kind)
+            Finding::of_block(snapshot, &attribution, block, chain, kind)
         })
         .collect();
-    findings.extend(dropped(survey, policy));
-    findings.extend(too_many(survey, policy));
-    findings.extend(growing(survey, policy));
+    findings.extend(dropped(snapshot, policy));
+    findings.extend(too_many(snapshot, policy));
+    findings.extend(growing(snapshot, policy));
     for finding in &mut findings {
-        pardon(finding, policy);
+        apply_allow_list(finding, policy);
     }
     let covers = |entry: &Allow| {
         findings
@@ -99,18 +103,22 @@ pub(crate) fn find(survey: &Survey, verdicts: Verdicts, policy: &LeakPolicy) -> 
     Found {
         findings,
         pending,
-        things: survey.things.len(),
+        things: snapshot.things.len(),
         #[cfg(feature = "testing")]
-        tasks: survey.things.iter().filter(|thing| thing.is_task()).count(),
-        is_closing: survey
+        tasks: snapshot
+            .things
+            .iter()
+            .filter(|thing| thing.is_task())
+            .count(),
+        is_closing: snapshot
             .things
             .iter()
             .any(|thing| thing.state() == State::Closing),
-        is_asked_from_inside: survey.has_asking(),
+        is_asked_from_inside: snapshot.has_asking(),
         notes: Vec::new(),
         idle,
         forgotten: if policy.asks_for.dropped_open {
-            survey.dropped.forgotten(policy.dropped_before)
+            snapshot.dropped.forgotten(policy.dropped_before)
         } else {
             0
         },
@@ -118,7 +126,7 @@ pub(crate) fn find(survey: &Survey, verdicts: Verdicts, policy: &LeakPolicy) -> 
 }
 
 /// Looks a finding up in the allow list.
-pub(crate) fn pardon(finding: &mut Finding, policy: &LeakPolicy) {
+pub(crate) fn apply_allow_list(finding: &mut Finding, policy: &LeakPolicy) {
     use crate::leaks::allow;
     let (mut allowed, mut expired) = (None, None);
     match policy.allowed.judge(&finding.as_suspect(), Day::today()) {
@@ -130,10 +138,10 @@ pub(crate) fn pardon(finding: &mut Finding, policy: &LeakPolicy) {
 }
 
 fn dropped<'a>(
-    survey: &'a Survey,
+    snapshot: &'a LeakSnapshot,
     policy: &'a LeakPolicy,
 ) -> impl Iterator<Item = Finding> + use<'a> {
-    let dropped = &survey.dropped;
+    let dropped = &snapshot.dropped;
     let new = dropped.count.saturating_sub(policy.dropped_before);
     let new = usize::try_from(new).unwrap_or(usize::MAX);
     let from = dropped.latest.len().saturating_sub(new);
@@ -148,7 +156,7 @@ fn dropped<'a>(
         policy.asks_for.dropped_open && !policy.leaves_out(&suspect)
     });
     fallen.map(|fallen| {
-        let ago = Duration::from_nanos(survey.now.since(fallen.at));
+        let ago = Duration::from_nanos(snapshot.now.since(fallen.at));
         let subject = Subject {
             name: fallen.name.to_string(),
             kind: fallen.kind.to_string(),
@@ -176,17 +184,17 @@ fn dropped<'a>(
 }
 
 fn too_many<'a>(
-    survey: &'a Survey,
+    snapshot: &'a LeakSnapshot,
     policy: &'a LeakPolicy,
 ) -> impl Iterator<Item = Finding> + use<'a> {
-    let by_kind = by_limited_kind(survey, policy);
+    let by_kind = by_limited_kind(snapshot, policy);
     policy.max_count.iter().filter_map(move |(kind, most)| {
         let all = by_kind.get(&**kind)?;
         if all.len() <= *most {
             return None;
         }
         let subject = several(kind, format!("{} alive, {most} allowed", all.len()));
-        let oldest = Subject::of(survey, all[0]);
+        let oldest = Subject::of(snapshot, all[0]);
         let facts = vec![
             (
                 "oldest",
@@ -197,7 +205,7 @@ fn too_many<'a>(
                     oldest.site()
                 ),
             ),
-            ("made at", sites(survey, all)),
+            ("made at", sites(snapshot, all)),
         ];
         let advice = format!(
             "see what keeps the oldest: it was {} at {}",
@@ -209,13 +217,16 @@ fn too_many<'a>(
 }
 
 /// The things of each kind that has a limit, oldest first.
-fn by_limited_kind<'a>(survey: &Survey, policy: &'a LeakPolicy) -> HashMap<&'a str, Vec<usize>> {
+fn by_limited_kind<'a>(
+    snapshot: &LeakSnapshot,
+    policy: &'a LeakPolicy,
+) -> HashMap<&'a str, Vec<usize>> {
     let kinds = policy
         .max_count
         .iter()
         .map(|(kind, _)| (&**kind, Vec::new()));
     let mut by_kind: HashMap<_, _> = kinds.collect();
-    for (at, thing) in survey.things.iter().enumerate() {
+    for (at, thing) in snapshot.things.iter().enumerate() {
         if policy.ignored.contains(&thing.id()) {
             continue;
         }
@@ -227,15 +238,15 @@ fn by_limited_kind<'a>(survey: &Survey, policy: &'a LeakPolicy) -> HashMap<&'a s
 }
 
 fn growing<'a>(
-    survey: &'a Survey,
+    snapshot: &'a LeakSnapshot,
     policy: &'a LeakPolicy,
 ) -> impl Iterator<Item = Finding> + use<'a> {
-    let newest = newest_of_rises(survey, policy);
+    let newest = newest_of_rises(snapshot, policy);
     policy.rises.iter().map(move |rise| {
         let mut subject = several(rise.name(), format!("{:.1} more a sample", rise.rate()));
         let mut facts = vec![("counts", rise.to_string())];
         if let Some(&at) = rise.made().and_then(|made| newest.get(&made)) {
-            let newest = Subject::of(survey, at);
+            let newest = Subject::of(snapshot, at);
             facts.push(("newest", format!("{newest}, {}", newest.state)));
             subject.location = newest.location;
         }
@@ -248,11 +259,14 @@ fn growing<'a>(
 }
 
 /// The newest of the things that are counted together.
-fn newest_of_rises<'a>(survey: &'a Survey, policy: &LeakPolicy) -> HashMap<Made<'a>, usize> {
+fn newest_of_rises<'a>(
+    snapshot: &'a LeakSnapshot,
+    policy: &LeakPolicy,
+) -> HashMap<Made<'a>, usize> {
     if policy.rises.is_empty() {
         return HashMap::new();
     }
-    let things = survey.things.iter().zip(0..);
+    let things = snapshot.things.iter().zip(0..);
     things
         .map(|(thing, at)| (Made::of(&thing.resource), at))
         .collect()
@@ -271,10 +285,10 @@ fn several(kind: &str, state: String) -> Subject {
 }
 
 /// The lines that made most of these: `src/a.rs:12 (40), src/b.rs:3 (2)`.
-fn sites(survey: &Survey, all: &[usize]) -> String {
+fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
     let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
     for &at in all {
-        *counts.entry(Subject::of(survey, at).site()).or_default() += 1;
+        *counts.entry(Subject::of(snapshot, at).site()).or_default() += 1;
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -297,7 +311,7 @@ pub(crate) fn look(
     live: Live,
     policy: &LeakPolicy,
 ) -> Found {
-    let survey = Survey::of(root, live);
-    let verdicts = judge::judge(&survey, policy);
-    find(&survey, verdicts, policy)
+    let snapshot = LeakSnapshot::of(root, live);
+    let verdicts = judge::judge(&snapshot, policy);
+    find(&snapshot, verdicts, policy)
 }

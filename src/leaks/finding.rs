@@ -5,12 +5,12 @@ use crate::{
     id::ResourceId,
     leaks::{
         allow::{Allow, Suspect},
-        blame::{Blame, Block},
+        attribution::{Attribution, Block},
         chain::Chain,
         fingerprint::Fingerprint,
         judge::{self, LeakKind},
-        keepers::{From, Outside, Strength, Tie},
-        survey::Survey,
+        keepers::{From, Outside, Reference, Strength},
+        snapshot::LeakSnapshot,
     },
     name::Printed,
     table::{record::Class, resource::Resource},
@@ -81,8 +81,8 @@ pub(crate) enum End {
 }
 
 impl Subject {
-    pub(crate) fn of(survey: &Survey, at: usize) -> Self {
-        let thing = &survey.things[at];
+    pub(crate) fn of(snapshot: &LeakSnapshot, at: usize) -> Self {
+        let thing = &snapshot.things[at];
         let resource = &thing.resource;
         Self {
             name: resource.name().to_owned(),
@@ -123,47 +123,49 @@ impl fmt::Display for Subject {
 }
 
 impl Kept {
-    fn of(survey: &Survey, blame: &Blame<'_>, at: usize, by: usize) -> Self {
-        let tie = blame.tie(by, at);
+    fn of(snapshot: &LeakSnapshot, attribution: &Attribution<'_>, at: usize, by: usize) -> Self {
+        let reference = attribution.reference(by, at);
         Self {
-            subject: Subject::of(survey, at),
-            by: survey.things[by].id(),
-            brief: tie.map(|tie| tie.brief.clone()).unwrap_or_default(),
-            strength: tie.map_or(Strength::Weak, |tie| tie.strength),
+            subject: Subject::of(snapshot, at),
+            by: snapshot.things[by].id(),
+            brief: reference
+                .map(|reference| reference.brief.clone())
+                .unwrap_or_default(),
+            strength: reference.map_or(Strength::Weak, |reference| reference.strength),
         }
     }
 }
 
 impl Link {
-    pub(crate) fn of(survey: &Survey, tie: &Tie) -> Self {
-        let end = match &tie.from {
-            From::Thing(at) => End::Thing(Box::new(Subject::of(survey, *at))),
+    pub(crate) fn of(snapshot: &LeakSnapshot, reference: &Reference) -> Self {
+        let end = match &reference.from {
+            From::Thing(at) => End::Thing(Box::new(Subject::of(snapshot, *at))),
             From::Outside(what) => End::Outside(what.clone()),
             From::Unknown(what) => End::Unknown(what.clone()),
             From::Itself => End::Itself,
         };
         Self {
             end,
-            how: tie.how.clone(),
-            brief: tie.brief.clone(),
-            taken: tie.taken.clone(),
-            mark: tie.mark.clone(),
+            how: reference.how.clone(),
+            brief: reference.brief.clone(),
+            taken: reference.taken.clone(),
+            mark: reference.mark.clone(),
         }
     }
 }
 
 impl Finding {
     pub(crate) fn of_block(
-        survey: &Survey,
-        blame: &Blame<'_>,
+        snapshot: &LeakSnapshot,
+        attribution: &Attribution<'_>,
         block: &Block,
         chain: Chain,
         kind: LeakKind,
     ) -> Self {
-        let thing = &survey.things[block.culprit];
-        let subject = Subject::of(survey, block.culprit);
+        let thing = &snapshot.things[block.culprit];
+        let subject = Subject::of(snapshot, block.culprit);
         let kept = |all: &[(usize, usize)]| {
-            let one = |&(at, by): &(usize, usize)| Kept::of(survey, blame, at, by);
+            let one = |&(at, by): &(usize, usize)| Kept::of(snapshot, attribution, at, by);
             all.iter().map(one).collect()
         };
         let counts_handles = thing.resource.record().strong_count().is_some();
@@ -283,7 +285,10 @@ impl Finding {
     }
 }
 
-fn facts(subject: &Subject, close: Option<&super::survey::Closing>) -> Vec<(&'static str, String)> {
+fn facts(
+    subject: &Subject,
+    close: Option<&super::snapshot::Closing>,
+) -> Vec<(&'static str, String)> {
     let mut facts = vec![(subject.made, subject.site())];
     if let Some(close) = close {
         let at = close

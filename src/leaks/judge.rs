@@ -7,9 +7,9 @@ use crate::{
     leaks::{
         allow::Suspect,
         policy::LeakPolicy,
-        survey::{Closing, Survey, Thing},
+        snapshot::{Closing, LeakSnapshot, Thing},
     },
-    ledger::taker::Taker,
+    ledger::acquirer::Acquirer,
     table::record::{Class, State},
 };
 use std::{
@@ -87,10 +87,10 @@ impl Verdicts {
     /// for the look after.
     pub(crate) fn narrow(
         &mut self,
-        survey: &Survey,
+        snapshot: &LeakSnapshot,
         before: Option<&HashSet<ResourceId>>,
     ) -> HashSet<ResourceId> {
-        let id = |at: usize| survey.things[at].id();
+        let id = |at: usize| snapshot.things[at].id();
         let is_leak = |verdict: &Verdict| matches!(verdict, Verdict::Leak(_));
         if let Some(before) = before {
             self.flagged
@@ -106,17 +106,17 @@ impl Verdicts {
 /// The longest time limit, of a grace period or a hook, that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) fn judge(survey: &Survey, policy: &LeakPolicy) -> Verdicts {
+pub(crate) fn judge(snapshot: &LeakSnapshot, policy: &LeakPolicy) -> Verdicts {
     let mut verdicts = Verdicts::default();
-    for (at, thing) in survey.things.iter().enumerate() {
-        if policy.ignored.contains(&thing.id()) || survey.is_asking(at) {
+    for (at, thing) in snapshot.things.iter().enumerate() {
+        if policy.ignored.contains(&thing.id()) || snapshot.is_asking(at) {
             continue;
         }
         if is_ignored(policy, thing) {
             verdicts.flagged.insert(at, Verdict::Ignored);
             continue;
         }
-        match say(survey, policy, at) {
+        match say(snapshot, policy, at) {
             Said::Fine => {}
             Said::Pending => verdicts.pending = true,
             Said::Unsure => verdicts.unsure.push(at),
@@ -137,15 +137,15 @@ enum Said {
     Leak(LeakKind),
 }
 
-fn say(survey: &Survey, policy: &LeakPolicy, at: usize) -> Said {
-    let thing = &survey.things[at];
+fn say(snapshot: &LeakSnapshot, policy: &LeakPolicy, at: usize) -> Said {
+    let thing = &snapshot.things[at];
     if is_closed_but_held(thing) {
         return Said::Leak(LeakKind::ClosedButHeld);
     }
-    if let Some(close) = close_over(survey, at) {
+    if let Some(close) = close_over(snapshot, at) {
         return say_of_closing(policy, thing, close);
     }
-    let pinned = pinned_for(survey, at);
+    let pinned = pinned_for(snapshot, at);
     // As far as the clock can tell.
     let tick = RESOLUTION.min(policy.settle / 2);
     if pinned.is_some_and(|time| time.saturating_add(tick) >= policy.settle) {
@@ -172,13 +172,13 @@ fn is_closed_but_held(thing: &Thing) -> bool {
 }
 
 /// The close that a task or a context is in the middle of.
-fn close_over(survey: &Survey, at: usize) -> Option<&Closing> {
-    let thing = &survey.things[at];
-    match (thing.class(), survey.parent(at)) {
+fn close_over(snapshot: &LeakSnapshot, at: usize) -> Option<&Closing> {
+    let thing = &snapshot.things[at];
+    match (thing.class(), snapshot.parent(at)) {
         (Class::Resource, _) => None,
         (Class::Context, _) => thing.close.as_ref(),
-        (Class::Task, Some(context)) => survey.things[context].close.as_ref(),
-        (Class::Task, None) => survey.root_close.as_ref(),
+        (Class::Task, Some(context)) => snapshot.things[context].close.as_ref(),
+        (Class::Task, None) => snapshot.root_close.as_ref(),
     }
 }
 
@@ -200,17 +200,17 @@ fn say_of_closing(policy: &LeakPolicy, thing: &Thing, close: &Closing) -> Said {
 }
 
 /// How long an open context has been held by its own tasks alone: they may hold it for a moment.
-fn pinned_for(survey: &Survey, at: usize) -> Option<Duration> {
-    let thing = &survey.things[at];
+fn pinned_for(snapshot: &LeakSnapshot, at: usize) -> Option<Duration> {
+    let thing = &snapshot.things[at];
     let holders = &thing.holders;
     if !thing.is_context() || holders.untracked() > 0 {
         return None;
     }
     let is_below = |id: ResourceId| {
-        let place = survey.place(id);
-        place.is_some_and(|place| survey.is_below(place, at) && !survey.is_asking(place))
+        let place = snapshot.place(id);
+        place.is_some_and(|place| snapshot.is_below(place, at) && !snapshot.is_asking(place))
     };
-    let is_own = |by: &Taker| by.as_task().is_some_and(|task| is_below(task.id));
+    let is_own = |by: &Acquirer| by.as_task().is_some_and(|task| is_below(task.id));
     let mut youngest = None;
     for holder in holders {
         // It may have been handed on: to whoever used it last, or into what somebody said that it lies in.

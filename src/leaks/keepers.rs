@@ -2,8 +2,8 @@
 
 use crate::{
     holders::view::{Holder, Says},
-    leaks::survey::{Survey, Thing},
-    ledger::{book::Inside, taker::Taker},
+    leaks::snapshot::{LeakSnapshot, Thing},
+    ledger::{acquirer::Acquirer, handle_log::Inside},
     name::Printed,
     table::record::{Class, State},
 };
@@ -14,9 +14,9 @@ use std::{
 
 /// One reason why a thing is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tie {
+pub(crate) struct Reference {
     pub(crate) from: From,
-    /// What the tie is, in words: `taken at src/main.rs:12 by task accept`.
+    /// What the reference is, in words: `taken at src/main.rs:12 by task accept`.
     pub(crate) how: String,
     /// The same in few words, without ages.
     pub(crate) brief: String,
@@ -27,7 +27,7 @@ pub(crate) struct Tie {
     pub(crate) strength: Strength,
 }
 
-/// Where a tie comes from.
+/// Where a reference comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum From {
     /// Another thing that is listed.
@@ -40,7 +40,7 @@ pub(crate) enum From {
     Itself,
 }
 
-impl Tie {
+impl Reference {
     /// Whether it keeps the thing alive, and does not only say where the thing belongs.
     pub(crate) fn is_holding(&self) -> bool {
         self.strength > Strength::Weak
@@ -56,19 +56,19 @@ impl Tie {
 }
 
 /// By thing: why it is alive.
-pub(crate) type Ties = HashMap<usize, Vec<Tie>>;
+pub(crate) type References = HashMap<usize, Vec<Reference>>;
 
 /// Why these are alive, and what keeps them, and so on up: each is looked at once, however many it keeps.
-pub(crate) fn of_all(survey: &Survey, mut next: Vec<usize>) -> Ties {
-    let mut ties = Ties::new();
+pub(crate) fn of_all(snapshot: &LeakSnapshot, mut next: Vec<usize>) -> References {
+    let mut references = References::new();
     while let Some(at) = next.pop() {
-        if let Entry::Vacant(entry) = ties.entry(at) {
-            let ties = entry.insert(of(survey, at));
-            let holding = ties.iter().filter(|tie| tie.is_holding());
-            next.extend(holding.filter_map(Tie::thing));
+        if let Entry::Vacant(entry) = references.entry(at) {
+            let references = entry.insert(of(snapshot, at));
+            let holding = references.iter().filter(|reference| reference.is_holding());
+            next.extend(holding.filter_map(Reference::thing));
         }
     }
-    ties
+    references
 }
 
 /// Somebody who is not listed.
@@ -103,29 +103,34 @@ pub(crate) enum Strength {
 }
 
 /// Every reason why this thing is alive.
-fn of(survey: &Survey, at: usize) -> Vec<Tie> {
-    let thing = &survey.things[at];
-    let mut ties = match thing.class() {
-        Class::Task => of_task(survey, at),
-        Class::Context if thing.state() != State::Open => of_close(survey, at),
+fn of(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
+    let thing = &snapshot.things[at];
+    let mut references = match thing.class() {
+        Class::Task => of_task(snapshot, at),
+        Class::Context if thing.state() != State::Open => of_close(snapshot, at),
         _ => Vec::new(),
     };
     if thing.state() != State::Closing {
-        ties.extend(thing.holders.iter().map(|holder| of_holder(survey, holder)));
-        ties.extend(of_untracked(thing));
+        references.extend(
+            thing
+                .holders
+                .iter()
+                .map(|holder| of_holder(snapshot, holder)),
+        );
+        references.extend(of_untracked(thing));
     }
-    if ties.is_empty() {
-        ties.push(of_place(thing));
+    if references.is_empty() {
+        references.push(of_place(thing));
     }
     if thing.class() == Class::Resource {
-        ties.extend(of_parent(survey, at));
+        references.extend(of_parent(snapshot, at));
     }
-    ties
+    references
 }
 
-fn of_task(survey: &Survey, at: usize) -> Vec<Tie> {
-    let tie = match survey.parent(at) {
-        Some(context) if survey.things[context].state() == State::Open => Tie {
+fn of_task(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
+    let reference = match snapshot.parent(at) {
+        Some(context) if snapshot.things[context].state() == State::Open => Reference {
             from: From::Thing(context),
             how: "runs in it, and was not told to end".to_owned(),
             brief: "runs in it".to_owned(),
@@ -133,7 +138,7 @@ fn of_task(survey: &Survey, at: usize) -> Vec<Tie> {
             mark: "runs".to_owned(),
             strength: Strength::Strong,
         },
-        _ => Tie {
+        _ => Reference {
             from: From::Itself,
             how: "it has not ended".to_owned(),
             brief: String::new(),
@@ -142,24 +147,24 @@ fn of_task(survey: &Survey, at: usize) -> Vec<Tie> {
             strength: Strength::Strong,
         },
     };
-    vec![tie]
+    vec![reference]
 }
 
 /// A close waits for tasks, children and hooks.
-fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
-    let thing = &survey.things[at];
+fn of_close(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
+    let thing = &snapshot.things[at];
     if thing.state() == State::Closed {
         return Vec::new();
     }
     let waits = |other: &&usize| {
-        let other = &survey.things[**other];
+        let other = &snapshot.things[**other];
         other.class() != Class::Resource && other.state() != State::Closed
     };
-    let mut ties: Vec<_> = survey
+    let mut references: Vec<_> = snapshot
         .members(at)
         .iter()
         .filter(waits)
-        .map(|other| Tie {
+        .map(|other| Reference {
             from: From::Thing(*other),
             how: "its close waits for it".to_owned(),
             brief: "awaited".to_owned(),
@@ -169,7 +174,7 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
         })
         .collect();
     let hooks = thing.close.iter().flat_map(|close| &close.hooks);
-    ties.extend(hooks.map(|hook| Tie {
+    references.extend(hooks.map(|hook| Reference {
         from: outside(format!("hook {hook}"), ""),
         how: "its close waits for the hook".to_owned(),
         brief: "awaited".to_owned(),
@@ -177,20 +182,20 @@ fn of_close(survey: &Survey, at: usize) -> Vec<Tie> {
         mark: "hook".to_owned(),
         strength: Strength::Strong,
     }));
-    ties
+    references
 }
 
-fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
+fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
     let says = |by| Taken(holder, Says { by, inside: false }).to_string();
     let site = holder.site();
     let file = format!("{}:{}", site.file, holder.location().column());
     let brief = format!("taken at {site}");
     if let Some(inside) = holder.declared() {
-        let from = survey
+        let from = snapshot
             .place(inside.who.id)
-            .map_or_else(|| elsewhere(survey, inside), From::Thing);
+            .map_or_else(|| elsewhere(snapshot, inside), From::Thing);
         let field = inside.field.as_deref().unwrap_or_default();
-        return Tie {
+        return Reference {
             from,
             how: format!("in {inside}, {}", says(true)),
             brief: match &inside.field {
@@ -202,10 +207,10 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
             strength: Strength::Strong,
         };
     }
-    let (from, strength) = source(survey, holder);
+    let (from, strength) = source(snapshot, holder);
     // Who is outside took it: no need to say so twice.
     let is_known = matches!(from, From::Thing(_));
-    Tie {
+    Reference {
         from,
         how: says(is_known),
         brief,
@@ -216,8 +221,8 @@ fn of_holder(survey: &Survey, holder: &Holder) -> Tie {
 }
 
 /// A keeper that is not listed here.
-fn elsewhere(survey: &Survey, inside: &Inside) -> From {
-    let of_here = survey.things.first().map(|thing| thing.id().table);
+fn elsewhere(snapshot: &LeakSnapshot, inside: &Inside) -> From {
+    let of_here = snapshot.things.first().map(|thing| thing.id().table);
     let is_gone = of_here == Some(inside.who.id.table);
     let why = if is_gone {
         "which is gone"
@@ -232,30 +237,30 @@ const HEIRS: &str = "or whoever got it from there";
 
 /// Whose handle it is: of the task that used it last, else of the one that took it, if that has not
 /// ended.
-fn source(survey: &Survey, holder: &Holder) -> (From, Strength) {
+fn source(snapshot: &LeakSnapshot, holder: &Holder) -> (From, Strength) {
     let users = holder.used().map(|(_, by)| by).into_iter();
     for taker in users.chain([&holder.taken().by]) {
         let (who, strength) = match taker {
-            Taker::Task(who) | Taker::Hook(who) => (who, Strength::Suspect),
-            Taker::Owner(who) => (who, Strength::Strong),
+            Acquirer::Task(who) | Acquirer::Hook(who) => (who, Strength::Suspect),
+            Acquirer::Owner(who) => (who, Strength::Strong),
             _ => continue,
         };
-        if let Some(at) = survey.place(who.id) {
+        if let Some(at) = snapshot.place(who.id) {
             return (From::Thing(at), strength);
         }
     }
     let taker = &holder.taken().by;
     let from = match taker {
-        Taker::Task(_) => outside(format!("{taker} (ended)"), HEIRS),
-        Taker::Unknown => outside("somebody", ""),
+        Acquirer::Task(_) => outside(format!("{taker} (ended)"), HEIRS),
+        Acquirer::Unknown => outside("somebody", ""),
         _ => outside(taker.to_string(), HEIRS),
     };
     (from, Strength::Suspect)
 }
 
-fn of_untracked(thing: &Thing) -> Option<Tie> {
+fn of_untracked(thing: &Thing) -> Option<Reference> {
     let (untracked, plain) = (thing.holders.untracked(), thing.is_plain());
-    (untracked > 0).then(|| Tie {
+    (untracked > 0).then(|| Reference {
         from: From::Unknown(format!("{untracked} untracked")),
         how: if plain {
             "a plain `Arc`, whose handles are not tracked".to_owned()
@@ -270,7 +275,7 @@ fn of_untracked(thing: &Thing) -> Option<Tie> {
 }
 
 /// A registration has no handles: it lives in whatever its maker put it into.
-fn of_place(thing: &Thing) -> Tie {
+fn of_place(thing: &Thing) -> Reference {
     let location = thing.resource.location();
     let (what, mark) = match (thing.class(), thing.state()) {
         (Class::Context, State::Closing) => ("its close is under way".to_owned(), "closing"),
@@ -280,7 +285,7 @@ fn of_place(thing: &Thing) -> Tie {
             location.file(),
         ),
     };
-    Tie {
+    Reference {
         from: outside("whatever it was put into", ""),
         brief: what.clone(),
         how: what,
@@ -290,9 +295,9 @@ fn of_place(thing: &Thing) -> Tie {
     }
 }
 
-fn of_parent(survey: &Survey, at: usize) -> Option<Tie> {
-    let parent = survey.parent(at)?;
-    Some(Tie {
+fn of_parent(snapshot: &LeakSnapshot, at: usize) -> Option<Reference> {
+    let parent = snapshot.parent(at)?;
+    Some(Reference {
         from: From::Thing(parent),
         how: "belongs to it".to_owned(),
         brief: "belongs to it".to_owned(),

@@ -17,13 +17,13 @@
 //! # }
 //! ```
 
-// How a report is made: `survey` gathers facts, `judge` says which of them are leaks by the policy, `keepers` knows why
-// each is alive, `blame` tells culprits from victims, `chain` leads down to each culprit, `find` makes the findings,
+// How a report is made: `snapshot` gathers facts, `judge` says which of them are leaks by the policy, `keepers` knows why
+// each is alive, `attribution` tells culprits from victims, `chain` leads down to each culprit, `find` makes the findings,
 // `settle` repeats this until nothing is left to find. A report is printed by `print` and drawn by `picture` and `graph`.
 
 pub(crate) mod advice;
 pub(crate) mod allow;
-pub(crate) mod blame;
+pub(crate) mod attribution;
 pub(crate) mod chain;
 pub(crate) mod find;
 pub(crate) mod finding;
@@ -38,9 +38,9 @@ pub(crate) mod postorder;
 pub(crate) mod print;
 pub(crate) mod report;
 pub(crate) mod settle;
+pub(crate) mod snapshot;
 #[cfg(feature = "dump")]
 pub(crate) mod stacks;
-pub(crate) mod survey;
 
 pub use crate::registry::watch::LeakWatch;
 pub use allow::{Allow, AllowError, AllowList, AllowListError};

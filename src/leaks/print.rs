@@ -6,7 +6,7 @@ use crate::{
         judge::LeakKind,
         report::Facts,
     },
-    ledger::{book::Taking, caller},
+    ledger::{caller, handle_log::Acquisition},
     name::{Printed, Quoted},
 };
 use std::{collections::HashMap, fmt};
@@ -230,7 +230,7 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
             ),
         )?;
     }
-    let is_own = |taking: &&Taking| !caller::is_library(taking.location.file());
+    let is_own = |taking: &&Acquisition| !caller::is_library(taking.location.file());
     let gone: Vec<_> = holders.gone().filter(is_own).take(LISTED).collect();
     if !gone.is_empty() && finding.kind != LeakKind::StillThere {
         line(f, "came and went", &gone.len())?;

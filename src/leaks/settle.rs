@@ -8,10 +8,10 @@ use crate::{
     clock,
     context::core::Core,
     leaks::{
-        find::{self, Found, Glance},
+        find::{self, Found, QuickCheck},
         judge::{self, PATIENCE},
         policy::LeakPolicy,
-        survey::Survey,
+        snapshot::LeakSnapshot,
     },
 };
 use futures::future::select;
@@ -56,34 +56,34 @@ pub(crate) async fn settle(
     let mut rest = INTERVALS.0;
     let mut deadline = policy.settle;
     loop {
-        let mut gone = pin!(listening.bell().notified());
+        let mut gone = pin!(listening.changed().notified());
         gone.as_mut().enable();
         // Before the look: what was there when it began is at least as old.
         let took = clock::now().saturating_duration_since(started);
         let live = table.live().await;
-        let survey = Survey::of(&root.upgrade()?, live);
+        let snapshot = LeakSnapshot::of(&root.upgrade()?, live);
         looks += 1;
         let settled = Settled { took, looks };
-        let mut verdicts = judge::judge(&survey, policy);
+        let mut verdicts = judge::judge(&snapshot, policy);
         // While a program runs there is always something that was closed a moment ago and is about to be let go of.
         if !policy.nothing_left {
-            suspects = Some(verdicts.narrow(&survey, suspects.as_ref()));
+            suspects = Some(verdicts.narrow(&snapshot, suspects.as_ref()));
         }
-        let look = find::glance(&survey, &verdicts, policy);
+        let look = find::quick_check(&snapshot, &verdicts, policy);
         // A close within its grace period is no leak yet, and it is going to end: what it leaves has its time
         // from then on.
-        if look == Glance::Pending && policy.is_patient {
+        if look == QuickCheck::Pending && policy.is_patient {
             let later = took.saturating_add(policy.settle.max(INTERVALS.1));
             deadline = later.min(policy.settle.saturating_add(LONGEST));
         }
-        let is_clean = look == Glance::Clean && !more();
+        let is_clean = look == QuickCheck::Clean && !more();
         if is_clean || took >= deadline {
-            let found = find::find(&survey, verdicts, policy);
+            let found = find::find(&snapshot, verdicts, policy);
             #[cfg(feature = "dump")]
             let found = super::stacks::with_stacks(&table, found).await;
             return Some((found, settled));
         }
-        drop(survey);
+        drop(snapshot);
         let left = deadline.saturating_sub(took).max(INTERVALS.0);
         select(gone, pin!(clock::sleep(rest.min(left)))).await;
         if looks > EAGER {

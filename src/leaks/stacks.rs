@@ -27,7 +27,7 @@ const TOLD: usize = 3;
 pub(crate) async fn with_stacks(table: &Arc<Table>, mut found: Found) -> Found {
     let asked: BTreeSet<_> = found.findings.iter().flat_map(asked).collect();
     let tasks = asked.into_iter().take(ASKED);
-    let tasks: Vec<Resource> = tasks.filter_map(|id| table.find_card(id)).collect();
+    let tasks: Vec<Resource> = tasks.filter_map(|id| table.find_task(id)).collect();
     let leaks: BTreeSet<_> = found.findings.iter().filter_map(leaking).collect();
     let mut hooks = table.hooks.all();
     hooks.retain(|hook| leaks.contains(&hook.context.meta().id));

@@ -38,7 +38,7 @@ pub(crate) struct Tracking {
     /// How many wait for the bell.
     listeners: AtomicUsize,
     /// Rings when something is gone, while somebody listens.
-    bell: Notify,
+    changed: Notify,
 }
 
 impl Tracking {
@@ -53,7 +53,7 @@ impl Tracking {
             probes: Probes::default(),
             has_closed: AtomicU8::new(0),
             listeners: AtomicUsize::new(0),
-            bell: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
@@ -122,7 +122,7 @@ impl Tracking {
 
     #[cold]
     fn ring(&self) {
-        panics::contain(|| self.bell.notify_waiters());
+        panics::contain(|| self.changed.notify_waiters());
     }
 }
 
@@ -130,8 +130,8 @@ impl Tracking {
 pub(crate) struct Listening<'a>(&'a Tracking);
 
 impl Listening<'_> {
-    pub(crate) fn bell(&self) -> &Notify {
-        &self.0.bell
+    pub(crate) fn changed(&self) -> &Notify {
+        &self.0.changed
     }
 }
 

@@ -1,21 +1,23 @@
 //! The gate: spawn against close, closers against each other, the last one out.
 
 use super::outcomes::{Outcomes, bounded};
-use crate::sync::{Mutex, lock};
-#[cfg(feature = "dump")]
-use crate::trace::inquiry::Inquiry;
 use crate::{
-    context::gate::{Gate, Left, MANY},
-    table::{
-        record::State,
-        slots::Slots,
-        testing::{Drops, Guest, own, share},
+    context::gate::{Gate, MANY, OnLeave},
+    poll::state::PollState,
+    slab::{
+        slab::Slab,
+        testing::{Guest, own},
     },
+    sync::{Mutex, lock},
+    table::record::State,
 };
 use loom::thread;
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+    atomic::{
+        AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+    },
 };
 
 /// I2: a spawn is refused or awaited. The closer either finds nobody inside, and then nobody who was
@@ -50,9 +52,12 @@ fn a_spawn_is_refused_or_awaited() {
             .into_iter()
             .map(|spawner| spawner.join().unwrap())
             .collect();
-        let told = left
-            .iter()
-            .any(|left| matches!(left, Ok(Left::Drained) | Err(Left::Drained)));
+        let told = left.iter().any(|left| {
+            matches!(
+                left,
+                Ok(OnLeave::NotifyDrained) | Err(OnLeave::NotifyDrained)
+            )
+        });
         assert!(
             is_empty || told,
             "somebody was inside, and nobody said when they left"
@@ -94,7 +99,7 @@ fn one_of_two_closers_begins_and_one_ends() {
 /// Without a runtime the rest of a close falls to exactly one: whoever gives it up, if nobody is
 /// inside, or one of those who leave; and nobody is inside then.
 #[test]
-fn an_orphaned_close_is_finished_by_exactly_one() {
+fn a_close_that_nobody_drives_is_finished_by_exactly_one() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
     loom::model(move || {
@@ -103,18 +108,20 @@ fn an_orphaned_close_is_finished_by_exactly_one() {
         gate.begin();
         let slot = Arc::new(Mutex::new(None));
         let finishes = |gate: &Gate, slot: &Mutex<_>| {
-            let orphan: Option<()> = gate.take_orphan(slot, |()| {});
-            assert!(orphan.is_none() || gate.inside() == 0);
-            orphan.is_some()
+            let undriven: Option<()> = gate.take_undriven(slot, |()| {});
+            assert!(undriven.is_none() || gate.inside() == 0);
+            undriven.is_some()
         };
         let leavers: Vec<_> = (0..2)
             .map(|_| {
                 let (gate, slot) = (Arc::clone(&gate), Arc::clone(&slot));
-                thread::spawn(move || gate.leave() == Left::Orphaned && finishes(&gate, &slot))
+                thread::spawn(move || {
+                    gate.leave() == OnLeave::FinishClose && finishes(&gate, &slot)
+                })
             })
             .collect();
         *lock(&slot) = Some(());
-        gate.orphan();
+        gate.leave_undriven();
         let here = finishes(&gate, &slot);
         let there = leavers.into_iter().map(|leaver| leaver.join().unwrap());
         let finishers = there.filter(|finishes| *finishes).count() + usize::from(here);
@@ -138,7 +145,7 @@ fn a_watcher_finds_the_gate_empty_or_is_told() {
         });
         gate.watch();
         let is_empty = gate.inside() == 0;
-        let told = leaver.join().unwrap() == Left::Drained;
+        let told = leaver.join().unwrap() == OnLeave::NotifyDrained;
         assert!(is_empty || told);
         saw.saw((is_empty, told));
     });
@@ -157,7 +164,7 @@ fn a_close_knows_how_many_have_finished() {
             let gate = Arc::clone(&gate);
             thread::spawn(move || {
                 let left = gate.leave_finished();
-                assert!(left == Left::Quietly || gate.finished() == 2);
+                assert!(left == OnLeave::Nothing || gate.finished() == 2);
                 left
             })
         });
@@ -165,7 +172,10 @@ fn a_close_knows_how_many_have_finished() {
         let is_empty = gate.inside() == 0;
         assert!(!is_empty || gate.finished() == 2);
         let left = leavers.map(|leaver| leaver.join().unwrap());
-        let told = left.iter().filter(|left| **left == Left::Drained).count();
+        let told = left
+            .iter()
+            .filter(|left| **left == OnLeave::NotifyDrained)
+            .count();
         assert!(told <= 1 && (is_empty || told == 1));
         assert_eq!((gate.finished(), gate.inside()), (2, 0));
         saw.saw((is_empty, told));
@@ -189,99 +199,62 @@ fn a_close_knows_how_many_have_finished_though_they_are_put_aside() {
         let is_empty = gate.inside() == 0;
         assert!(!is_empty || gate.finished() == MANY + 2);
         let left = leavers.map(|leaver| leaver.join().unwrap());
-        assert!(is_empty || left.contains(&Left::Drained));
+        assert!(is_empty || left.contains(&OnLeave::NotifyDrained));
         assert_eq!((gate.finished(), gate.inside()), (MANY + 2, 0));
         saw.saw(is_empty);
     });
     outcomes.assert_all([false, true]);
 }
 
-/// A spawn that got in before the abort, and can be aborted only after it, aborts itself: whoever looks
-/// for tasks sees it complete, or it sees the abort.
+/// A spawn that got in before the abort, and is listed too late for it, aborts itself: whoever looks for tasks finds it, or
+/// it sees the abort.
 #[test]
 fn an_abort_reaches_a_spawn_that_was_on_its_way() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
     loom::model(move || {
-        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
-        // The table has a block already, and a place in it was used before.
-        drop(own(&slots, 0, Guest::new(0)));
+        let slab = Slab::with_stripes(1);
+        // The slab has a block already, and a place in it was used before.
+        drop(own(&slab, 0, Guest::new(0)));
         let gate = Arc::new(Gate::new());
         assert!(gate.enter().is_ok());
         let spawner = thread::spawn({
-            let (slots, gate) = (Arc::clone(&slots), Arc::clone(&gate));
+            let (slab, gate) = (Arc::clone(&slab), Arc::clone(&gate));
             move || {
-                let (_, place, held) = share(&slots, 0, Guest::new(0));
-                held.complete(drops.counted());
-                (gate.is_aborting(), place, held)
+                let owner = own(&slab, 0, Guest::new(0));
+                (gate.is_aborting(), owner)
             }
         });
         gate.abort();
-        let mut aborted = false;
-        slots.directory().scan(0, 1, |look| {
-            aborted = look.later().is_some();
-        });
-        let (aborts_itself, ..) = spawner.join().unwrap();
-        assert!(aborted || aborts_itself, "the abort missed it");
-        saw.saw((aborted, aborts_itself));
+        let mut found = false;
+        slab.directory().scan(0, 1, |_| found = true);
+        let (aborts_itself, _owner) = spawner.join().unwrap();
+        assert!(found || aborts_itself, "the abort missed it");
+        saw.saw((found, aborts_itself));
     });
     outcomes.assert_all([(true, false), (true, true), (false, true)]);
 }
 
-/// A task whose first poll leaves its waker, and looks at the gate then: a close that gave up on its tasks finds the
-/// waker, or the poll sees the close.
-#[cfg(feature = "dump")]
+/// A task whose first poll leaves its waker while an abort is requested: the abort finds the waker, or the poll sees the
+/// abort.
 #[test]
 fn an_abort_reaches_a_first_poll_that_was_on_its_way() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
-    bounded(3).check(move || {
-        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
-        drop(own(&slots, 0, Guest::new(0)));
-        let gate = Arc::new(Gate::new());
-        assert!(gate.enter().is_ok());
-        let task = thread::spawn({
-            let (slots, gate) = (Arc::clone(&slots), Arc::clone(&gate));
-            move || {
-                let place = own(&slots, 0, Guest::new(0));
-                place.complete(drops.counted());
-                (gate.is_aborting(), place)
-            }
-        });
-        gate.abort();
-        let mut woken = false;
-        slots.directory().scan(0, 1, |look| {
-            woken = look.later().is_some();
-        });
-        let (ends_itself, _place) = task.join().unwrap();
-        assert!(woken || ends_itself, "the abort missed it");
-        saw.saw((woken, ends_itself));
-    });
-    outcomes.assert_all([(true, false), (true, true), (false, true)]);
-}
-
-/// As somebody aborts a task that is listed, whatever its context does.
-#[cfg(feature = "dump")]
-#[test]
-fn a_mark_reaches_a_first_poll_that_was_on_its_way() {
-    let outcomes = Outcomes::new();
-    let saw = outcomes.clone();
     loom::model(move || {
-        let (slots, drops) = (Slots::with_stripes(1), Drops::default());
-        let (mark, place) = (Arc::new(Inquiry::default()), own(&slots, 0, Guest::new(0)));
+        let state = Arc::new(PollState::default());
+        // Stands for the waker. Relaxed: it is ordered by the flags alone.
+        let waker = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
         let task = thread::spawn({
-            let mark = Arc::clone(&mark);
+            let (state, waker) = (Arc::clone(&state), Arc::clone(&waker));
             move || {
-                place.complete(drops.counted());
-                (mark.is_aborted(), place)
+                waker.store(1, Relaxed);
+                state.start()
             }
         });
-        let mut woken = false;
-        slots.directory().scan(0, 1, |look| {
-            mark.abort();
-            woken = look.later().is_some();
-        });
-        let (ends_itself, _place) = task.join().unwrap();
+        state.request_abort();
+        let woken = waker.load(Relaxed) == 1;
+        let ends_itself = task.join().unwrap();
         assert!(woken || ends_itself, "the abort missed it");
         saw.saw((woken, ends_itself));
     });

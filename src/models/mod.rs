@@ -7,9 +7,9 @@
 mod closing;
 mod driving;
 mod ends;
-mod free;
+mod free_list;
 mod handles;
 mod outcomes;
 mod outputs;
-mod slots;
+mod slab;
 mod stack;

@@ -4,13 +4,13 @@ use super::outcomes::{Outcomes, bounded};
 use crate::{
     id::ResourceId,
     name::Label,
+    slab::testing::{Counted, Drops},
     table::{
-        card::{CardHeld, Role},
         record::{Class, Facts, Meta, Outcome, Record, State},
         store::Table,
-        testing::{Counted, Drops},
+        task_entry::{Role, TaskHandle, TaskKind},
     },
-    task::{handle::Task, output::Whereabouts, seat::Seat},
+    task::{guard::TaskGuard, handle::Task, output::Whereabouts},
 };
 use loom::thread;
 use std::{
@@ -67,28 +67,26 @@ fn owner() -> Arc<Owner> {
     })
 }
 
-/// A task of its own context, and the hold of its handle.
-#[expect(unsafe_code, reason = "the place knows no more than where it is")]
-fn sit(owner: &Arc<Owner>) -> (Seat, CardHeld) {
+/// A task of its own context, and its handle.
+fn insert(owner: &Arc<Owner>) -> (TaskGuard, TaskHandle) {
     let role = Role::Task {
-        is_blocking: false,
+        kind: TaskKind::Spawned,
         supersedes: false,
     };
     let context = Arc::clone(owner) as Arc<dyn Record>;
-    // SAFETY: the owner has this table, and keeps it.
-    let (place, held) = unsafe { owner.table.sit(facts(), context, role) };
-    (Seat::new(place), held)
+    let (entry, handle) = owner.table.insert_task(facts(), context, role);
+    (TaskGuard::new(entry), handle)
 }
 
-fn handle(held: CardHeld) -> Task<Counted> {
-    Task::accepted(held, Whereabouts::card())
+fn handle(held: TaskHandle) -> Task<Counted> {
+    Task::accepted(held, Whereabouts::entry())
 }
 
 /// What a task does at its end; says whether its result is dropped when it has.
-fn end(mut seat: Seat, drops: &Drops) -> bool {
+fn end(mut guard: TaskGuard, drops: &Drops) -> bool {
     let result = drops.counted();
-    seat.free(Outcome::Finished, |place| {
-        Whereabouts::card().find(place).deliver(Ok(result), place);
+    guard.leave(Outcome::Finished, |task| {
+        Whereabouts::entry().find(task).deliver(Ok(result), task);
     });
     drops.count() == 1
 }
@@ -107,10 +105,10 @@ fn a_result_is_claimed_or_dropped_exactly_once() {
     let saw = outcomes.clone();
     bounded(4).check(move || {
         let (owner, drops) = (owner(), Drops::default());
-        let (seat, held) = sit(&owner);
+        let (guard, held) = insert(&owner);
         let task = thread::spawn({
             let drops = drops.clone();
-            move || end(seat, &drops)
+            move || end(guard, &drops)
         });
         let mut handle = handle(held);
         let claimed = poll(&mut handle, Waker::noop());
@@ -130,10 +128,10 @@ fn a_result_that_nobody_waits_for_is_dropped_exactly_once() {
     let saw = outcomes.clone();
     loom::model(move || {
         let (owner, drops) = (owner(), Drops::default());
-        let (seat, held) = sit(&owner);
+        let (guard, held) = insert(&owner);
         let task = thread::spawn({
             let drops = drops.clone();
-            move || end(seat, &drops)
+            move || end(guard, &drops)
         });
         drop(handle(held));
         let dropped_here = drops.count();
@@ -159,10 +157,10 @@ fn a_handle_that_waits_is_woken() {
     let saw = outcomes.clone();
     bounded(4).check(move || {
         let (owner, drops) = (owner(), Drops::default());
-        let (seat, held) = sit(&owner);
+        let (guard, held) = insert(&owner);
         let task = thread::spawn({
             let drops = drops.clone();
-            move || end(seat, &drops)
+            move || end(guard, &drops)
         });
         let woken = Arc::new(Woken(AtomicBool::new(false)));
         let waker = Waker::from(Arc::clone(&woken));
@@ -185,10 +183,10 @@ fn a_result_is_dropped_though_somebody_looks_at_the_task() {
     let saw = outcomes.clone();
     bounded(3).check(move || {
         let (owner, drops) = (owner(), Drops::default());
-        let (seat, held) = sit(&owner);
+        let (guard, held) = insert(&owner);
         let task = thread::spawn({
             let drops = drops.clone();
-            move || end(seat, &drops)
+            move || end(guard, &drops)
         });
         let dropper = thread::spawn(move || drop(handle(held)));
         let mut threads = Some((task, dropper));

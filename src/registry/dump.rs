@@ -3,8 +3,8 @@
 use crate::{
     context::{core::Node, current::node_of, handle::Context},
     dump::{
-        away::away,
         collect,
+        offload::offload,
         view::{Dump, TaskDump},
     },
     registry::handle::Registry,
@@ -84,15 +84,15 @@ async fn dump(
     let table = Arc::clone(&node.table);
     let live = table.live().await;
     // Sorting them takes a while.
-    let tasks = away(move || part(live).tasks().into_iter().collect()).await;
+    let tasks = offload(move || part(live).tasks().into_iter().collect()).await;
     collect::dump(table, tasks, node.running_hooks(), limit).await
 }
 
 impl<T> Task<T> {
     /// Asks this task where it waits; `None` if it has ended, or was refused. See [`Registry::dump`].
     pub async fn trace(&self) -> Option<TaskDump> {
-        let table = Arc::clone(&node_of(self.card()?.owner()?)?.table);
-        let task = table.find_card(self.id())?;
+        let table = Arc::clone(&node_of(self.entry()?.owner()?)?.table);
+        let task = table.find_task(self.id())?;
         let dump = collect::dump(table, vec![task], Vec::new(), LIMIT).await;
         dump.tasks.into_iter().next()
     }

@@ -14,6 +14,7 @@ use crate::{
     id::ResourceId,
     ledger::level::Level,
     name::{Name, label},
+    poll::waiting::{For, waiting},
     table::{
         live::Live,
         record::{Facts, Record},
@@ -21,7 +22,6 @@ use crate::{
         store::Table,
     },
     tracked::Tracked,
-    waiting::{For, waiting},
 };
 use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, time::Duration};
 

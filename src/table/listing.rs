@@ -2,38 +2,37 @@
 
 use crate::{
     clock::Stamp,
+    slab::{pins::Pins, slab::Directory},
     table::{
-        card::Card,
-        entry::Elsewhere,
+        arc_entry::Indirect,
         live::Live,
-        pins::Pins,
         record::Record,
-        resource::{Resource, Sighting},
-        slots::Directory,
+        resource::{Resource, Snapshot},
         store::{STEP, Table, is_alive},
+        task_entry::TaskEntry,
     },
 };
 use std::sync::{Arc, Weak};
 
 /// What has been found keeps facts alive, never the things they stand for (I5).
 pub(crate) struct Listing {
-    cards: Arc<Directory<Card>>,
-    records: Arc<Directory<Elsewhere<Weak<dyn Record>>>>,
-    arcs: Arc<Directory<Elsewhere<Arc<dyn Record>>>>,
+    tasks: Arc<Directory<TaskEntry>>,
+    records: Arc<Directory<Indirect<Weak<dyn Record>>>>,
+    arcs: Arc<Directory<Indirect<Arc<dyn Record>>>>,
     cursor: Option<Cursor>,
-    found: Found,
+    found: Listed,
     now: Stamp,
 }
 
 /// Everything that a listing has found.
-pub(crate) struct Found {
-    pub(crate) cards: Pins<Card, Sighting>,
+pub(crate) struct Listed {
+    pub(crate) tasks: Pins<TaskEntry, Snapshot>,
     /// Contexts and values.
     pub(crate) others: Vec<Resource>,
 }
 
 enum Cursor {
-    Cards(usize),
+    Tasks(usize),
     Records(usize),
     Arcs(usize),
 }
@@ -42,12 +41,12 @@ impl Listing {
     pub(crate) fn of(table: &Table) -> Self {
         let room = table.records.len() + table.arcs.len();
         Self {
-            cards: table.cards.directory(),
+            tasks: table.tasks.directory(),
             records: table.records.directory(),
             arcs: table.arcs.directory(),
-            cursor: Some(Cursor::Cards(0)),
-            found: Found {
-                cards: Pins::of(&table.cards, table.cards.len()),
+            cursor: Some(Cursor::Tasks(0)),
+            found: Listed {
+                tasks: Pins::of(&table.tasks, table.tasks.len()),
                 others: Vec::with_capacity(room),
             },
             now: Stamp::now(),
@@ -58,16 +57,16 @@ impl Listing {
     pub(crate) fn step(&mut self) -> bool {
         let (found, now) = (&mut self.found, self.now);
         self.cursor = match self.cursor {
-            Some(Cursor::Cards(from)) => {
-                let next = self.cards.scan(from, STEP, |look| {
-                    let sighting = Sighting::of(look.tenant(), now);
-                    found.cards.keep(look, sighting);
+            Some(Cursor::Tasks(from)) => {
+                let next = self.tasks.scan(from, STEP, |look| {
+                    let snapshot = Snapshot::of(&*look, now);
+                    found.tasks.keep(look, snapshot);
                 });
-                Some(next.map_or(Cursor::Records(0), Cursor::Cards))
+                Some(next.map_or(Cursor::Records(0), Cursor::Tasks))
             }
             Some(Cursor::Records(from)) => {
                 let next = self.records.scan(from, STEP, |look| {
-                    if let Some(record) = look.tenant().upgrade() {
+                    if let Some(record) = look.upgrade() {
                         found.others.push(Resource::of(record, now));
                     }
                 });
@@ -75,9 +74,8 @@ impl Listing {
             }
             Some(Cursor::Arcs(from)) => {
                 let next = self.arcs.scan(from, STEP, |look| {
-                    let record = look.tenant();
-                    if is_alive(record) {
-                        found.others.push(Resource::of(Arc::clone(record), now));
+                    if is_alive(&look) {
+                        found.others.push(Resource::of(Arc::clone(&look), now));
                     }
                 });
                 next.map(Cursor::Arcs)

@@ -3,7 +3,7 @@
 use crate::{
     id::ResourceId,
     table::{
-        listing::Found,
+        listing::Listed,
         record::{Class, Record, State},
         resource::Resource,
         tree::Tree,
@@ -49,15 +49,15 @@ use std::{
 pub struct Live {
     len: usize,
     /// What was found; `None` if it was sorted from the start.
-    found: Option<Found>,
+    found: Option<Listed>,
     /// In the order of creation, once somebody asked for it.
     sorted: OnceLock<Vec<Resource>>,
 }
 
 impl Live {
-    pub(crate) fn new(found: Found) -> Self {
+    pub(crate) fn new(found: Listed) -> Self {
         Self {
-            len: found.cards.len() + found.others.len(),
+            len: found.tasks.len() + found.others.len(),
             found: Some(found),
             sorted: OnceLock::new(),
         }
@@ -182,11 +182,11 @@ impl Live {
 }
 
 /// What was found, each by itself, in the order of creation.
-fn sort(found: &Found) -> Vec<Resource> {
-    let mut all = Vec::with_capacity(found.cards.len() + found.others.len());
+fn sort(found: &Listed) -> Vec<Resource> {
+    let mut all = Vec::with_capacity(found.tasks.len() + found.others.len());
     all.extend(found.others.iter().cloned());
-    let cards = found.cards.iter();
-    all.extend(cards.map(|(card, sighting)| Resource::of_card(card, *sighting)));
+    let tasks = found.tasks.iter();
+    all.extend(tasks.map(|(task, snapshot)| Resource::of_pinned(task, *snapshot)));
     all.sort_unstable_by_key(|resource| resource.record().meta().order());
     all
 }

@@ -1,6 +1,6 @@
 //! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
 
-use crate::{clock::Stamp, id::ResourceId, ledger::book::Ledger, name::Label, table::stripe};
+use crate::{clock::Stamp, id::ResourceId, ledger::handle_log::Ledger, name::Label, slab::stripe};
 use std::{any::Any, panic::Location};
 
 /// Facts of a new record, from its caller.
@@ -11,17 +11,20 @@ pub(crate) struct Facts {
 }
 
 /// The facts that never change after registration.
+#[repr(C)]
 pub(crate) struct Meta {
+    /// First, because a scan reads it of each entry, and nothing else.
+    pub(crate) created: Stamp,
     pub(crate) id: ResourceId,
+    /// Orders entries of one thread that the clock cannot tell apart.
+    made: u32,
     pub(crate) name: Label,
     pub(crate) kind: Label,
     pub(crate) location: &'static Location<'static>,
-    pub(crate) created: Stamp,
-    /// Orders entries of one thread that the clock cannot tell apart.
-    made: u32,
 }
 
 impl Meta {
+    #[inline(always)]
     pub(crate) fn new(id: ResourceId, facts: Facts) -> Self {
         let Facts {
             name,
@@ -38,27 +41,40 @@ impl Meta {
         }
     }
 
-    /// Writes the facts where they shall be, field by field.
-    ///
-    /// # Safety
-    ///
-    /// `place` can be written.
+    /// New facts in the place of old ones, field by field: to make them elsewhere and move them here takes longer.
     #[inline(always)]
-    #[expect(
-        unsafe_code,
-        reason = "facts that are moved are moved in pieces that do not fit"
-    )]
-    pub(crate) unsafe fn init(place: *mut Self, id: ResourceId, facts: Facts) {
-        let created = Stamp::now();
-        // SAFETY: as demanded; these are all fields.
-        unsafe {
-            (&raw mut (*place).id).write(id);
-            (&raw mut (*place).name).write(facts.name);
-            (&raw mut (*place).kind).write(facts.kind);
-            (&raw mut (*place).location).write(facts.location);
-            (&raw mut (*place).created).write(created);
-            (&raw mut (*place).made).write(stripe::next_made());
-        }
+    pub(crate) fn fill(&mut self, of: ResourceId, facts: Facts) {
+        let Self {
+            id,
+            name,
+            kind,
+            location,
+            created,
+            made,
+        } = self;
+        *id = of;
+        *name = facts.name;
+        *kind = facts.kind;
+        *location = facts.location;
+        *created = Stamp::now();
+        *made = stripe::next_made();
+    }
+
+    /// The facts of nothing.
+    pub(crate) fn none() -> Self {
+        const HERE: &Location<'static> = Location::caller();
+        let facts = Facts {
+            name: Label::borrowed(""),
+            kind: Label::borrowed(""),
+            location: HERE,
+        };
+        Self::new(ResourceId::REFUSED, facts)
+    }
+
+    /// Drops what is not a literal.
+    pub(crate) fn clear(&mut self) {
+        self.name = Label::borrowed("");
+        self.kind = Label::borrowed("");
     }
 
     /// Sorts by creation.
@@ -151,7 +167,7 @@ pub(crate) trait Record: Send + Sync {
         false
     }
     /// Whether its tasks are to be ended by force.
-    fn condemns(&self) -> bool {
+    fn is_aborting(&self) -> bool {
         false
     }
     /// Is told when one of its tasks is gone, as the last thing the task does.

@@ -4,9 +4,9 @@ use crate::{
     id::ResourceId,
     ledger::tracking::Tracking,
     table::{
-        card::CardPlace,
         record::{Facts, Record},
-        store::{Door, Table},
+        store::{Table, TableRef},
+        task_entry::TaskOwner,
     },
 };
 use std::{fmt, sync::Arc};
@@ -35,36 +35,30 @@ use std::{fmt, sync::Arc};
 /// ```
 #[must_use = "dropping a registration removes its entry at once"]
 pub struct Registration {
-    // Before the door, which keeps it.
-    place: CardPlace,
-    _door: Arc<Door>,
+    entry: TaskOwner,
 }
 
 impl Registration {
     #[inline(always)]
-    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     pub(crate) fn new(table: &Table, facts: Facts, parent: Option<Arc<dyn Record>>) -> Self {
-        let door = Arc::clone(table.door());
         Self {
-            // SAFETY: the door is kept, and dropped after the place.
-            place: unsafe { table.register(facts, parent) },
-            _door: door,
+            entry: table.register(facts, parent),
         }
     }
 
     /// The id of the entry.
     pub fn id(&self) -> ResourceId {
-        self.place.meta().id
+        self.entry.meta().id
     }
 
     /// The name of the entry.
     pub fn name(&self) -> &str {
-        &self.place.meta().name
+        &self.entry.meta().name
     }
 
     /// The kind of the entry.
     pub fn kind(&self) -> &str {
-        &self.place.meta().kind
+        &self.entry.meta().kind
     }
 }
 
@@ -81,14 +75,14 @@ impl fmt::Debug for Registration {
 /// Keeps the record of a value listed for as long as the value lives.
 pub(crate) struct Listed {
     record: Arc<dyn Record>,
-    door: Arc<Door>,
+    table: Arc<TableRef>,
 }
 
 impl Listed {
     pub(crate) fn new(record: Arc<dyn Record>, table: &Table) -> Self {
         Self {
             record,
-            door: Arc::clone(table.door()),
+            table: Arc::clone(table.table_ref()),
         }
     }
 
@@ -97,22 +91,22 @@ impl Listed {
     }
 
     /// What is known of the value, for whoever does not keep it.
-    pub(crate) fn facts(&self) -> (Arc<dyn Record>, Arc<Door>) {
-        (Arc::clone(&self.record), Arc::clone(&self.door))
+    pub(crate) fn facts(&self) -> (Arc<dyn Record>, Arc<TableRef>) {
+        (Arc::clone(&self.record), Arc::clone(&self.table))
     }
 
-    pub(crate) fn door(&self) -> &Door {
-        &self.door
+    pub(crate) fn table_ref(&self) -> &TableRef {
+        &self.table
     }
 
     pub(crate) fn tracking(&self) -> &Tracking {
-        &self.door.tracking
+        &self.table.tracking
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.door.remove(self.record.meta().id);
-        self.door.tracking.gone();
+        self.table.remove(self.record.meta().id);
+        self.table.tracking.gone();
     }
 }

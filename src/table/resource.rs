@@ -3,11 +3,10 @@
 use crate::{
     clock::Stamp,
     id::ResourceId,
+    slab::{pins::Pinned, slab::EntryRef},
     table::{
-        card::{Card, Cards},
-        pins::Pinned,
         record::{Class, Record, State},
-        slots::Look,
+        task_entry::{TaskEntry, Tasks},
     },
 };
 use std::{
@@ -47,26 +46,26 @@ pub struct Resource {
     facts: Facts,
     /// Strong handles at that moment; `None` where there are none to count.
     handles: Option<usize>,
-    sighting: Sighting,
+    snapshot: Snapshot,
 }
 
 /// Where the facts are: they outlive the thing as long as somebody looks at them.
 #[derive(Clone)]
 enum Facts {
     /// In the slot of a task or a registration.
-    Card(Pinned<Card>),
+    Task(Pinned<TaskEntry>),
     Record(Arc<dyn Record>),
 }
 
 /// How a thing stood when it was found.
 #[derive(Clone, Copy)]
-pub(crate) struct Sighting {
-    /// In nanoseconds, in two halves, so that a million sightings are small.
+pub(crate) struct Snapshot {
+    /// In nanoseconds, in two halves, so that a million snapshots are small.
     age: [u32; 2],
     state: State,
 }
 
-impl Sighting {
+impl Snapshot {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "two halves are a whole")]
     pub(crate) fn of(record: &(impl Record + ?Sized), now: Stamp) -> Self {
@@ -87,27 +86,27 @@ impl Resource {
     pub(crate) fn of(record: Arc<dyn Record>, now: Stamp) -> Self {
         Self {
             handles: record.strong_count(),
-            sighting: Sighting::of(&*record, now),
+            snapshot: Snapshot::of(&*record, now),
             facts: Facts::Record(record),
         }
     }
 
-    pub(crate) fn of_look(look: Look<'_, Card>, cards: &Arc<Cards>, now: Stamp) -> Self {
-        let sighting = Sighting::of(look.tenant(), now);
-        Self::of_card(Pinned::of(look, cards), sighting)
+    pub(crate) fn of_task(entry: EntryRef<'_, TaskEntry>, tasks: &Arc<Tasks>, now: Stamp) -> Self {
+        let snapshot = Snapshot::of(&*entry, now);
+        Self::of_pinned(Pinned::of(entry, tasks), snapshot)
     }
 
-    pub(crate) fn of_card(card: Pinned<Card>, sighting: Sighting) -> Self {
+    pub(crate) fn of_pinned(task: Pinned<TaskEntry>, snapshot: Snapshot) -> Self {
         Self {
             handles: None,
-            sighting,
-            facts: Facts::Card(card),
+            snapshot,
+            facts: Facts::Task(task),
         }
     }
 
     pub(crate) fn record(&self) -> &dyn Record {
         match &self.facts {
-            Facts::Card(card) => &**card,
+            Facts::Task(task) => &**task,
             Facts::Record(record) => &**record,
         }
     }
@@ -117,23 +116,23 @@ impl Resource {
     }
 
     #[cfg(feature = "dump")]
-    pub(crate) fn card(&self) -> Option<&Card> {
+    pub(crate) fn task(&self) -> Option<&TaskEntry> {
         match &self.facts {
-            Facts::Card(card) => Some(card),
+            Facts::Task(task) => Some(task),
             Facts::Record(_) => None,
         }
     }
 
     #[cfg(feature = "dump")]
-    pub(crate) fn inquiry(&self) -> Option<&crate::trace::inquiry::Inquiry> {
-        self.card()?.inquiry()
+    pub(crate) fn poll_state(&self) -> Option<&crate::poll::state::PollState> {
+        self.task()?.poll_state()
     }
 
     /// Asks a task where it waits. False if it was never polled: it will answer when it is.
     #[cfg(feature = "dump")]
     pub(crate) fn ask(&self) -> bool {
         match &self.facts {
-            Facts::Card(card) => card.ask(|| card.later()),
+            Facts::Task(task) => task.ask(),
             Facts::Record(_) => false,
         }
     }
@@ -142,18 +141,18 @@ impl Resource {
     /// [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold) says; at this moment, not when it was listed.
     #[cfg(feature = "dump")]
     pub fn blocks_runtime(&self) -> Option<Duration> {
-        let threshold = crate::trace::long_polls::threshold()?;
-        let running = self.inquiry()?.running(Stamp::now());
+        let threshold = crate::poll::long_polls::threshold()?;
+        let running = self.poll_state()?.running(Stamp::now());
         running.filter(|running| *running > threshold)
     }
 
     #[cfg(feature = "dump")]
     pub(crate) fn is_blocking(&self) -> bool {
-        self.card().is_some_and(Card::is_blocking)
+        self.task().is_some_and(TaskEntry::is_blocking)
     }
 
     pub(crate) fn is_unabortable(&self) -> bool {
-        matches!(&self.facts, Facts::Card(card) if card.is_unabortable())
+        matches!(&self.facts, Facts::Task(task) if task.is_unabortable())
     }
 
     /// The id, never reused.
@@ -173,7 +172,7 @@ impl Resource {
 
     /// How far along it was when it was listed.
     pub fn state(&self) -> State {
-        self.sighting.state
+        self.snapshot.state
     }
 
     /// When it was created, as wall-clock time. Reckoned from the monotonic clock, so later
@@ -186,7 +185,7 @@ impl Resource {
     /// on Windows. In a build with tokio's feature `test-util` it follows tokio's clock, which tests can
     /// pause and advance.
     pub fn age(&self) -> Duration {
-        self.sighting.age()
+        self.snapshot.age()
     }
 
     /// The line of code that created it.

@@ -2,17 +2,22 @@
 
 use crate::{
     id::ResourceId,
-    ledger::{book::Ledger, tracking::Tracking},
-    sync::{AtomicUsize, Ordering::Relaxed},
+    ledger::{handle_log::Ledger, tracking::Tracking},
+    poll::{replies::PendingReplies, running_hooks::RunningHooks},
+    slab::{
+        slab::{EntryRef, Key, Slab, SlabRef},
+        stripe,
+    },
+    sync::{
+        AtomicUsize,
+        Ordering::{Relaxed, Release, SeqCst},
+    },
     table::{
-        card::{Card, CardHeld, CardPlace, Cards, Role},
-        entry::{ArcEntry, Elsewhere},
+        arc_entry::{ArcEntry, Indirect},
         listing::Listing,
         live::Live,
-        reach,
         record::{Class, Facts, Meta, Record, State},
-        slots::{Key, Look, Reserved, Slots},
-        stripe,
+        task_entry::{Role, TaskEntry, TaskHandle, TaskOwner, Tasks},
     },
 };
 use std::sync::{Arc, Weak};
@@ -22,30 +27,30 @@ pub(crate) const STEP: usize = 384;
 /// How many tracked `Arc`s a registration looks at, to sweep the dead ones.
 const SWEPT: usize = 2;
 
+/// Entries of contexts and owned values.
+type Records = Slab<Indirect<Weak<dyn Record>>>;
+
 /// Everything one registry lists.
 pub(crate) struct Table {
-    /// Four numbers are this table's own: `number` for cards, and one each for the others, hooks last.
+    /// Four numbers are this table's own: `number` for tasks and registrations, and one each for the others, hooks last.
     pub(crate) number: u32,
-    /// Tasks and registrations: the facts are in the slot, whoever they are about owns them.
-    pub(crate) cards: Arc<Cards>,
+    /// Tasks and registrations: the facts are in the slot.
+    pub(crate) tasks: Arc<Tasks>,
     /// Contexts and owned values: whoever has the record removes it.
-    pub(crate) records: Arc<Slots<Elsewhere<Weak<dyn Record>>>>,
-    /// Plain `Arc`s, whose end nobody announces: the table owns these records and sweeps them.
-    pub(crate) arcs: Arc<Slots<Elsewhere<Arc<dyn Record>>>>,
-    /// Ways to the entries, one for each stripe of threads.
-    doors: Box<[Arc<Door>]>,
-    /// What is written down about handles, and who listens.
+    pub(crate) records: Arc<Records>,
+    /// Plain `Arc`s, whose end is not announced: the table owns these records and sweeps them.
+    pub(crate) arcs: Arc<Slab<Indirect<Arc<dyn Record>>>>,
+    /// References to the entries, one for each stripe of threads.
+    refs: Box<[Arc<TableRef>]>,
+    /// What is recorded of handles, and who is told.
     pub(crate) tracking: Arc<Tracking>,
-    /// Where the answers of tasks lie.
-    #[cfg(feature = "dump")]
-    pub(crate) desk: Arc<crate::trace::desk::Desk>,
-    /// The hooks that are running.
-    #[cfg(feature = "dump")]
-    pub(crate) hooks: Arc<crate::trace::roll::Roll<super::hook::RunningHook>>,
+    /// Who asks tasks and hooks where they wait.
+    pub(crate) replies: Arc<PendingReplies>,
+    pub(crate) hooks: Arc<RunningHooks>,
     /// How many `Arc`s are in there, dead ones included.
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
-    broom: AtomicUsize,
+    sweep_cursor: AtomicUsize,
 }
 
 impl Table {
@@ -53,106 +58,77 @@ impl Table {
         use std::sync::atomic::AtomicU32;
         // In fours: ids are printed by it.
         static TABLES: AtomicU32 = AtomicU32::new(0);
-        let (cards, records) = (Slots::new(), Slots::new());
+        let (tasks, records) = (Slab::new(), Slab::new());
         let number = TABLES.fetch_add(4, Relaxed);
         let tracking = Arc::new(Tracking::new());
-        let door = |_| {
-            Arc::new(Door {
+        let table_ref = |_| {
+            Arc::new(TableRef {
                 number,
-                cards: Arc::clone(&cards),
+                tasks: SlabRef::new(&tasks),
                 records: Arc::clone(&records),
                 tracking: Arc::clone(&tracking),
             })
         };
         Self {
             number,
-            doors: (0..stripe::count()).map(door).collect(),
-            cards,
+            refs: (0..stripe::count()).map(table_ref).collect(),
+            tasks,
             records,
-            arcs: Slots::new(),
+            arcs: Slab::new(),
             tracking,
-            #[cfg(feature = "dump")]
-            desk: Arc::default(),
-            #[cfg(feature = "dump")]
+            replies: Arc::default(),
             hooks: Arc::default(),
             tracked: AtomicUsize::new(0),
-            broom: AtomicUsize::new(0),
+            sweep_cursor: AtomicUsize::new(0),
         }
     }
 
-    /// The way to the entries for guards that this thread makes.
+    /// The reference for guards that this thread makes.
     #[inline]
-    pub(crate) fn door(&self) -> &Arc<Door> {
-        &self.doors[stripe::current() as usize & (self.doors.len() - 1)]
+    pub(crate) fn table_ref(&self) -> &Arc<TableRef> {
+        &self.refs[stripe::current() as usize & (self.refs.len() - 1)]
     }
 
     #[inline(always)]
-    fn reserve_card(&self) -> Reserved<'_, Card> {
+    fn tasks_here(&self) -> &Arc<SlabRef<TaskEntry>> {
         self.sweep(SWEPT);
-        self.cards.reserve()
+        &self.table_ref().tasks
     }
 
-    /// Lists a resource for as long as its place is kept.
-    ///
-    /// # Safety
-    ///
-    /// The caller keeps a door of this table for as long as the place.
+    /// Lists a resource for as long as its owner has it.
     #[inline(always)]
-    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
-    pub(crate) unsafe fn register(
-        &self,
-        facts: Facts,
-        parent: Option<Arc<dyn Record>>,
-    ) -> CardPlace {
-        let init = |place: &mut _, key: Key| {
-            Card::init(
-                place,
-                (key.id(self.number), facts),
-                parent,
-                Role::Registration,
-            );
+    pub(crate) fn register(&self, facts: Facts, parent: Option<Arc<dyn Record>>) -> TaskOwner {
+        let fill = |entry: &mut TaskEntry, key: Key| {
+            entry.fill(key.id(self.number), facts, parent, Role::Registration);
         };
-        // SAFETY: a door keeps the slots.
-        unsafe { self.reserve_card().own(init) }
+        self.tasks_here().insert(Release, fill)
     }
 
-    /// Lists a task of a context for as long as its place is kept, or its handle.
-    ///
-    /// # Safety
-    ///
-    /// The context has this table, and keeps it.
+    /// Lists a task of a context for as long as its owner has it, with a handle.
     #[inline(always)]
-    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
-    pub(crate) unsafe fn sit(
+    pub(crate) fn insert_task(
         &self,
         facts: Facts,
         context: Arc<dyn Record>,
         role: Role,
-    ) -> (CardPlace, CardHeld) {
-        let init = |place: &mut _, key: Key| {
-            Card::init(place, (key.id(self.number), facts), Some(context), role);
+    ) -> (TaskOwner, TaskHandle) {
+        let fill = |entry: &mut TaskEntry, key: Key| {
+            entry.fill(key.id(self.number), facts, Some(context), role);
         };
-        // SAFETY: the card holds the context, which holds the table, and is given away last.
-        unsafe { self.reserve_card().share(init) }
+        self.tasks_here().insert_shared(fill)
     }
 
-    /// As [`sit`](Self::sit), without a handle.
-    ///
-    /// # Safety
-    ///
-    /// The context has this table, and keeps it.
-    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
-    pub(crate) unsafe fn sit_alone(
+    /// As [`insert_task`](Self::insert_task), without a handle.
+    pub(crate) fn insert_task_alone(
         &self,
         facts: Facts,
         context: Arc<dyn Record>,
         role: Role,
-    ) -> CardPlace {
-        let init = |place: &mut _, key: Key| {
-            Card::init(place, (key.id(self.number), facts), Some(context), role);
+    ) -> TaskOwner {
+        let fill = |entry: &mut TaskEntry, key: Key| {
+            entry.fill(key.id(self.number), facts, Some(context), role);
         };
-        // SAFETY: as above.
-        unsafe { self.reserve_card().own(init) }
+        self.tasks_here().insert(SeqCst, fill)
     }
 
     /// Reserves an entry, lets `build` make the record for its id, and lists it.
@@ -165,7 +141,7 @@ impl Table {
         let reserved = self.records.reserve();
         let record = build(Meta::new(reserved.key().id(self.number + 1), facts));
         let listed = Arc::downgrade(&record);
-        reserved.list(Elsewhere::new(listed));
+        reserved.list(Indirect::new(listed));
         record
     }
 
@@ -188,7 +164,7 @@ impl Table {
                 ledger: Some(Ledger::default()),
                 is_owned,
             });
-            reserved.list(Elsewhere::new(Arc::downgrade(&record)));
+            reserved.list(Indirect::new(Arc::downgrade(&record) as Weak<dyn Record>));
             make(record)
         })
     }
@@ -205,7 +181,7 @@ impl Table {
         let meta = Meta::new(reserved.key().id(self.number + 2), facts);
         let id = meta.id;
         self.tracked.fetch_add(1, Relaxed);
-        reserved.list(Elsewhere::new(Arc::new(ArcEntry {
+        reserved.list(Indirect::new(Arc::new(ArcEntry {
             meta,
             parent,
             value,
@@ -219,7 +195,7 @@ impl Table {
     pub(crate) fn remove(&self, id: ResourceId) -> bool {
         let key = id.key();
         match id.table.wrapping_sub(self.number) {
-            0 => self.cards.remove(key),
+            0 => self.tasks.remove(key),
             1 => self.records.remove(key),
             2 => self.untrack(key),
             _ => false,
@@ -236,22 +212,26 @@ impl Table {
 
     /// Aborts the task with this id, if it is still listed.
     pub(crate) fn abort(&self, id: ResourceId) {
-        self.look_at(id, |look| reach::abort(look.tenant(), || look.later()));
+        self.look_at(id, |task| task.request_abort());
     }
 
     /// The task with this id, if it is still listed.
     #[cfg(feature = "dump")]
-    pub(crate) fn find_card(&self, id: ResourceId) -> Option<crate::table::resource::Resource> {
+    pub(crate) fn find_task(&self, id: ResourceId) -> Option<crate::table::resource::Resource> {
         use crate::{clock::Stamp, table::resource::Resource};
         self.look_at(id, |look| {
-            Resource::of_look(look, &self.cards, Stamp::now())
+            Resource::of_task(look, &self.tasks, Stamp::now())
         })
     }
 
-    fn look_at<R>(&self, id: ResourceId, see: impl FnOnce(Look<'_, Card>) -> R) -> Option<R> {
+    fn look_at<R>(
+        &self,
+        id: ResourceId,
+        see: impl FnOnce(EntryRef<'_, TaskEntry>) -> R,
+    ) -> Option<R> {
         let (mut see, mut seen) = (Some(see), None);
         if id.table == self.number {
-            self.cards.directory().scan(id.index as usize, 1, |look| {
+            self.tasks.directory().scan(id.index as usize, 1, |look| {
                 if look.key() == id.key() {
                     seen = see.take().map(|see| see(look));
                 }
@@ -269,13 +249,13 @@ impl Table {
         let (mut is_resource, at) = (true, id.index as usize);
         match id.table.wrapping_sub(self.number) {
             0 => {
-                self.cards.directory().scan(at, 1, |look| {
-                    is_resource = look.tenant().class() == Class::Resource;
+                self.tasks.directory().scan(at, 1, |look| {
+                    is_resource = look.class() == Class::Resource;
                 });
             }
             1 => {
                 self.records.directory().scan(at, 1, |look| {
-                    let record = look.tenant().upgrade();
+                    let record = look.upgrade();
                     is_resource = record.is_none_or(|record| record.class() == Class::Resource);
                 });
             }
@@ -305,12 +285,12 @@ impl Table {
         if self.tracked.load(Relaxed) > 0 {
             let (directory, mut cursor) = (self.arcs.directory(), 0);
             while let Some(next) = directory.scan(cursor, STEP, |look| {
-                alive += usize::from(is_alive(look.tenant()));
+                alive += usize::from(is_alive(&look));
             }) {
                 cursor = next;
             }
         }
-        self.cards.len() + self.records.len() + alive
+        self.tasks.len() + self.records.len() + alive
     }
 
     /// Removes dead `Arc`s among the next few.
@@ -323,15 +303,15 @@ impl Table {
 
     #[cold]
     fn sweep_some(&self, slots: usize) {
-        let next = self.sweep_from(self.broom.load(Relaxed), slots);
-        self.broom.store(next.unwrap_or(0), Relaxed);
+        let next = self.sweep_from(self.sweep_cursor.load(Relaxed), slots);
+        self.sweep_cursor.store(next.unwrap_or(0), Relaxed);
     }
 
     /// Removes dead `Arc`s among so many slots; says where to go on, or `None` at the end.
     fn sweep_from(&self, start: usize, slots: usize) -> Option<usize> {
         let mut dead = Vec::new();
         let next = self.arcs.directory().scan(start, slots, |look| {
-            if !is_alive(look.tenant()) {
+            if !is_alive(&look) {
                 dead.push(look.key());
             }
         });
@@ -358,16 +338,16 @@ impl Table {
     }
 
     /// Looks at every task and registration, without yielding.
-    pub(crate) fn for_each(&self, mut look: impl FnMut(Look<'_, Card>)) {
-        let (directory, mut cursor) = (self.cards.directory(), 0);
+    pub(crate) fn for_each(&self, mut look: impl FnMut(EntryRef<'_, TaskEntry>)) {
+        let (directory, mut cursor) = (self.tasks.directory(), 0);
         while let Some(next) = directory.scan(cursor, STEP, &mut look) {
             cursor = next;
         }
     }
 
     /// Looks at every task and registration, yielding to the runtime after every few slots.
-    pub(crate) async fn visit(&self, mut look: impl FnMut(Look<'_, Card>)) {
-        let (directory, mut cursor) = (self.cards.directory(), 0);
+    pub(crate) async fn visit(&self, mut look: impl FnMut(EntryRef<'_, TaskEntry>)) {
+        let (directory, mut cursor) = (self.tasks.directory(), 0);
         while let Some(next) = directory.scan(cursor, STEP, &mut look) {
             cursor = next;
             tokio::task::yield_now().await;
@@ -375,32 +355,32 @@ impl Table {
     }
 }
 
-/// A way to the entries of a table, for guards that remove one. There are several, so that guards made
+/// A reference to the entries of a table, for guards that remove one. There are several, so that guards made
 /// on several threads do not count themselves in one place.
 #[repr(align(128))]
-pub(crate) struct Door {
+pub(crate) struct TableRef {
     number: u32,
-    cards: Arc<Cards>,
-    records: Arc<Slots<Elsewhere<Weak<dyn Record>>>>,
+    tasks: Arc<SlabRef<TaskEntry>>,
+    records: Arc<Records>,
     pub(crate) tracking: Arc<Tracking>,
 }
 
-impl Door {
+impl TableRef {
     /// How far along the entry with this id is, if it is still listed. A tracked `Arc` never is.
     pub(crate) fn state_of(&self, id: ResourceId) -> Option<State> {
         let (mut state, at) = (None, id.index as usize);
         match id.table.wrapping_sub(self.number) {
             0 => {
-                self.cards.directory().scan(at, 1, |look| {
+                self.tasks.directory().scan(at, 1, |look| {
                     if look.key() == id.key() {
-                        state = Some(look.tenant().state());
+                        state = Some(look.state());
                     }
                 });
             }
             1 => {
                 self.records.directory().scan(at, 1, |look| {
                     if look.key() == id.key() {
-                        state = look.tenant().upgrade().map(|record| record.state());
+                        state = look.upgrade().map(|record| record.state());
                     }
                 });
             }
@@ -455,10 +435,8 @@ mod tests {
     }
 
     /// A registration that is gone at once.
-    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
     fn register(table: &Table) {
-        // SAFETY: the place is dropped before the table.
-        drop(unsafe { table.register(facts(), None) });
+        drop(table.register(facts(), None));
     }
 
     /// L2, I6: whatever was tracked is swept as others register, wherever its place.

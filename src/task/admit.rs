@@ -1,4 +1,4 @@
-//! Letting a task in: through the gate, into the registry, onto its seat.
+//! Accepting a task: through the gate of its context, and into the registry.
 
 use crate::{
     context::{close, core::Core, refusal},
@@ -6,18 +6,17 @@ use crate::{
     name::Label,
     panics,
     table::{
-        card::{CardHeld, Role},
-        reach,
         record::Facts,
+        task_entry::{Role, TaskHandle, TaskKind},
     },
-    task::{handle::Task, output::Whereabouts, seat::Seat, supersede},
+    task::{guard::TaskGuard, handle::Task, output::Whereabouts, supersede},
 };
 use std::{panic::Location, sync::Arc};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::runtime::Handle;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How a task is to be started.
-pub(crate) struct Wishes<'a> {
+pub(crate) struct TaskOptions<'a> {
     pub(crate) core: &'a Arc<Core>,
     pub(crate) name: Option<Label>,
     pub(crate) kind: Option<Label>,
@@ -26,7 +25,7 @@ pub(crate) struct Wishes<'a> {
     pub(crate) supersedes: bool,
 }
 
-/// What the task is by itself: its name and kind unless wished otherwise, and where it was started.
+/// What the task is by itself: its name and kind unless given, and where it was started.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
     pub(crate) name: &'static str,
@@ -34,34 +33,34 @@ pub(crate) struct Origin {
     pub(crate) location: &'static Location<'static>,
 }
 
-/// A task that was let in: the gate counts it, and its seat will go out again, or this if it never got one. It borrows
-/// the wishes, because moving so much about costs as much as the gate does.
-pub(crate) struct Admitted<'w, 'a> {
-    wishes: &'w mut Wishes<'a>,
+/// The gate of a context counts a task that has no entry yet; if it gets none, it leaves the gate when this is dropped. It
+/// borrows the options, because moving so much about costs as much as the gate does.
+pub(crate) struct Admission<'w, 'a> {
+    options: &'w mut TaskOptions<'a>,
     origin: Origin,
-    has_seat: bool,
+    has_entry: bool,
 }
 
-impl Drop for Admitted<'_, '_> {
+impl Drop for Admission<'_, '_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.has_seat {
-            let node = &self.wishes.core.node;
-            close::settle(node, node.gate.leave());
+        if !self.has_entry {
+            let node = &self.options.core.node;
+            close::on_leave(node, node.gate.leave());
         }
     }
 }
 
 /// A task that was turned away: what it would have been, and why.
-pub(crate) struct Turned {
+pub(crate) struct Rejected {
     facts: Facts,
     reason: RefusedReason,
 }
 
-impl<'a> Wishes<'a> {
+impl<'a> TaskOptions<'a> {
     /// Asks for a place that needs a runtime to run on.
     #[inline(always)]
-    pub(crate) fn admit(&mut self, origin: Origin) -> Result<Admitted<'_, 'a>, RefusedReason> {
+    pub(crate) fn admit(&mut self, origin: Origin) -> Result<Admission<'_, 'a>, RefusedReason> {
         if self.runtime.is_none() && self.core.node.is_root() {
             // A registry outlives runtimes, the global one all of them: here and now comes first.
             self.runtime = Handle::try_current().ok();
@@ -77,15 +76,15 @@ impl<'a> Wishes<'a> {
     pub(crate) fn admit_anywhere(
         &mut self,
         origin: Origin,
-    ) -> Result<Admitted<'_, 'a>, RefusedReason> {
+    ) -> Result<Admission<'_, 'a>, RefusedReason> {
         match self.core.node.gate.enter() {
-            Ok(()) => Ok(Admitted {
-                wishes: self,
+            Ok(()) => Ok(Admission {
+                options: self,
                 origin,
-                has_seat: false,
+                has_entry: false,
             }),
             Err(left) => {
-                close::settle(&self.core.node, left);
+                close::on_leave(&self.core.node, left);
                 Err(RefusedReason::Closed)
             }
         }
@@ -93,7 +92,7 @@ impl<'a> Wishes<'a> {
 
     #[inline(always)]
     fn take_facts(&mut self, origin: Origin) -> Facts {
-        let or = |wish: Option<Label>, name| wish.unwrap_or(Label::borrowed(name));
+        let or = |given: Option<Label>, name| given.unwrap_or(Label::borrowed(name));
         Facts {
             name: or(self.name.take(), origin.name),
             kind: or(self.kind.take(), origin.kind),
@@ -102,81 +101,77 @@ impl<'a> Wishes<'a> {
     }
 
     #[cold]
-    pub(crate) fn turned(mut self, origin: Origin, reason: RefusedReason) -> Turned {
-        Turned {
+    pub(crate) fn reject(mut self, origin: Origin, reason: RefusedReason) -> Rejected {
+        Rejected {
             facts: self.take_facts(origin),
             reason,
         }
     }
 }
 
-impl Admitted<'_, '_> {
+impl Admission<'_, '_> {
     /// Lists the task.
     #[inline(always)]
-    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
-    pub(crate) fn sit(&mut self, is_blocking: bool) -> (CardHeld, Seat) {
-        let (node, role) = (&self.wishes.core.node, self.role(is_blocking));
-        let facts = self.wishes.take_facts(self.origin);
-        // SAFETY: the node has this table.
-        let (place, held) = unsafe { node.table.sit(facts, Arc::clone(node) as _, role) };
-        self.has_seat = true;
-        (held, Seat::new(place))
+    pub(crate) fn insert(&mut self, kind: TaskKind) -> (TaskHandle, TaskGuard) {
+        let (node, role) = (&self.options.core.node, self.role(kind));
+        let facts = self.options.take_facts(self.origin);
+        let (owner, handle) = node.table.insert_task(facts, Arc::clone(node) as _, role);
+        self.has_entry = true;
+        // A close sets ABORTING, then looks for tasks; we list the task, then read ABORTING: one sees the other.
+        owner.abort_if_told();
+        (handle, TaskGuard::new(owner))
     }
 
-    /// Lists the task, without a handle: somebody else polls it and gets its output.
-    #[expect(unsafe_code, reason = "the place knows no more than where it is")]
-    pub(crate) fn sit_alone(&mut self) -> Seat {
-        let (node, role) = (&self.wishes.core.node, self.role(false));
-        let facts = self.wishes.take_facts(self.origin);
-        // SAFETY: the node has this table.
-        let place = unsafe { node.table.sit_alone(facts, Arc::clone(node) as _, role) };
-        self.has_seat = true;
-        Seat::new(place)
+    /// Lists a wrapped future, without a handle: who polls it gets its output.
+    pub(crate) fn insert_wrapped(&mut self) -> TaskGuard {
+        let (node, role) = (&self.options.core.node, self.role(TaskKind::Wrapped));
+        let facts = self.options.take_facts(self.origin);
+        let owner = node
+            .table
+            .insert_task_alone(facts, Arc::clone(node) as _, role);
+        self.has_entry = true;
+        // As above.
+        owner.abort_if_told();
+        TaskGuard::new(owner)
     }
 
     #[inline(always)]
-    fn role(&self, is_blocking: bool) -> Role {
+    fn role(&self, kind: TaskKind) -> Role {
         Role::Task {
-            is_blocking,
-            supersedes: self.wishes.supersedes,
+            kind,
+            supersedes: self.options.supersedes,
         }
     }
 
     /// The runtime to spawn on.
     #[inline]
     pub(crate) fn runtime(&self) -> &Handle {
-        let wished = self.wishes.runtime.as_ref();
-        let runtime = wished.or_else(|| self.wishes.core.runtime());
+        let asked = self.options.runtime.as_ref();
+        let runtime = asked.or_else(|| self.options.core.runtime());
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
 
     /// What ends a cancellable task.
     #[inline]
     pub(crate) fn cancelled(&self) -> Option<WaitForCancellationFutureOwned> {
-        let wishes = &self.wishes;
-        wishes
+        let options = &self.options;
+        options
             .is_cancellable
-            .then(|| wishes.core.node.token.clone().cancelled_owned())
+            .then(|| options.core.node.token.clone().cancelled_owned())
     }
 
     /// The task is with the runtime.
     #[inline(always)]
-    pub(crate) fn spawned<T>(
-        self,
-        held: CardHeld,
-        output: Whereabouts<T>,
-        join: JoinHandle<()>,
-    ) -> Task<T> {
-        let core = self.wishes.core;
-        reach::spawned(&held, join, || core.node.gate.is_aborting());
-        if self.wishes.supersedes {
-            return supersede::started(core, Task::accepted(held, output));
+    pub(crate) fn spawned<T>(self, handle: TaskHandle, output: Whereabouts<T>) -> Task<T> {
+        let core = self.options.core;
+        if self.options.supersedes {
+            return supersede::started(core, Task::accepted(handle, output));
         }
-        Task::accepted(held, output)
+        Task::accepted(handle, output)
     }
 }
 
-impl Turned {
+impl Rejected {
     /// The error that hands the future back.
     pub(crate) fn refused<F>(self, future: F) -> RefusedError<F> {
         RefusedError::new(future, self.reason)

@@ -3,7 +3,7 @@
 use crate::{
     error::TaskError,
     panics,
-    task::{output::Together, running, seat::Seat},
+    task::{guard::TaskGuard, output::Together, running},
 };
 
 /// A closure that runs in its context's scope, and settles everything when it ends, also by being
@@ -11,29 +11,27 @@ use crate::{
 pub(crate) struct Job<F, T: Send + 'static> {
     closure: Option<F>,
     outlet: Together<T>,
-    seat: Seat,
+    guard: TaskGuard,
 }
 
 impl<F: FnOnce() -> T, T: Send + 'static> Job<F, T> {
-    pub(crate) fn new(closure: F, seat: Seat) -> Self {
+    pub(crate) fn new(closure: F, guard: TaskGuard) -> Self {
         Self {
             closure: Some(closure),
             outlet: Together::new(),
-            seat,
+            guard,
         }
     }
 
     pub(crate) fn run(mut self) {
-        #[cfg(feature = "dump")]
-        if self.seat.is_to_end_unstarted() {
+        if self.guard.start_closure() {
             return;
         }
         if let Some(closure) = self.closure.take() {
-            self.seat.start();
-            let result = self.seat.enter(|| panics::guarded(closure));
+            let result = self.guard.enter(|| panics::guarded(closure));
             running::finish(
                 &self.outlet,
-                &mut self.seat,
+                &mut self.guard,
                 result.map_err(TaskError::panicked),
             );
         }
@@ -43,9 +41,9 @@ impl<F: FnOnce() -> T, T: Send + 'static> Job<F, T> {
 impl<F, T: Send + 'static> Drop for Job<F, T> {
     fn drop(&mut self) {
         if let Some(closure) = self.closure.take() {
-            let dropped = self.seat.enter(|| panics::guarded(|| drop(closure)));
+            let dropped = self.guard.enter(|| panics::guarded(|| drop(closure)));
             let error = dropped.map_or_else(TaskError::panicked, |()| TaskError::Aborted);
-            running::finish(&self.outlet, &mut self.seat, Err(error));
+            running::finish(&self.outlet, &mut self.guard, Err(error));
         }
     }
 }

@@ -4,8 +4,9 @@ use crate::{
     context::core::Core,
     error::RefusedError,
     name::{self, Label, Name, label},
+    table::task_entry::TaskKind,
     task::{
-        admit::{Admitted, Origin, Wishes},
+        admit::{Admission, Origin, TaskOptions},
         blocking::Job,
         handle::Task,
         output::{Apart, Output, Together, Whereabouts},
@@ -26,11 +27,11 @@ use tokio::{runtime::Handle, task::spawn_local};
 /// # }
 /// ```
 #[must_use = "a builder starts nothing until one of its `spawn` methods"]
-pub struct TaskBuilder<'a>(Wishes<'a>);
+pub struct TaskBuilder<'a>(TaskOptions<'a>);
 
 impl<'a> TaskBuilder<'a> {
     pub(crate) fn new(core: &'a Arc<Core>, name: Option<Label>) -> Self {
-        Self(Wishes {
+        Self(TaskOptions {
             core,
             name,
             kind: None,
@@ -44,7 +45,7 @@ impl<'a> TaskBuilder<'a> {
         self.0.core
     }
 
-    pub(crate) fn into_wishes(self) -> Wishes<'a> {
+    pub(crate) fn into_options(self) -> TaskOptions<'a> {
         self.0
     }
 
@@ -93,7 +94,7 @@ impl<'a> TaskBuilder<'a> {
             Err(reason) => reason,
         };
         let core = self.0.core;
-        self.0.turned(origin, reason).task(core, future)
+        self.0.reject(origin, reason).task(core, future)
     }
 
     /// Spawns a future, or hands it back.
@@ -112,7 +113,7 @@ impl<'a> TaskBuilder<'a> {
             Ok(admitted) => return Ok(run(admitted, future)),
             Err(reason) => reason,
         };
-        Err(self.0.turned(origin, reason).refused(future))
+        Err(self.0.reject(origin, reason).refused(future))
     }
 
     /// Runs a closure on the runtime's blocking threads.
@@ -133,7 +134,7 @@ impl<'a> TaskBuilder<'a> {
             Err(reason) => reason,
         };
         let core = self.0.core;
-        self.0.turned(origin, reason).task(core, closure)
+        self.0.reject(origin, reason).task(core, closure)
     }
 
     /// Runs a closure on the runtime's blocking threads, or hands it back.
@@ -152,7 +153,7 @@ impl<'a> TaskBuilder<'a> {
             Ok(admitted) => return Ok(run_blocking(admitted, closure)),
             Err(reason) => reason,
         };
-        Err(self.0.turned(origin, reason).refused(closure))
+        Err(self.0.reject(origin, reason).refused(closure))
     }
 
     /// Spawns a future that may not leave this thread.
@@ -173,7 +174,7 @@ impl<'a> TaskBuilder<'a> {
             Err(reason) => reason,
         };
         let core = self.0.core;
-        self.0.turned(origin, reason).task(core, future)
+        self.0.reject(origin, reason).task(core, future)
     }
 
     /// Spawns a future that may not leave this thread, or hands it back.
@@ -196,7 +197,7 @@ impl<'a> TaskBuilder<'a> {
             Ok(admitted) => return Ok(run_local(admitted, future)),
             Err(reason) => reason,
         };
-        Err(self.0.turned(origin, reason).refused(future))
+        Err(self.0.reject(origin, reason).refused(future))
     }
 }
 
@@ -211,62 +212,62 @@ impl Origin {
     }
 }
 
-fn run<F>(mut admitted: Admitted<'_, '_>, future: F) -> Task<F::Output>
+fn run<F>(mut admitted: Admission<'_, '_>, future: F) -> Task<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let (held, seat) = admitted.sit(false);
+    let (handle, guard) = admitted.insert(TaskKind::Spawned);
     let (outlet, runtime) = (Together::new(), admitted.runtime());
-    let join = match admitted.cancelled() {
-        None => runtime.spawn(Running::new(Plain { future }, outlet, seat)),
+    match admitted.cancelled() {
+        None => drop(runtime.spawn(Running::new(Plain { future }, outlet, guard))),
         Some(cancelled) => {
             let future = UntilCancelled { future, cancelled };
-            runtime.spawn(Running::new(future, outlet, seat))
+            drop(runtime.spawn(Running::new(future, outlet, guard)));
         }
-    };
-    admitted.spawned(held, Whereabouts::card(), join)
+    }
+    admitted.spawned(handle, Whereabouts::entry())
 }
 
-fn run_blocking<F, T>(mut admitted: Admitted<'_, '_>, closure: F) -> Task<T>
+fn run_blocking<F, T>(mut admitted: Admission<'_, '_>, closure: F) -> Task<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let (held, seat) = admitted.sit(true);
-    let job = Job::new(closure, seat);
-    let join = admitted.runtime().spawn_blocking(move || job.run());
-    admitted.spawned(held, Whereabouts::card(), join)
+    let (handle, guard) = admitted.insert(TaskKind::Blocking);
+    let job = Job::new(closure, guard);
+    drop(admitted.runtime().spawn_blocking(move || job.run()));
+    admitted.spawned(handle, Whereabouts::entry())
 }
 
 #[track_caller]
-fn run_local<F>(mut admitted: Admitted<'_, '_>, future: F) -> Task<F::Output>
+fn run_local<F>(mut admitted: Admission<'_, '_>, future: F) -> Task<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let (held, seat) = admitted.sit(false);
+    let (handle, guard) = admitted.insert(TaskKind::Spawned);
     let output = Arc::new(Output::new());
     let outlet = Apart(Arc::clone(&output));
     // Outside a `LocalSet` tokio panics, at the line of whoever called us.
-    let join = match admitted.cancelled() {
-        None => spawn_local(Running::new(Plain { future }, outlet, seat)),
+    match admitted.cancelled() {
+        None => drop(spawn_local(Running::new(Plain { future }, outlet, guard))),
         Some(cancelled) => {
             let future = UntilCancelled { future, cancelled };
-            spawn_local(Running::new(future, outlet, seat))
+            drop(spawn_local(Running::new(future, outlet, guard)));
         }
-    };
-    admitted.spawned(held, Whereabouts::Apart(output), join)
+    }
+    admitted.spawned(handle, Whereabouts::Apart(output))
 }
 
 impl fmt::Debug for TaskBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wishes = &self.0;
+        let options = &self.0;
         f.debug_struct("TaskBuilder")
-            .field("name", &wishes.name)
-            .field("kind", &wishes.kind)
-            .field("is_cancellable", &wishes.is_cancellable)
-            .field("supersedes", &wishes.supersedes)
+            .field("name", &options.name)
+            .field("kind", &options.kind)
+            .field("is_cancellable", &options.is_cancellable)
+            .field("supersedes", &options.supersedes)
             .finish_non_exhaustive()
     }
 }

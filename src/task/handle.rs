@@ -4,13 +4,12 @@ use crate::{
     error::TaskError,
     id::ResourceId,
     name::Label,
+    poll::waiting::{For, waiting},
     table::{
-        card::CardHeld,
-        reach,
         record::{Meta, Record},
+        task_entry::TaskHandle,
     },
     task::output::{Output, Whereabouts},
-    waiting::{For, waiting},
 };
 use std::{
     fmt,
@@ -52,7 +51,7 @@ pub struct Task<T>(Inner<T>);
 enum Inner<T> {
     Accepted {
         /// `None` once it is let go.
-        held: Option<CardHeld>,
+        held: Option<TaskHandle>,
         output: Whereabouts<T>,
         has_waited: bool,
     },
@@ -63,7 +62,7 @@ enum Inner<T> {
 
 impl<T> Task<T> {
     #[inline(always)]
-    pub(crate) fn accepted(held: CardHeld, output: Whereabouts<T>) -> Self {
+    pub(crate) fn accepted(held: TaskHandle, output: Whereabouts<T>) -> Self {
         Self(Inner::Accepted {
             held: Some(held),
             output,
@@ -75,7 +74,7 @@ impl<T> Task<T> {
         Self(Inner::Refused { name })
     }
 
-    fn held(&self) -> Option<&CardHeld> {
+    fn held(&self) -> Option<&TaskHandle> {
         match &self.0 {
             Inner::Accepted { held, .. } => held.as_ref(),
             Inner::Refused { .. } => None,
@@ -83,7 +82,7 @@ impl<T> Task<T> {
     }
 
     #[cfg(feature = "dump")]
-    pub(crate) fn card(&self) -> Option<&crate::table::card::Card> {
+    pub(crate) fn entry(&self) -> Option<&crate::table::task_entry::TaskEntry> {
         self.held().map(|held| &**held)
     }
 
@@ -95,7 +94,7 @@ impl<T> Task<T> {
     /// a blocking closure that has started runs on. Calling it again does nothing.
     pub fn abort(&self) {
         if let Some(held) = self.held() {
-            reach::abort(held, || held.later());
+            held.request_abort();
         }
     }
 
@@ -114,7 +113,7 @@ impl<T> Task<T> {
 
     /// Whether its future is dropped and its result is here (or it was refused).
     pub fn is_finished(&self) -> bool {
-        self.held().is_none_or(CardHeld::is_ready)
+        self.held().is_none_or(TaskHandle::is_ready)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     error::TaskError,
     panics,
     sync::{Mutex, lock},
-    table::card::{Card, CardHeld, CardPlace},
+    table::task_entry::{TaskEntry, TaskHandle, TaskOwner},
 };
 use std::{
     marker::PhantomData,
@@ -17,16 +17,16 @@ use std::{
 /// holds on the task's slot: whoever comes second sees the other, and the result is claimed, or
 /// dropped, exactly once. A task whose handle was dropped before needs no place at all.
 #[derive(Debug)]
-pub(crate) struct Output<T>(Mutex<Place<T>>);
+pub(crate) struct Output<T>(Mutex<OutputState<T>>);
 
 /// Where the output of a task goes.
 pub(crate) trait Outlet {
     type Output;
 
-    fn output<'a>(&'a self, task: &'a Card) -> &'a Output<Self::Output>;
+    fn output<'a>(&'a self, task: &'a TaskEntry) -> &'a Output<Self::Output>;
 }
 
-/// The output lies with the card of the task.
+/// The output lies with the entry of the task.
 pub(crate) struct Together<T>(PhantomData<fn(T)>);
 
 impl<T> Together<T> {
@@ -38,7 +38,7 @@ impl<T> Together<T> {
 impl<T: Send + 'static> Outlet for Together<T> {
     type Output = T;
 
-    fn output<'a>(&'a self, task: &'a Card) -> &'a Output<T> {
+    fn output<'a>(&'a self, task: &'a TaskEntry) -> &'a Output<T> {
         task.output(Output::new)
     }
 }
@@ -49,37 +49,37 @@ pub(crate) struct Apart<T>(pub(crate) Arc<Output<T>>);
 impl<T> Outlet for Apart<T> {
     type Output = T;
 
-    fn output<'a>(&'a self, _: &'a Card) -> &'a Output<T> {
+    fn output<'a>(&'a self, _: &'a TaskEntry) -> &'a Output<T> {
         &self.0
     }
 }
 
 /// Where the output of a task comes from.
 pub(crate) enum Whereabouts<T> {
-    /// With the task's card, which finds or makes it.
-    Card(fn(&Card) -> &Output<T>),
+    /// With the task's entry, which finds or makes it.
+    Entry(fn(&TaskEntry) -> &Output<T>),
     /// By itself, because it may not leave its thread.
     Apart(Arc<Output<T>>),
 }
 
 impl<T: Send + 'static> Whereabouts<T> {
-    pub(crate) fn card() -> Self {
-        Self::Card(|card| card.output(Output::new))
+    pub(crate) fn entry() -> Self {
+        Self::Entry(|task| task.output(Output::new))
     }
 }
 
 impl<T> Whereabouts<T> {
     #[inline]
-    pub(crate) fn find<'a>(&'a self, card: &'a Card) -> &'a Output<T> {
+    pub(crate) fn find<'a>(&'a self, task: &'a TaskEntry) -> &'a Output<T> {
         match self {
-            Self::Card(find) => find(card),
+            Self::Entry(find) => find(task),
             Self::Apart(output) => output,
         }
     }
 }
 
 #[derive(Debug)]
-enum Place<T> {
+enum OutputState<T> {
     Empty,
     /// The handle waits.
     Waiting(Waker),
@@ -89,35 +89,35 @@ enum Place<T> {
 
 impl<T> Output<T> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Place::Empty))
+        Self(Mutex::new(OutputState::Empty))
     }
 
     /// The task's part, once, when it has left the list. Never panics, whatever
     /// wakers and destructors do.
-    pub(crate) fn deliver(&self, result: Result<T, TaskError>, owner: &CardPlace) {
-        let done = Place::Done(result.map_err(Box::new));
+    pub(crate) fn deliver(&self, result: Result<T, TaskError>, owner: &TaskOwner) {
+        let done = OutputState::Done(result.map_err(Box::new));
         let before = mem::replace(&mut *lock(&self.0), done);
-        if !owner.ready() {
+        if !owner.make_ready() {
             panics::discard(self.take());
         }
-        if let Place::Waiting(waker) = before {
+        if let OutputState::Waiting(waker) = before {
             panics::contain(|| waker.wake());
         }
     }
 
     /// The handle's part, once. `has_waited` if it was ever polled: then there may be a waker.
     #[inline]
-    pub(crate) fn abandon(held: CardHeld, place: &Whereabouts<T>, has_waited: bool) {
+    pub(crate) fn abandon(held: TaskHandle, place: &Whereabouts<T>, has_waited: bool) {
         if has_waited {
             panics::discard(place.find(&held).take());
         }
-        if let Err(held) = held.leave_unready() {
+        if let Err(held) = held.release_unready() {
             panics::discard(place.find(&held).take());
         }
     }
 
-    fn take(&self) -> Place<T> {
-        mem::replace(&mut *lock(&self.0), Place::Empty)
+    fn take(&self) -> OutputState<T> {
+        mem::replace(&mut *lock(&self.0), OutputState::Empty)
     }
 
     /// The result, once it is there. After that there is none.
@@ -131,19 +131,19 @@ impl<T> Output<T> {
         let mut waker = (!is_ready).then(|| cx.waker().clone());
         let mut place = lock(&self.0);
         let before = match (&*place, waker.take()) {
-            (Place::Empty | Place::Waiting(_), Some(waker)) => {
-                mem::replace(&mut *place, Place::Waiting(waker))
+            (OutputState::Empty | OutputState::Waiting(_), Some(waker)) => {
+                mem::replace(&mut *place, OutputState::Waiting(waker))
             }
             (_, unused) => {
                 waker = unused;
-                mem::replace(&mut *place, Place::Empty)
+                mem::replace(&mut *place, OutputState::Empty)
             }
         };
-        let is_waiting = matches!(*place, Place::Waiting(_));
+        let is_waiting = matches!(*place, OutputState::Waiting(_));
         drop(place);
         panics::discard(waker);
         match before {
-            Place::Done(result) => Poll::Ready(Some(result.map_err(|error| *error))),
+            OutputState::Done(result) => Poll::Ready(Some(result.map_err(|error| *error))),
             before => {
                 panics::discard(before);
                 if is_waiting {

@@ -3,10 +3,10 @@
 use crate::{
     error::TaskError,
     panics,
-    scope::{self, Owner},
+    poll::scope::{self, Owner},
+    poll::waiting::{For, waiting},
     table::record::Outcome,
-    task::{output::Outlet, seat::Seat},
-    waiting::{For, waiting},
+    task::{guard::TaskGuard, output::Outlet},
 };
 use std::{
     any::Any,
@@ -29,7 +29,7 @@ pin_project_lite::pin_project! {
         #[pin]
         future: Option<F>,
         outlet: O,
-        seat: Seat,
+        guard: TaskGuard,
     }
 
     impl<F, O> PinnedDrop for Running<F, O>
@@ -47,15 +47,15 @@ pin_project_lite::pin_project! {
 type Payload = Box<dyn Any + Send>;
 
 impl<F, O: Outlet> Running<F, O> {
-    pub(crate) fn new(future: F, outlet: O, seat: Seat) -> Self {
+    pub(crate) fn new(future: F, outlet: O, guard: TaskGuard) -> Self {
         Self {
             future: Some(future),
             outlet,
-            seat,
+            guard,
         }
     }
 
-    /// Drops the future, then delivers the result and frees the seat; only the first time.
+    /// Drops the future, then delivers the result and lets the task leave; only the first time.
     #[inline(never)]
     fn end(self: Pin<&mut Self>, result: Result<Ended<O::Output>, Payload>) {
         let mut this = self.project();
@@ -63,8 +63,8 @@ impl<F, O: Outlet> Running<F, O> {
             return;
         }
         let drop_it = || panics::guarded(|| this.future.set(None));
-        let dropped = this.seat.enter(drop_it);
-        finish(this.outlet, this.seat, ended(result, dropped));
+        let dropped = this.guard.enter(drop_it);
+        finish(this.outlet, this.guard, ended(result, dropped));
     }
 }
 
@@ -85,59 +85,59 @@ fn ended<T>(result: Result<Ended<T>, Payload>, dropped: Result<(), Payload>) -> 
     }
 }
 
-/// Delivers a result and frees the seat.
+/// Delivers a result and lets the task leave.
 #[inline]
-pub(crate) fn finish<O: Outlet>(outlet: &O, seat: &mut Seat, result: Ended<O::Output>) {
-    if seat.task().is_none() {
+pub(crate) fn finish<O: Outlet>(outlet: &O, guard: &mut TaskGuard, result: Ended<O::Output>) {
+    if guard.task().is_none() {
         return;
     }
-    if seat.is_claimed() {
+    if guard.is_claimed() {
         if let Err(TaskError::Panicked(_, message)) = &result {
             // Whoever has the handle gets it as well.
-            drop(seat.note_panic(message));
+            drop(guard.note_panic(message));
         }
         // The handle may be dropped in the last moment; `deliver` drops the result then.
         let outcome = outcome(&result);
-        seat.free(outcome, |place| {
-            let deliver = || outlet.output(place).deliver(result, place);
+        guard.leave(outcome, |task| {
+            let deliver = || outlet.output(task).deliver(result, task);
             // What that runs belongs to the task: wakers, and destructors. A close that they wait for is one that they
             // are inside of (I10).
-            scope::enter_as(Owner::Task(place), deliver);
+            scope::enter_as(Owner::Task(task), deliver);
         });
-    } else if is_plain(&result, seat) {
-        seat.free(outcome(&result), |_| {});
+    } else if is_plain(&result, guard) {
+        guard.leave(outcome(&result), |_| {});
     } else {
-        finish_unclaimed(seat, result);
+        finish_unclaimed(guard, result);
     }
 }
 
 /// Whether there is nothing to run or to say when a result is dropped.
 #[inline]
-fn is_plain<T>(result: &Ended<T>, seat: &Seat) -> bool {
+fn is_plain<T>(result: &Ended<T>, guard: &TaskGuard) -> bool {
     match result {
-        Ok(_) => !needs_drop::<T>() && (size_of::<T>() == 0 || !seat.is_cancelled()),
+        Ok(_) => !needs_drop::<T>() && (size_of::<T>() == 0 || !guard.is_cancelled()),
         Err(error) => !error.is_panic(),
     }
 }
 
-/// Drops a result that nobody can claim, while the task is still listed and in its scope, and frees the seat. Events
+/// Drops a result that nobody can claim, while the task is still listed and in its scope, and lets the task leave. Events
 /// come last: a subscriber may do anything.
 #[inline(never)]
-fn finish_unclaimed<T>(seat: &mut Seat, result: Ended<T>) {
+fn finish_unclaimed<T>(guard: &mut TaskGuard, result: Ended<T>) {
     let outcome = outcome(&result);
     let is_late = result.is_ok() && size_of::<T>() > 0;
-    let late = is_late.then(|| seat.late_result()).flatten();
+    let late = is_late.then(|| guard.late_result()).flatten();
     let panicked = match &result {
-        Err(TaskError::Panicked(_, message)) => seat.note_panic(message),
+        Err(TaskError::Panicked(_, message)) => guard.note_panic(message),
         _ => None,
     };
     let dropped = if needs_drop::<T>() || result.is_err() {
-        seat.enter(|| panics::discard(result))
+        guard.enter(|| panics::discard(result))
     } else {
         None
     };
-    let dropped = dropped.and_then(|panic| seat.note_panic(&panic));
-    seat.free(outcome, |_| {});
+    let dropped = dropped.and_then(|panic| guard.note_panic(&panic));
+    guard.leave(outcome, |_| {});
     if let Some(late) = late {
         late.emit();
     }
@@ -212,8 +212,7 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        #[cfg(feature = "dump")]
-        if self.seat.is_to_end(cx) {
+        if self.guard.start_poll(cx) {
             self.end(Ok(Err(TaskError::Aborted)));
             return Poll::Ready(());
         }
@@ -221,10 +220,10 @@ where
         if this.future.is_none() {
             return Poll::Ready(());
         }
-        let seat = &mut *this.seat;
+        let guard = &mut *this.guard;
         // A future that is done is dropped in the same breath.
-        let polled = seat.poll(cx, |cx| {
-            seat.enter(|| {
+        let polled = guard.poll(cx, |cx| {
+            guard.enter(|| {
                 let future = this.future.as_mut().as_pin_mut()?;
                 let result = match panics::guarded(|| future.work(cx)) {
                     Ok(Poll::Pending) => return None,
@@ -238,7 +237,7 @@ where
         let Some(result) = polled else {
             return Poll::Pending;
         };
-        finish(this.outlet, seat, result);
+        finish(this.outlet, guard, result);
         Poll::Ready(())
     }
 }

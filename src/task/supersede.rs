@@ -5,7 +5,7 @@ use crate::{
     id::ResourceId,
     name::Label,
     sync::lock,
-    table::{card::Card, record::Record},
+    table::{record::Record, task_entry::TaskEntry},
     task::handle::Task,
 };
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) fn started<T>(core: &Core, task: Task<T>) -> Task<T> {
         core.node.table.abort(previous);
     }
     // It may have left before it was entered, and then nobody else takes it out again.
-    if core.node.table.door().state_of(task.id()).is_none() {
+    if core.node.table.table_ref().state_of(task.id()).is_none() {
         ended(core, task.name(), task.id());
     }
     task
@@ -33,7 +33,7 @@ pub(crate) struct Latest {
 
 impl Latest {
     #[cold]
-    pub(crate) fn of(task: &Card) -> Option<Self> {
+    pub(crate) fn of(task: &TaskEntry) -> Option<Self> {
         let core = context_of(task).core.upgrade()?;
         let (name, id) = (task.meta().name.clone(), task.meta().id);
         Some(Self { core, name, id })

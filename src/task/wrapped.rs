@@ -5,8 +5,7 @@ use crate::{
     error::{RefusedError, TaskError},
     name, panics,
     table::record::Outcome,
-    task::{admit::Origin, builder::TaskBuilder, seat::Seat},
-    waiting::{For, waiting},
+    task::{admit::Origin, builder::TaskBuilder, guard::TaskGuard},
 };
 use std::{
     fmt,
@@ -14,7 +13,6 @@ use std::{
     pin::Pin,
     task::{self, Poll},
 };
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 impl Context {
     /// Counts a future that somebody else polls: another executor, a `select!`, a library that spawns
@@ -65,8 +63,7 @@ impl TaskBuilder<'_> {
                 panics::discard(refused);
                 Wrapped {
                     future: None,
-                    seat: None,
-                    kill: None,
+                    guard: None,
                 }
             }
         }
@@ -79,19 +76,17 @@ impl TaskBuilder<'_> {
     /// [`RefusedError`], with the future in it, if the context is closing or closed.
     #[track_caller]
     pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
-        let core = self.core();
-        let (mut wishes, origin) = (self.into_wishes(), Origin::of::<F>("wrapped"));
-        let reason = match wishes.admit_anywhere(origin) {
+        let (mut options, origin) = (self.into_options(), Origin::of::<F>("wrapped"));
+        let reason = match options.admit_anywhere(origin) {
             Ok(mut admitted) => {
                 return Ok(Wrapped {
                     future: Some(future),
-                    seat: Some(admitted.sit_alone()),
-                    kill: Some(core.kill().clone().cancelled_owned()),
+                    guard: Some(admitted.insert_wrapped()),
                 });
             }
             Err(reason) => reason,
         };
-        Err(wishes.turned(origin, reason).refused(future))
+        Err(options.reject(origin, reason).refused(future))
     }
 }
 
@@ -104,9 +99,7 @@ pin_project_lite::pin_project! {
         #[pin]
         future: Option<F>,
         // `None` once the future has ended, or when it was refused.
-        seat: Option<Seat>,
-        #[pin]
-        kill: Option<WaitForCancellationFutureOwned>,
+        guard: Option<TaskGuard>,
     }
 
     impl<F> PinnedDrop for Wrapped<F> {
@@ -119,7 +112,7 @@ pin_project_lite::pin_project! {
 }
 
 impl<F> Wrapped<F> {
-    /// Drops the future and frees the seat; only the first time. `panic` is what the future panicked
+    /// Drops the future and lets the task leave; only the first time. `panic` is what the future panicked
     /// with, if it did; a panic of its destructor comes back, and then the result is dropped, in the scope of the future
     /// that it comes from.
     fn end<R>(
@@ -129,12 +122,10 @@ impl<F> Wrapped<F> {
         result: R,
     ) -> std::thread::Result<R> {
         let mut this = self.project();
-        let Some(mut seat) = this.seat.take() else {
+        let Some(mut guard) = this.guard.take() else {
             return Ok(result);
         };
-        // It keeps the waker of whoever polled last, which is foreign code.
-        panics::contain(|| this.kill.set(None));
-        let ended = seat.enter(|| {
+        let ended = guard.enter(|| {
             let dropped = panics::guarded(|| this.future.set(None));
             match dropped {
                 Ok(()) => Ok(result),
@@ -147,10 +138,10 @@ impl<F> Wrapped<F> {
         let panic = panic.or(ended.as_ref().err());
         if let Some(payload) = panic {
             // Whoever polls gets it as well.
-            drop(seat.note_panic(&panics::message(&**payload)));
+            drop(guard.note_panic(&panics::message(&**payload)));
         }
         let outcome = panic.map_or(outcome, |_| Outcome::Panicked);
-        seat.free(outcome, |_| {});
+        guard.leave(outcome, |_| {});
         ended
     }
 }
@@ -162,20 +153,15 @@ impl<F: Future> Future for Wrapped<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
-        let (Some(future), Some(seat), Some(kill)) =
-            (this.future.as_pin_mut(), this.seat, this.kill.as_pin_mut())
-        else {
+        let (Some(future), Some(guard)) = (this.future.as_pin_mut(), this.guard) else {
             return Poll::Ready(Err(TaskError::Refused));
         };
-        let polled =
-            seat.poll_anywhere(cx, |cx| seat.enter(|| panics::guarded(|| future.poll(cx))));
+        // An abort ends it only where it waits: it may be ready, and who polls it wants the output.
+        guard.start_poll(cx);
+        let polled = guard.poll(cx, |cx| guard.enter(|| panics::guarded(|| future.poll(cx))));
         let (outcome, result) = match polled {
             Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(output)),
-            Ok(Poll::Pending)
-                if waiting(cx, For::Cancellation, |cx| kill.poll(cx)).is_pending() =>
-            {
-                return Poll::Pending;
-            }
+            Ok(Poll::Pending) if !guard.is_aborting() => return Poll::Pending,
             Ok(Poll::Pending) => (Outcome::Aborted, Err(TaskError::Aborted)),
             Err(payload) => {
                 if let Err(second) = self.end(Outcome::Panicked, Some(&payload), ()) {
@@ -194,7 +180,7 @@ impl<F: Future> Future for Wrapped<F> {
 impl<F> fmt::Debug for Wrapped<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wrapped")
-            .field("has_ended", &self.seat.is_none())
+            .field("has_ended", &self.guard.is_none())
             .finish_non_exhaustive()
     }
 }

@@ -86,7 +86,7 @@ impl Foreign {
             return;
         }
         let mut finding = finding(more);
-        find::pardon(&mut finding, policy);
+        find::apply_allow_list(&mut finding, policy);
         found.findings.push(finding);
     }
 }

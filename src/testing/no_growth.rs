@@ -69,7 +69,7 @@ async fn settle(registry: &Registry, before: usize) {
     let listening = registry.root().node.table.tracking.listen();
     let started = clock::now();
     loop {
-        let mut gone = pin!(listening.bell().notified());
+        let mut gone = pin!(listening.changed().notified());
         gone.as_mut().enable();
         let took = clock::now().saturating_duration_since(started);
         if registry.count() <= before || took >= SETTLE {

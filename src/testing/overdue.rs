@@ -41,7 +41,7 @@ async fn whereabouts<F: Future>(
     registry: &Registry,
     mut body: Pin<&mut F>,
 ) -> Result<F::Output, String> {
-    use crate::{dump::collect, trace::capture};
+    use crate::{dump::collect, poll::capture};
     use std::{future::poll_fn, task::Poll};
     let ask = poll_fn(|cx| {
         let (polled, found) = capture::poll(cx.waker(), |cx| body.as_mut().poll(cx));

@@ -8,10 +8,10 @@
 //! `HEADCOUNT_MATRIX=<text>` runs only the cases whose name contains the text, one after the other.
 
 mod axes;
-mod house;
 mod outcome;
 mod patience;
 mod play;
+mod runtime;
 mod stage;
 
 use axes::{Case, all};

@@ -2,9 +2,9 @@
 
 use crate::{
     axes::{Carrier, Case, Ending, Flavor, Handle, Moment, Shape},
-    house::{Demolition, House},
     outcome::{Held, Outcome, counted, expected},
     patience::{until, wait_for},
+    runtime::{Shutdown, TestRuntime},
     stage::{Body, GRACE, Seen, Stage, closure},
 };
 use headcount::{CloseReport, CloseStatus, Context, Registry, State, TaskBuilder, WeakContext};
@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 struct Play {
     case: Case,
     registry: Registry,
-    house: House,
+    runtime: TestRuntime,
     stage: Arc<Stage>,
     weak: WeakContext,
     held: Option<Held>,
@@ -43,14 +43,14 @@ type Close = Pin<Box<dyn Future<Output = (CloseReport, Seen)> + Send>>;
 /// Runs a case; says what went wrong.
 pub(crate) fn play(case: Case) -> Result<(), String> {
     let registry = Registry::new();
-    let mut house = House::open(case.flavor)?;
-    let ctx = open(case, &registry, &house);
+    let mut runtime = TestRuntime::open(case.flavor)?;
+    let ctx = open(case, &registry, &runtime);
     let stage = Arc::new(Stage::default());
-    let held = start(case, &mut house, &ctx, &stage)?;
+    let held = start(case, &mut runtime, &ctx, &stage)?;
     let mut play = Play {
         case,
         registry,
-        house,
+        runtime,
         stage,
         weak: ctx.downgrade(),
         held: Some(held),
@@ -63,52 +63,57 @@ pub(crate) fn play(case: Case) -> Result<(), String> {
     play.examine(ended)
 }
 
-fn open(case: Case, registry: &Registry, house: &House) -> Context {
+fn open(case: Case, registry: &Registry, runtime: &TestRuntime) -> Context {
     let outlasts = case.shape == Shape::Ignores;
     let grace = if outlasts { GRACE } else { Duration::MAX };
     let is_outside = case.ending == Ending::DroppedOutside;
-    let _inside = (!is_outside).then(|| house.handle.enter());
+    let _inside = (!is_outside).then(|| runtime.handle.enter());
     registry.context_builder("ctx").grace(grace).open()
 }
 
 /// Starts the task; if it is not to be polled yet, everybody who could do so is busy afterwards.
-fn start(case: Case, house: &mut House, ctx: &Context, stage: &Arc<Stage>) -> Result<Held, String> {
+fn start(
+    case: Case,
+    runtime: &mut TestRuntime,
+    ctx: &Context,
+    stage: &Arc<Stage>,
+) -> Result<Held, String> {
     let is_early = case.moment == Moment::BeforeFirstPoll;
     match case.carrier {
-        Carrier::Blocking if is_early => house.plug_pool()?,
+        Carrier::Blocking if is_early => runtime.plug_pool()?,
         Carrier::Local | Carrier::Blocking => {}
-        _ if is_early => house.plug_workers()?,
+        _ if is_early => runtime.plug_workers()?,
         _ => {}
     }
     Ok(match case.carrier {
         Carrier::Spawned | Carrier::Cancellable => {
             let body = Body::<()>::new(case, stage);
-            Held::Task(subject(case, house, ctx).spawn(body))
+            Held::Task(subject(case, runtime, ctx).spawn(body))
         }
         Carrier::Wrapped => {
             let wrapped = ctx.wrap(Body::<()>::new(case, stage));
-            Held::Elsewhere(house.handle.spawn(wrapped))
+            Held::Elsewhere(runtime.handle.spawn(wrapped))
         }
         Carrier::Blocking => {
             let closure = closure(case, stage);
-            Held::Task(subject(case, house, ctx).spawn_blocking(closure))
+            Held::Task(subject(case, runtime, ctx).spawn_blocking(closure))
         }
         Carrier::Local => {
             let (ctx, stage) = (ctx.clone(), Arc::clone(stage));
             let spawn = move || ctx.spawn_local(Body::<Rc<()>>::new(case, &stage));
-            Held::Task(house.on_thread(is_early, spawn)?)
+            Held::Task(runtime.on_thread(is_early, spawn)?)
         }
     })
 }
 
 /// The settings of the task.
-fn subject<'a>(case: Case, house: &House, ctx: &'a Context) -> TaskBuilder<'a> {
+fn subject<'a>(case: Case, runtime: &TestRuntime, ctx: &'a Context) -> TaskBuilder<'a> {
     let mut task = ctx.task("subject");
     if case.carrier == Carrier::Cancellable {
         task = task.cancellable();
     }
     if case.ending == Ending::DroppedOutside {
-        task = task.on(&house.handle);
+        task = task.on(&runtime.handle);
     }
     task
 }
@@ -154,11 +159,11 @@ impl Play {
     /// who could do that does something else.
     fn await_end_of_poll(&mut self) -> Result<(), String> {
         if self.case.carrier == Carrier::Local {
-            self.house.on_thread(false, || ())?;
+            self.runtime.on_thread(false, || ())?;
         } else {
-            self.house.plug_workers()?;
+            self.runtime.plug_workers()?;
         }
-        self.house.unplug();
+        self.runtime.unplug();
         Ok(())
     }
 
@@ -183,18 +188,18 @@ impl Play {
             }
             Ending::Abort => self.abort(ctx),
             Ending::ShutDown => {
-                self.shut_down(Demolition::Drop)?;
+                self.shut_down(Shutdown::Drop)?;
                 self.is_swept("by the drop of the runtime")?;
                 let _inside = elsewhere().enter();
                 Self::finish_close(self.own_close(&ctx), ctx)
             }
             Ending::ShutDownBehind => {
-                self.shut_down(Demolition::Background)?;
+                self.shut_down(Shutdown::Background)?;
                 let _inside = elsewhere().enter();
                 Self::finish_close(self.own_close(&ctx), ctx)
             }
             Ending::ShutDownThenDrop => {
-                self.shut_down(Demolition::Drop)?;
+                self.shut_down(Shutdown::Drop)?;
                 self.is_swept("by the drop of the runtime")?;
                 drop(ctx);
                 if self.registry.count() != 0 {
@@ -203,20 +208,20 @@ impl Play {
                 self.idle().map(Ended::without_report)
             }
             Ending::ShutDownBehindThenDrop => {
-                self.shut_down(Demolition::Background)?;
+                self.shut_down(Shutdown::Background)?;
                 drop(ctx);
                 self.idle().map(Ended::without_report)
             }
             Ending::ShutDownWhileClosing => {
                 let mut close = self.own_close(&ctx);
                 self.begin(&mut close);
-                self.shut_down(Demolition::Timeout)?;
+                self.shut_down(Shutdown::Timeout)?;
                 let _inside = elsewhere().enter();
                 Self::finish_close(close, ctx)
             }
             Ending::ShutDownWhileDropped => {
                 drop(ctx);
-                self.shut_down(Demolition::Drop)?;
+                self.shut_down(Shutdown::Drop)?;
                 self.is_swept("by the drop of the runtime")?;
                 self.idle().map(Ended::without_report)
             }
@@ -234,7 +239,7 @@ impl Play {
 
     /// Polls a close once. The handle of one that has ended already is as good as dropped.
     fn begin(&self, close: &mut Close) {
-        let _inside = self.house.handle.enter();
+        let _inside = self.runtime.handle.enter();
         let mut cx = task::Context::from_waker(task::Waker::noop());
         if let task::Poll::Ready(done) = close.as_mut().poll(&mut cx) {
             *close = Box::pin(std::future::ready(done));
@@ -252,7 +257,7 @@ impl Play {
         let mut close = self.own_close(&ctx);
         self.begin(&mut close);
         self.let_go();
-        let (report, seen) = self.house.run("close", close)?;
+        let (report, seen) = self.runtime.run("close", close)?;
         Ok(Ended::reported(report, seen, ctx))
     }
 
@@ -263,7 +268,7 @@ impl Play {
     }
 
     fn closed(&self, ctx: Context) -> Result<Ended, String> {
-        let _inside = self.house.handle.enter();
+        let _inside = self.runtime.handle.enter();
         let report = wait_for("closed", ctx.closed())?;
         Ok(Ended::reported(report, self.stage.seen(), ctx))
     }
@@ -288,24 +293,24 @@ impl Play {
     }
 
     /// Takes the runtime down, and lets what is running there go on as soon as that has begun.
-    fn shut_down(&mut self, how: Demolition) -> Result<(), String> {
-        self.house.demolish(how);
+    fn shut_down(&mut self, how: Shutdown) -> Result<(), String> {
+        self.runtime.demolish(how);
         if self.can_outlive_shutdown(how) {
-            self.house.await_gone()?;
+            self.runtime.await_gone()?;
             self.let_go();
             Ok(())
         } else {
-            // So that a thread that is free to begin with the demolition does.
+            // So that a thread that is free to begin with the shutdown does.
             thread::sleep(Duration::from_millis(1));
             self.let_go();
-            self.house.await_gone()
+            self.runtime.await_gone()
         }
     }
 
     /// Whether the shutdown is over while a poll or closure is still under way: it must not wait for
-    /// that, and nobody may keep the runtime's own thread busy, which does the demolition.
-    fn can_outlive_shutdown(&self, how: Demolition) -> bool {
-        let waits = matches!(how, Demolition::Drop);
+    /// that, and nobody may keep the runtime's own thread busy, which does the shutdown.
+    fn can_outlive_shutdown(&self, how: Shutdown) -> bool {
+        let waits = matches!(how, Shutdown::Drop);
         let on_own_thread = match self.case.carrier {
             Carrier::Local => true,
             Carrier::Blocking => false,
@@ -322,7 +327,7 @@ impl Play {
             thread::sleep(2 * GRACE);
         }
         self.stage.go_on.open();
-        self.house.unplug();
+        self.runtime.unplug();
     }
 
     /// The future is dropped, and counted once.
@@ -416,8 +421,8 @@ impl Play {
             | Ending::LastHandleDropped
             | Ending::DroppedOutside
             | Ending::Abort => {
-                self.house.demolish(Demolition::Drop);
-                self.house.await_gone()
+                self.runtime.demolish(Shutdown::Drop);
+                self.runtime.await_gone()
             }
             _ => Ok(()),
         }

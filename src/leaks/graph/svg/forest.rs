@@ -26,8 +26,8 @@ pub(super) struct Forest {
 
 impl Forest {
     pub(super) fn new(graph: &Graph) -> Self {
-        let ties = Ties::new(graph);
-        let walk = Walk::over(graph, &ties);
+        let references = References::new(graph);
+        let walk = Walk::over(graph, &references);
         let mut forest = Self {
             column: vec![0; graph.nodes.len()],
             row: vec![0; graph.nodes.len()],
@@ -37,10 +37,10 @@ impl Forest {
             trees: Vec::new(),
             rows: 0,
         };
-        forest.spread(graph, &ties, &walk);
-        forest.pull(graph, &ties);
-        forest.hang(graph, &ties, &walk);
-        forest.stack(graph, &ties);
+        forest.spread(graph, &references, &walk);
+        forest.pull(graph, &references);
+        forest.hang(graph, &references, &walk);
+        forest.stack(graph, &references);
         forest
     }
 
@@ -49,9 +49,9 @@ impl Forest {
     }
 
     /// As far right as the longest chain that leads there.
-    fn spread(&mut self, graph: &Graph, ties: &Ties, walk: &Walk) {
+    fn spread(&mut self, graph: &Graph, references: &References, walk: &Walk) {
         for &node in walk.done.iter().rev() {
-            for &edge in &ties.out[node] {
+            for &edge in &references.out[node] {
                 let to = graph.edges[edge].to;
                 if !walk.back[edge] {
                     self.column[to] = self.column[to].max(self.column[node] + 1);
@@ -61,9 +61,13 @@ impl Forest {
     }
 
     /// What nothing holds moves right, to what it holds.
-    fn pull(&mut self, graph: &Graph, ties: &Ties) {
+    fn pull(&mut self, graph: &Graph, references: &References) {
         let mut nearest = vec![usize::MAX; graph.nodes.len()];
-        for edge in graph.edges.iter().filter(|edge| !ties.tied[edge.from]) {
+        for edge in graph
+            .edges
+            .iter()
+            .filter(|edge| !references.tied[edge.from])
+        {
             if edge.to != edge.from {
                 nearest[edge.from] = nearest[edge.from].min(self.column[edge.to]);
             }
@@ -76,8 +80,8 @@ impl Forest {
     }
 
     /// Picks the edge by which each node hangs: the one to look at, if there is a choice.
-    fn hang(&mut self, graph: &Graph, ties: &Ties, walk: &Walk) {
-        for edge in ties.out.iter().flatten().copied() {
+    fn hang(&mut self, graph: &Graph, references: &References, walk: &Walk) {
+        for edge in references.out.iter().flatten().copied() {
             let Edge { from, to, .. } = graph.edges[edge];
             if walk.back[edge] || self.column[from] + 1 != self.column[to] {
                 continue;
@@ -95,8 +99,8 @@ impl Forest {
     }
 
     /// Gives out the rows, branch by branch.
-    fn stack(&mut self, graph: &Graph, ties: &Ties) {
-        let (beside, roots) = self.roots(graph, ties);
+    fn stack(&mut self, graph: &Graph, references: &References) {
+        let (beside, roots) = self.roots(graph, references);
         let mut free = Free::new(graph.nodes.len());
         for root in roots {
             self.trees.push(self.rows);
@@ -138,7 +142,7 @@ impl Forest {
 
     /// What stands beside each node because it holds that node and nothing hangs from it, and the rest
     /// that hangs nowhere: the roots.
-    fn roots(&self, graph: &Graph, ties: &Ties) -> (Vec<Vec<usize>>, Vec<usize>) {
+    fn roots(&self, graph: &Graph, references: &References) -> (Vec<Vec<usize>>, Vec<usize>) {
         let mut held = vec![None; graph.nodes.len()];
         for edge in graph.edges.iter().rev().filter(|edge| edge.from != edge.to) {
             held[edge.from] = Some(edge.to);
@@ -149,7 +153,7 @@ impl Forest {
             if self.hangs[node].is_some() {
                 continue;
             }
-            let alone = !ties.tied[node] && self.branches[node].is_empty();
+            let alone = !references.tied[node] && self.branches[node].is_empty();
             match held[node].filter(|_| alone) {
                 Some(held) => beside[held].push(node),
                 None => roots.push(node),
@@ -218,22 +222,22 @@ impl Free {
 
 /// The edges that decide who stands where: those that hold, and for a node that nothing holds the first
 /// one that says where it belongs.
-struct Ties {
+struct References {
     /// By node, the deciding edges that leave it.
     out: Vec<Vec<usize>>,
     /// By node, whether a deciding edge leads to it.
     tied: Vec<bool>,
 }
 
-impl Ties {
+impl References {
     fn new(graph: &Graph) -> Self {
-        let mut ties = Self {
+        let mut references = Self {
             out: vec![Vec::new(); graph.nodes.len()],
             tied: vec![false; graph.nodes.len()],
         };
-        ties.take(graph, |edge, _| edge.strength != Strength::Weak);
-        ties.take(graph, |edge, tied| edge.strength == Strength::Weak && !tied);
-        ties
+        references.take(graph, |edge, _| edge.strength != Strength::Weak);
+        references.take(graph, |edge, tied| edge.strength == Strength::Weak && !tied);
+        references
     }
 
     fn take(&mut self, graph: &Graph, wanted: impl Fn(&Edge, bool) -> bool) {
@@ -266,26 +270,26 @@ enum Mark {
 impl Walk {
     /// Begins where nothing leads to; what is left then are cycles, and they begin with the role that
     /// pictures begin with.
-    fn over(graph: &Graph, ties: &Ties) -> Self {
+    fn over(graph: &Graph, references: &References) -> Self {
         let mut walk = Self {
             mark: vec![Mark::New; graph.nodes.len()],
             done: Vec::new(),
             back: vec![false; graph.edges.len()],
         };
         let mut starts: Vec<usize> = (0..graph.nodes.len()).collect();
-        starts.sort_by_key(|&node| (ties.tied[node], graph.nodes[node].role));
+        starts.sort_by_key(|&node| (references.tied[node], graph.nodes[node].role));
         for start in starts {
-            walk.from(graph, ties, start);
+            walk.from(graph, references, start);
         }
         walk
     }
 
     /// The way is a stack of our own: chains may be 10,000 long.
-    fn from(&mut self, graph: &Graph, ties: &Ties, start: usize) {
+    fn from(&mut self, graph: &Graph, references: &References, start: usize) {
         let mut way = Vec::new();
         self.enter(&mut way, start);
         while let Some((node, next)) = way.last_mut() {
-            let Some(&edge) = ties.out[*node].get(*next) else {
+            let Some(&edge) = references.out[*node].get(*next) else {
                 self.mark[*node] = Mark::Done;
                 self.done.push(*node);
                 way.pop();

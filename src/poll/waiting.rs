@@ -1,0 +1,82 @@
+//! Waiting for something of a registry: a task, a close, or that it is idle. A task or hook that is asked where it waits
+//! answers what for.
+
+use crate::{
+    poll::{
+        awaited::Awaited,
+        capture,
+        scope::{self, Owner},
+    },
+    table::{record::Record, resource::short_path},
+};
+use std::task::{Context, Poll};
+
+/// What is waited for.
+#[derive(Clone, Copy)]
+pub(crate) enum For<'a> {
+    /// The end of a task.
+    Task(&'a dyn Record),
+    /// The end of a close, which has begun or not.
+    Close(&'a dyn Record, bool),
+    /// That the registry of this number is idle, which the running task is part of.
+    Idle(u32),
+    /// That the context of the running task is cancelled.
+    Cancellation,
+}
+
+/// Runs a poll that waits for this.
+#[inline]
+pub(crate) fn waiting<T>(
+    cx: &mut Context<'_>,
+    what: For<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let result = capture::waiting(cx, || what.awaited(), poll);
+    if result.is_pending() && !matches!(what, For::Cancellation) {
+        note_wait();
+    }
+    result
+}
+
+/// Notes with each task and hook that is running on this thread, one inside the other, that it waits: those are asked
+/// when somebody looks for a deadlock.
+fn note_wait() {
+    let _ = scope::find(|owner| -> Option<()> {
+        let poll_state = match owner {
+            Owner::Registry(_) => None,
+            Owner::Hook { poll_state, .. } => poll_state,
+            Owner::Task(task) => task.poll_state(),
+        };
+        poll_state?.note_wait();
+        None
+    });
+}
+
+impl For<'_> {
+    /// What it is called, and of which registry it is.
+    fn awaited(self) -> (Awaited, u32) {
+        let registry = match self {
+            Self::Task(record) | Self::Close(record, _) => record.meta().id.table,
+            Self::Idle(registry) => registry,
+            Self::Cancellation => 0,
+        };
+        let awaited = match self {
+            Self::Task(task) => Awaited::Task {
+                id: task.meta().id,
+                path: short_path(task),
+            },
+            Self::Close(context, has_begun) => Awaited::Close {
+                id: context.meta().id,
+                path: if context.is_root() {
+                    String::new()
+                } else {
+                    short_path(context)
+                },
+                has_begun,
+            },
+            Self::Idle(_) => Awaited::Idle,
+            Self::Cancellation => Awaited::Cancellation,
+        };
+        (awaited, registry)
+    }
+}

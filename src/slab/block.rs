@@ -1,0 +1,620 @@
+//! A block of the slab: its slots, which of them are free, and what happens when one becomes free.
+
+#![expect(
+    unsafe_code,
+    reason = "a place that came off a free list belongs to one alone"
+)]
+
+use crate::{
+    slab::{
+        free_list::{FreeLists, Freed, Line, Popped, Pushed},
+        lifetime::Lives,
+        slab::SlabRef,
+        slot::{Gone, PIN, Slot},
+    },
+    sync::{
+        AtomicU32, AtomicU64, AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+    },
+};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+/// How many stale places a slab may keep beyond one for each entry: divided among the stripes of its first block (I6).
+const SPARE_STALE: usize = 16;
+
+/// The slab, as its blocks see it.
+pub(crate) trait Shrink: Send + Sync {
+    /// Much of a block is free.
+    fn shrink(&self);
+}
+
+/// What all blocks of a slab share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// For each stripe of threads where it may find a free slot. A hint, never relied upon.
+    pub(super) hints: Box<[Line<AtomicU64>]>,
+    /// How many blocks there are, or are about to be.
+    pub(super) blocks: AtomicUsize,
+    /// Blocks that are kept, once there are as many.
+    pub(super) kept: usize,
+}
+
+/// A block in the upper half, a stripe of it in the lower.
+#[inline]
+pub(super) fn hint(block: usize, stripe: usize) -> u64 {
+    (block as u64) << 32 | stripe as u64
+}
+
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the halves of a hint are small"
+)]
+pub(super) fn hinted(hint: u64) -> (usize, usize) {
+    ((hint >> 32) as usize, hint as u32 as usize)
+}
+
+/// What can be put into a slab. It is made once for each slot, vacant, and then filled and cleared in place.
+pub(crate) trait Entry: Default + Send + Sync + 'static {
+    /// What it leaves behind, to be dropped outside of the slab: its destructors may run foreign code.
+    type Remains;
+
+    /// Whether it can leave something in its slot that another thread made, most likely the one that takes the place next, and
+    /// whose allocator gets the memory back from that thread without a detour.
+    fn can_be_stale(&self) -> bool {
+        false
+    }
+
+    /// Makes it vacant. If it stays stale, what that other thread made is left in it. Runs no foreign code.
+    fn clear(&mut self, stays_stale: bool) -> Self::Remains;
+}
+
+/// What is in a slot: an entry, and what keeps the slab for those who hold it.
+#[repr(C)]
+pub(super) struct Occupied<T: Entry> {
+    /// None of an entry that belongs to the list: it would keep the slab for ever.
+    pub(super) slab: Option<Arc<SlabRef<T>>>,
+    pub(super) entry: T,
+}
+
+impl<T: Entry> Default for Occupied<T> {
+    fn default() -> Self {
+        Self {
+            entry: T::default(),
+            slab: None,
+        }
+    }
+}
+
+pub(crate) struct Block<T: Entry> {
+    pub(super) number: usize,
+    pub(super) slots: Box<[Slot<Occupied<T>>]>,
+    pub(super) free: FreeLists,
+    /// Slots that ran out of generations and are never used again.
+    exhausted: AtomicU32,
+    shared: Arc<Shared>,
+    slab: Weak<dyn Shrink>,
+    /// This block, if the slab may ever give it back.
+    me: Option<Weak<Self>>,
+    pub(super) lives: Lives,
+}
+
+/// What is left of an entry that is gone from the slab, what kept the slab, and the block, which may have been given back as
+/// soon as its last place was free. Dropped when nothing is left to be done with slab or block.
+pub(crate) struct Vacated<T: Entry> {
+    pub(crate) remains: T::Remains,
+    _slab: Option<Arc<SlabRef<T>>>,
+    _block: Option<Arc<Block<T>>>,
+}
+
+impl<T: Entry> Block<T> {
+    pub(super) fn new(
+        (number, size): (usize, usize),
+        generation: u32,
+        shared: &Arc<Shared>,
+        slab: Weak<dyn Shrink>,
+    ) -> Arc<Self> {
+        let stripes = shared.hints.len();
+        // Rounded down: on a machine with many stripes there are none to spare, and never more than said.
+        let spare = if number == 0 {
+            SPARE_STALE / stripes
+        } else {
+            0
+        };
+        Arc::new_cyclic(|me| Self {
+            number,
+            slots: (0..size).map(|_| Slot::new(generation)).collect(),
+            free: FreeLists::full(size, stripes, spare),
+            exhausted: AtomicU32::new(0),
+            shared: Arc::clone(shared),
+            slab,
+            me: (number >= shared.kept).then(|| Weak::clone(me)),
+            lives: Lives::new(),
+        })
+    }
+
+    /// Whether it is a block of the slab that shares this.
+    #[inline]
+    pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
+    /// How many entries are listed: exact while nobody registers or removes.
+    pub(super) fn listed(&self) -> usize {
+        let free = self.free.len() + self.exhausted.load(Relaxed) as usize;
+        let others = free + self.free.retired();
+        self.slots.len().saturating_sub(others)
+    }
+
+    /// The highest generation of all slots.
+    pub(super) fn oldest(&self) -> u32 {
+        let generations = self.slots.iter().map(Slot::generation);
+        generations.max().unwrap_or(0)
+    }
+
+    /// Takes a free place of this stripe, without what was left in it.
+    #[inline]
+    pub(super) fn pop(&self, stripe: usize) -> Option<usize> {
+        match self.free.pop(stripe)? {
+            Popped::Bare(at) => Some(at),
+            Popped::Stale(at) => {
+                // SAFETY: the place came off a free list, which hands it out to one at a time.
+                drop(unsafe { self.purge(at) });
+                Some(at)
+            }
+        }
+    }
+
+    /// Takes out what an entry left in its slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller alone has the place: it took it from a free list.
+    unsafe fn purge(&self, at: usize) -> T::Remains {
+        // SAFETY: as demanded.
+        unsafe { self.slots[at].reach_free(|occupied| occupied.entry.clear(false)) }
+    }
+
+    /// Puts a place back.
+    ///
+    /// # Safety
+    ///
+    /// It was taken off its free list, and not filled.
+    pub(super) unsafe fn put_back(&self, at: usize) {
+        let freed = self.free.push(at, Pushed::Directly);
+        self.freed(at, freed);
+    }
+
+    /// The owner takes its entry off the list. True if nobody else holds it, nor ever will: then it is to be
+    /// [vacated](Self::vacate_unlisted) directly. Otherwise it is still to be [`release`](Self::release)d.
+    ///
+    /// # Safety
+    ///
+    /// The caller has `OWNED`, and calls this once.
+    #[inline]
+    pub(super) unsafe fn unlist(&self, at: usize) -> bool {
+        // SAFETY: as demanded.
+        let (was_listed, is_alone) = unsafe { self.slots[at].unlist() };
+        // It may have been removed by its key before, and is retired then.
+        if was_listed && !is_alone {
+            self.free.retire(at);
+        }
+        was_listed && is_alone
+    }
+
+    /// Empties the slot of an entry that nobody but its owner has.
+    ///
+    /// # Safety
+    ///
+    /// The caller has `OWNED`, and gives it up with this; [`unlist`](Self::unlist) returned true.
+    #[inline]
+    pub(super) unsafe fn vacate_unlisted(&self, at: usize) -> Vacated<T> {
+        // SAFETY: as demanded.
+        unsafe { self.vacate(at, Pushed::Directly) }
+    }
+
+    /// Takes the entry of this generation off the list; says whether it was there.
+    pub(super) fn remove(&self, at: usize, generation: u32) -> bool {
+        let slot = &self.slots[at];
+        if slot.pin(Some(generation)).is_none() {
+            return false;
+        }
+        // SAFETY: it is pinned, once, and that is given up at the end.
+        unsafe {
+            // However fast its owner leaves, it cannot be gone before it is retired.
+            let was_listed = slot.bury();
+            if was_listed {
+                self.free.retire(at);
+            }
+            drop(self.release(at, PIN));
+            was_listed
+        }
+    }
+
+    /// Gives up a hold; who does so last, after the entry left the list, empties the slot. The others must not touch this
+    /// block any more, which may be gone.
+    ///
+    /// # Safety
+    ///
+    /// The caller has this hold, and gives it up with this.
+    #[inline]
+    pub(super) unsafe fn release(&self, at: usize, hold: u64) -> Option<Vacated<T>> {
+        // SAFETY: as demanded; who is the last one is alone with the slot.
+        unsafe {
+            let gone = self.slots[at].release(hold);
+            self.released(at, gone)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// This is what a release by the caller came to.
+    #[inline]
+    pub(super) unsafe fn released(&self, at: usize, gone: Gone) -> Option<Vacated<T>> {
+        let is_last = gone == Gone::Last;
+        // SAFETY: as demanded.
+        is_last.then(|| unsafe { self.vacate(at, Pushed::Retired) })
+    }
+
+    /// Empties a slot, and frees its place.
+    ///
+    /// # Safety
+    ///
+    /// The caller released last.
+    #[inline]
+    unsafe fn vacate(&self, at: usize, pushed: Pushed) -> Vacated<T> {
+        self.lives.lifetime().assert_alive();
+        // Before the place is free: after that, nothing else keeps the block.
+        let block = self.me.as_ref().and_then(Weak::upgrade);
+        // Who read the entry last is not the one that ends tasks, and would fill the slab with stale places.
+        let may_stay = pushed == Pushed::Directly;
+        // SAFETY: as demanded.
+        let ((remains, slab, is_stale), is_free) = unsafe {
+            self.slots[at].empty(|occupied| {
+                let is_stale = may_stay && occupied.entry.can_be_stale();
+                (
+                    occupied.entry.clear(is_stale),
+                    occupied.slab.take(),
+                    is_stale,
+                )
+            })
+        };
+        if !is_free {
+            self.exhaust(at, pushed);
+        } else if is_stale {
+            self.freed(at, self.free.push_stale(at));
+        } else {
+            self.freed(at, self.free.push(at, pushed));
+        }
+        Vacated {
+            remains,
+            _slab: slab,
+            _block: block,
+        }
+    }
+
+    #[cold]
+    fn exhaust(&self, at: usize, pushed: Pushed) {
+        self.exhausted.fetch_add(1, Relaxed);
+        if pushed == Pushed::Retired {
+            self.free.abandon(at);
+        }
+    }
+
+    /// A place is free again: looks after stale places, and the size of the slab.
+    #[inline]
+    fn freed(&self, at: usize, freed: Freed) {
+        let place = &self.shared.hints[freed.home].0;
+        if self.number < hinted(place.load(Relaxed)).0 {
+            place.store(hint(self.number, freed.home), Relaxed);
+        }
+        let mut is_much = freed.is_much;
+        if freed.has_too_many_stale {
+            is_much |= self.purge_surplus(at);
+        }
+        // A block that comes later has entries, and whoever removes those looks after us.
+        if is_much && self.shared.blocks.load(SeqCst) > self.shared.kept {
+            self.shrink();
+        }
+    }
+
+    /// Purges places as long as too many are stale where this one belongs; true if much of its stripe is free then.
+    #[cold]
+    fn purge_surplus(&self, at: usize) -> bool {
+        let mut is_much = false;
+        while self.free.has_too_many_stale(at) {
+            let Some(other) = self.free.pop_stale(at) else {
+                break;
+            };
+            // While we had it, another may have freed all others and missed it.
+            is_much |= self.make_bare(other);
+        }
+        is_much
+    }
+
+    /// Purges all stale places.
+    pub(super) fn purge_all(&self) {
+        while let Some(at) = self.free.pop_any_stale() {
+            self.make_bare(at);
+        }
+    }
+
+    /// Purges a place that was popped, and puts it back; true if much of its stripe is free now.
+    #[cold]
+    fn make_bare(&self, at: usize) -> bool {
+        // SAFETY: the place came off a free list, which hands it out to one at a time.
+        let remains = unsafe { self.purge(at) };
+        let is_much = self.free.push(at, Pushed::Directly).is_much;
+        drop(remains);
+        is_much
+    }
+
+    #[cold]
+    fn shrink(&self) {
+        if let Some(slab) = self.slab.upgrade() {
+            slab.shrink();
+        }
+    }
+}
+
+impl<T: Entry> fmt::Debug for Block<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::slab::{
+        slot::{HELD, OWNED},
+        testing::{Drops, Guest},
+    };
+
+    /// Counts how often it is told that much is free.
+    #[derive(Default)]
+    struct Told(AtomicUsize);
+
+    impl Shrink for Told {
+        fn shrink(&self) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    struct Table {
+        block: Arc<Block<Guest>>,
+        told: Arc<Told>,
+        drops: Drops,
+    }
+
+    /// The block of this number, of a table that has one more than this, and keeps one.
+    fn table(number: usize, size: usize, stripes: usize) -> Table {
+        let hints = (0..stripes).map(|stripe| Line(AtomicU64::new(hint(number, stripe))));
+        let shared = Arc::new(Shared {
+            hints: hints.collect(),
+            blocks: AtomicUsize::new(number + 1),
+            kept: 1,
+        });
+        let told = Arc::new(Told::default());
+        let table: Weak<Told> = Arc::downgrade(&told);
+        Table {
+            block: Block::new((number, size), 0, &shared, table),
+            told,
+            drops: Drops::default(),
+        }
+    }
+
+    impl Table {
+        /// A new guest, with an owner and a handle.
+        fn enter(&self, stripe: usize) -> usize {
+            let at = self.block.pop(stripe).expect("there is a free place");
+            let entry = Guest::new(at).counted(&self.drops);
+            // SAFETY: the place was free.
+            unsafe {
+                self.block.slots[at].fill(OWNED | HELD, SeqCst, |place| place.entry = entry);
+            }
+            at
+        }
+
+        fn release(&self, at: usize, hold: u64) -> bool {
+            // SAFETY: those who call this have that hold, and do not use it again.
+            unsafe { self.block.release(at, hold) }.is_some()
+        }
+
+        fn unlist(&self, at: usize) -> bool {
+            // SAFETY: those who call this have `OWNED`, and call it once.
+            unsafe { self.block.unlist(at) }
+        }
+
+        /// The guest here leaves, handle and owner.
+        fn leave(&self, at: usize) {
+            assert!(!self.release(at, HELD));
+            assert!(self.unlist(at));
+            // SAFETY: it is the owner's, and alone.
+            drop(unsafe { self.block.vacate_unlisted(at) });
+        }
+    }
+
+    #[test]
+    fn what_is_retired_is_neither_listed_nor_free() {
+        let table = table(0, 4, 1);
+        let at = table.enter(0);
+        assert_eq!((table.block.listed(), table.block.is_free()), (1, false));
+        assert!(!table.unlist(at));
+        assert_eq!((table.block.listed(), table.block.free.len()), (0, 3));
+        assert!(!table.release(at, OWNED));
+        assert!(table.release(at, HELD));
+        assert!(table.block.is_free());
+    }
+
+    /// L3.
+    #[test]
+    fn an_entry_is_removed_by_its_generation_only() {
+        let table = table(0, 4, 1);
+        let at = table.enter(0);
+        assert!(!table.block.remove(at, 1));
+        assert!(table.block.remove(at, 0) && !table.block.remove(at, 0));
+        assert_eq!((table.block.listed(), table.block.free.retired()), (0, 1));
+    }
+
+    /// It is neither free nor listed, nor is it retired.
+    #[test]
+    fn a_place_that_ran_out_of_generations_is_nothing_any_more() {
+        let table = table(0, 1, 1);
+        let block = Block::new((0, 2), u32::MAX, &table.block.shared, Weak::<Told>::new());
+        let table = Table { block, ..table };
+        let [one, other] = [(); 2].map(|()| table.enter(0));
+        table.leave(one);
+        assert_eq!((table.block.listed(), table.block.free.len()), (1, 0));
+        assert!(!table.unlist(other));
+        table.release(other, HELD);
+        table.release(other, OWNED);
+        assert_eq!((table.block.listed(), table.block.free.retired()), (0, 0));
+        assert_eq!((table.block.free.len(), table.block.pop(0)), (0, None));
+    }
+
+    #[test]
+    fn a_table_is_told_when_much_is_free_if_it_has_more_blocks_than_it_keeps() {
+        for (number, told) in [(0, 0), (1, 2)] {
+            let table = table(number, 4, 1);
+            let guests = [(); 4].map(|()| table.enter(0));
+            for at in guests {
+                table.leave(at);
+            }
+            assert_eq!(table.told.0.load(Relaxed), told, "half free, and free");
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_freed_is_hinted_at_if_its_block_comes_before() {
+        let table = table(1, 4, 2);
+        let hints = || {
+            let hints = table.block.shared.hints.iter();
+            hints
+                .map(|hint| hinted(hint.0.load(Relaxed)))
+                .collect::<Vec<_>>()
+        };
+        table.block.shared.hints[1].0.store(hint(2, 0), Relaxed);
+        let [one, other] = [0, 1].map(|stripe| table.enter(stripe));
+        table.leave(one);
+        assert_eq!(hints(), [(1, 0), (2, 0)]);
+        table.leave(other);
+        assert_eq!(hints(), [(1, 0), (1, 1)]);
+        table.block.shared.hints[1].0.store(hint(0, 0), Relaxed);
+        let other = table.enter(1);
+        table.leave(other);
+        assert_eq!(hints(), [(1, 0), (0, 0)]);
+    }
+
+    /// As soon as the last place is free, somebody may give the block back.
+    #[test]
+    fn a_vacated_entry_keeps_a_block_that_may_be_given_back() {
+        for (number, keeps) in [(0, false), (1, true)] {
+            let table = table(number, 4, 1);
+            let at = table.enter(0);
+            table.release(at, HELD);
+            assert!(table.unlist(at));
+            // SAFETY: as `unlist` said.
+            let vacated = unsafe { table.block.vacate_unlisted(at) };
+            assert_eq!(Arc::strong_count(&table.block) == 2, keeps);
+            drop(vacated);
+            assert_eq!(Arc::strong_count(&table.block), 1);
+        }
+    }
+
+    impl Table {
+        /// A guest that leaves something in its slot, which alone is counted.
+        fn enter_stale(&self, stripe: usize) -> usize {
+            let at = self.block.pop(stripe).expect("there is a free place");
+            let entry = Guest::new(at).stale(&self.drops);
+            // SAFETY: the place was free.
+            unsafe {
+                self.block.slots[at].fill(OWNED | HELD, SeqCst, |place| place.entry = entry);
+            }
+            at
+        }
+
+        fn stale(&self) -> usize {
+            let stale: Vec<_> = std::iter::from_fn(|| self.block.free.pop_any_stale()).collect();
+            for at in &stale {
+                self.block.free.push_stale(*at);
+            }
+            stale.len()
+        }
+    }
+
+    #[test]
+    fn what_is_left_in_a_slot_is_dropped_by_the_one_that_takes_the_place_next() {
+        let table = table(0, 4, 1);
+        let at = table.enter_stale(0);
+        table.leave(at);
+        assert_eq!((table.stale(), table.drops.count()), (1, 0));
+        assert_eq!((table.block.listed(), table.block.free.len()), (0, 4));
+        // The first pop makes it old.
+        assert_eq!(
+            [table.block.pop(0), table.block.pop(0)],
+            [Some(1), Some(at)]
+        );
+        assert_eq!((table.stale(), table.drops.count()), (0, 1));
+    }
+
+    /// The last reader is not the one that ends tasks, and would fill the slab with stale places.
+    #[test]
+    fn what_was_retired_leaves_nothing_in_its_slot() {
+        let table = table(0, 4, 1);
+        let at = table.enter_stale(0);
+        assert!(!table.unlist(at));
+        assert!(!table.release(at, OWNED));
+        assert!(table.release(at, HELD));
+        assert_eq!((table.stale(), table.drops.count()), (0, 1));
+    }
+
+    /// I6: whatever leaves in whatever order, there are at most as many stale places as entries, and 16.
+    #[test]
+    fn there_are_never_more_stale_places_than_entries_and_sixteen() {
+        for stripes in [1, 4, 32] {
+            let spare = 16 / stripes * stripes;
+            let table = table(0, 256, stripes);
+            let guests: Vec<_> = (0..256).map(|n| table.enter_stale(n % stripes)).collect();
+            let mut most = 0;
+            for (left, at) in (0..256).rev().zip(guests) {
+                table.leave(at);
+                let stale = table.stale();
+                assert_eq!(stale + table.drops.count(), 256 - left);
+                assert!(stale <= left + 16, "{stale} stale places, {left} entries");
+                most = most.max(stale);
+            }
+            assert!(most >= 128, "{most}: no more are purged than need be");
+            assert_eq!(table.stale(), spare);
+            table.block.purge_all();
+            assert_eq!((table.stale(), table.drops.count()), (0, 256));
+            assert_eq!((table.block.free.len(), table.block.listed()), (256, 0));
+        }
+    }
+
+    /// I6: only the first block has spare ones, so that a slab of many has no more.
+    #[test]
+    fn a_later_block_has_no_more_stale_places_than_entries() {
+        let table = table(1, 128, 4);
+        let guests: Vec<_> = (0..128).map(|n| table.enter_stale(n % 4)).collect();
+        for (left, at) in (0..128).rev().zip(guests) {
+            table.leave(at);
+            let stale = table.stale();
+            assert!(stale <= left, "{stale} stale places, {left} entries");
+        }
+        assert_eq!((table.stale(), table.drops.count()), (0, 128));
+    }
+}

@@ -1,0 +1,314 @@
+//! One slot of the slab: empty, or with an entry that several may hold.
+//!
+//! # The state word
+//!
+//! generation (32 bits) · `LISTED` · `TOMBSTONE` · `OWNED` · `HELD` · `READY` · pins (26 bits)
+//!
+//! 1. *Free*: none of the flags, no pins. The entry is vacant: it is there, so that it can be filled in place, but stands
+//!    for nothing. The slot is on a free list, or in the hand of the one who took it from there, who may
+//!    [`fill`](Slot::fill) it.
+//! 2. `LISTED`: set by `fill`, after the entry is in place. Only now may it be pinned. Cleared once, by its owner, and with
+//!    it goes the right to new pins. Others, who know its key, can take that right away before: by `TOMBSTONE`, which is
+//!    set once; and then clears `LISTED` as well if there is no owner.
+//! 3. `OWNED`, `HELD`, pins: who still holds the entry. `OWNED` is set if the entry has an owner, who will release it;
+//!    otherwise it belongs to the list, and goes when it is not listed any more. `HELD` is the hold of a handle that is made
+//!    together with the entry. Pins are readers.
+//! 4. Who releases last, of an entry that is not listed any more, [`empty`](Slot::empty)s the slot: no hold is left, none
+//!    can come, so it is theirs alone. That raises the generation and makes it free (1).
+//! 5. `READY`: set by the owner, at the end. Owner and handle each see whether the other was first: the handle is released
+//!    [without it](Slot::release_unready), or finds it.
+//!
+//! So the entry is written only in (1) and (4), by one thread that is alone with it, and read only by those who hold it.
+//! That is what the `unsafe` below relies on, and what the loom models check.
+
+#![expect(
+    unsafe_code,
+    reason = "an entry in memory of its own costs a spawn a quarter to a half (see `docs::internals`)"
+)]
+
+use crate::sync::{
+    self, AtomicU64,
+    Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst},
+    UnsafeCell,
+};
+use std::fmt;
+
+const LISTED: u64 = 1 << 31;
+const TOMBSTONE: u64 = 1 << 30;
+/// The hold of an entry's owner.
+pub(crate) const OWNED: u64 = 1 << 29;
+/// The hold of the handle that was made with it.
+pub(crate) const HELD: u64 = 1 << 28;
+const READY: u64 = 1 << 26;
+/// One pin. All of them together are the lowest bits.
+pub(crate) const PIN: u64 = 1;
+const PINS: u64 = READY - 1;
+/// More pins than anybody needs. Nobody ever counts further, so they never run into the flags.
+const MOST_PINS: u64 = PINS / 2;
+/// Whatever keeps an entry in its slot.
+const HOLDS: u64 = LISTED | OWNED | HELD | PINS;
+
+/// On cache lines of its own, what changes first.
+#[repr(C, align(64))]
+pub(crate) struct Slot<T> {
+    state: AtomicU64,
+    /// Vacant while the slot is free.
+    entry: UnsafeCell<T>,
+}
+
+// SAFETY: entries are moved in and out by one thread at a time (`Send`), and shared with holds on others (`Sync`).
+unsafe impl<T: Send + Sync> Sync for Slot<T> {}
+
+/// What a release came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// Others hold the entry.
+    NotYet,
+    /// It was the last hold: the slot is the caller's to empty.
+    Last,
+}
+
+impl<T> Slot<T> {
+    /// A free slot whose first entry will have this generation.
+    pub(crate) fn new(generation: u32) -> Self
+    where
+        T: Default,
+    {
+        Self {
+            state: AtomicU64::new(free(generation)),
+            entry: UnsafeCell::new(T::default()),
+        }
+    }
+
+    /// The generation of the entry, or of the next one.
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        generation_of(self.state.load(Relaxed))
+    }
+
+    /// Lists the entry that `fill` makes of a vacant one, with these holds. In place: an entry that is made elsewhere and
+    /// moved here costs as much as three atomic operations more. If `fill` panics the slot is still free.
+    ///
+    /// `order` is `Release`, or `SeqCst` if the caller then reads something: who misses what others wrote there is listed for
+    /// those who look through the slots after they wrote it.
+    ///
+    /// # Safety
+    ///
+    /// The caller alone has this slot: it took it from a free list, and fills it once.
+    #[inline(always)]
+    pub(crate) unsafe fn fill(&self, holds: u64, order: Ordering, fill: impl FnOnce(&mut T)) {
+        // SAFETY: the slot is free, so nobody looks at it, and the caller is the only one to fill it.
+        self.entry.with_mut(|place| fill(unsafe { &mut *place }));
+        // Pairs with `pin`: who sees `LISTED` sees the entry.
+        self.state
+            .store(free(self.generation()) | LISTED | holds, order);
+        if order == SeqCst {
+            sync::order();
+        }
+    }
+
+    /// Changes the vacant entry of a free slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller alone has this slot: it took it from a free list.
+    #[inline]
+    pub(crate) unsafe fn reach_free<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the slot is free, so nobody looks at it, and the caller is the only one who has it.
+        self.entry.with_mut(|place| change(unsafe { &mut *place }))
+    }
+
+    /// Counts one who looks at the entry, if there is one on the list; of this generation, if one is given. Returns its
+    /// generation.
+    #[inline]
+    pub(crate) fn pin(&self, generation: Option<u32>) -> Option<u32> {
+        let mut seen = self.state.load(SeqCst);
+        loop {
+            let found = generation_of(seen);
+            if seen & (LISTED | TOMBSTONE) != LISTED
+                || generation.is_some_and(|wanted| wanted != found)
+            {
+                return None;
+            }
+            assert_not_too_many(seen);
+            match self
+                .state
+                .compare_exchange_weak(seen, seen + PIN, SeqCst, SeqCst)
+            {
+                Ok(_) => return Some(found),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Counts one more. Looks before it counts: a count that was made before a panic would stay, and enough of those would
+    /// run into the flags.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the entry.
+    pub(crate) unsafe fn pin_again(&self) {
+        let mut seen = self.state.load(Relaxed);
+        loop {
+            assert_not_too_many(seen);
+            let counted = seen + PIN;
+            match self
+                .state
+                .compare_exchange_weak(seen, counted, Relaxed, Relaxed)
+            {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The entry.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds it, as long as the reference lives.
+    #[inline]
+    pub(crate) unsafe fn entry(&self) -> &T {
+        // SAFETY: it is held, so nobody empties the slot; it was filled before there was a hold.
+        self.entry.with(|place| unsafe { &*place })
+    }
+
+    /// The owner takes the entry off the list. Says whether it was there, and whether nobody but the owner holds it.
+    ///
+    /// # Safety
+    ///
+    /// The caller has `OWNED`, and calls this once.
+    #[inline]
+    pub(crate) unsafe fn unlist(&self) -> (bool, bool) {
+        // A subtraction, because processors have one that returns what was there, and the flag is set.
+        let before = self.state.fetch_sub(LISTED, AcqRel);
+        (before & TOMBSTONE == 0, before & (HELD | PINS) == 0)
+    }
+
+    /// Another one takes the entry off the list; says whether it was there.
+    ///
+    /// # Safety
+    ///
+    /// The caller has pinned it.
+    pub(crate) unsafe fn bury(&self) -> bool {
+        let before = self.state.fetch_or(TOMBSTONE, AcqRel);
+        let was_listed = before & (LISTED | TOMBSTONE) == LISTED;
+        if was_listed && before & OWNED == 0 {
+            self.state.fetch_sub(LISTED, AcqRel);
+        }
+        was_listed
+    }
+
+    /// Gives up a hold. If others hold the entry, the last of them may free slot, block and slab before this returns: after
+    /// [`Gone::NotYet`] nothing of them may be touched.
+    ///
+    /// # Safety
+    ///
+    /// The caller has this hold, and gives it up with this.
+    #[inline]
+    pub(crate) unsafe fn release(&self, hold: u64) -> Gone {
+        // A subtraction, because pins are a number and the flags are known to be set.
+        let before = self.state.fetch_sub(hold, AcqRel);
+        gone(before - hold)
+    }
+
+    /// What the owner has is ready; says whether the handle still is there.
+    ///
+    /// # Safety
+    ///
+    /// The caller has `OWNED`.
+    pub(crate) unsafe fn make_ready(&self) -> bool {
+        self.state.fetch_or(READY, AcqRel) & HELD != 0
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.load(Acquire) & READY != 0
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.state.load(Acquire) & HELD != 0
+    }
+
+    /// Gives up `HELD`, unless what the owner has is ready; then the answer is `None`. As with [`release`](Self::release),
+    /// nothing of the slot may be touched after [`Gone::NotYet`].
+    ///
+    /// # Safety
+    ///
+    /// The caller has `HELD`, and gives it up with this, unless the answer is `None`.
+    #[inline]
+    pub(crate) unsafe fn release_unready(&self) -> Option<Gone> {
+        let mut seen = self.state.load(Acquire);
+        while seen & READY == 0 {
+            let left = seen & !HELD;
+            match self
+                .state
+                .compare_exchange_weak(seen, left, AcqRel, Acquire)
+            {
+                Ok(_) => return Some(gone(left)),
+                Err(now) => seen = now,
+            }
+        }
+        None
+    }
+
+    /// Makes the entry vacant and frees the slot. The second answer is false if the slot has run out of generations: then it
+    /// stays empty for ever.
+    ///
+    /// # Safety
+    ///
+    /// The caller released last.
+    #[inline]
+    pub(crate) unsafe fn empty<R>(&self, clear: impl FnOnce(&mut T) -> R) -> (R, bool) {
+        // SAFETY: nobody holds the entry, and it is not listed, so nobody ever will.
+        let remains = self.entry.with_mut(|place| clear(unsafe { &mut *place }));
+        let next = self.generation().checked_add(1);
+        // Without another generation it keeps the one it had, without any flag.
+        let now = free(next.unwrap_or(self.generation()));
+        self.state.store(now, Release);
+        (remains, next.is_some())
+    }
+}
+
+/// loom does not know `Arc`, by which the one that drops a slot comes after all others.
+#[cfg(headcount_loom)]
+impl<T> Drop for Slot<T> {
+    fn drop(&mut self) {
+        self.state.fetch_add(0, AcqRel);
+    }
+}
+
+#[inline]
+fn gone(left: u64) -> Gone {
+    if left & HOLDS == 0 {
+        Gone::Last
+    } else {
+        Gone::NotYet
+    }
+}
+
+#[inline]
+fn assert_not_too_many(state: u64) {
+    assert!(
+        state & PINS < MOST_PINS,
+        "33 million clones of `Resource` hold one entry"
+    );
+}
+
+#[inline]
+fn generation_of(state: u64) -> u32 {
+    (state >> 32) as u32
+}
+
+#[inline]
+fn free(generation: u32) -> u64 {
+    u64::from(generation) << 32
+}
+
+impl<T> fmt::Debug for Slot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests;

@@ -1,0 +1,112 @@
+//! Entries for tests of the slab and its parts.
+
+use crate::slab::{
+    block::Entry,
+    guard::{HandleGuard, OwnerGuard},
+    slab::{Key, Slab, SlabRef},
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+/// Counts how many of the things made with it were dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Drops(Arc<AtomicUsize>);
+
+impl Drops {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+
+    pub(crate) fn counted(&self) -> Counted {
+        Counted(self.clone())
+    }
+}
+
+/// Its drop is counted.
+#[derive(Debug)]
+pub(crate) struct Counted(Drops);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// An entry with a value, which is counted when it is dropped, if it shall be.
+#[derive(Debug, Default)]
+pub(crate) struct Guest {
+    pub(crate) value: usize,
+    counted: Option<Counted>,
+    /// Left in its slot when it leaves.
+    stale: Option<Counted>,
+}
+
+impl Entry for Guest {
+    type Remains = [Option<Counted>; 2];
+
+    fn can_be_stale(&self) -> bool {
+        self.stale.is_some()
+    }
+
+    fn clear(&mut self, stays_stale: bool) -> [Option<Counted>; 2] {
+        let stale = &mut self.stale;
+        [self.counted.take(), stale.take_if(|_| !stays_stale)]
+    }
+}
+
+impl Guest {
+    pub(crate) fn new(value: usize) -> Self {
+        Self {
+            value,
+            counted: None,
+            stale: None,
+        }
+    }
+
+    /// It leaves something in its slot, which is counted when it is dropped.
+    pub(crate) fn stale(self, drops: &Drops) -> Self {
+        Self {
+            stale: Some(drops.counted()),
+            ..self
+        }
+    }
+
+    pub(crate) fn counted(self, drops: &Drops) -> Self {
+        Self {
+            counted: Some(drops.counted()),
+            ..self
+        }
+    }
+}
+
+/// Lists a guest for as long as its owner has it.
+pub(crate) fn own(slab: &Arc<Slab<Guest>>, stripe: usize, guest: Guest) -> OwnerGuard<Guest> {
+    SlabRef::new(slab).insert_on(stripe, SeqCst, |place, _| *place = guest)
+}
+
+/// Lists a guest for as long as its owner has it, with a handle to it.
+pub(crate) fn share(
+    slab: &Arc<Slab<Guest>>,
+    stripe: usize,
+    guest: Guest,
+) -> (Key, OwnerGuard<Guest>, HandleGuard<Guest>) {
+    let mut key = None;
+    let (owner, handle) = SlabRef::new(slab).insert_shared_on(stripe, |place, of_entry| {
+        key = Some(of_entry);
+        *place = guest;
+    });
+    (key.expect("it was made"), owner, handle)
+}
+
+/// Key and value of every guest on the list, in the order of their places.
+pub(crate) fn listed(slab: &Slab<Guest>) -> Vec<(Key, usize)> {
+    let (directory, mut cursor, mut found) = (slab.directory(), 0, Vec::new());
+    while let Some(next) = directory.scan(cursor, 7, |entry| {
+        found.push((entry.key(), entry.value));
+    }) {
+        cursor = next;
+    }
+    found
+}
