@@ -2,7 +2,7 @@
 //!
 //! A close is driven by one spawned future, which has the [`DriverLease`]. Runtimes end, and with them their futures; a lease
 //! that is dropped before the close has ended gives it up for the next driver. Where no runtime is at hand for that, and
-//! handles are left, the close *needs a runtime*: whoever awaits it or an ancestor, or drives an ancestor, brings one
+//! handles are left, the close *needs a runtime*: those that await it or an ancestor, or drive an ancestor, bring one
 //! ([`respawn_drivers`]). Where no handle is left either, the context is torn down without one.
 
 use crate::{
@@ -82,7 +82,7 @@ pub(crate) fn respawn_drivers(core: &Arc<Core>) {
     }
     let mut stack = core.children();
     while let Some(core) = stack.pop() {
-        // Whoever drops the last handle meanwhile may see our attempt and rely on it: if it fails, the rest is ours.
+        // The drop of the last handle may meanwhile see our attempt and rely on it: if it fails, the rest is ours.
         if core.node.gate.state() == State::Closing && !find_driver(&core) {
             give_up(&core);
         }
@@ -310,7 +310,7 @@ fn tear_down_now(lease: DriverLease) {
     }
 }
 
-/// Cancels a context and those below it that nobody can close, and aborts their tasks; parents first.
+/// Cancels a context and those below it that no handle can close, and aborts their tasks; parents first.
 fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
     let mut undrivable = vec![lease];
     let mut next = 0;

@@ -42,7 +42,7 @@ pub(crate) enum OnLeave {
     Nothing,
     /// Somebody waits for this.
     NotifyDrained,
-    /// Nobody drives the close: [finish](Gate::take_undriven) it, or see what is left of it.
+    /// The close has no driver: [finish](Gate::take_undriven) it, or see what is left of it.
     FinishClose,
 }
 

@@ -80,7 +80,7 @@
 //! A `JoinSet` knows which tasks are there, awaits them, and aborts them. The gate and the list know the first
 //! two already, so it would be there for the abort alone, at a third of the cost of a short task: it
 //! allocates an entry for each, locks three times, and keeps what is left of every finished task until it is
-//! read, so that somebody has to. Measured here, with a `JoinSet` under it a task cost 1.9 times as much
+//! read, so that a reader is needed. Measured here, with a `JoinSet` under it a task cost 1.9 times as much
 //! as on a bare `JoinSet`, without it, and all else being equal, 1.4 times.
 //! So a task is spawned bare, and tokio's handle to it is dropped at once. To abort a task is to mark its entry and to wake it:
 //! the poll that finds the mark drops the future, as the runtime would have. The waker is in the entry from the first poll on.

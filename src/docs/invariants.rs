@@ -7,7 +7,7 @@
 //! | **I3** weak | Neither a task nor the registry holds a strong context handle. |
 //! | **I4** visible | A task is listed from before its first poll until after its future is dropped. A listing contains everything that was live during the whole call, and nothing that had ended before it began. |
 //! | **I5** never prolong | Listings and reports never keep a user's value alive and never run its destructor. |
-//! | **I6** bounded garbage | Memory is O(live) with nobody calling anything. No user value outlives its task. What the runtime keeps of a finished task may stay until the next spawn: of at most as many tasks as are alive, and 16. |
+//! | **I6** bounded garbage | Memory is O(live), without any call for it. No user value outlives its task. What the runtime keeps of a finished task may stay until the next spawn: of at most as many tasks as are alive, and 16. |
 //! | **I7** hooks | Latest first, exactly once, each isolated. One registered while closing still runs; after that it is handed back. |
 //! | **I8** close once | Concurrent callers share one close and one report; the first reason wins; dropping a `close()` future abandons nothing. |
 //! | **I9** no user code under a lock | Futures, hooks, destructors, wakers: never under an internal lock. |

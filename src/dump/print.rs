@@ -91,8 +91,8 @@ struct Likeness<'a> {
 type Place<'a> = (&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>);
 
 impl<'a> Likeness<'a> {
-    fn of(somebody: &'a impl Subject) -> Self {
-        let found = somebody.found();
+    fn of(subject: &'a impl Subject) -> Self {
+        let found = subject.found();
         let of_stack = |stack: &'a AwaitStack| {
             let is_task = |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. });
             let awaited = stack.awaited.as_ref().filter(|awaited| !is_task(awaited));
@@ -103,7 +103,7 @@ impl<'a> Likeness<'a> {
         Self {
             stacks: found.stacks.iter().map(of_stack).collect(),
             activity: found.activity.word(),
-            site: is_vague.then(|| somebody.site()),
+            site: is_vague.then(|| subject.site()),
         }
     }
 }
@@ -111,14 +111,14 @@ impl<'a> Likeness<'a> {
 fn group<S: Subject>(all: &[S]) -> Vec<Group<'_, S>> {
     let mut groups: Vec<Group<'_, S>> = Vec::new();
     let mut known: HashMap<Likeness<'_>, usize> = HashMap::new();
-    for somebody in all {
-        let at = *known.entry(Likeness::of(somebody)).or_insert_with(|| {
+    for subject in all {
+        let at = *known.entry(Likeness::of(subject)).or_insert_with(|| {
             groups.push(Group {
                 members: Vec::new(),
             });
             groups.len() - 1
         });
-        groups[at].members.push(somebody);
+        groups[at].members.push(subject);
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.members.len()));
     groups
@@ -214,8 +214,8 @@ impl<S: Subject> fmt::Display for Group<'_, S> {
             write!(f, "{}", first.head())?;
         } else {
             write!(f, "{count} {}:", S::MANY)?;
-            for somebody in self.members.iter().take(NAMED) {
-                write!(f, "\n  {}", somebody.head())?;
+            for subject in self.members.iter().take(NAMED) {
+                write!(f, "\n  {}", subject.head())?;
             }
             if count > NAMED {
                 write!(f, "\n  … {} more", count - NAMED)?;

@@ -206,7 +206,7 @@ fn a_close_knows_how_many_have_finished_though_they_are_put_aside() {
     outcomes.assert_all([false, true]);
 }
 
-/// A spawn that got in before the abort, and is listed too late for it, aborts itself: whoever looks for tasks finds it, or
+/// A spawn that got in before the abort, and is listed too late for it, aborts itself: the scan for tasks finds it, or
 /// it sees the abort.
 #[test]
 fn an_abort_reaches_a_spawn_that_was_on_its_way() {

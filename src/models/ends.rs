@@ -1,4 +1,4 @@
-//! The end of a slab: it goes with its last entry, and nobody who gave up a hold touches it any more.
+//! The end of a slab: it goes with its last entry, and a hold that was given up does not touch it any more.
 //!
 //! loom does not know when memory is freed. So each block has a `Lifetime` here: whoever reaches it by its address
 //! reads it, and its end writes it.

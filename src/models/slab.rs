@@ -146,7 +146,7 @@ fn an_owner_a_holder_and_a_burier_empty_a_slot_once() {
     ]);
 }
 
-/// While somebody with its key and its owner both take an entry off the list, the others are counted, and
+/// While a remover with its key and its owner both take an entry off the list, the others are counted, and
 /// it is counted once or not at all.
 #[test]
 fn what_leaves_is_counted_once_or_not_at_all() {

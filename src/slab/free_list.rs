@@ -1,10 +1,10 @@
 //! Which places of a block are free: lock-free lists of indices, last in first out, for each stripe of threads.
 //!
-//! Every place has a home stripe and goes back there, whoever frees it. So a block is wholly free just when all its
-//! stripes are full, and whoever frees its last place is the one who fills a stripe.
+//! Every place has a home stripe and goes back there, on whatever thread it is freed. So a block is wholly free just when all its
+//! stripes are full, and the push of its last place is the one that fills a stripe.
 //!
 //! The head of a list is one word: the index of its first place, how many places are *retired*, and a tag. A retired place
-//! is neither free nor listed, because somebody still reads the entry that was there; it is no longer retired in the same
+//! is neither free nor listed, because the entry that was there is still read; it is no longer retired in the same
 //! step in which it is freed. The tag changes with every push and pop, so a head that looks the same is the same. It has 40
 //! bits. For two heads to be mistaken for each other (ABA) a thread would have to be stopped between the load and the
 //! exchange of [`pop`](FreeLists::pop) while others push and pop 2^40 times on this one stripe of this one block, which

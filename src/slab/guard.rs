@@ -119,7 +119,7 @@ guard! {
 
 /// An entry that its owner took off the list.
 pub(crate) enum Left<T: Entry> {
-    /// Nobody else had it, and its slot is free.
+    /// The owner was its only holder, and its slot is free.
     Alone(Vacated<T>),
     /// Others have it as well.
     Shared(UnlistedGuard<T>),
@@ -128,7 +128,7 @@ pub(crate) enum Left<T: Entry> {
 /// The hold of an owner whose entry is not listed any more. Released when dropped.
 pub(crate) struct UnlistedGuard<T: Entry> {
     owner: ManuallyDrop<OwnerGuard<T>>,
-    /// Whether nobody else has the entry, so that its slot is to be emptied.
+    /// Whether the owner is its only holder, so that its slot is to be emptied.
     is_alone: bool,
 }
 
@@ -142,14 +142,14 @@ impl<T: Entry> UnlistedGuard<T> {
         }
     }
 
-    /// Empties the slot if nobody else has the entry.
+    /// Empties the slot if the owner is the only holder.
     #[inline]
     fn leave(self) -> Left<T> {
         if !self.is_alone {
             return Left::Shared(self);
         }
         let this = ManuallyDrop::new(self);
-        // SAFETY: nobody else has it, and this guard is forgotten.
+        // SAFETY: this is its only holder, and this guard is forgotten.
         Left::Alone(unsafe { this.owner.block().vacate_unlisted(this.owner.at()) })
     }
 }
@@ -179,7 +179,7 @@ impl<T: Entry> Drop for UnlistedGuard<T> {
 }
 
 impl<T: Entry> OwnerGuard<T> {
-    /// Takes the entry off the list, does something while it is still in its place, and frees that if nobody else has it.
+    /// Takes the entry off the list, does something while it is still in its place, and frees that if the owner is its only holder.
     /// What others still have is released when the answer is dropped.
     #[inline]
     pub(crate) fn leave(self, unlisted: impl FnOnce(&Self)) -> Left<T> {
@@ -226,7 +226,7 @@ impl<T: Entry> HandleGuard<T> {
         };
         let _ = ManuallyDrop::new(self);
         if gone == Gone::Last {
-            // SAFETY: nobody else has the entry, so its block is there until the slot is emptied.
+            // SAFETY: the entry has no holder left, so its block is there until the slot is emptied.
             drop(unsafe { block.as_ref().released(at, gone) });
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! directory that lists it is held.
 //!
 //! A block is given back when it is the last one and wholly free. To give it back, every free place in it is taken first: if
-//! that is all of them, nobody has one, and nobody can get one.
+//! that is all of them, none is in use, and none can be taken.
 
 #![expect(
     unsafe_code,
@@ -325,7 +325,7 @@ impl<T: Entry> Slab<T> {
         false
     }
 
-    /// Drops what entries left in their slots, of which there is some when nobody spawns any more.
+    /// Drops what entries left in their slots, which would stay if no more tasks are spawned.
     pub(crate) fn purge(&self) {
         // Only the first block may have more of it than entries.
         if let Some(block) = self.directory.load().blocks.first() {

@@ -43,7 +43,7 @@ const READY: u64 = 1 << 26;
 /// One pin. All of them together are the lowest bits.
 pub(crate) const PIN: u64 = 1;
 const PINS: u64 = READY - 1;
-/// More pins than anybody needs. Nobody ever counts further, so they never run into the flags.
+/// More pins than are ever needed. They are not counted further, so they never run into the flags.
 const MOST_PINS: u64 = PINS / 2;
 /// Whatever keeps an entry in its slot.
 const HOLDS: u64 = LISTED | OWNED | HELD | PINS;
@@ -97,7 +97,7 @@ impl<T> Slot<T> {
     /// The caller alone has this slot: it took it from a free list, and fills it once.
     #[inline(always)]
     pub(crate) unsafe fn fill(&self, holds: u64, order: Ordering, fill: impl FnOnce(&mut T)) {
-        // SAFETY: the slot is free, so nobody looks at it, and the caller is the only one to fill it.
+        // SAFETY: the slot is free, so it has no reader, and the caller is the only one to fill it.
         self.entry.with_mut(|place| fill(unsafe { &mut *place }));
         // Pairs with `pin`: who sees `LISTED` sees the entry.
         self.state
@@ -114,7 +114,7 @@ impl<T> Slot<T> {
     /// The caller alone has this slot: it took it from a free list.
     #[inline]
     pub(crate) unsafe fn reach_free<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: the slot is free, so nobody looks at it, and the caller is the only one who has it.
+        // SAFETY: the slot is free, so it has no reader, and the caller is the only one who has it.
         self.entry.with_mut(|place| change(unsafe { &mut *place }))
     }
 
@@ -169,11 +169,11 @@ impl<T> Slot<T> {
     /// The caller holds it, as long as the reference lives.
     #[inline]
     pub(crate) unsafe fn entry(&self) -> &T {
-        // SAFETY: it is held, so nobody empties the slot; it was filled before there was a hold.
+        // SAFETY: it is held, so the slot is not emptied; it was filled before there was a hold.
         self.entry.with(|place| unsafe { &*place })
     }
 
-    /// The owner takes the entry off the list. Says whether it was there, and whether nobody but the owner holds it.
+    /// The owner takes the entry off the list. Says whether it was there, and whether the owner is its only holder.
     ///
     /// # Safety
     ///
@@ -259,7 +259,7 @@ impl<T> Slot<T> {
     /// The caller released last.
     #[inline]
     pub(crate) unsafe fn empty<R>(&self, clear: impl FnOnce(&mut T) -> R) -> (R, bool) {
-        // SAFETY: nobody holds the entry, and it is not listed, so nobody ever will.
+        // SAFETY: the entry has no holder, and it is not listed, so it never will.
         let remains = self.entry.with_mut(|place| clear(unsafe { &mut *place }));
         let next = self.generation().checked_add(1);
         // Without another generation it keeps the one it had, without any flag.

@@ -168,7 +168,7 @@ impl Drop for TaskRemains {
             // It may be the last thing that keeps a runtime's memory, with values of users in it.
             panics::discard(waker);
         }
-        // Empty: whoever was last of task and handle has taken what was in it.
+        // Empty: the last one of task and handle has taken what was in it.
         drop(self.output.take());
     }
 }

@@ -143,8 +143,8 @@ impl TaskGuard {
         self.leave(Outcome::Aborted, |_| {});
     }
 
-    /// The task has a result that nobody can claim. While its context closes that is worth an event;
-    /// otherwise its handle was dropped because nobody wants to.
+    /// The task has a result and no handle that could claim it. While its context closes that is worth an event;
+    /// otherwise its handle was dropped because it is not wanted.
     pub(crate) fn late_result(&self) -> Option<LateResult> {
         let task = self.task().filter(|_| self.is_cancelled())?;
         Some(LateResult {
@@ -159,7 +159,7 @@ impl TaskGuard {
         task.is_some_and(|task| context_of(task).is_cancelled())
     }
 
-    /// Notes that the task panicked for the report of its close. If nobody has its handle, the event that comes back is
+    /// Notes that the task panicked for the report of its close. If it has no handle, the event that comes back is
     /// the only other place that tells.
     pub(crate) fn note_panic(&self, message: &str) -> Option<TaskPanic> {
         let task = self.task()?;
@@ -188,7 +188,7 @@ impl Drop for TaskGuard {
     }
 }
 
-/// An event of a result that nobody could claim.
+/// An event of a result without a handle that could claim it.
 pub(crate) struct LateResult {
     context: Label,
     task: Label,
@@ -202,7 +202,7 @@ impl LateResult {
     }
 }
 
-/// An event of a panic whose handle nobody has.
+/// An event of the panic of a task without a handle.
 pub(crate) struct TaskPanic {
     context: Label,
     failure: String,

@@ -120,7 +120,7 @@ fn is_plain<T>(result: &Ended<T>, guard: &TaskGuard) -> bool {
     }
 }
 
-/// Drops a result that nobody can claim, while the task is still listed and in its scope, and lets the task leave. Events
+/// Drops the result of a task without a handle, while the task is still listed and in its scope, and lets the task leave. Events
 /// come last: a subscriber may do anything.
 #[inline(never)]
 fn finish_unclaimed<T>(guard: &mut TaskGuard, result: Ended<T>) {

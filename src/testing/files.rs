@@ -49,7 +49,7 @@ fn folder() -> PathBuf {
     target.join("headcount")
 }
 
-/// Cargo marks the directories that it makes as caches, and notes in the one it builds into, whoever made it (a mounted
+/// Cargo marks the directories that it makes as caches, and notes in the one it builds into, however that was made (a mounted
 /// volume, a restored cache), which compiler it asked.
 fn target_of(program: &Path) -> Option<&Path> {
     let is_target = |folder: &&Path| {

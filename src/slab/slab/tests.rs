@@ -126,7 +126,7 @@ fn a_block_in_use_stays_and_so_does_what_lies_below_it() {
     assert_eq!((slab.len(), slab.blocks()), (0, 1));
 }
 
-/// Somebody may still look at the entry that was there.
+/// A reader may still have the entry that was there.
 #[test]
 fn a_block_with_a_retired_place_stays() {
     let slab = Slab::with_stripes(1);
@@ -141,7 +141,7 @@ fn a_block_with_a_retired_place_stays() {
     assert_eq!((slab.len(), slab.blocks()), (1, 1));
 }
 
-/// I6: whoever drops the last entry, in whatever order.
+/// I6: whichever entry is dropped last, in whatever order.
 #[test]
 fn a_slab_shrinks_whatever_the_order_and_whoever_drops_the_last() {
     for stripes in [1, 2, 8] {

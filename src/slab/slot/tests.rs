@@ -217,14 +217,14 @@ fn a_holder_leaves_before_it_is_ready_and_is_not_there_after() {
     assert!(slot.is_held() && !slot.is_ready());
     assert_eq!(release_unready(&slot), Some(Gone::NotYet));
     assert!(!slot.is_held());
-    assert!(!make_ready(&slot), "nobody waits for it");
+    assert!(!make_ready(&slot), "no handle waits for it");
 }
 
 #[test]
 fn a_holder_who_finds_it_ready_stays() {
     let slot = slot();
     fill(&slot, OWNED | HELD, Guest::new(0));
-    assert!(make_ready(&slot), "somebody waits for it");
+    assert!(make_ready(&slot), "a handle waits for it");
     assert_eq!(release_unready(&slot), None);
     assert!(slot.is_held() && slot.is_ready());
 }
