@@ -139,9 +139,12 @@ async fn a_task_that_outlives_its_grace_is_a_leak_and_one_within_it_is_none() {
         .grace(Duration::from_millis(10))
         .open();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    ctx.spawn_blocking(move || stopped.recv());
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    // Without it the closure may still be queued when the grace period ends, and a queued one is aborted.
+    let closure = move || started.send(()).map(|()| stopped.recv());
+    ctx.spawn_blocking(closure);
     let line = line!() - 1;
-    settle().await;
+    has_started.await.unwrap();
     ctx.request_close("enough");
     assert!(registry.leaks(&running()).await.is_clean());
     tokio::time::advance(Duration::from_millis(30)).await;
