@@ -15,6 +15,7 @@ use crate::{
     table::{
         record::{Class, Record},
         resource::Resource,
+        task_entry::TaskHold as _,
     },
 };
 use std::collections::{BTreeMap, HashMap};

@@ -14,6 +14,7 @@ use crate::{
         live::Live,
         resource::{self, Resource},
         store::Table,
+        task_entry::TaskHold as _,
     },
 };
 #[cfg(feature = "dump")]

@@ -10,11 +10,11 @@ use crate::{
         free_list::{FreeLists, Freed, Line, Popped, Pushed},
         lifetime::Lives,
         slab::SlabRef,
-        slot::{Gone, PIN, Slot},
+        slot::{Aside, Gone, PIN, Slot},
     },
     sync::{
         AtomicU32, AtomicU64, AtomicUsize,
-        Ordering::{Relaxed, SeqCst},
+        Ordering::{self, Relaxed, SeqCst},
     },
 };
 use std::{
@@ -59,6 +59,8 @@ pub(super) fn hinted(hint: u64) -> (usize, usize) {
 
 /// What can be put into a slab. It is made once for each slot, vacant, and then filled and cleared in place.
 pub(crate) trait Entry: Default + Send + Sync + 'static {
+    /// What few entries need, and no scan: it lies apart, so that slots are small.
+    type Aside: Default + Send + Sync + 'static;
     /// What it leaves behind, to be dropped outside of the slab: its destructors may run foreign code.
     type Remains;
 
@@ -69,7 +71,7 @@ pub(crate) trait Entry: Default + Send + Sync + 'static {
     }
 
     /// Makes it vacant. If it stays stale, what that other thread made is left in it. Runs no foreign code.
-    fn clear(&mut self, stays_stale: bool) -> Self::Remains;
+    fn clear(&mut self, aside: &mut Self::Aside, stays_stale: bool) -> Self::Remains;
 }
 
 /// What is in a slot: an entry, and what keeps the slab for those who hold it.
@@ -92,6 +94,8 @@ impl<T: Entry> Default for Occupied<T> {
 pub(crate) struct Block<T: Entry> {
     pub(super) number: usize,
     pub(super) slots: Box<[Slot<Occupied<T>>]>,
+    /// In the order of the slots.
+    asides: Box<[Aside<T::Aside>]>,
     pub(super) free: FreeLists,
     /// Slots that ran out of generations and are never used again.
     exhausted: AtomicU32,
@@ -127,6 +131,7 @@ impl<T: Entry> Block<T> {
         Arc::new_cyclic(|me| Self {
             number,
             slots: (0..size).map(|_| Slot::new(generation)).collect(),
+            asides: (0..size).map(|_| Aside::new()).collect(),
             free: FreeLists::full(size, stripes, spare),
             exhausted: AtomicU32::new(0),
             shared: Arc::clone(shared),
@@ -183,7 +188,44 @@ impl<T: Entry> Block<T> {
     /// The caller alone has the place: it took it from a free list.
     unsafe fn purge(&self, at: usize) -> T::Remains {
         // SAFETY: as demanded.
-        unsafe { self.slots[at].reach_free(|occupied| occupied.entry.clear(false)) }
+        unsafe {
+            self.slots[at].reach_free(|occupied| {
+                self.asides[at].change(|aside| occupied.entry.clear(aside, false))
+            })
+        }
+    }
+
+    /// Fills a free slot, and lists its entry; see [`Slot::fill`].
+    ///
+    /// # Safety
+    ///
+    /// The caller alone has the place: it took it from a free list, and fills it once.
+    #[inline(always)]
+    pub(super) unsafe fn fill(
+        &self,
+        at: usize,
+        holds: u64,
+        order: Ordering,
+        fill: impl FnOnce(&mut Occupied<T>, &mut T::Aside),
+    ) {
+        let aside = &self.asides[at];
+        // SAFETY: as demanded.
+        unsafe {
+            self.slots[at].fill(holds, order, |place| {
+                aside.change(|aside| fill(place, aside))
+            });
+        }
+    }
+
+    /// What lies beside a slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the entry there, as long as the reference lives.
+    #[inline]
+    pub(super) unsafe fn aside(&self, at: usize) -> &T::Aside {
+        // SAFETY: as demanded.
+        unsafe { self.asides[at].get() }
     }
 
     /// Puts a place back.
@@ -283,11 +325,9 @@ impl<T: Entry> Block<T> {
         let ((remains, slab, is_stale), is_free) = unsafe {
             self.slots[at].empty(|occupied| {
                 let is_stale = may_stay && occupied.entry.can_be_stale();
-                (
-                    occupied.entry.clear(is_stale),
-                    occupied.slab.take(),
-                    is_stale,
-                )
+                let clear = |aside: &mut _| occupied.entry.clear(aside, is_stale);
+                let remains = self.asides[at].change(clear);
+                (remains, occupied.slab.take(), is_stale)
             })
         };
         if !is_free {

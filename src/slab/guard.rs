@@ -41,6 +41,14 @@ impl<T: Entry> At<T> {
     }
 }
 
+/// A hold on an entry.
+pub(crate) trait Hold: Deref<Target = Self::Entry> {
+    type Entry: Entry;
+
+    /// What lies beside the entry.
+    fn aside(&self) -> &<Self::Entry as Entry>::Aside;
+}
+
 macro_rules! guard {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -62,7 +70,7 @@ macro_rules! guard {
             }
 
             #[inline]
-            fn block(&self) -> &Block<T> {
+            pub(super) fn block(&self) -> &Block<T> {
                 self.0.lifetime.assert_alive();
                 // SAFETY: we hold the entry, and the slab is there: that is what `new` demands. A block with an entry stays in
                 // the slab.
@@ -71,7 +79,7 @@ macro_rules! guard {
 
             /// Which slot of its block it is.
             #[inline]
-            fn at(&self) -> usize {
+            pub(super) fn at(&self) -> usize {
                 let first = self.block().slots.as_ptr();
                 (self.0.slot.as_ptr() as usize - first as usize) / size_of::<Slot<Occupied<T>>>()
             }
@@ -81,6 +89,16 @@ macro_rules! guard {
                 self.0.lifetime.assert_alive();
                 // SAFETY: as above, and so does its slot.
                 unsafe { self.0.slot.as_ref() }
+            }
+        }
+
+        impl<T: Entry> Hold for $name<T> {
+            type Entry = T;
+
+            #[inline]
+            fn aside(&self) -> &T::Aside {
+                // SAFETY: we hold the entry.
+                unsafe { self.block().aside(self.at()) }
             }
         }
 
@@ -204,8 +222,8 @@ impl<T: Entry> OwnerGuard<T> {
 impl<T: Entry> Drop for OwnerGuard<T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: this guard ends here, and is not used again.
-        drop(UnlistedGuard::new(unsafe { Self::new(self.0) }));
+        // This guard ends here: the hold goes on as the other's.
+        drop(UnlistedGuard::new(Self(self.0)));
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::slab::{
     block::Entry,
-    guard::ReadGuard,
+    guard::{Hold, ReadGuard},
     slab::{EntryRef, Slab},
 };
 use std::{fmt, mem::ManuallyDrop, ops::Deref, sync::Arc};
@@ -90,6 +90,14 @@ impl<T: Entry> Clone for Pinned<T> {
             pin: self.pin.clone(),
             slab: Arc::clone(&self.slab),
         }
+    }
+}
+
+impl<T: Entry> Hold for Pinned<T> {
+    type Entry = T;
+
+    fn aside(&self) -> &T::Aside {
+        self.pin.aside()
     }
 }
 

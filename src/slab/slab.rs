@@ -17,7 +17,7 @@ use crate::{
     slab::{
         block::{Block, Entry, Occupied, Shared, Shrink, hint, hinted},
         free_list::{Line, MOST},
-        guard::{At, HandleGuard, OwnerGuard, ReadGuard},
+        guard::{At, HandleGuard, Hold, OwnerGuard, ReadGuard},
         slot::{HELD, OWNED, PIN},
         stripe,
     },
@@ -29,7 +29,8 @@ use crate::{
 };
 use std::{
     fmt,
-    mem::ManuallyDrop,
+    marker::PhantomData,
+    mem,
     ops::Deref,
     sync::{Arc, OnceLock, Weak},
 };
@@ -98,7 +99,7 @@ impl<T: Entry> SlabRef<T> {
     pub(crate) fn insert(
         self: &Arc<Self>,
         order: Ordering,
-        fill: impl FnOnce(&mut T, Key),
+        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
     ) -> OwnerGuard<T> {
         self.insert_on(self.own_stripe(), order, fill)
     }
@@ -108,7 +109,7 @@ impl<T: Entry> SlabRef<T> {
         self: &Arc<Self>,
         stripe: usize,
         order: Ordering,
-        fill: impl FnOnce(&mut T, Key),
+        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
     ) -> OwnerGuard<T> {
         let at = self.fill(stripe, (OWNED, order), fill);
         // SAFETY: the slot counts the hold, and the entry keeps the slab.
@@ -119,7 +120,7 @@ impl<T: Entry> SlabRef<T> {
     #[inline(always)]
     pub(crate) fn insert_shared(
         self: &Arc<Self>,
-        fill: impl FnOnce(&mut T, Key),
+        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
     ) -> (OwnerGuard<T>, HandleGuard<T>) {
         self.insert_shared_on(self.own_stripe(), fill)
     }
@@ -128,7 +129,7 @@ impl<T: Entry> SlabRef<T> {
     pub(super) fn insert_shared_on(
         self: &Arc<Self>,
         stripe: usize,
-        fill: impl FnOnce(&mut T, Key),
+        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
     ) -> (OwnerGuard<T>, HandleGuard<T>) {
         let at = self.fill(stripe, (OWNED | HELD, SeqCst), fill);
         // SAFETY: the slot counts both holds, and the entry keeps the slab.
@@ -140,12 +141,12 @@ impl<T: Entry> SlabRef<T> {
         self: &Arc<Self>,
         stripe: usize,
         (holds, order): (u64, Ordering),
-        fill: impl FnOnce(&mut T, Key),
+        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
     ) -> At<T> {
         let reserved = self.reserve_on(stripe);
         let key = reserved.key();
-        reserved.fill(holds, order, |place| {
-            fill(&mut place.entry, key);
+        reserved.fill(holds, order, |place, aside| {
+            fill(&mut place.entry, aside, key);
             place.slab = Some(Arc::clone(self));
         })
     }
@@ -398,9 +399,10 @@ impl<T: Entry> Directory<T> {
             for at in start..start + most {
                 if let Some(generation) = block.slots[at].pin(None) {
                     visit(EntryRef {
-                        block,
-                        at,
+                        // SAFETY: it is pinned, for this, and the directory, which is borrowed as long, keeps the block.
+                        guard: unsafe { ReadGuard::new(At::new(block, at)) },
                         generation,
+                        _directory: PhantomData,
                     });
                 }
             }
@@ -491,11 +493,16 @@ impl<T: Entry> Reserved<'_, T> {
 
     /// Fills the slot and lists it.
     #[inline(always)]
-    fn fill(mut self, holds: u64, order: Ordering, fill: impl FnOnce(&mut Occupied<T>)) -> At<T> {
+    fn fill(
+        mut self,
+        holds: u64,
+        order: Ordering,
+        fill: impl FnOnce(&mut Occupied<T>, &mut T::Aside),
+    ) -> At<T> {
         let block = self.block.as_deref().expect("it is filled once");
         // SAFETY: the place came off a free list, which hands it out to one at a time, and it is filled once, because that
         // uses up the reservation.
-        unsafe { block.slots[self.at].fill(holds, order, fill) };
+        unsafe { block.fill(self.at, holds, order, fill) };
         let at = At::new(block, self.at);
         // It is not to be put back.
         self.block = None;
@@ -506,7 +513,7 @@ impl<T: Entry> Reserved<'_, T> {
     #[inline]
     pub(crate) fn list(self, entry: T) -> Key {
         let key = self.key();
-        self.fill(0, Release, |place| place.entry = entry);
+        self.fill(0, Release, |place, _| place.entry = entry);
         key
     }
 }
@@ -531,25 +538,42 @@ fn key_of<T: Entry>(block: &Block<T>, at: usize) -> Key {
 
 /// An entry that is being read, and stays as long as that lasts.
 pub(crate) struct EntryRef<'a, T: Entry> {
-    block: &'a Block<T>,
-    at: usize,
+    guard: ReadGuard<T>,
     generation: u32,
+    /// What keeps the slab meanwhile.
+    _directory: PhantomData<&'a Directory<T>>,
 }
 
 impl<T: Entry> EntryRef<'_, T> {
     pub(crate) fn key(&self) -> Key {
         Key {
-            index: narrow(base(self.block.number) + self.at),
+            index: self.index(),
             generation: self.generation,
         }
+    }
+
+    #[inline]
+    fn index(&self) -> u32 {
+        narrow(base(self.guard.block().number) + self.guard.at())
     }
 
     /// Leaves the entry pinned, to be [taken up](Slab::take_up) from its slab.
     #[inline]
     pub(super) fn keep(self, slab: &Slab<T>) -> u32 {
-        assert!(self.block.is_of(&slab.shared), "it is kept by its own slab");
-        let this = ManuallyDrop::new(self);
-        narrow(base(this.block.number) + this.at)
+        let block = self.guard.block();
+        assert!(block.is_of(&slab.shared), "it is kept by its own slab");
+        let index = self.index();
+        mem::forget(self.guard);
+        index
+    }
+}
+
+impl<T: Entry> Hold for EntryRef<'_, T> {
+    type Entry = T;
+
+    #[inline]
+    fn aside(&self) -> &T::Aside {
+        self.guard.aside()
     }
 }
 
@@ -558,16 +582,7 @@ impl<T: Entry> Deref for EntryRef<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: it is pinned.
-        unsafe { &self.block.slots[self.at].entry().entry }
-    }
-}
-
-impl<T: Entry> Drop for EntryRef<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: it was pinned once, for this.
-        drop(unsafe { self.block.release(self.at, PIN) });
+        &self.guard
     }
 }
 

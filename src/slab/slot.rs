@@ -97,8 +97,8 @@ impl<T> Slot<T> {
     /// The caller alone has this slot: it took it from a free list, and fills it once.
     #[inline(always)]
     pub(crate) unsafe fn fill(&self, holds: u64, order: Ordering, fill: impl FnOnce(&mut T)) {
-        // SAFETY: the slot is free, so it has no reader, and the caller is the only one to fill it.
-        self.entry.with_mut(|place| fill(unsafe { &mut *place }));
+        // SAFETY: as demanded.
+        unsafe { self.reach_free(fill) };
         // Pairs with `pin`: who sees `LISTED` sees the entry.
         self.state
             .store(free(self.generation()) | LISTED | holds, order);
@@ -266,6 +266,39 @@ impl<T> Slot<T> {
         let now = free(next.unwrap_or(self.generation()));
         self.state.store(now, Release);
         (remains, next.is_some())
+    }
+}
+
+/// What lies beside a slot, in memory of its own. Who may read it, and who may change it, is as with the slot's entry.
+pub(crate) struct Aside<A>(UnsafeCell<A>);
+
+// SAFETY: as of a slot.
+unsafe impl<A: Send + Sync> Sync for Aside<A> {}
+
+impl<A> Aside<A> {
+    pub(crate) fn new() -> Self
+    where
+        A: Default,
+    {
+        Self(UnsafeCell::new(A::default()))
+    }
+
+    /// # Safety
+    ///
+    /// The caller holds the entry in the slot, as long as the reference lives.
+    #[inline]
+    pub(crate) unsafe fn get(&self) -> &A {
+        // SAFETY: the entry is held, so only others who hold it reach this, and they read.
+        self.0.with(|place| unsafe { &*place })
+    }
+
+    /// # Safety
+    ///
+    /// The caller is alone with the slot: it took it from a free list, or released its entry last.
+    #[inline]
+    pub(crate) unsafe fn change<R>(&self, change: impl FnOnce(&mut A) -> R) -> R {
+        // SAFETY: nobody else reaches it.
+        self.0.with_mut(|place| change(unsafe { &mut *place }))
     }
 }
 

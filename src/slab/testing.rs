@@ -39,20 +39,22 @@ impl Drop for Counted {
 pub(crate) struct Guest {
     pub(crate) value: usize,
     counted: Option<Counted>,
-    /// Left in its slot when it leaves.
+    /// Left beside its slot when it leaves.
     stale: Option<Counted>,
+    has_stale: bool,
 }
 
 impl Entry for Guest {
+    type Aside = Option<Counted>;
     type Remains = [Option<Counted>; 2];
 
     fn can_be_stale(&self) -> bool {
-        self.stale.is_some()
+        self.has_stale
     }
 
-    fn clear(&mut self, stays_stale: bool) -> [Option<Counted>; 2] {
-        let stale = &mut self.stale;
-        [self.counted.take(), stale.take_if(|_| !stays_stale)]
+    fn clear(&mut self, aside: &mut Option<Counted>, stays_stale: bool) -> [Option<Counted>; 2] {
+        let stale = aside.take_if(|_| !stays_stale);
+        [self.counted.take(), stale]
     }
 }
 
@@ -62,13 +64,21 @@ impl Guest {
             value,
             counted: None,
             stale: None,
+            has_stale: false,
         }
+    }
+
+    /// Moves into a place.
+    pub(crate) fn fill(mut self, place: &mut Self, aside: &mut Option<Counted>) {
+        *aside = self.stale.take();
+        *place = self;
     }
 
     /// It leaves something in its slot, which is counted when it is dropped.
     pub(crate) fn stale(self, drops: &Drops) -> Self {
         Self {
             stale: Some(drops.counted()),
+            has_stale: true,
             ..self
         }
     }
@@ -83,7 +93,7 @@ impl Guest {
 
 /// Lists a guest for as long as its owner has it.
 pub(crate) fn own(slab: &Arc<Slab<Guest>>, stripe: usize, guest: Guest) -> OwnerGuard<Guest> {
-    SlabRef::new(slab).insert_on(stripe, SeqCst, |place, _| *place = guest)
+    SlabRef::new(slab).insert_on(stripe, SeqCst, |place, aside, _| guest.fill(place, aside))
 }
 
 /// Lists a guest for as long as its owner has it, with a handle to it.
@@ -93,9 +103,9 @@ pub(crate) fn share(
     guest: Guest,
 ) -> (Key, OwnerGuard<Guest>, HandleGuard<Guest>) {
     let mut key = None;
-    let (owner, handle) = SlabRef::new(slab).insert_shared_on(stripe, |place, of_entry| {
+    let (owner, handle) = SlabRef::new(slab).insert_shared_on(stripe, |place, aside, of_entry| {
         key = Some(of_entry);
-        *place = guest;
+        guest.fill(place, aside);
     });
     (key.expect("it was made"), owner, handle)
 }

@@ -26,9 +26,10 @@ impl<R> Default for Indirect<R> {
 }
 
 impl<R: Send + Sync + 'static> Entry for Indirect<R> {
+    type Aside = ();
     type Remains = Option<R>;
 
-    fn clear(&mut self, _: bool) -> Option<R> {
+    fn clear(&mut self, (): &mut (), _: bool) -> Option<R> {
         self.0.take()
     }
 }

@@ -1,5 +1,7 @@
 //! One line of a listing.
 
+#[cfg(feature = "dump")]
+use crate::table::task_entry::TaskHold as _;
 use crate::{
     clock::Stamp,
     id::ResourceId,

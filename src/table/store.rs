@@ -17,7 +17,7 @@ use crate::{
         listing::Listing,
         live::Live,
         record::{Class, Facts, Meta, Record, State},
-        task_entry::{Role, TaskEntry, TaskHandle, TaskOwner, Tasks},
+        task_entry::{Role, TaskAside, TaskEntry, TaskHandle, TaskHold as _, TaskOwner, Tasks},
     },
 };
 use std::sync::{Arc, Weak};
@@ -40,6 +40,8 @@ pub(crate) struct Table {
     pub(crate) records: Arc<Records>,
     /// Plain `Arc`s, whose end is not announced: the table owns these records and sweeps them.
     pub(crate) arcs: Arc<Slab<Indirect<Arc<dyn Record>>>>,
+    /// By which tasks and registrations keep their slab, one for each stripe of threads.
+    task_refs: Box<[Arc<SlabRef<TaskEntry>>]>,
     /// References to the entries, one for each stripe of threads.
     refs: Box<[Arc<TableRef>]>,
     /// What is recorded of handles, and who is told.
@@ -64,7 +66,7 @@ impl Table {
         let table_ref = |_| {
             Arc::new(TableRef {
                 number,
-                tasks: SlabRef::new(&tasks),
+                tasks: Arc::clone(&tasks),
                 records: Arc::clone(&records),
                 tracking: Arc::clone(&tracking),
             })
@@ -72,6 +74,7 @@ impl Table {
         Self {
             number,
             refs: (0..stripe::count()).map(table_ref).collect(),
+            task_refs: (0..stripe::count()).map(|_| SlabRef::new(&tasks)).collect(),
             tasks,
             records,
             arcs: Slab::new(),
@@ -92,14 +95,20 @@ impl Table {
     #[inline(always)]
     fn tasks_here(&self) -> &Arc<SlabRef<TaskEntry>> {
         self.sweep(SWEPT);
-        &self.table_ref().tasks
+        &self.task_refs[stripe::current() as usize & (self.task_refs.len() - 1)]
     }
 
     /// Lists a resource for as long as its owner has it.
     #[inline(always)]
     pub(crate) fn register(&self, facts: Facts, parent: Option<Arc<dyn Record>>) -> TaskOwner {
-        let fill = |entry: &mut TaskEntry, key: Key| {
-            entry.fill(key.id(self.number), facts, parent, Role::Registration);
+        let fill = |entry: &mut TaskEntry, aside: &mut TaskAside, key: Key| {
+            entry.fill(
+                aside,
+                key.id(self.number),
+                facts,
+                parent,
+                Role::Registration,
+            );
         };
         self.tasks_here().insert(Release, fill)
     }
@@ -112,8 +121,8 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> (TaskOwner, TaskHandle) {
-        let fill = |entry: &mut TaskEntry, key: Key| {
-            entry.fill(key.id(self.number), facts, Some(context), role);
+        let fill = |entry: &mut TaskEntry, aside: &mut TaskAside, key: Key| {
+            entry.fill(aside, key.id(self.number), facts, Some(context), role);
         };
         self.tasks_here().insert_shared(fill)
     }
@@ -125,8 +134,8 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> TaskOwner {
-        let fill = |entry: &mut TaskEntry, key: Key| {
-            entry.fill(key.id(self.number), facts, Some(context), role);
+        let fill = |entry: &mut TaskEntry, aside: &mut TaskAside, key: Key| {
+            entry.fill(aside, key.id(self.number), facts, Some(context), role);
         };
         self.tasks_here().insert(SeqCst, fill)
     }
@@ -360,7 +369,7 @@ impl Table {
 #[repr(align(128))]
 pub(crate) struct TableRef {
     number: u32,
-    tasks: Arc<SlabRef<TaskEntry>>,
+    tasks: Arc<Tasks>,
     records: Arc<Records>,
     pub(crate) tracking: Arc<Tracking>,
 }

@@ -6,7 +6,7 @@ use crate::{
     poll::{state::PollState, waker_cell::WakerCell},
     slab::{
         block::Entry,
-        guard::{HandleGuard, OwnerGuard},
+        guard::{HandleGuard, Hold, OwnerGuard},
         slab::Slab,
         stripe,
     },
@@ -25,7 +25,7 @@ pub(crate) type TaskOwner = OwnerGuard<TaskEntry>;
 pub(crate) type TaskHandle = HandleGuard<TaskEntry>;
 
 /// What the end of a task has to look at, and a scan, comes first, so that it is on one cache line with the slot's own words;
-/// what is only read of what a scan has found is on the next, and what a registration never has on the last.
+/// what is only read of what a scan has found is on the next, and what a registration never has lies [aside](TaskAside).
 #[repr(C)]
 pub(crate) struct TaskEntry {
     /// The context it belongs to: its identity, not a handle (I3).
@@ -36,9 +36,14 @@ pub(crate) struct TaskEntry {
     maker: u16,
     /// Whether anything in `meta` has to be dropped: a literal has not, and then the end of a task need not look there.
     has_owned: bool,
+    /// Whether the waker that lies aside is the cell of a wrapped future. Known here, so that a spawn need not look there.
+    has_cell: bool,
     meta: Meta,
-    /// What follows begins on the next cache line.
-    _line: [u64; 1],
+}
+
+/// What only tasks have.
+#[derive(Default)]
+pub(crate) struct TaskAside {
     waker: TaskWaker,
     /// The place for a task's output, once it is needed. The output is taken out by the last one of task and handle, never
     /// by the drop of this: a listing may be the last to release it (I5).
@@ -76,7 +81,31 @@ enum TaskWaker {
     Wrapped(WakerCell),
 }
 
+impl Default for TaskWaker {
+    fn default() -> Self {
+        Self::Spawned(OnceLock::new())
+    }
+}
+
 impl TaskWaker {
+    /// The waker of a poll that begins.
+    #[inline]
+    fn set(&self, waker: &Waker) {
+        match self {
+            Self::Spawned(cell) => drop(cell.set(waker.clone())),
+            Self::Wrapped(cell) => cell.set(waker),
+        }
+    }
+
+    /// What a task that has ended leaves, if its future was spawned. A wrapped one has dropped its own.
+    #[inline]
+    fn take(&mut self) -> Option<Waker> {
+        match self {
+            Self::Spawned(waker) => waker.take(),
+            Self::Wrapped(_) => None,
+        }
+    }
+
     /// False if it was never polled.
     fn wake(&self) -> bool {
         match self {
@@ -100,16 +129,15 @@ impl Default for TaskEntry {
             poll_state: PollState::default(),
             role: Role::Registration,
             has_owned: false,
-            output: OnceLock::new(),
-            waker: TaskWaker::Spawned(OnceLock::new()),
+            has_cell: false,
             maker: 0,
             meta: Meta::none(),
-            _line: [0],
         }
     }
 }
 
 impl Entry for TaskEntry {
+    type Aside = TaskAside;
     type Remains = TaskRemains;
 
     /// The waker keeps the memory that the runtime has of the task.
@@ -120,7 +148,7 @@ impl Entry for TaskEntry {
     }
 
     #[inline]
-    fn clear(&mut self, stays_stale: bool) -> TaskRemains {
+    fn clear(&mut self, aside: &mut TaskAside, stays_stale: bool) -> TaskRemains {
         if self.has_owned {
             self.meta.clear();
         }
@@ -131,10 +159,9 @@ impl Entry for TaskEntry {
         };
         // A registration has none of the rest.
         if self.role != Role::Registration {
-            remains.output = self.output.take();
-            match &mut self.waker {
-                TaskWaker::Spawned(waker) if !stays_stale => remains.waker = waker.take(),
-                _ => {}
+            remains.output = aside.output.take();
+            if !stays_stale {
+                remains.waker = aside.waker.take();
             }
         }
         remains
@@ -178,22 +205,21 @@ impl TaskEntry {
     #[inline(always)]
     pub(crate) fn fill(
         &mut self,
+        aside: &mut TaskAside,
         id: ResourceId,
         facts: Facts,
         parent: Option<Arc<dyn Record>>,
         role: Role,
     ) {
-        // All of them, so that none keeps what it was of another task.
+        // All of them, so that none keeps what it was of another task. What lies aside was taken when it was cleared.
         let Self {
             parent: own_parent,
             poll_state,
             role: own_role,
             has_owned,
+            has_cell,
             maker,
             meta,
-            _line: _,
-            waker,
-            output: _, // taken when it was cleared
         } = self;
         *own_parent = parent;
         *poll_state = PollState::default();
@@ -201,69 +227,14 @@ impl TaskEntry {
         *has_owned = facts.name.is_owned() || facts.kind.is_owned();
         *maker = lower_half(stripe::current());
         if let Role::Task { kind, .. } = role {
-            match (kind, &mut *waker) {
-                (TaskKind::Wrapped, _) => *waker = TaskWaker::Wrapped(WakerCell::default()),
-                (_, TaskWaker::Wrapped(_)) => *waker = TaskWaker::Spawned(OnceLock::new()),
-                (_, TaskWaker::Spawned(_)) => {} // taken when it was cleared
+            if kind == TaskKind::Wrapped {
+                aside.waker = TaskWaker::Wrapped(WakerCell::default());
+            } else if *has_cell {
+                aside.waker = TaskWaker::default();
             }
+            *has_cell = kind == TaskKind::Wrapped;
         }
         meta.fill(id, facts);
-    }
-
-    /// A poll begins, with this waker, or a closure starts, without one. True if the task is to end instead: an abort was
-    /// requested.
-    ///
-    /// The waker is in place before the task is marked as started. An abort is marked before the waker is looked for. Both
-    /// marks are in one word, so either the abort finds the waker, or this finds the abort.
-    #[inline]
-    pub(crate) fn start(&self, waker: Option<&Waker>) -> bool {
-        if !self.is(TaskKind::Wrapped) && self.poll_state.has_started() {
-            return self.poll_state.is_aborting();
-        }
-        match (&self.waker, waker) {
-            (TaskWaker::Spawned(cell), Some(waker)) => drop(cell.set(waker.clone())),
-            (TaskWaker::Wrapped(cell), Some(waker)) => cell.set(waker),
-            (_, None) => {}
-        }
-        self.poll_state.start()
-    }
-
-    /// It has ended; what woke a future that others poll is released.
-    #[inline]
-    pub(crate) fn end(&self) {
-        // The role is on the first cache line, the waker is not.
-        if self.is(TaskKind::Wrapped) {
-            if let TaskWaker::Wrapped(cell) = &self.waker {
-                cell.close();
-            }
-        }
-    }
-
-    /// Asks the task to end at its next poll, and wakes it for that.
-    pub(crate) fn request_abort(&self) {
-        if self.poll_state().is_some() {
-            self.poll_state.request_abort();
-            self.waker.wake();
-        }
-    }
-
-    /// Ends a task by force, if its context is aborting its tasks.
-    #[inline]
-    pub(crate) fn abort_if_told(&self) {
-        if self
-            .parent
-            .as_ref()
-            .is_some_and(|parent| parent.is_aborting())
-        {
-            self.request_abort();
-        }
-    }
-
-    /// Asks a task where it waits, and wakes it to answer. False if it was never polled: it will answer when it is.
-    #[cfg(feature = "dump")]
-    pub(crate) fn ask(&self) -> bool {
-        self.poll_state.ask();
-        self.waker.wake()
     }
 
     /// How it is doing; `None` of a registration.
@@ -281,14 +252,6 @@ impl TaskEntry {
     #[inline]
     pub(crate) fn role(&self) -> Role {
         self.role
-    }
-
-    /// The place for the output, made by `make` if it is the first time. Every caller makes the same kind.
-    pub(crate) fn output<O: Any + Send + Sync>(&self, make: impl FnOnce() -> O) -> &O {
-        let output = self.output.get_or_init(|| Box::new(make()));
-        output
-            .downcast_ref()
-            .expect("a task is spawned with one kind of output")
     }
 
     fn is(&self, of: TaskKind) -> bool {
@@ -313,10 +276,76 @@ impl TaskEntry {
     }
 }
 
+/// A task, seen by those who hold its entry.
+pub(crate) trait TaskHold: Hold<Entry = TaskEntry> {
+    /// A poll begins, with this waker, or a closure starts, without one. True if the task is to end instead: an abort was
+    /// requested.
+    ///
+    /// The waker is in place before the task is marked as started. An abort is marked before the waker is looked for. Both
+    /// marks are in one word, so either the abort finds the waker, or this finds the abort.
+    #[inline]
+    fn start(&self, waker: Option<&Waker>) -> bool {
+        if !self.is(TaskKind::Wrapped) && self.poll_state.has_started() {
+            return self.poll_state.is_aborting();
+        }
+        if let Some(waker) = waker {
+            self.aside().waker.set(waker);
+        }
+        self.poll_state.start()
+    }
+
+    /// It has ended; what woke a future that others poll is released.
+    #[inline]
+    fn end(&self) {
+        // The role is on the first cache line of the slot, the waker is not.
+        if self.is(TaskKind::Wrapped) {
+            if let TaskWaker::Wrapped(cell) = &self.aside().waker {
+                cell.close();
+            }
+        }
+    }
+
+    /// Asks the task to end at its next poll, and wakes it for that.
+    fn request_abort(&self) {
+        if self.poll_state().is_some() {
+            self.poll_state.request_abort();
+            self.aside().waker.wake();
+        }
+    }
+
+    /// Ends a task by force, if its context is aborting its tasks.
+    #[inline]
+    fn abort_if_told(&self) {
+        let parent = self.parent.as_ref();
+        if parent.is_some_and(|parent| parent.is_aborting()) {
+            self.request_abort();
+        }
+    }
+
+    /// Asks a task where it waits, and wakes it to answer. False if it was never polled: it will answer when it is.
+    #[cfg(feature = "dump")]
+    fn ask(&self) -> bool {
+        self.poll_state.ask();
+        self.aside().waker.wake()
+    }
+}
+
+impl<H: Hold<Entry = TaskEntry>> TaskHold for H {}
+
+impl TaskAside {
+    /// The place for the output, made by `make` if it is the first time. Every caller makes the same kind.
+    pub(crate) fn output<O: Any + Send + Sync>(&self, make: impl FnOnce() -> O) -> &O {
+        let output = self.output.get_or_init(|| Box::new(make()));
+        output
+            .downcast_ref()
+            .expect("a task is spawned with one kind of output")
+    }
+}
+
 /// A slab that goes may have stale places.
-impl Drop for TaskEntry {
+impl Drop for TaskAside {
     fn drop(&mut self) {
-        drop(self.clear(false));
+        panics::discard(self.waker.take());
     }
 }
 
@@ -361,14 +390,13 @@ mod tests {
 
     /// A test and no assertion of the build: the standard library may lay its types out anew.
     #[test]
-    fn a_slot_with_a_task_is_three_cache_lines() {
+    fn a_slot_with_a_task_is_two_cache_lines() {
         use crate::slab::slot_size;
         let before = 2 * size_of::<u64>();
-        assert_eq!(slot_size::<TaskEntry>(), 192);
+        assert_eq!(slot_size::<TaskEntry>(), 128);
         assert_eq!(
             before + offset_of!(TaskEntry, meta),
             64 - size_of::<Stamp>()
         );
-        assert_eq!(before + offset_of!(TaskEntry, waker), 128);
     }
 }

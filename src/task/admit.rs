@@ -7,7 +7,7 @@ use crate::{
     panics,
     table::{
         record::Facts,
-        task_entry::{Role, TaskHandle, TaskKind},
+        task_entry::{Role, TaskHandle, TaskHold as _, TaskKind},
     },
     task::{guard::TaskGuard, handle::Task, output::Whereabouts, supersede},
 };

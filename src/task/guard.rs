@@ -14,7 +14,7 @@ use crate::{
     sync::lock,
     table::{
         record::{Outcome, Record},
-        task_entry::{Role, TaskEntry, TaskOwner},
+        task_entry::{Role, TaskEntry, TaskHold as _, TaskOwner},
     },
     task::supersede::Latest,
 };
@@ -46,8 +46,10 @@ impl TaskGuard {
     /// A poll of the task's future begins. True if it is to end instead, because an abort was requested.
     #[inline]
     pub(crate) fn start_poll(&self, cx: &mut Context<'_>) -> bool {
-        self.task()
-            .is_some_and(|task| task.start(Some(capture::original(cx.waker()))))
+        let waker = capture::original(cx.waker());
+        self.entry
+            .as_ref()
+            .is_some_and(|task| task.start(Some(waker)))
     }
 
     /// Whether an abort was requested.
@@ -58,7 +60,7 @@ impl TaskGuard {
 
     /// The task's closure is about to start. True if it is to end instead, because an abort was requested.
     pub(crate) fn start_closure(&self) -> bool {
-        self.task().is_some_and(|task| task.start(None))
+        self.entry.as_ref().is_some_and(|task| task.start(None))
     }
 
     /// Runs one poll of the task's future; if the task is asked where it waits, so that the answer is captured.

@@ -7,7 +7,7 @@ use crate::{
     poll::waiting::{For, waiting},
     table::{
         record::{Meta, Record},
-        task_entry::TaskHandle,
+        task_entry::{TaskHandle, TaskHold as _},
     },
     task::output::{Output, Whereabouts},
 };

@@ -3,8 +3,9 @@
 use crate::{
     error::TaskError,
     panics,
+    slab::guard::Hold as _,
     sync::{Mutex, lock},
-    table::task_entry::{TaskEntry, TaskHandle, TaskOwner},
+    table::task_entry::{TaskAside, TaskHandle, TaskOwner},
 };
 use std::{
     marker::PhantomData,
@@ -23,7 +24,7 @@ pub(crate) struct Output<T>(Mutex<OutputState<T>>);
 pub(crate) trait Outlet {
     type Output;
 
-    fn output<'a>(&'a self, task: &'a TaskEntry) -> &'a Output<Self::Output>;
+    fn output<'a>(&'a self, task: &'a TaskOwner) -> &'a Output<Self::Output>;
 }
 
 /// The output lies with the entry of the task.
@@ -38,8 +39,8 @@ impl<T> Together<T> {
 impl<T: Send + 'static> Outlet for Together<T> {
     type Output = T;
 
-    fn output<'a>(&'a self, task: &'a TaskEntry) -> &'a Output<T> {
-        task.output(Output::new)
+    fn output<'a>(&'a self, task: &'a TaskOwner) -> &'a Output<T> {
+        task.aside().output(Output::new)
     }
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct Apart<T>(pub(crate) Arc<Output<T>>);
 impl<T> Outlet for Apart<T> {
     type Output = T;
 
-    fn output<'a>(&'a self, _: &'a TaskEntry) -> &'a Output<T> {
+    fn output<'a>(&'a self, _: &'a TaskOwner) -> &'a Output<T> {
         &self.0
     }
 }
@@ -57,7 +58,7 @@ impl<T> Outlet for Apart<T> {
 /// Where the output of a task comes from.
 pub(crate) enum Whereabouts<T> {
     /// With the task's entry, which finds or makes it.
-    Entry(fn(&TaskEntry) -> &Output<T>),
+    Entry(fn(&TaskAside) -> &Output<T>),
     /// By itself, because it may not leave its thread.
     Apart(Arc<Output<T>>),
 }
@@ -70,9 +71,9 @@ impl<T: Send + 'static> Whereabouts<T> {
 
 impl<T> Whereabouts<T> {
     #[inline]
-    pub(crate) fn find<'a>(&'a self, task: &'a TaskEntry) -> &'a Output<T> {
+    pub(crate) fn find<'a>(&'a self, task: &'a TaskHandle) -> &'a Output<T> {
         match self {
-            Self::Entry(find) => find(task),
+            Self::Entry(find) => find(task.aside()),
             Self::Apart(output) => output,
         }
     }

@@ -46,7 +46,9 @@ impl Table {
         let entry = Guest::new(at).counted(&self.drops);
         // SAFETY: the place was free.
         unsafe {
-            self.block.slots[at].fill(OWNED | HELD, SeqCst, |place| place.entry = entry);
+            self.block.fill(at, OWNED | HELD, SeqCst, |place, aside| {
+                entry.fill(&mut place.entry, aside)
+            });
         }
         at
     }
@@ -164,7 +166,9 @@ impl Table {
         let entry = Guest::new(at).stale(&self.drops);
         // SAFETY: the place was free.
         unsafe {
-            self.block.slots[at].fill(OWNED | HELD, SeqCst, |place| place.entry = entry);
+            self.block.fill(at, OWNED | HELD, SeqCst, |place, aside| {
+                entry.fill(&mut place.entry, aside)
+            });
         }
         at
     }
