@@ -249,7 +249,7 @@ fn an_abort_reaches_a_first_poll_that_was_on_its_way() {
             let (state, waker) = (Arc::clone(&state), Arc::clone(&waker));
             move || {
                 waker.store(1, Relaxed);
-                state.start()
+                state.note_waker()
             }
         });
         state.request_abort();

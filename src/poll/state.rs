@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{task::Context, time::Duration};
 
-/// It was polled, or its closure has started.
+/// Its closure has started. A poll needs no flag: it is counted.
 const STARTED: u8 = 1;
 /// It is asked where it waits.
 const ASKED: u8 = 1 << 1;
@@ -18,6 +18,8 @@ const ASKED: u8 = 1 << 1;
 const WAITED: u8 = 1 << 2;
 /// It is to end at its next poll.
 const ABORTING: u8 = 1 << 3;
+/// Its waker is in place: from the first poll on that did not finish it.
+const HAS_WAKER: u8 = 1 << 4;
 
 /// Counters of polls, and flags. To others than the task itself all of it is a snapshot.
 #[derive(Debug, Default)]
@@ -107,19 +109,30 @@ impl PollState {
         self.steps().div_ceil(2)
     }
 
-    /// It was polled, or its closure has started. True if an abort was requested before. Set after the waker is in place, in
-    /// the word in which an abort is requested: who requests one afterwards finds the waker.
-    #[inline]
+    /// Its closure starts. True if an abort was requested before: then it is not to.
     pub(crate) fn start(&self) -> bool {
         self.flags.fetch_or(STARTED, AcqRel) & ABORTING != 0
     }
 
+    /// Whether it was polled, or its closure has started.
     #[inline]
     pub(crate) fn has_started(&self) -> bool {
-        self.has(STARTED)
+        self.steps() > 0 || self.has(STARTED)
     }
 
-    /// It is to end at its next poll. Pairs with [`start`](Self::start).
+    /// Its waker is in place from now on. True if there was something to wake it for before: who asks for an abort or an answer
+    /// from now on finds the waker, because both are noted in this word.
+    #[inline]
+    pub(crate) fn note_waker(&self) -> bool {
+        self.flags.fetch_or(HAS_WAKER, AcqRel) & (ABORTING | ASKED) != 0
+    }
+
+    #[inline]
+    pub(crate) fn has_waker(&self) -> bool {
+        self.has(HAS_WAKER)
+    }
+
+    /// It is to end at its next poll. Pairs with [`note_waker`](Self::note_waker) and [`start`](Self::start).
     pub(crate) fn request_abort(&self) {
         self.flags.fetch_or(ABORTING, AcqRel);
     }
@@ -129,7 +142,7 @@ impl PollState {
         self.flags.load(Acquire) & ABORTING != 0
     }
 
-    /// It is to answer in its next poll. Pairs with [`start`](Self::start), as an abort does.
+    /// It is to answer in its next poll. Pairs with [`note_waker`](Self::note_waker), as an abort does.
     pub(crate) fn ask(&self) {
         self.flags.fetch_or(ASKED, AcqRel);
     }

@@ -518,12 +518,22 @@ impl<T: Entry> Reserved<'_, T> {
     }
 }
 
-impl<T: Entry> Drop for Reserved<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
+impl<T: Entry> Reserved<'_, T> {
+    /// Out of the way of those who fill it.
+    #[cold]
+    fn put_back(&mut self) {
         if let Some(block) = self.block.take() {
             // SAFETY: it was taken, and not filled.
             unsafe { block.put_back(self.at) }
+        }
+    }
+}
+
+impl<T: Entry> Drop for Reserved<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.block.is_some() {
+            self.put_back();
         }
     }
 }

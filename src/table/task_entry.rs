@@ -74,7 +74,7 @@ pub(crate) enum TaskKind {
 
 /// What wakes a task: to be ended by force, and to be asked where it waits.
 enum TaskWaker {
-    /// A spawned future has one for all its life, from its first poll on. It keeps what the runtime keeps of the task, as
+    /// A spawned future has one for all its life, left once its first poll has not finished it. It keeps what the runtime keeps of the task, as
     /// the runtime's own handle would; the future is not in there any more when it has ended.
     Spawned(OnceLock<Waker>),
     /// A wrapped future is polled now by this, now by that.
@@ -143,7 +143,7 @@ impl Entry for TaskEntry {
     /// The waker keeps the memory that the runtime has of the task.
     #[inline]
     fn can_be_stale(&self) -> bool {
-        let has_waker = self.role != Role::Registration && self.poll_state.has_started();
+        let has_waker = self.role != Role::Registration && self.poll_state.has_waker();
         has_waker && self.maker != lower_half(stripe::current())
     }
 
@@ -154,14 +154,14 @@ impl Entry for TaskEntry {
         }
         let mut remains = TaskRemains {
             parent: self.parent.take(),
-            waker: None,
+            waker: LastWaker(None),
             output: None,
         };
         // A registration has none of the rest.
         if self.role != Role::Registration {
             remains.output = aside.output.take();
             if !stays_stale {
-                remains.waker = aside.waker.take();
+                remains.waker.0 = aside.waker.take();
             }
         }
         remains
@@ -177,26 +177,27 @@ fn lower_half(thread: u32) -> u16 {
 /// What is left of a task or a registration that is gone.
 pub(crate) struct TaskRemains {
     parent: Option<Arc<dyn Record>>,
-    waker: Option<Waker>,
+    waker: LastWaker,
+    /// Empty: the last one of task and handle has taken what was in it.
     output: Option<Box<dyn Any + Send + Sync>>,
+}
+
+/// The waker of a task that is gone. It may be the last thing that keeps a runtime's memory, with values of users in it.
+struct LastWaker(Option<Waker>);
+
+impl Drop for LastWaker {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            panics::discard(waker);
+        }
+    }
 }
 
 impl TaskRemains {
     /// The context that the task was in, the registry's own included.
     pub(crate) fn owner(&self) -> Option<&dyn Record> {
         self.parent.as_deref()
-    }
-}
-
-impl Drop for TaskRemains {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            // It may be the last thing that keeps a runtime's memory, with values of users in it.
-            panics::discard(waker);
-        }
-        // Empty: the last one of task and handle has taken what was in it.
-        drop(self.output.take());
     }
 }
 
@@ -278,20 +279,21 @@ impl TaskEntry {
 
 /// A task, seen by those who hold its entry.
 pub(crate) trait TaskHold: Hold<Entry = TaskEntry> {
-    /// A poll begins, with this waker, or a closure starts, without one. True if the task is to end instead: an abort was
-    /// requested.
+    /// A poll has not finished the task, and its waker is left: of a spawned future the first time, of a wrapped one each
+    /// time, because it may be another. A task that never waits leaves none, which is most of what a short one would cost. If
+    /// an abort or an answer was asked for before there was a waker, this wakes the task.
     ///
-    /// The waker is in place before the task is marked as started. An abort is marked before the waker is looked for. Both
-    /// marks are in one word, so either the abort finds the waker, or this finds the abort.
+    /// The waker is in place before that is noted. An abort or a question is noted before the waker is looked for. All are noted
+    /// in one word, so either the abort finds the waker, or this finds the abort.
     #[inline]
-    fn start(&self, waker: Option<&Waker>) -> bool {
-        if !self.is(TaskKind::Wrapped) && self.poll_state.has_started() {
-            return self.poll_state.is_aborting();
+    fn leave_waker<'a>(&self, waker: impl FnOnce() -> &'a Waker) {
+        if self.poll_state.has_waker() && !self.is(TaskKind::Wrapped) {
+            return;
         }
-        if let Some(waker) = waker {
-            self.aside().waker.set(waker);
+        self.aside().waker.set(waker());
+        if self.poll_state.note_waker() {
+            self.aside().waker.wake();
         }
-        self.poll_state.start()
     }
 
     /// It has ended; what woke a future that others poll is released.
@@ -322,7 +324,8 @@ pub(crate) trait TaskHold: Hold<Entry = TaskEntry> {
         }
     }
 
-    /// Asks a task where it waits, and wakes it to answer. False if it was never polled: it will answer when it is.
+    /// Asks a task where it waits, and wakes it to answer. False if it has left no waker: it will answer when it is polled, for
+    /// the first time or again.
     #[cfg(feature = "dump")]
     fn ask(&self) -> bool {
         self.poll_state.ask();

@@ -43,16 +43,16 @@ impl TaskGuard {
         self.entry.as_ref().is_some_and(TaskOwner::is_held)
     }
 
-    /// A poll of the task's future begins. True if it is to end instead, because an abort was requested.
+    /// A poll has not finished the future: the task leaves its waker.
     #[inline]
-    pub(crate) fn start_poll(&self, cx: &mut Context<'_>) -> bool {
-        let waker = capture::original(cx.waker());
-        self.entry
-            .as_ref()
-            .is_some_and(|task| task.start(Some(waker)))
+    pub(crate) fn park(&self, cx: &mut Context<'_>) {
+        if let Some(task) = self.entry.as_ref() {
+            task.leave_waker(|| capture::original(cx.waker()));
+        }
     }
 
     /// Whether an abort was requested.
+    #[inline]
     pub(crate) fn is_aborting(&self) -> bool {
         let state = self.task().and_then(TaskEntry::poll_state);
         state.is_some_and(PollState::is_aborting)
@@ -60,7 +60,8 @@ impl TaskGuard {
 
     /// The task's closure is about to start. True if it is to end instead, because an abort was requested.
     pub(crate) fn start_closure(&self) -> bool {
-        self.entry.as_ref().is_some_and(|task| task.start(None))
+        let state = self.task().and_then(TaskEntry::poll_state);
+        state.is_some_and(PollState::start)
     }
 
     /// Runs one poll of the task's future; if the task is asked where it waits, so that the answer is captured.

@@ -212,7 +212,7 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.guard.start_poll(cx) {
+        if self.guard.is_aborting() {
             self.end(Ok(Err(TaskError::Aborted)));
             return Poll::Ready(());
         }
@@ -235,6 +235,7 @@ where
             })
         });
         let Some(result) = polled else {
+            guard.park(cx);
             return Poll::Pending;
         };
         finish(this.outlet, guard, result);

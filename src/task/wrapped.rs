@@ -157,8 +157,10 @@ impl<F: Future> Future for Wrapped<F> {
             return Poll::Ready(Err(TaskError::Refused));
         };
         // An abort ends it only where it waits: it may be ready, and who polls it wants the output.
-        guard.start_poll(cx);
         let polled = guard.poll(cx, |cx| guard.enter(|| panics::guarded(|| future.poll(cx))));
+        if matches!(polled, Ok(Poll::Pending)) {
+            guard.park(cx);
+        }
         let (outcome, result) = match polled {
             Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(output)),
             Ok(Poll::Pending) if !guard.is_aborting() => return Poll::Pending,
