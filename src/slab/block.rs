@@ -212,7 +212,7 @@ impl<T: Entry> Block<T> {
         // SAFETY: as demanded.
         unsafe {
             self.slots[at].fill(holds, order, |place| {
-                aside.change(|aside| fill(place, aside))
+                aside.change(|aside| fill(place, aside));
             });
         }
     }

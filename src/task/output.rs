@@ -3,9 +3,9 @@
 use crate::{
     error::TaskError,
     panics,
-    slab::guard::Hold as _,
+    slab::guard::Hold,
     sync::{Mutex, lock},
-    table::task_entry::{TaskAside, TaskHandle, TaskOwner},
+    table::task_entry::{TaskAside, TaskEntry, TaskHandle, TaskOwner},
 };
 use std::{
     marker::PhantomData,
@@ -71,7 +71,7 @@ impl<T: Send + 'static> Whereabouts<T> {
 
 impl<T> Whereabouts<T> {
     #[inline]
-    pub(crate) fn find<'a>(&'a self, task: &'a TaskHandle) -> &'a Output<T> {
+    pub(crate) fn find<'a>(&'a self, task: &'a impl Hold<Entry = TaskEntry>) -> &'a Output<T> {
         match self {
             Self::Entry(find) => find(task.aside()),
             Self::Apart(output) => output,

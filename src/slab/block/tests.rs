@@ -47,7 +47,7 @@ impl Table {
         // SAFETY: the place was free.
         unsafe {
             self.block.fill(at, OWNED | HELD, SeqCst, |place, aside| {
-                entry.fill(&mut place.entry, aside)
+                entry.fill(&mut place.entry, aside);
             });
         }
         at
@@ -167,7 +167,7 @@ impl Table {
         // SAFETY: the place was free.
         unsafe {
             self.block.fill(at, OWNED | HELD, SeqCst, |place, aside| {
-                entry.fill(&mut place.entry, aside)
+                entry.fill(&mut place.entry, aside);
             });
         }
         at
