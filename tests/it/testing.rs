@@ -435,7 +435,7 @@ async fn released_says_who_still_holds() {
     let said = panic_of(testing::assert_released(Arc::downgrade(&plain)))
         .await
         .unwrap();
-    assert!(said.contains("1 strong, and nobody writes down"), "{said}");
+    assert!(said.contains("1 strong; the holders of a plain"), "{said}");
 }
 
 #[tokio::test]
