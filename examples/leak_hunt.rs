@@ -29,7 +29,7 @@ async fn main() {
         let (server, board) = (server.downgrade(), board.clone());
         // The server's own tasks: each opens a connection, works with it and closes it.
         let ctx = server.upgrade().expect("the server is open");
-        ctx.task(format!("keeper of {name}"))
+        ctx.task(format!("handler of {name}"))
             .spawn(serve(server, board, name, is_fixed))
     });
     for task in tasks {

@@ -72,7 +72,7 @@ pub(crate) fn open_server(registry: &Registry, listener: TcpListener, book: &Arc
         let (door, guests) = mpsc::channel(16);
         doors.insert(room_name(n), door);
         server
-            .task(format!("keeper of {}", room_name(n)))
+            .task(format!("handler of {}", room_name(n)))
             .spawn(keep_room(room, guests, Arc::clone(book)));
     }
     server.task("accept").cancellable().spawn(accept(
@@ -131,7 +131,7 @@ async fn keep_room(room: Context, mut guests: mpsc::Receiver<Guest>, book: Arc<B
             .child_builder(guest.name.clone())
             .kind("connection")
             .open();
-        room.task(format!("keeper of {}", guest.name))
+        room.task(format!("handler of {}", guest.name))
             .spawn(keep_connection(
                 connection,
                 guest,
