@@ -22,7 +22,7 @@ use std::{future::pending, process::ExitCode, thread, time::Duration};
 const LIMIT: Duration = Duration::from_millis(200);
 
 /// How long the first call waits before it gives up waiting.
-const PATIENCE: Duration = Duration::from_millis(300);
+const TIME_LIMIT: Duration = Duration::from_millis(300);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -45,9 +45,9 @@ async fn main() -> ExitCode {
     tokio::time::sleep(Duration::from_millis(50)).await;
     println!("== running ==\n{}\n", registry.live().await);
 
-    println!("== closing, for at most {PATIENCE:?} ==");
+    println!("== closing, for at most {TIME_LIMIT:?} ==");
     service.request_close(CloseReason::Shutdown);
-    match service.close_within(PATIENCE).await {
+    match service.close_within(TIME_LIMIT).await {
         Ok(_) => println!("closed sooner than expected"),
         Err(still_closing) => println!("gave up waiting: {still_closing}"),
     }

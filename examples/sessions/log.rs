@@ -1,4 +1,4 @@
-//! What the server keeps: a log of each session on the disk, and the book of how all of them went.
+//! What the server keeps: a log of each session on the disk, and the journal of how all of them went.
 
 use headcount::{CloseReport, Context, Tracked};
 use std::{
@@ -57,7 +57,7 @@ pub(crate) fn open_log(connection: &Context, path: &Path) -> Option<Tracked<Sess
 }
 
 /// What the server remembers about its clients: the other half of the proof.
-pub(crate) struct Book {
+pub(crate) struct Journal {
     logs: PathBuf,
     pages: Mutex<BTreeMap<String, Page>>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Page {
     pub(crate) report: Option<CloseReport>,
 }
 
-impl Book {
+impl Journal {
     pub(crate) fn new(logs: &Path) -> Self {
         Self {
             logs: logs.to_owned(),

@@ -581,7 +581,7 @@ pub(crate) async fn own_each_other_fixed(world: World) {
     left.close().await;
 }
 
-/// Lines are written down at `Counts` as well.
+/// Lines are recorded at `Counts` as well.
 pub(crate) async fn at_level_counts(world: World) -> Vec<Context> {
     world.set_level(Level::Counts);
     let conn = world.context("conn");
@@ -607,7 +607,7 @@ pub(crate) struct Copied(Context);
 pub(crate) async fn derived_clone(world: World) -> Copied {
     let copied = Copied(world.context("conn"));
     let copy = copied.clone();
-    world.blame(Line {
+    world.suspect(Line {
         file: file!(),
         line: DERIVED,
     });

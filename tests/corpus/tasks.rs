@@ -564,14 +564,14 @@ pub(crate) async fn join_all_fixed(world: World) -> Context {
 pub(crate) async fn taken_by_who_ended(world: World) -> UnboundedReceiver<Context> {
     world.judge_by(LeakPolicy::new());
     let (tx, rx) = unbounded_channel();
-    let (conn, taker) = (world.context("conn"), world.context("taker"));
+    let (conn, maker) = (world.context("conn"), world.context("maker"));
     let (weak, inside) = (conn.downgrade(), world.clone());
-    let task = taker.spawn(async move {
+    let task = maker.spawn(async move {
         let handle = culprit!(inside, weak.upgrade()).unwrap();
         tx.send(handle).unwrap();
     });
     task.await.unwrap();
-    taker.close().await;
+    maker.close().await;
     conn.close().await;
     rx
 }
@@ -579,14 +579,14 @@ pub(crate) async fn taken_by_who_ended(world: World) -> UnboundedReceiver<Contex
 pub(crate) async fn taken_by_who_ended_fixed(world: World) -> UnboundedReceiver<WeakContext> {
     world.judge_by(LeakPolicy::new());
     let (tx, rx) = unbounded_channel();
-    let (conn, taker) = (world.context("conn"), world.context("taker"));
+    let (conn, maker) = (world.context("conn"), world.context("maker"));
     let weak = conn.downgrade();
-    let task = taker.spawn(async move {
+    let task = maker.spawn(async move {
         drop(weak.upgrade().unwrap());
         tx.send(weak).unwrap();
     });
     task.await.unwrap();
-    taker.close().await;
+    maker.close().await;
     conn.close().await;
     rx
 }
@@ -651,22 +651,22 @@ pub(crate) async fn outside_and_in_task_fixed(world: World) -> Context {
 }
 
 /// The server's task has the only handle of a connection, and is dropped with it in the middle of the close.
-pub(crate) async fn keeper_survives(world: World) -> Context {
+pub(crate) async fn holder_survives(world: World) -> Context {
     let server = world.context_builder("server").grace(NO_TIME).open();
     let conn = culprit!(world, server.child("conn"));
     let kept = conn.clone();
-    let keeper = server.task("keeper").cancellable();
-    keeper.spawn(async move { (pending::<()>().await, drop(kept)) });
+    let holder = server.task("holder").cancellable();
+    holder.spawn(async move { (pending::<()>().await, drop(kept)) });
     server.close().await;
     conn
 }
 
-pub(crate) async fn keeper_survives_fixed(world: World) {
+pub(crate) async fn holder_survives_fixed(world: World) {
     let server = world.context_builder("server").grace(NO_TIME).open();
     for _ in 0..4 {
         let conn = server.child("conn");
-        let keeper = server.task("keeper").cancellable();
-        keeper.spawn(async move { (pending::<()>().await, drop(conn)) });
+        let holder = server.task("holder").cancellable();
+        holder.spawn(async move { (pending::<()>().await, drop(conn)) });
     }
     yield_now().await;
     server.close().await;

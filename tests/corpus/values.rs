@@ -275,7 +275,7 @@ pub(crate) async fn plain_arc_fixed(world: World) {
     world.track(&value, "config", "config");
 }
 
-/// A handle of a context that was taken while nothing was written down.
+/// A handle of a context that was taken while nothing was recorded.
 pub(crate) async fn context_while_off(world: World) -> Context {
     world.set_level(Level::Off);
     let conn = world.context("conn");

@@ -117,10 +117,10 @@ async fn a_free_spawn_lands_on_the_current_context() {
     let ctx = registry.context("ctx");
     let path = ctx.spawn(async { headcount::spawn(async { here() }).await.unwrap() });
     assert_eq!(in_time(path).await.unwrap(), Some("ctx".to_owned()));
-    let orphan = registry
+    let outside = registry
         .scope(async { headcount::spawn(async { here() }) })
         .await;
-    assert_eq!(in_time(orphan).await.unwrap(), None);
+    assert_eq!(in_time(outside).await.unwrap(), None);
     assert_eq!(in_time(ctx.close()).await.finished(), 2);
     assert_eq!(in_time(registry.close()).await.finished(), 3);
 }

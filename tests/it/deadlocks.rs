@@ -33,7 +33,7 @@ use tokio::{
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Real time, for what can hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(1_000);
 
 /// Two tasks, each in a context of its own, that each close the other's.
@@ -364,7 +364,7 @@ fn once() -> impl Future<Output = ()> {
 /// The close begins in the poll of the question, and a hook that takes its time keeps it from cancelling.
 #[test]
 fn a_cancellable_task_in_a_context_that_begins_to_close_is_in_no_deadlock() {
-    within(PATIENCE, || {
+    within(TIME_LIMIT, || {
         let registry = Registry::new();
         let (release, held) = mpsc::channel::<()>();
         let runtime = current_thread();
@@ -406,7 +406,7 @@ fn a_cancellable_task_in_a_context_that_begins_to_close_is_in_no_deadlock() {
 /// The thread that is to end the aborted one is busy.
 #[test]
 fn a_task_that_joins_one_it_aborted_is_in_no_deadlock() {
-    within(PATIENCE, || {
+    within(TIME_LIMIT, || {
         let registry = Registry::new();
         let (release, held) = mpsc::channel::<()>();
         let (busy, is_busy) = mpsc::channel::<()>();
@@ -511,8 +511,8 @@ async fn idle_of_another_registry_is_not_taken_for_that_of_its_own() {
 
 /// A task does not answer for 100 ms, in the middle of which the grace period ends.
 #[test]
-fn a_look_under_way_when_the_grace_period_ends_does_not_hang_the_close() {
-    let ends = within(PATIENCE, || {
+fn a_check_under_way_when_the_grace_period_ends_does_not_hang_the_close() {
+    let ends = within(TIME_LIMIT, || {
         paused().block_on(async {
             let registry = Registry::new();
             let _silent = silent(&registry.context("other"));
@@ -528,7 +528,7 @@ fn a_look_under_way_when_the_grace_period_ends_does_not_hang_the_close() {
 /// Three closes want to look: the first look is under way for 100 ms, the second one is dropped, which is no answer for
 /// the third.
 #[tokio::test(start_paused = true)]
-async fn a_look_that_was_dropped_is_not_taken_for_one_that_was_made() {
+async fn a_check_that_was_dropped_is_not_taken_for_one_that_was_made() {
     let registry = Registry::new();
     let _silent = silent(&registry.context("other"));
     let contexts = ["c1", "c2", "c3"].map(|name| {

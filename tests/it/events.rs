@@ -279,7 +279,7 @@ fn a_panic_of_a_detached_task_is_an_error() {
     assert!(said[0].contains("panicked: boom"), "{said:#?}");
 }
 
-/// Many closes lose their patience at once: one look serves them all, and each names its own tasks.
+/// The grace periods of many closes end at once: one scan serves them all, and each names its own tasks.
 #[test]
 fn a_thousand_closes_that_hang_name_their_own_tasks_each() {
     const CONTEXTS: usize = 1_000;

@@ -180,7 +180,7 @@ fn a_deadlock_of_hooks_is_warned_of_once() {
 
 /// It is polled by the close that looks, before the grace period ends and at its end; and no look comes after that.
 #[tokio::test(start_paused = true)]
-async fn a_hook_answers_the_look_of_its_own_close() {
+async fn a_hook_answers_the_deadlock_check_of_its_own_close() {
     for (grace, stubborn) in [(LONG, 1_200 * MS), (SECOND, LONG)] {
         let registry = Registry::new();
         let a = registry.context_builder("a").grace(grace);
@@ -197,7 +197,7 @@ async fn a_hook_answers_the_look_of_its_own_close() {
 
 /// A look is under way for 100 ms when the last task ends, in the middle of that, and a hook runs on.
 #[tokio::test(start_paused = true)]
-async fn a_look_that_is_not_needed_any_more_is_in_nobodys_way() {
+async fn a_check_that_is_not_needed_any_more_holds_up_no_close() {
     let registry = Registry::new();
     let [ctx, other] = two(&registry, LONG);
     let _silent = silent(&other);

@@ -1,7 +1,7 @@
 //! What a hostile reviewer tried: destructors, wakers and runtimes that end at the worst moment.
 
 use crate::util::{
-    OnDrop, PATIENCE, current_thread, in_time, multi_thread, paused, settle, within,
+    OnDrop, TIME_LIMIT, current_thread, in_time, multi_thread, paused, settle, within,
 };
 use futures::FutureExt;
 use headcount::{Context, Registry, State};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// Fails instead of hanging, also where the hang blocks the thread.
 #[track_caller]
 fn limited(body: impl FnOnce() + Send + 'static) {
-    within(PATIENCE, body);
+    within(TIME_LIMIT, body);
 }
 
 /// Its destructor says that it has begun, and takes a while.

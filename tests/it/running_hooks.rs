@@ -29,7 +29,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(1_000);
 /// Real time, for what can hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 async fn sleeps() {
     sleep(LONG).await;
@@ -293,7 +293,7 @@ async fn a_dump_polls_each_hook_once() {
 /// By a hook of each sort, which is asked itself.
 #[test]
 fn a_hook_that_makes_a_dump_is_in_it() {
-    let dumps = within(PATIENCE, || {
+    let dumps = within(TIME_LIMIT, || {
         paused().block_on(async {
             let registry = Registry::new();
             let ctx = patient(&registry, "ctx");
@@ -354,7 +354,7 @@ fn a_panicking_waker_of_who_asks_does_not_end_the_hook() {
 /// Nobody runs the hook, and then it is dropped with its runtime: it does not answer any more.
 #[test]
 fn a_dump_does_not_wait_for_a_hook_whose_runtime_is_gone() {
-    let dump = within(PATIENCE, || {
+    let dump = within(TIME_LIMIT, || {
         let registry = Registry::new();
         let runtime = current_thread();
         let _ctx = runtime.block_on(async {

@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::runtime::Builder;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 const MS: Duration = Duration::from_millis(1);
 
 /// How many panics of tokio's timers there were while this ran: such a panic ends a process built to abort.
@@ -28,7 +28,7 @@ fn timer_panics(body: impl FnOnce() + Send + 'static) -> usize {
         }));
     });
     let before = PANICS.load(SeqCst);
-    within(PATIENCE, body);
+    within(TIME_LIMIT, body);
     PANICS.load(SeqCst) - before
 }
 

@@ -8,8 +8,8 @@
 //! `HEADCOUNT_MATRIX=<text>` runs only the cases whose name contains the text, one after the other.
 
 mod axes;
+mod limits;
 mod outcome;
-mod patience;
 mod play;
 mod runtime;
 mod stage;

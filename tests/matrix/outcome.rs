@@ -2,7 +2,7 @@
 
 use crate::{
     axes::{Carrier, Case, Ending, Handle, Moment, Shape},
-    patience::wait_for,
+    limits::wait_for,
     stage::{MARKER, Output},
 };
 use headcount::{CloseReport, Task, TaskError};

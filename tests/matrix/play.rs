@@ -2,8 +2,8 @@
 
 use crate::{
     axes::{Carrier, Case, Ending, Flavor, Handle, Moment, Shape},
+    limits::{until, wait_for},
     outcome::{Held, Outcome, counted, expected},
-    patience::{until, wait_for},
     runtime::{Shutdown, TestRuntime},
     stage::{Body, GRACE, Seen, Stage, closure},
 };

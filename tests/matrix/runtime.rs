@@ -2,7 +2,7 @@
 
 use crate::{
     axes::Flavor,
-    patience::{LIMIT, Latch},
+    limits::{LIMIT, Latch},
 };
 use std::{sync::mpsc, thread, time::Duration};
 use tokio::{

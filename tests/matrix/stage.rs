@@ -2,7 +2,7 @@
 
 use crate::{
     axes::{Carrier, Case, Moment, Shape},
-    patience::Latch,
+    limits::Latch,
 };
 use std::{
     fmt,

@@ -94,7 +94,7 @@ impl Round {
         }
     }
 
-    /// Spawns until the door is shut.
+    /// Spawns until the gate refuses.
     fn spawn(&self, dice: &mut Dice) {
         let mut accepted = Vec::new();
         for _ in 0..MOST {
