@@ -7,7 +7,7 @@
 //! | `listener` | sees the token, finishes by itself |
 //! | `metrics` | is cancellable, so it is dropped at its next wait |
 //! | `stubborn` | never looks; aborted after the grace period |
-//! | `compactor` | a blocking closure that looks late; nobody can abort it, so the close waits |
+//! | `compactor` | a blocking closure that looks late; it cannot be aborted, so the close waits |
 //! | `say goodbye` hook | hangs; dropped at the hook time limit |
 //! | `deregister` hook | fails; noted, and the next hook runs |
 //! | `release lock` hook | runs last, whatever the others did |

@@ -1,4 +1,4 @@
-//! I6, measured: memory is O(live), never O(ever spawned), with nobody calling anything.
+//! I6, measured: memory is O(live), never O(ever spawned), without any call by the user.
 //!
 //! A binary of its own, because its allocator counts. Run with
 //! `cargo test --release --test stress_memory -- --ignored --nocapture`; `HEADCOUNT_STRESS=full` takes
@@ -39,7 +39,7 @@ const STALE_TASKS: isize = 32;
 const CONSTANT: isize = 4 * 1024;
 /// How long everything may take to come to rest.
 const SETTLE: Duration = Duration::from_millis(10);
-/// How long memory may take to come back when nobody calls anything.
+/// How long memory may take to come back without any call by the user.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// One measurement at a time: they would count each other's memory.
@@ -254,7 +254,7 @@ async fn bursts(ctx: &Context) {
     }
 }
 
-/// The handles are awaited, so each task ends with somebody waiting for it.
+/// The handles are awaited, so each task ends while another task waits for it.
 async fn awaited(ctx: &Context) {
     let ran = Ran::default();
     let mut handles = Vec::with_capacity(TRICKLE);
@@ -458,7 +458,7 @@ fn the_table_gives_its_memory_back_when_the_last_entries_go_at_once() {
             for round in 1..=ROUNDS {
                 let mut mine = None;
                 while mine.is_none() {
-                    mine = other.lock().expect("nobody panics").take();
+                    mine = other.lock().expect("the lock is not poisoned").take();
                 }
                 wait_for(round, &begun);
                 drop(mine);
@@ -471,8 +471,8 @@ fn the_table_gives_its_memory_back_when_the_last_entries_go_at_once() {
                 .collect();
             let (mine, others) = (entries.pop(), entries.swap_remove(ENTRIES / 2));
             drop(entries);
-            *other.lock().expect("nobody panics") = Some(others);
-            while other.lock().expect("nobody panics").is_some() {
+            *other.lock().expect("the lock is not poisoned") = Some(others);
+            while other.lock().expect("the lock is not poisoned").is_some() {
                 std::hint::spin_loop();
             }
             begun.store(round, SeqCst);

@@ -40,7 +40,7 @@ impl SessionLog {
     }
 }
 
-/// Gives a log to the connection, and a hook that flushes it once nobody writes to it any more.
+/// Gives a log to the connection, and a hook that flushes it once no task writes to it any more.
 /// `None` if the connection closed meanwhile.
 pub(crate) fn open_log(connection: &Context, path: &Path) -> Option<Tracked<SessionLog>> {
     let log = SessionLog {

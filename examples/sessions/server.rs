@@ -24,9 +24,9 @@ use tokio::{
 
 pub(crate) const ROOMS: usize = 20;
 
-/// Lines in flight in a room. Nobody has more than one under way, so nobody ever misses one.
+/// Lines in flight in a room. No client has more than one under way, so no client ever misses one.
 const CHAT: usize = 256;
-/// The longest line anybody may send, in bytes.
+/// The longest line that a client may send, in bytes.
 const LINE: u64 = 256;
 
 /// Why connections close, if it is not the server that closes them.
@@ -49,7 +49,7 @@ type Line = Arc<str>;
 /// Where each room takes in its visitors.
 type Entrances = HashMap<String, mpsc::Sender<Visitor>>;
 
-/// Somebody who said where to go and who is asking.
+/// A client that has sent its room and its name.
 struct Visitor {
     name: String,
     reader: BufReader<OwnedReadHalf>,
@@ -101,7 +101,7 @@ async fn accept(server: WeakContext, listener: TcpListener, entrances: Arc<Entra
                     .spawn(greet(socket, Arc::clone(&entrances)));
             }
             Err(error) => {
-                // Mostly "too many open files", which gets better when somebody leaves.
+                // Mostly "too many open files", which gets better when a client leaves.
                 eprintln!("accept: {error}");
                 sleep(Duration::from_millis(100)).await;
             }
@@ -109,7 +109,7 @@ async fn accept(server: WeakContext, listener: TcpListener, entrances: Arc<Entra
     }
 }
 
-/// Reads the first line, `room name`, and shows the visitor in. Whoever does not know how to behave is
+/// Reads the first line, `room name`, and hands the visitor to its room. One that sends something else is
 /// disconnected, by dropping the socket.
 async fn greet(socket: TcpStream, entrances: Arc<Entrances>) -> Option<()> {
     socket.set_nodelay(true).ok()?;
@@ -198,7 +198,7 @@ async fn keep_connection(
     journal.close_page(&name, report);
 }
 
-/// Says something in a room, if anybody is there to hear it.
+/// Says something in a room, if a client is there to receive it.
 fn say(chat: &broadcast::Sender<Line>, line: String) {
     let _ = chat.send(line.into());
 }

@@ -1,7 +1,7 @@
 //! The corpus: small programs with one leak each, and the same programs with the leak fixed.
 //!
 //! A planted leak must be caught, alone, and on the line that is to blame: the report's block and its advice
-//! name it. A fixed twin must be silent, however often and on whatever runtime it runs. What nobody can see
+//! name it. A fixed twin must be silent, however often and on whatever runtime it runs. What cannot be seen
 //! (a plain `Arc`, a handle taken while nothing was recorded) must be found all the same, and said to be
 //! unseen.
 //!

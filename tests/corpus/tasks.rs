@@ -48,7 +48,7 @@ pub(crate) async fn task_of_another_fixed(world: World) -> Context {
     server
 }
 
-/// A task takes a handle of the context it runs on, and so nobody can ever drop the last one (I3).
+/// A task takes a handle of the context it runs on, and so the last one can never be dropped (I3).
 pub(crate) async fn upgrades_its_own(world: World) {
     let conn = world.context_builder("conn").grace(NO_TIME).open();
     let (weak, end) = (conn.downgrade(), conn.downgrade());
@@ -138,7 +138,7 @@ pub(crate) async fn waits_through_its_own_fixed(world: World) {
     conn.close().await;
 }
 
-/// A task has ended, and its output, a handle, lies in a `Task` that nobody awaits.
+/// A task has ended, and its output, a handle, lies in a `Task` that is never awaited.
 pub(crate) async fn output_not_awaited(world: World) -> (Context, Task<Context>) {
     world.judge_by(LeakPolicy::new());
     let server = world.context("server");
@@ -258,7 +258,7 @@ pub(crate) async fn std_thread_fixed(world: World) {
     conn.close().await;
 }
 
-/// Spawned on the registry itself, and nobody stops it.
+/// Spawned on the registry itself, and never stopped.
 pub(crate) async fn root_task(world: World) {
     let task = culprit!(world, headcount::spawn(pending::<()>()));
     world.afterwards(move || task.abort());
@@ -290,7 +290,7 @@ async fn tick(period: Duration) {
     }
 }
 
-/// A local task that nobody drives any more: its set is kept, and not polled.
+/// A local task that is not driven any more: its set is kept, and not polled.
 pub(crate) async fn local_task(world: World) -> LocalSet {
     let set = LocalSet::new();
     let conn = world.context_builder("conn").grace(NO_TIME).open();
@@ -348,7 +348,7 @@ pub(crate) async fn in_task_local_fixed(world: World) {
     conn.close().await;
 }
 
-/// A timeout that nobody takes back when it is not needed any more.
+/// A timeout that is not cancelled when it is not needed any more.
 pub(crate) async fn timer(world: World) {
     let conn = world.context("conn");
     let handle = culprit!(world, conn.clone());
@@ -371,7 +371,7 @@ pub(crate) async fn timer_fixed(world: World) {
     conn.close().await;
 }
 
-/// It waits for what nobody will ever notify.
+/// It waits for a `Notify` that is never notified.
 pub(crate) async fn notify_waiter(world: World) {
     let (conn, never) = (world.context("conn"), Arc::new(Notify::new()));
     let handle = culprit!(world, conn.clone());
@@ -515,7 +515,7 @@ pub(crate) async fn left_on_a_worker_fixed(world: World) {
     conn.close().await;
 }
 
-/// A set of tasks that nobody joins keeps what they returned.
+/// A set of tasks that is never joined keeps what they returned.
 pub(crate) async fn join_set(world: World) -> JoinSet<Context> {
     let conn = world.context("conn");
     let handle = culprit!(world, conn.clone());
@@ -560,7 +560,7 @@ pub(crate) async fn join_all_fixed(world: World) -> Context {
     server
 }
 
-/// Taken by a task that has ended, and handed to nobody that is known.
+/// Taken by a task that has ended, and handed to an unknown holder.
 pub(crate) async fn taken_by_who_ended(world: World) -> UnboundedReceiver<Context> {
     world.judge_by(LeakPolicy::new());
     let (tx, rx) = unbounded_channel();
@@ -621,7 +621,7 @@ pub(crate) async fn one_of_many_fixed(world: World) -> Context {
     server
 }
 
-/// A task that still runs has a handle as well, a later one: whoever is outside of all tasks is to blame first.
+/// A task that still runs has a handle as well, a later one: a holder outside of all tasks is the first suspect.
 pub(crate) async fn outside_and_in_task(world: World) -> (Context, Context) {
     world.judge_by(LeakPolicy::new());
     let (server, conn) = (world.context("server"), world.context("conn"));
@@ -680,7 +680,7 @@ pub(crate) async fn grace_without_end(world: World) {
     conn.request_close("it is over");
 }
 
-/// What tidies up within its grace period is waited for, by whoever has no time as well.
+/// What cleans up within its grace period is waited for, also by a report that has no time.
 pub(crate) async fn grace_without_end_fixed(world: World) {
     let conn = world.context("conn");
     let weak = conn.downgrade();

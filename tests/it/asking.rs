@@ -51,7 +51,7 @@ impl Wake for Panics {
     }
 }
 
-/// A task that is parked and free answers, whoever else asks.
+/// A task that is parked and free answers, however many callers ask.
 #[tokio::test(start_paused = true)]
 async fn many_dumps_at_once_all_get_their_answers() {
     let registry = Registry::new();
@@ -125,7 +125,7 @@ async fn a_thousand_closes_at_the_end_of_their_grace_scan_a_few_times() {
     assert!((2..30).contains(&polls), "{polls}");
 }
 
-/// There is one of this crate's own, whoever else in this process asks, and for a moment another that ends.
+/// There is one of this crate's own, however many callers in this process ask, and for a moment another that ends.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_thousand_closes_at_the_end_of_their_grace_do_not_start_a_thousand_threads() {
@@ -176,7 +176,7 @@ fn a_dump_without_a_runtime_ends_at_its_limit() {
             settle().await;
             ctx
         });
-        // Nobody runs the runtime now.
+        // The runtime is not run now.
         let dump = futures::executor::block_on(registry.dump_within(100 * MS));
         dump.unanswered().count()
     });
@@ -210,7 +210,7 @@ fn a_panicking_waker_of_who_asks_does_not_end_the_task() {
         settle().await;
         (ctx, task)
     });
-    // Nobody runs the task before the dump waits for its answer.
+    // The task is not run before the dump waits for its answer.
     let mut dump = Box::pin(registry.dump_within(LONG));
     let mut poll = |waker| dump.as_mut().poll(&mut task::Context::from_waker(waker));
     for _ in 0..20 {
@@ -328,7 +328,7 @@ fn a_dump_can_be_made_from_inside() {
     assert_eq!(seen["closed"], 0, "hooks run after all tasks: {seen:?}");
 }
 
-/// Neither what a task held, nor its output, nor the waker of whoever polled it, though the dump is still there.
+/// Neither what a task held, nor its output, nor the waker with which it was polled, though the dump is still there.
 #[tokio::test(start_paused = true)]
 async fn a_dump_and_a_report_keep_nothing_alive() {
     let registry = Registry::new();
@@ -370,7 +370,7 @@ async fn a_dump_and_a_report_keep_nothing_alive() {
     drop((dump, report));
 }
 
-/// The waker of whoever polled a wrapped future goes with it (I5).
+/// The waker with which a wrapped future was polled goes with it (I5).
 #[tokio::test(start_paused = true)]
 async fn a_dump_keeps_no_waker_of_what_is_gone() {
     for is_dumped in [false, true] {

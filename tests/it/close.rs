@@ -78,7 +78,7 @@ fn close_waits_for_destructors() {
     });
 }
 
-/// I1, I2: an output that nobody can claim is dropped before close returns.
+/// I1, I2: an output that no handle can claim is dropped before close returns.
 #[tokio::test]
 async fn close_returns_after_unclaimed_outputs_are_dropped() {
     let counter = Counter::default();

@@ -125,7 +125,7 @@ async fn a_free_spawn_lands_on_the_current_context() {
     assert_eq!(in_time(registry.close()).await.finished(), 3);
 }
 
-/// I10: a scope is nobody's task, so closing from inside it waits; but not if a task is around it.
+/// I10: a scope is no task, so closing from inside it waits; but not if a task is around it.
 #[tokio::test]
 async fn a_registry_closes_from_inside_its_scope() {
     let registry = Registry::new();

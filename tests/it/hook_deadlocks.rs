@@ -61,7 +61,7 @@ async fn a_hook_that_joins_a_task_that_closes_its_context_is_a_deadlock() {
     }
 }
 
-/// A hook of `a` closes `b`, which waits for somebody who waits for the close of `a`.
+/// A hook of `a` closes `b`, which waits for a task that waits for the close of `a`.
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_closes_a_context_whose_task_closes_its_own_is_a_deadlock() {
     let registry = Registry::new();
@@ -117,7 +117,7 @@ async fn hooks_that_close_each_others_contexts_are_a_deadlock() {
     assert!(said.ends_with("\n    1 more waits for them"), "{said}");
 }
 
-/// Nobody is left in their contexts, so nothing but the hooks can look.
+/// No task is left in their contexts, so only the wait for the hooks can check.
 #[tokio::test(start_paused = true)]
 async fn closes_that_wait_for_hooks_look_for_deadlocks_and_report_them() {
     let registry = Registry::new();

@@ -31,7 +31,7 @@ fn slow(tell: mpsc::Sender<()>) -> impl Send {
     })
 }
 
-/// I1: an abort reaches the tasks of a set that somebody is spawning on just then, and at the first attempt.
+/// I1: an abort reaches the tasks of a set on which another thread is spawning, and at the first attempt.
 #[test]
 fn an_abort_reaches_tasks_while_another_spawn_is_stuck() {
     limited(|| {
@@ -199,7 +199,7 @@ fn a_forgotten_close_does_not_keep_the_context_from_ending() {
             weak
         });
         drop(own);
-        // The handle is leaked as well, so it stays closing; but whoever awaits it can end it.
+        // The handle is leaked as well, so it stays closing; but a caller that awaits it can end it.
         assert_eq!(weak.state(), State::Closing);
         current_thread().block_on(in_time(registry.close()));
         assert_eq!(weak.state(), State::Closed);

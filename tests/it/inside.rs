@@ -1,4 +1,4 @@
-//! I10: a close that is awaited from inside begins, and the await returns at once, whoever began it and wherever; and
+//! I10: a close that is awaited from inside begins, and the await returns at once, whatever began it and wherever; and
 //! one that is awaited outside ends, though no runtime takes it.
 
 use crate::util::{
@@ -45,7 +45,7 @@ fn a_close_from_inside_returns_though_its_runtime_is_ending() {
         let kept = ctx;
         go.send(()).unwrap();
         let status = take.recv().unwrap();
-        // Nobody is left who could bring a runtime.
+        // No caller is left that could bring a runtime.
         drop(kept);
         while weak.state() != State::Closed {
             std::thread::yield_now();
@@ -165,7 +165,7 @@ fn a_close_that_was_begun_outside_and_is_awaited_inside_returns_at_once() {
         assert_eq!(
             started.elapsed(),
             Duration::ZERO,
-            "nobody waited for the grace period"
+            "no close waited for the grace period"
         );
     });
 }
@@ -265,7 +265,7 @@ fn a_waker_that_closes_the_context_of_the_task_it_waits_for_is_inside() {
     });
 }
 
-/// The output of a wrapped future whose destructor panics is nobody's: it belongs to that future.
+/// The output of a wrapped future whose destructor panics is no task's: it belongs to that future.
 #[test]
 fn the_output_of_a_wrapped_future_that_panics_when_dropped_is_dropped_inside() {
     struct Panics(Option<OnDropBox>);

@@ -219,7 +219,7 @@ async fn a_context_that_only_its_own_task_holds_is_a_leak() {
         pending::<()>().await;
     });
     settle().await;
-    // As long as somebody else holds it, it can be closed.
+    // As long as another holder has it, it can be closed.
     assert!(registry.leaks(&running()).await.is_clean());
     drop(ctx);
     let report = registry.leaks(&running()).await;
@@ -232,7 +232,7 @@ async fn a_context_that_only_its_own_task_holds_is_a_leak() {
     registry.close().await;
 }
 
-/// A context that one of its tasks opened up to somebody outside.
+/// A context that one of its tasks made available to a holder outside.
 async fn handed_out(registry: &Registry) -> Context {
     let ctx = registry.context("ctx");
     let weak = ctx.downgrade();
@@ -1227,7 +1227,7 @@ async fn a_report_may_be_asked_for_in_a_destructor() {
     assert!(said.lock().unwrap().starts_with("no leaks"), "{said:?}");
 }
 
-/// I5: at every level, whoever looks neither keeps a value alive nor runs its destructor.
+/// I5: at every level, a report neither keeps a value alive nor runs its destructor.
 #[tokio::test]
 async fn the_detector_neither_keeps_nor_drops_what_it_watches() {
     struct Witness(Arc<Mutex<Vec<String>>>);

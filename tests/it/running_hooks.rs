@@ -237,7 +237,7 @@ async fn hooks_are_printed_after_the_tasks_and_counted() {
     assert!(registry.dump().await.to_string().contains("2 hooks"));
 }
 
-/// Nobody can say where a hook is that does not wait.
+/// It is unknown where a hook is that does not wait.
 #[test]
 fn a_hook_that_holds_its_thread_is_said_to_be_polling() {
     multi_thread(2).block_on(async {
@@ -335,7 +335,7 @@ fn a_panicking_waker_of_who_asks_does_not_end_the_hook() {
         settle().await;
         ctx
     });
-    // Nobody runs the hook before the dump waits for its answer.
+    // The hook is not run before the dump waits for its answer.
     let mut dump = Box::pin(registry.dump_within(LONG));
     let mut poll = |waker| dump.as_mut().poll(&mut task::Context::from_waker(waker));
     for _ in 0..20 {
@@ -351,7 +351,7 @@ fn a_panicking_waker_of_who_asks_does_not_end_the_hook() {
     assert_eq!(report.hooks().ran, 1);
 }
 
-/// Nobody runs the hook, and then it is dropped with its runtime: it does not answer any more.
+/// The hook is not run, and then it is dropped with its runtime: it does not answer any more.
 #[test]
 fn a_dump_does_not_wait_for_a_hook_whose_runtime_is_gone() {
     let dump = within(TIME_LIMIT, || {

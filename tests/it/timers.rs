@@ -1,4 +1,4 @@
-//! The crate's own timers: they need no runtime, and panic nobody when one ends.
+//! The crate's own timers: they need no runtime, and do not panic when one ends.
 
 use crate::util::{current_thread, in_time, multi_thread, paused, poll_once, settle, within};
 use futures::FutureExt;

@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
 
 use Outcome::{Aborted, Cancelled, Finished, Panicked};
 
-/// The handle that whoever started the task has.
+/// The handle of the code that started the task.
 pub(crate) enum Held {
     Task(Task<Output>),
     /// tokio's own, of a task that was wrapped first.

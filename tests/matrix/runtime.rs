@@ -1,4 +1,4 @@
-//! The runtime under test. Nobody who examines it runs inside it.
+//! The runtime under test. The code that examines it does not run inside it.
 
 use crate::{
     axes::Flavor,

@@ -1,4 +1,4 @@
-//! I4, I6, I12: tasks and contexts come, end, panic and are aborted while somebody lists them.
+//! I4, I6, I12: tasks and contexts come, end, panic and are aborted while another thread lists them.
 
 use crate::common::{
     Dice, TIME_LIMIT, current_thread, lock, multi_thread, short_or_full, soon, within,

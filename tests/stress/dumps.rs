@@ -1,4 +1,4 @@
-//! Dumps in the middle of everything: no wake-up is lost, nobody is polled when they must not be, and every task ends
+//! Dumps in the middle of everything: no wake-up is lost, nothing is polled when it must not be, and every task ends
 //! once.
 
 use crate::common::{TIME_LIMIT, multi_thread, short_or_full, within};
