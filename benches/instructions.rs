@@ -2,7 +2,7 @@
 //!
 //! Runs itself under callgrind (`valgrind`), twice for each question, with more and with fewer rounds, so
 //! that what the program itself takes cancels out. Prints the figure, the last one that was noted in
-//! `instructions.txt`, and the difference: 10 % is a change somebody made, in this crate, tokio, or the
+//! `instructions.txt`, and the difference: 10 % is a real change, in this crate, tokio, or the
 //! compiler. `-- --note` notes the new figures.
 
 use headcount::{Level, Registry};

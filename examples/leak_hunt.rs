@@ -29,11 +29,11 @@ async fn main() {
         let (server, board) = (server.downgrade(), board.clone());
         // The server's own tasks: each opens a connection, works with it and closes it.
         let ctx = server.upgrade().expect("the server is open");
-        ctx.task(format!("keeper of {name}"))
+        ctx.task(format!("handler of {name}"))
             .spawn(serve(server, board, name, is_fixed))
     });
     for task in tasks {
-        task.await.expect("nobody panics");
+        task.await.expect("the lock is not poisoned");
     }
 
     // All clients are gone. Is everything that was theirs?
@@ -71,12 +71,12 @@ fn enlist(board: &Tracked<Board>, name: &str, conn: &Context) {
     let handle = conn.clone();
     // The board holds this one: the report can say so.
     handle.held_by(&(board, "by_name"));
-    let mut by_name = board.lock().expect("nobody panics");
+    let mut by_name = board.lock().expect("the lock is not poisoned");
     by_name.insert(name.to_owned(), handle);
 }
 
 fn strike_off(board: &Tracked<Board>, name: &str) {
-    let struck = board.lock().expect("nobody panics").remove(name);
+    let struck = board.lock().expect("the lock is not poisoned").remove(name);
     drop(struck);
 }
 

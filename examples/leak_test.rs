@@ -43,7 +43,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Context>> {
-        self.0.lock().expect("nobody panics")
+        self.0.lock().expect("the lock is not poisoned")
     }
 }
 

@@ -54,7 +54,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     println!("{WORKERS} workers asked {QUESTIONS} questions each over {CONNECTIONS} connections\n");
 
-    // Somebody is late: the close has to wait for this one.
+    // One client is late: the close has to wait for it.
     let late = pool.check_out().await?;
     let name = late.name().to_owned();
     app.task("late").spawn(async move {
@@ -168,8 +168,8 @@ impl Pool {
     }
 }
 
-/// Lets nobody in once the pool closes, and holds the close up until every connection is back.
-/// Whoever keeps one longer than the grace period finds out that it was closed.
+/// Refuses clients once the pool closes, and holds the close up until every connection is back.
+/// A client that keeps one for longer than the grace period finds that it was closed.
 async fn see_everybody_out(pool: WeakContext, free: Arc<Free>) {
     pool.cancelled().await;
     let everything = u32::try_from(CONNECTIONS).expect("a small number");

@@ -15,7 +15,7 @@ async fn main() {
     // Dropped at its next wait once the close has begun.
     conn.task("reader").cancellable().spawn(pending::<()>());
 
-    // Sees the close coming, through a handle that keeps nothing open, and tidies up first.
+    // Is notified of the close, through a handle that keeps nothing open, and cleans up first.
     let ctx = conn.downgrade();
     conn.task("writer").spawn(async move {
         ctx.cancelled().await;

@@ -7,7 +7,7 @@
 //! | `listener` | sees the token, finishes by itself |
 //! | `metrics` | is cancellable, so it is dropped at its next wait |
 //! | `stubborn` | never looks; aborted after the grace period |
-//! | `compactor` | a blocking closure that looks late; nobody can abort it, so the close waits |
+//! | `compactor` | a blocking closure that looks late; it cannot be aborted, so the close waits |
 //! | `say goodbye` hook | hangs; dropped at the hook time limit |
 //! | `deregister` hook | fails; noted, and the next hook runs |
 //! | `release lock` hook | runs last, whatever the others did |
@@ -22,7 +22,7 @@ use std::{future::pending, process::ExitCode, thread, time::Duration};
 const LIMIT: Duration = Duration::from_millis(200);
 
 /// How long the first call waits before it gives up waiting.
-const PATIENCE: Duration = Duration::from_millis(300);
+const TIME_LIMIT: Duration = Duration::from_millis(300);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -45,9 +45,9 @@ async fn main() -> ExitCode {
     tokio::time::sleep(Duration::from_millis(50)).await;
     println!("== running ==\n{}\n", registry.live().await);
 
-    println!("== closing, for at most {PATIENCE:?} ==");
+    println!("== closing, for at most {TIME_LIMIT:?} ==");
     service.request_close(CloseReason::Shutdown);
-    match service.close_within(PATIENCE).await {
+    match service.close_within(TIME_LIMIT).await {
         Ok(_) => println!("closed sooner than expected"),
         Err(still_closing) => println!("gave up waiting: {still_closing}"),
     }

@@ -46,7 +46,7 @@ async fn transfer(from: Arc<Mutex<i32>>, to: Arc<Mutex<i32>>) {
     *to += 1;
 }
 
-/// Nobody takes out what is put in.
+/// No task takes out what is put in.
 fn fill_a_channel(bank: &Context) {
     let (give, take) = mpsc::channel(2);
     bank.task("audit").spawn(async move {

@@ -1,14 +1,14 @@
-//! What can go wrong, each with what was refused handed back where there is something to hand back.
+//! The error types. One that refuses a value hands it back.
 
 use crate::panics;
 use std::{any::Any, error::Error, fmt, sync::Mutex};
 
-/// The context is closed: what was to be given to it is in here, untouched.
+/// The error of a context that is closed, with the value that was refused, untouched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClosedError<T>(pub T);
 
 impl<T> ClosedError<T> {
-    /// What was refused.
+    /// Returns the value that was refused.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -16,7 +16,7 @@ impl<T> ClosedError<T> {
 
 impl<T> fmt::Display for ClosedError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the context is closed; what was refused is in the error")
+        f.write_str("the context is closed; the refused value is in the error")
     }
 }
 
@@ -29,7 +29,7 @@ impl<T> fmt::Debug for ClosedError<T> {
 
 impl<T> Error for ClosedError<T> {}
 
-/// A spawn or wrap that was refused: the future (or closure) is in here, unpolled.
+/// The error of a spawn or wrap that was refused, with the future or closure, unpolled.
 pub struct RefusedError<F> {
     future: F,
     reason: RefusedReason,
@@ -41,8 +41,8 @@ pub struct RefusedError<F> {
 pub enum RefusedReason {
     /// The context is closing or closed.
     Closed,
-    /// There is no tokio runtime: neither does the context remember one, nor is one on this thread,
-    /// nor was one given with [`on`](crate::TaskBuilder::on).
+    /// There is no tokio runtime: the context remembers none, this thread is in none, and none was given with
+    /// [`on`](crate::TaskBuilder::on).
     NoRuntime,
 }
 
@@ -51,12 +51,12 @@ impl<F> RefusedError<F> {
         Self { future, reason }
     }
 
-    /// Why.
+    /// Why it was refused.
     pub fn reason(&self) -> RefusedReason {
         self.reason
     }
 
-    /// What was refused.
+    /// Returns the future or closure that was refused.
     pub fn into_inner(self) -> F {
         self.future
     }
@@ -83,7 +83,7 @@ pub(crate) const NO_RUNTIME: &str = "there is no tokio runtime: call this inside
 /// Does not print the future.
 impl<F> fmt::Debug for RefusedError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused")
+        f.debug_struct("RefusedError")
             .field("reason", &self.reason)
             .finish_non_exhaustive()
     }
@@ -143,11 +143,11 @@ impl fmt::Display for TaskError {
 
 impl Error for TaskError {}
 
-/// What a task panicked with. Not printed, because nobody knows what it is.
+/// What a task panicked with. It is not printed, because its type is unknown.
 pub struct PanicPayload(Mutex<Box<dyn Any + Send>>);
 
 impl PanicPayload {
-    /// The payload, to be downcast or handed to [`std::panic::resume_unwind`].
+    /// Returns the payload, to be downcast or handed to [`std::panic::resume_unwind`].
     pub fn into_inner(self) -> Box<dyn Any + Send> {
         self.0
             .into_inner()

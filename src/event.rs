@@ -1,8 +1,8 @@
-//! What the crate says through `tracing`.
+//! Emits events through `tracing`.
 //!
-//! A subscriber is foreign code: it may panic, and it may call this crate. So an event comes after the state that it
-//! tells of, and never under a lock (I9), and a panic of a subscriber goes no further: what must happen next happens.
-//! The macros of `tracing` are not to be used elsewhere (`.clippy.toml` refuses them).
+//! A subscriber is user code: it may panic, and it may call this crate. So an event is emitted after the state that it
+//! reports has been reached, and never under a lock (I9), and a panic of a subscriber is caught. All events go through
+//! this macro: `.clippy.toml` refuses the macros of `tracing` everywhere else.
 
 /// Emits an event of this level: `emit!(WARN, context = %name, "it is {what}")`.
 macro_rules! emit {

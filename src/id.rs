@@ -2,15 +2,14 @@
 
 use std::fmt;
 
-/// Names one entry of one registry, and never another: ids are not reused.
+/// Identifies one entry of one registry. An id is never reused.
 ///
-/// An id is a place in the registry's table plus the generation of that place, plus the registry it
-/// belongs to. An id of something that is gone therefore never matches a newer entry, and an id of
-/// one registry never matches in another.
+/// It consists of a slot of the registry's table, the generation of that slot, and the registry. So the id of something
+/// that is gone never matches a newer entry, and an id of one registry never matches in another.
 ///
-/// It prints as `#t12`, or `#t12.3` for the fourth tenant of place 12, which is one thing within a registry: `t` stands
-/// for the tasks and registrations, `c` for the contexts and owned values, `a` for the tracked `Arc`s, `h` for hooks that
-/// are running, which a dump names. The id of a task that was refused prints as `#refused`.
+/// It prints as `#t12`, or as `#t12.3` for the fourth entry in slot 12, which is unique within its registry. `t` stands for
+/// tasks and registrations, `c` for contexts and owned values, `a` for tracked `Arc`s, and `h` for running hooks, which
+/// dumps name. The id of a task that was refused prints as `#refused`.
 ///
 /// ```
 /// let registry = headcount::Registry::new();
@@ -26,7 +25,7 @@ pub struct ResourceId {
 }
 
 impl ResourceId {
-    /// What a task that was refused has for an id: it names no entry of any registry.
+    /// The id of a task that was refused, which matches no entry of any registry.
     pub(crate) const REFUSED: Self = Self {
         table: u32::MAX,
         index: u32::MAX,
@@ -39,7 +38,7 @@ impl fmt::Display for ResourceId {
         if *self == Self::REFUSED {
             return f.write_str("#refused");
         }
-        // A registry has four lists, with numbers that follow each other.
+        // Each registry has four consecutive table numbers, the first of them a multiple of four.
         let table = ['t', 'c', 'a', 'h'][self.table as usize % 4];
         match self.generation {
             0 => write!(f, "#{table}{}", self.index),

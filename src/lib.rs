@@ -1,7 +1,8 @@
 //! Know who is still inside before you lock the door: an async-native resource manager for tokio.
 //!
-//! Two things are certain with it: [`registry.live().await`](Registry::live) shows everything that is
-//! alive, and when [`ctx.close().await`](Context::close) returns nothing of that context is.
+//! It answers three questions. What is alive right now: [`registry.live().await`](Registry::live). Is everything really
+//! finished: when [`ctx.close().await`](Context::close) returns, nothing of that context runs any more. Who still holds on:
+//! [`registry.leaks(&policy).await`](Registry::leaks).
 //!
 //! ```
 //! use headcount::Registry;
@@ -27,23 +28,23 @@
 //! | list what is alive | [`Registry::live`], [`Live`] |
 //! | group tasks that begin and end together | [`Registry::context`], [`Context::child`] |
 //! | start tasks | [`Context::spawn`], [`Context::task`], [`Context::spawn_blocking`], [`Context::spawn_local`] |
-//! | count futures that others spawn | [`Context::wrap`] |
-//! | see the close coming | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
-//! | tidy up | [`Context::on_close`], [`Context::own`] |
+//! | count futures that a library spawns | [`Context::wrap`] |
+//! | be notified of the close | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
+//! | clean up at the close | [`Context::on_close`], [`Context::own`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
-//! | see where tasks wait, and who waits for whom | `Registry::dump`, `dump::Dump::deadlocks`, `Registry::dump_on` |
-//! | list things that are no tasks | [`Registry::register`], [`Registry::own`], [`Registry::track`] |
+//! | see where tasks wait, and which wait for each other | `Registry::dump`, `dump::Dump::deadlocks`, `Registry::dump_on` |
+//! | list things other than tasks | [`Registry::register`], [`Registry::own`], [`Registry::track`] |
 //!
-//! The [`docs`] module tells how the close works, what is promised, and what the limits are.
+//! The [`docs`] module explains how the close works, what is promised, and what the limits are.
 //!
 //! # Features
 //!
-//! * `dump`: where every task waits, down to the line: `Registry::dump`.
-//! * `serde`: [`Live`], [`Resource`], [`CloseReport`] and `dump::Dump` implement `serde::Serialize`.
-//! * `signal`: `Registry::dump_on`, for `kill -USR1`; with `dump`, on Unix.
+//! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
+//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`] and `dump::Dump`.
+//! * `signal`: makes a dump at a signal, such as `kill -USR1`: `Registry::dump_on`. Needs `dump`, and Unix.
 //! * `testing`: the test kit, which fails a test that leaves something behind.
 
 mod clock;
@@ -105,7 +106,7 @@ pub use task::wrapped::Wrapped;
 
 pub use tracked::{Tracked, WeakTracked};
 
-/// The code in the README compiles and runs.
+/// Compiles and runs the code in the README.
 #[doc = include_str!("../README.md")]
 #[cfg(all(doctest, feature = "testing"))]
 struct Readme;

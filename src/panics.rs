@@ -1,17 +1,17 @@
-//! Running user code that may panic, and dropping what it left behind.
+//! Runs user code that may panic, and drops user values whose destructors may panic.
 
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// Runs user code; a panic comes back as its payload.
+/// Runs user code, and returns the payload if it panics.
 #[inline]
 pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(run))
 }
 
-/// Runs user code for what it does; a panic of it goes no further.
+/// Runs user code, and swallows a panic.
 #[inline]
 pub(crate) fn contain(run: impl FnOnce()) {
     if let Err(payload) = guarded(run) {
@@ -19,7 +19,7 @@ pub(crate) fn contain(run: impl FnOnce()) {
     }
 }
 
-/// Drops a user's value; says what it panicked with, if it did.
+/// Drops a user's value, and returns the panic message if its destructor panics.
 #[inline]
 pub(crate) fn discard<T>(value: T) -> Option<String> {
     guarded(|| drop(value)).err().map(|payload| {
@@ -29,14 +29,14 @@ pub(crate) fn discard<T>(value: T) -> Option<String> {
     })
 }
 
-/// Drops a panic payload. One that panics in its own destructor is leaked rather than followed.
+/// Drops a panic payload. If its destructor panics too, that second payload is leaked, for there could be a third.
 pub(crate) fn bury(payload: Box<dyn Any + Send>) {
     if let Err(again) = guarded(|| drop(payload)) {
         std::mem::forget(again);
     }
 }
 
-/// What a panic said, as far as it can be read.
+/// The message of a panic, if its payload is a string.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&'static str>() {
         (*text).to_owned()

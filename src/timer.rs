@@ -1,8 +1,8 @@
-//! Timers that need no runtime: they go off though a runtime has none, has ended, or is blocked.
+//! [`Timer`]: a timer that needs no runtime, and also fires while a runtime is blocked, has no timers, or has ended.
 //!
-//! tokio's own panic when they are polled after the end of their runtime, and when they are made on one that was built
-//! without `enable_time`; nobody can ask beforehand whether that is so. These lie in one queue of the process. Its
-//! thread starts with the first of them and ends when none is left.
+//! tokio's timers panic when they are polled after the end of their runtime, and when they are made on a runtime that was
+//! built without `enable_time`; there is no way to ask beforehand whether that is so. These timers are in one queue of the
+//! process. Its thread starts with the first timer and ends when none is left.
 
 use crate::panics;
 use futures::task::AtomicWaker;
@@ -20,12 +20,12 @@ use std::{
 
 struct Queue {
     jobs: BTreeMap<Key, Job>,
-    /// Tells jobs of one moment apart.
+    /// The number of the next job, which distinguishes jobs that are due at the same time.
     next: u64,
     has_thread: bool,
 }
 
-/// When a job is due, and its number.
+/// The time at which a job is due, and its number.
 type Key = (Instant, u64);
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -40,8 +40,8 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a job on the timers' thread after a while; never, if the system has no thread to give. A panic of it goes no
-/// further.
+/// Runs a job on the timer thread after a while. It never runs if the system cannot start that thread. A panic of the job
+/// is caught.
 #[cfg(feature = "dump")]
 pub(crate) fn run_after(after: Duration, job: impl FnOnce() + Send + 'static) {
     if let Some(at) = Instant::now().checked_add(after) {
@@ -58,7 +58,7 @@ fn schedule(at: Instant, job: Job) -> Key {
         let thread = thread::Builder::new().name("headcount".into());
         queue.has_thread = thread.spawn(run).is_ok();
     }
-    // The thread sleeps until the first one is due.
+    // The thread sleeps until the first job is due: wake it if that is now this one.
     if queue.jobs.first_key_value().map(|(first, _)| *first) == Some(key) {
         IS_EARLIER.notify_one();
     }
@@ -71,7 +71,7 @@ fn run() {
     }
 }
 
-/// Waits until a job is due; `None` if there is none.
+/// Waits until a job is due, and returns it. Without any job it returns `None`, and the thread ends.
 fn wait_for_job() -> Option<Job> {
     let mut queue = queue();
     loop {
@@ -88,9 +88,9 @@ fn wait_for_job() -> Option<Job> {
     }
 }
 
-/// Ends after a while. Dropping it takes it out of the queue.
+/// A future that is ready after a while. Dropping it removes it from the queue.
 pub(crate) struct Timer {
-    /// `None` if the moment is too far away for any clock, or is now.
+    /// `None` if the time is beyond what a clock can represent, or is now.
     key: Option<Key>,
     alarm: Arc<Alarm>,
 }
@@ -104,21 +104,21 @@ struct Alarm {
 impl Timer {
     pub(crate) fn new(after: Duration) -> Self {
         let alarm = Arc::new(Alarm::default());
-        // No time at all is over at once, and not when the thread gets to it.
+        // A zero duration is over at once, without waiting for the thread.
         alarm.is_over.store(after.is_zero(), SeqCst);
         let at = Instant::now()
             .checked_add(after)
             .filter(|_| !after.is_zero());
         let key = at.map(|at| {
             let alarm = Arc::clone(&alarm);
-            schedule(at, Box::new(move || alarm.go_off()))
+            schedule(at, Box::new(move || alarm.fire()))
         });
         Self { key, alarm }
     }
 }
 
 impl Alarm {
-    fn go_off(&self) {
+    fn fire(&self) {
         self.is_over.store(true, SeqCst);
         self.waker.wake();
     }
@@ -132,7 +132,8 @@ impl Future for Timer {
         if is_over() {
             return Poll::Ready(());
         }
-        // Whoever goes off between the two looks either finds the waker, or is seen.
+        // Pairs with `fire`, which sets the flag and then wakes: if it fires after the first look, it finds this waker or
+        // the second look sees the flag.
         self.alarm.waker.register(cx.waker());
         if is_over() {
             Poll::Ready(())
@@ -146,7 +147,7 @@ impl Drop for Timer {
     fn drop(&mut self) {
         let job = self.key.and_then(|key| queue().jobs.remove(&key));
         drop(job);
-        // Wakers are foreign code, and nothing panics in a drop.
+        // A waker is user code, and a drop must not panic.
         panics::contain(|| drop(self.alarm.waker.take()));
     }
 }

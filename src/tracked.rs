@@ -1,4 +1,4 @@
-//! Shared values that the registry lists for exactly as long as they exist.
+//! [`Tracked`]: a shared value that the registry lists exactly as long as it exists.
 
 use crate::{
     holders::{
@@ -26,8 +26,8 @@ use std::{
 
 /// A shared value that the registry lists until its last handle is dropped.
 ///
-/// Like an `Arc`, with a name. Made by [`Registry::own`](crate::Registry::own), or by
-/// [`Context::own`](crate::Context::own), which keeps a handle until the context closes.
+/// It is like an `Arc` with a name. Made by [`Registry::own`](crate::Registry::own), or by
+/// [`Context::own`](crate::Context::own), which keeps a handle of its own until the context closes.
 ///
 /// ```
 /// let registry = headcount::Registry::new();
@@ -41,17 +41,17 @@ use std::{
 #[must_use = "the value is dropped with its last handle"]
 pub struct Tracked<T> {
     inner: Arc<Inner<T>>,
-    hold: HandleId,
+    handle: HandleId,
 }
 
 struct Inner<T> {
-    // Before the entry: what is alive is listed.
+    // Dropped before the entry, so that the value is listed while its destructor runs (I4).
     value: T,
     listed: Listed,
 }
 
 impl<T: Send + Sync + 'static> Tracked<T> {
-    /// Lists a value, with the context it belongs to and whether that context keeps a handle of its own.
+    /// Lists a value. `parent` is the context it belongs to, and whether that context keeps a handle of its own.
     pub(crate) fn new(
         table: &Arc<Table>,
         facts: Facts,
@@ -63,7 +63,7 @@ impl<T: Send + Sync + 'static> Tracked<T> {
             value,
             listed: Listed::new(record, table),
         });
-        Self::counted(inner, location)
+        Self::recorded(inner, location)
     }
 }
 
@@ -75,53 +75,55 @@ impl<T> Inner<T> {
 }
 
 impl<T> Tracked<T> {
-    /// Writes a handle down.
-    fn counted(inner: Arc<Inner<T>>, location: &'static Location<'static>) -> Self {
+    /// Records a new handle in the ledger.
+    fn recorded(inner: Arc<Inner<T>>, location: &'static Location<'static>) -> Self {
         let tracking = inner.listed.tracking();
-        let hold = inner.ledger().take(tracking, location, scope::acquirer);
-        Self { inner, hold }
+        let handle = inner.ledger().take(tracking, location, scope::acquirer);
+        Self { inner, handle }
     }
 
-    /// Notes who has this handle, where that is not whoever took it.
+    /// Records a new holder of this handle, where the code that took it only passes it on.
     pub(crate) fn pass(&self, to: Acquirer) {
-        if self.hold.is_tracked() {
-            self.inner.ledger().pass(self.hold, to);
+        if self.handle.is_tracked() {
+            self.inner.ledger().pass(self.handle, to);
         }
     }
 
-    /// Who holds the value: every handle that is written down, reconciled with the real number.
+    /// Who holds the value: every handle that is recorded, compared with the real number of handles.
     ///
-    /// Looks at each handle, and takes a lock that handles of this value take as well.
+    /// This copies the entry of each handle, under a lock that every clone and drop of a recorded handle also takes.
     pub fn holders(&self) -> Holders {
         let listed = &self.inner.listed;
         Holders::of(listed.record(), listed.table_ref())
     }
 
-    /// Declares that this handle lies inside another thing that is listed, so that a leak report can follow
-    /// the chain: a value in a cache, a connection in a struct. Does nothing for a handle that is not
-    /// written down.
-    pub fn held_by(&self, keeper: &(impl Container + ?Sized)) {
-        if self.hold.is_tracked() {
-            self.inner.ledger().put(self.hold, inside::inside(keeper));
+    /// Declares that this handle lies inside a listed container, so that a leak report can follow the chain.
+    ///
+    /// A container is for example a cache, or a struct that keeps connections. Does nothing if the handle is not recorded.
+    pub fn held_by(&self, container: &(impl Container + ?Sized)) {
+        if self.handle.is_tracked() {
+            let inside = inside::inside(container);
+            self.inner.ledger().put(self.handle, inside);
         }
     }
 
-    /// Notes that this handle is in use, now and by the running task, for [`Holder::last_touch`]
-    /// (about 50 ns if it is written down, else a branch).
+    /// Records that the running task uses this handle now, for [`Holder::last_touch`].
+    ///
+    /// It takes about 50 ns if the handle is recorded, and a branch if not.
     ///
     /// [`Holder::last_touch`]: crate::Holder::last_touch
     pub fn touch(&self) {
-        if self.hold.is_tracked() {
-            self.inner.ledger().touch(self.hold, scope::acquirer);
+        if self.handle.is_tracked() {
+            self.inner.ledger().touch(self.handle, scope::acquirer);
         }
     }
 
-    /// The id of the entry.
+    /// The id of the value's entry in the registry.
     pub fn id(&self) -> ResourceId {
         self.inner.listed.record().meta().id
     }
 
-    /// The name it was given.
+    /// The name of the value.
     pub fn name(&self) -> &str {
         &self.inner.listed.record().meta().name
     }
@@ -150,15 +152,15 @@ impl<T> Tracked<T> {
 impl<T> Clone for Tracked<T> {
     #[track_caller]
     fn clone(&self) -> Self {
-        Self::counted(Arc::clone(&self.inner), Location::caller())
+        Self::recorded(Arc::clone(&self.inner), Location::caller())
     }
 }
 
 impl<T> Drop for Tracked<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.hold.is_tracked() {
-            let _ = self.inner.ledger().remove(self.hold);
+        if self.handle.is_tracked() {
+            let _ = self.inner.ledger().remove(self.handle);
         }
     }
 }
@@ -184,7 +186,7 @@ impl<T> fmt::Debug for Tracked<T> {
 /// A handle to a [`Tracked`] value that does not keep it alive.
 pub struct WeakTracked<T> {
     inner: Weak<Inner<T>>,
-    /// What is known of it without it.
+    /// The entry in the registry, which can be read after the value is gone.
     facts: (Arc<dyn Record>, Arc<TableRef>),
 }
 
@@ -194,7 +196,7 @@ impl<T> WeakTracked<T> {
     pub fn upgrade(&self) -> Option<Tracked<T>> {
         let location = Location::caller();
         let inner = self.inner.upgrade()?;
-        Some(Tracked::counted(inner, location))
+        Some(Tracked::recorded(inner, location))
     }
 
     /// How many strong handles there are.
@@ -202,7 +204,7 @@ impl<T> WeakTracked<T> {
         self.inner.strong_count()
     }
 
-    /// Who has them; `None` if the value is gone.
+    /// Who holds the value; `None` if it is gone.
     pub fn holders(&self) -> Option<Holders> {
         let (record, table) = &self.facts;
         (self.strong_count() > 0).then(|| Holders::of(&**record, table))
@@ -226,4 +228,4 @@ impl<T> fmt::Debug for WeakTracked<T> {
     }
 }
 
-inside::keepers!(Tracked<T> where T);
+inside::containers!(Tracked<T> where T);

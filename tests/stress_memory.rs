@@ -1,4 +1,4 @@
-//! I6, measured: memory is O(live), never O(ever spawned), with nobody calling anything.
+//! I6, measured: memory is O(live), never O(ever spawned), without any call by the user.
 //!
 //! A binary of its own, because its allocator counts. Run with
 //! `cargo test --release --test stress_memory -- --ignored --nocapture`; `HEADCOUNT_STRESS=full` takes
@@ -33,14 +33,14 @@ const TASKS: usize = 1_000_000;
 const TRICKLE: usize = 1_000;
 /// Tasks alive at once where they come in bursts.
 const BURST: usize = 100_000;
-/// Shells that may linger on a context that is left alone.
-const SHELLS: isize = 32;
+/// How many finished tasks may keep their allocation on a context that is left alone.
+const STALE_TASKS: isize = 32;
 /// What may remain besides: a few empty collections.
 const CONSTANT: isize = 4 * 1024;
 /// How long everything may take to come to rest.
 const SETTLE: Duration = Duration::from_millis(10);
-/// How long memory may take to come back when nobody calls anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long memory may take to come back without any call by the user.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// One measurement at a time: they would count each other's memory.
 fn alone() -> MutexGuard<'static, ()> {
@@ -70,7 +70,7 @@ impl Ran {
     async fn catch_up(&self, spawned: usize, most: usize) {
         let start = Instant::now();
         while spawned - self.get() >= most.max(1) {
-            assert!(start.elapsed() < PATIENCE, "tasks do not end");
+            assert!(start.elapsed() < TIME_LIMIT, "tasks do not end");
             yield_now().await;
         }
     }
@@ -138,10 +138,10 @@ fn warm(workers: usize, alive: usize) -> Runtime {
     runtime
 }
 
-/// Bytes of the shell of one finished task: of a few, which are not worth reaping yet.
-fn size_of_a_shell(runtime: &Runtime) -> isize {
+/// Bytes that one finished task retains, measured with a few, which are below the limit.
+fn size_of_a_stale_task(runtime: &Runtime) -> isize {
     const FEW: usize = 8;
-    let linger = |tasks: usize| {
+    let retained = |tasks: usize| {
         let registry = Registry::new();
         runtime.block_on(async {
             let ctx = registry.context("sample");
@@ -161,7 +161,7 @@ fn size_of_a_shell(runtime: &Runtime) -> isize {
         })
     };
     let few = isize::try_from(FEW).expect("it is small");
-    let mut samples = [0; 3].map(|_: isize| (linger(1 + FEW) - linger(1)) / few);
+    let mut samples = [0; 3].map(|_: isize| (retained(1 + FEW) - retained(1)) / few);
     samples.sort_unstable();
     samples[1].max(0)
 }
@@ -181,7 +181,7 @@ fn warm_registry() -> Registry {
 fn measure(what: &str, workers: usize, alive: usize, run: &impl AsyncFn(&Context)) {
     let _alone = alone();
     let runtime = warm(workers, alive);
-    let shell = size_of_a_shell(&runtime);
+    let stale = size_of_a_stale_task(&runtime);
     let registry = warm_registry();
     let ctx = runtime.block_on(async {
         sleep(SETTLE).await;
@@ -189,21 +189,21 @@ fn measure(what: &str, workers: usize, alive: usize, run: &impl AsyncFn(&Context
     });
     let before = held();
     runtime.block_on(run(&ctx));
-    let allowed = SHELLS * shell + CONSTANT;
+    let allowed = STALE_TASKS * stale + CONSTANT;
     let start = Instant::now();
     let more = loop {
         runtime.block_on(async { sleep(SETTLE).await });
         let more = held() - before;
-        if more <= allowed || start.elapsed() > PATIENCE {
+        if more <= allowed || start.elapsed() > TIME_LIMIT {
             break more;
         }
     };
     println!(
-        "{what}, {workers} workers: {more} bytes more than before, a shell has {shell}, {allowed} are allowed"
+        "{what}, {workers} workers: {more} more bytes than before, a stale task has {stale}, {allowed} are allowed"
     );
     assert!(
         more <= allowed,
-        "{what}, {workers} workers: {more} bytes linger"
+        "{what}, {workers} workers: {more} bytes are retained"
     );
     let report = runtime.block_on(ctx.close());
     assert!(report.is_clean(), "{report}");
@@ -254,7 +254,7 @@ async fn bursts(ctx: &Context) {
     }
 }
 
-/// The handles are awaited, so each task ends with somebody waiting for it.
+/// The handles are awaited, so each task ends while another task waits for it.
 async fn awaited(ctx: &Context) {
     let ran = Ran::default();
     let mut handles = Vec::with_capacity(TRICKLE);
@@ -458,7 +458,7 @@ fn the_table_gives_its_memory_back_when_the_last_entries_go_at_once() {
             for round in 1..=ROUNDS {
                 let mut mine = None;
                 while mine.is_none() {
-                    mine = other.lock().expect("nobody panics").take();
+                    mine = other.lock().expect("the lock is not poisoned").take();
                 }
                 wait_for(round, &begun);
                 drop(mine);
@@ -471,8 +471,8 @@ fn the_table_gives_its_memory_back_when_the_last_entries_go_at_once() {
                 .collect();
             let (mine, others) = (entries.pop(), entries.swap_remove(ENTRIES / 2));
             drop(entries);
-            *other.lock().expect("nobody panics") = Some(others);
-            while other.lock().expect("nobody panics").is_some() {
+            *other.lock().expect("the lock is not poisoned") = Some(others);
+            while other.lock().expect("the lock is not poisoned").is_some() {
                 std::hint::spin_loop();
             }
             begun.store(round, SeqCst);

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed},
 };
 
-/// The system's allocator, which counts between [`start`] and [`stop`]. Otherwise one load dearer.
+/// The system's allocator, which counts between [`start`] and [`stop`]. Outside of that it costs one load more.
 pub(crate) struct Counting;
 
 static ON: AtomicBool = AtomicBool::new(false);

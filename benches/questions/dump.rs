@@ -1,6 +1,6 @@
 //! What does it cost that tasks can be asked where they wait, and what does it cost to ask?
 //!
-//! `dump_idle`: spawning with the feature `dump` on and nobody dumping, against a build without it. `dump_10k`: seconds
+//! `dump_idle`: spawning with the feature `dump` on and no dump under way, against a build without it. `dump_10k`: seconds
 //! to dump 10,000 parked tasks, half of which wait for two things. `dump_hold`: the longest that the thread of the
 //! runtime was held meanwhile, in milliseconds, without what the system gave to other threads. It builds two programs first.
 

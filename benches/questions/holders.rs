@@ -1,8 +1,8 @@
 //! What does it cost to know who holds a handle?
 //!
 //! `holders_clone`: a clone of a context at the level `Holders`, in a task: the line, the task and the time are
-//! written down. Read the nanoseconds; the other levels are beside it, and all of them with the drop, which crosses
-//! it out again.
+//! recorded. Read the nanoseconds; the other levels are beside it, and each of them also with the drop, which removes
+//! the record.
 //!
 //! `level_off`: the same spawns with tracking `Off`, and in a build without any tracking
 //! (`--cfg headcount_untracked`). Two programs, run in turns; read the ratio. It builds both first.

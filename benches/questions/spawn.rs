@@ -2,7 +2,7 @@
 //!
 //! Every side spawns so many tasks at a time that yield once (two polls each) and awaits their end.
 //! `headcount` names each of them, lists it, and closes the context; the peers know less.
-//! Read the ratio in the last column: 1.35 means 35 % dearer than that peer.
+//! Read the ratio in the last column: 1.35 means that it takes 35 % longer than that peer.
 
 use crate::common::{
     Bar, Contest, Form, Outcome, current_thread, multi_thread, peers::HandRolled, per,

@@ -1,4 +1,4 @@
-//! What the server keeps: a log of each session on the disk, and the book of how all of them went.
+//! What the server keeps: a log of each session on the disk, and the journal of how all of them went.
 
 use headcount::{CloseReport, Context, Tracked};
 use std::{
@@ -40,7 +40,7 @@ impl SessionLog {
     }
 }
 
-/// Gives a log to the connection, and a hook that flushes it once nobody writes to it any more.
+/// Gives a log to the connection, and a hook that flushes it once no task writes to it any more.
 /// `None` if the connection closed meanwhile.
 pub(crate) fn open_log(connection: &Context, path: &Path) -> Option<Tracked<SessionLog>> {
     let log = SessionLog {
@@ -57,7 +57,7 @@ pub(crate) fn open_log(connection: &Context, path: &Path) -> Option<Tracked<Sess
 }
 
 /// What the server remembers about its clients: the other half of the proof.
-pub(crate) struct Book {
+pub(crate) struct Journal {
     logs: PathBuf,
     pages: Mutex<BTreeMap<String, Page>>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Page {
     pub(crate) report: Option<CloseReport>,
 }
 
-impl Book {
+impl Journal {
     pub(crate) fn new(logs: &Path) -> Self {
         Self {
             logs: logs.to_owned(),

@@ -26,7 +26,7 @@ mod server;
 
 use clients::{CLIENTS, Clients, Result, Third, client_process};
 use headcount::{CloseReason, CloseReport, Context, Live, Registry};
-use log::Book;
+use log::Journal;
 use proof::{Folder, Outside, Proof};
 use server::{ROOMS, listen, open_server};
 use std::{env, path::Path, process::ExitCode, sync::Arc, time::Duration};
@@ -36,7 +36,7 @@ use tokio::{
 };
 
 /// How long anything may take before the program calls it a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -62,21 +62,21 @@ fn block_on(process: impl Future<Output = Result>) -> Result {
         .max_blocking_threads(16)
         .enable_all()
         .build()?;
-    let result = runtime.block_on(async { timeout(PATIENCE, process).await });
+    let result = runtime.block_on(async { timeout(TIME_LIMIT, process).await });
     // Does not wait for a thread that may still be reading stdin.
     runtime.shutdown_background();
-    result.unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()))
+    result.unwrap_or_else(|_| Err(format!("not done after {TIME_LIMIT:?}").into()))
 }
 
 async fn server_process() -> Result {
     let before = Outside::look();
     let folder = Folder::create()?;
     let registry = Registry::new();
-    let book = Arc::new(Book::new(&folder.logs));
+    let journal = Arc::new(Journal::new(&folder.logs));
 
     let listener = listen()?;
     let address = listener.local_addr()?;
-    let server = open_server(&registry, listener, &book);
+    let server = open_server(&registry, listener, &journal);
     let mut clients = Clients::start(address, &folder.received)?;
 
     let live = clients
@@ -105,8 +105,8 @@ async fn server_process() -> Result {
     let mut proof = Proof::default();
     proof.nothing_is_left(&registry, before).await;
     clients.finish().await?;
-    proof.everything_closed_well(&report, &book);
-    proof.nothing_is_lost(&folder, &book);
+    proof.everything_closed_well(&report, &journal);
+    proof.nothing_is_lost(&folder, &journal);
     proof.result()?;
     folder.remove()
 }

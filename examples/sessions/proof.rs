@@ -2,7 +2,7 @@
 
 use crate::{
     clients::{CLIENTS, Result, Third, client_name},
-    log::Book,
+    log::Journal,
     server::{CUT_OFF, LEFT},
 };
 use headcount::{CloseReason, CloseReport, Registry};
@@ -88,9 +88,9 @@ impl Proof {
         );
     }
 
-    pub(crate) fn everything_closed_well(&mut self, report: &CloseReport, book: &Book) {
+    pub(crate) fn everything_closed_well(&mut self, report: &CloseReport, journal: &Journal) {
         self.check(report.is_clean(), "the close report is clean");
-        let pages = book.pages();
+        let pages = journal.pages();
         let reports: Vec<_> = pages
             .values()
             .filter_map(|page| page.report.as_ref())
@@ -120,13 +120,13 @@ impl Proof {
     }
 
     /// Compares what the server counted, what its logs say, and what the clients wrote down.
-    pub(crate) fn nothing_is_lost(&mut self, folder: &Folder, book: &Book) {
-        let pages = book.pages();
+    pub(crate) fn nothing_is_lost(&mut self, folder: &Folder, journal: &Journal) {
+        let pages = journal.pages();
         let mut lines = 0;
         let (mut complete, mut confirmed) = (0, 0);
         for n in 0..CLIENTS {
             let name = client_name(n);
-            let log = contents(&book.log_of(&name));
+            let log = contents(&journal.log_of(&name));
             let received = contents(&folder.received.join(&name));
             let delivered = pages
                 .get(&name)

@@ -1,6 +1,6 @@
 //! The server: it accepts, greets, and keeps the rooms and their connections.
 
-use crate::log::{Book, SessionLog, open_log};
+use crate::log::{Journal, SessionLog, open_log};
 use headcount::{Context, Registry, Tracked, WeakContext};
 use std::{
     collections::HashMap,
@@ -24,9 +24,9 @@ use tokio::{
 
 pub(crate) const ROOMS: usize = 20;
 
-/// Lines in flight in a room. Nobody has more than one under way, so nobody ever misses one.
+/// Lines in flight in a room. No client has more than one under way, so no client ever misses one.
 const CHAT: usize = 256;
-/// The longest line anybody may send, in bytes.
+/// The longest line that a client may send, in bytes.
 const LINE: u64 = 256;
 
 /// Why connections close, if it is not the server that closes them.
@@ -46,11 +46,11 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A line, shared by all who receive it.
 type Line = Arc<str>;
 
-/// Where each room takes in its guests.
-type Doors = HashMap<String, mpsc::Sender<Guest>>;
+/// Where each room takes in its visitors.
+type Entrances = HashMap<String, mpsc::Sender<Visitor>>;
 
-/// Somebody who said where to go and who is asking.
-struct Guest {
+/// A client that has sent its room and its name.
+struct Visitor {
     name: String,
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
@@ -63,28 +63,32 @@ pub(crate) fn listen() -> io::Result<TcpListener> {
     socket.listen(1_024)
 }
 
-/// Opens the rooms, then the door.
-pub(crate) fn open_server(registry: &Registry, listener: TcpListener, book: &Arc<Book>) -> Context {
+/// Opens the rooms, then the entrance.
+pub(crate) fn open_server(
+    registry: &Registry,
+    listener: TcpListener,
+    journal: &Arc<Journal>,
+) -> Context {
     let server = registry.context_builder("server").grace(GRACE).open();
-    let mut doors = Doors::new();
+    let mut entrances = Entrances::new();
     for n in 0..ROOMS {
         let room = server.child_builder(room_name(n)).kind("room").open();
-        let (door, guests) = mpsc::channel(16);
-        doors.insert(room_name(n), door);
+        let (entrance, visitors) = mpsc::channel(16);
+        entrances.insert(room_name(n), entrance);
         server
-            .task(format!("keeper of {}", room_name(n)))
-            .spawn(keep_room(room, guests, Arc::clone(book)));
+            .task(format!("handler of {}", room_name(n)))
+            .spawn(keep_room(room, visitors, Arc::clone(journal)));
     }
     server.task("accept").cancellable().spawn(accept(
         server.downgrade(),
         listener,
-        Arc::new(doors),
+        Arc::new(entrances),
     ));
     server
 }
 
 /// Takes connections, and has each greeted by a task of its own.
-async fn accept(server: WeakContext, listener: TcpListener, doors: Arc<Doors>) {
+async fn accept(server: WeakContext, listener: TcpListener, entrances: Arc<Entrances>) {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
@@ -94,10 +98,10 @@ async fn accept(server: WeakContext, listener: TcpListener, doors: Arc<Doors>) {
                 server
                     .task("greeter")
                     .cancellable()
-                    .spawn(greet(socket, Arc::clone(&doors)));
+                    .spawn(greet(socket, Arc::clone(&entrances)));
             }
             Err(error) => {
-                // Mostly "too many open files", which gets better when somebody leaves.
+                // Mostly "too many open files", which gets better when a client leaves.
                 eprintln!("accept: {error}");
                 sleep(Duration::from_millis(100)).await;
             }
@@ -105,9 +109,9 @@ async fn accept(server: WeakContext, listener: TcpListener, doors: Arc<Doors>) {
     }
 }
 
-/// Reads the first line, `room name`, and shows the guest in. Whoever does not know how to behave is
+/// Reads the first line, `room name`, and hands the visitor to its room. One that sends something else is
 /// disconnected, by dropping the socket.
-async fn greet(socket: TcpStream, doors: Arc<Doors>) -> Option<()> {
+async fn greet(socket: TcpStream, entrances: Arc<Entrances>) -> Option<()> {
     socket.set_nodelay(true).ok()?;
     let (reader, writer) = socket.into_split();
     let mut reader = BufReader::new(reader);
@@ -115,28 +119,28 @@ async fn greet(socket: TcpStream, doors: Arc<Doors>) -> Option<()> {
     let (room, name) = hello.split_once(' ')?;
     // It becomes part of a file name.
     let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    let guest = Guest {
+    let visitor = Visitor {
         name: is_plain.then(|| name.to_owned())?,
         reader,
         writer,
     };
-    doors.get(room)?.send(guest).await.ok()
+    entrances.get(room)?.send(visitor).await.ok()
 }
 
-/// A task of the server: keeps the context of one room, and opens one below it for each guest.
-async fn keep_room(room: Context, mut guests: mpsc::Receiver<Guest>, book: Arc<Book>) {
+/// A task of the server: keeps the context of one room, and opens one below it for each visitor.
+async fn keep_room(room: Context, mut visitors: mpsc::Receiver<Visitor>, journal: Arc<Journal>) {
     let (chat, _) = broadcast::channel(CHAT);
-    while let Some(guest) = room.run_until_cancelled(guests.recv()).await.flatten() {
+    while let Some(visitor) = room.run_until_cancelled(visitors.recv()).await.flatten() {
         let connection = room
-            .child_builder(guest.name.clone())
+            .child_builder(visitor.name.clone())
             .kind("connection")
             .open();
-        room.task(format!("keeper of {}", guest.name))
+        room.task(format!("handler of {}", visitor.name))
             .spawn(keep_connection(
                 connection,
-                guest,
+                visitor,
                 chat.clone(),
-                Arc::clone(&book),
+                Arc::clone(&journal),
             ));
     }
     room.close().await;
@@ -145,19 +149,19 @@ async fn keep_room(room: Context, mut guests: mpsc::Receiver<Guest>, book: Arc<B
 /// A task of the room: keeps the context of one connection until there is a reason to close it.
 async fn keep_connection(
     connection: Context,
-    guest: Guest,
+    visitor: Visitor,
     chat: broadcast::Sender<Line>,
-    book: Arc<Book>,
+    journal: Arc<Journal>,
 ) {
-    let Guest {
+    let Visitor {
         name,
         reader,
         writer,
-    } = guest;
-    let Some(log) = open_log(&connection, &book.log_of(&name)) else {
+    } = visitor;
+    let Some(log) = open_log(&connection, &journal.log_of(&name)) else {
         return;
     };
-    let delivered = book.open_page(&name);
+    let delivered = journal.open_page(&name);
     let heard = Arc::new(Notify::new());
     let writer = Writer {
         connection: connection.downgrade(),
@@ -191,10 +195,10 @@ async fn keep_connection(
     connection.request_close(reason);
     let report = connection.close().await;
     say(&chat, format!("* {name} is gone"));
-    book.close_page(&name, report);
+    journal.close_page(&name, report);
 }
 
-/// Says something in a room, if anybody is there to hear it.
+/// Says something in a room, if a client is there to receive it.
 fn say(chat: &broadcast::Sender<Line>, line: String) {
     let _ = chat.send(line.into());
 }

@@ -2,35 +2,36 @@
 //!
 //! # How
 //!
-//! A future that waits has to be woken, so it keeps a clone of the waker it was polled with. Whoever asks marks the task and wakes
-//! it; the wrapper that every task has polls the future once more, with a waker that notes the stack of whoever clones
-//! it. Each leaf of the chain of `.await`s clones it, because it is not the one that the leaf has, and what it gets is a
-//! clone of the runtime's own. So each stack is one chain, down to the line, and nothing of the question stays behind.
+//! A future that waits has to be woken, so it stores a clone of the waker with which it was polled. A dump marks the task and
+//! wakes it. The wrapper that every task has then polls the future once with a different waker. Each leaf future stores a clone
+//! of that, and the clone captures a backtrace. What the leaf gets is a clone of the runtime's own waker, so nothing of the dump
+//! stays behind. Each backtrace is one chain of `.await`s, down to the line.
 //!
-//! A hook that is running, [`on_closing`](crate::Context::on_closing) or [`on_close`](crate::Context::on_close), is asked in
-//! the same way: what is woken is the drive of the close, which polls the hook once more. [`Dump::hooks`](crate::dump::Dump::hooks)
-//! has them. A hook whose time limit comes is asked in its last poll, so the warning and the
-//! [report](crate::CloseReport::stuck) say where it was.
+//! A running hook, [`on_closing`](crate::Context::on_closing) or [`on_close`](crate::Context::on_close), is asked in the same
+//! way: the dump wakes the driver of the close, which polls the hook once more. [`Dump::hooks`](crate::dump::Dump::hooks)
+//! returns them. A hook at its time limit is asked in its final poll, so the warning and the
+//! [report](crate::CloseReport::stuck) say where it waited.
 //!
-//! That needs no annotation, no `tokio_unstable` and no debug build; line numbers need debug information:
+//! That needs no annotation, no `tokio_unstable` and no debug build. Line numbers need debug information:
 //!
 //! ```toml
 //! [profile.release]
 //! debug = "limited"
 //! ```
 //!
-//! With `debug = "line-tables-only"`, which makes a smaller program, there are lines, and where functions were inlined
-//! often no names. Without either there are functions, and the dump says what to set.
+//! With `debug = "line-tables-only"`, which makes a smaller program, there are lines, but often no names of inlined
+//! functions. Without either there are functions only, and the dump says what to set.
 //!
-//! Stacks are captured as addresses, in 5 to 20 µs each. They are looked up, each address once, on the runtime's pool for
-//! blocking closures, or on a thread of its own if that pool is full. The first look reads the program's debug information,
-//! which takes up to a second in a debug build.
+//! Stacks are captured as addresses, in 5 to 20 µs each. The addresses are looked up, each of them once, on the runtime's pool
+//! for blocking closures, or on the crate's own thread if that pool is full. The first look-up reads the program's debug
+//! information, which takes up to a second in a debug build.
 //!
-//! # What is read
+//! # What is printed
 //!
-//! Lines of one's own, from the task's function to the `.await`, then what is awaited there. Code of dependencies, of the standard
-//! library and of this crate is folded away; [`Dump::in_full`](crate::dump::Dump::in_full) shows it all. Tasks that wait at the same
-//! place are printed once, and counted.
+//! A dump prints the lines of the program's own code, from the task's function to the `.await`, then what is awaited there. It
+//! leaves out the code of dependencies, of the standard library and of this crate;
+//! [`Dump::in_full`](crate::dump::Dump::in_full) prints that too. Tasks that wait at the same line are printed once, with
+//! their number.
 //!
 //! # Who waits for whom
 //!
@@ -61,39 +62,40 @@
 //! # }
 //! ```
 //!
-//! Whoever waits for the close of a context waits for the hooks of it that are running, and of what is below it.
+//! A task that waits for the close of a context also waits for the running hooks of that context and of those below it.
 //!
-//! A close looks for such tasks and hooks 1 s, 3 s, 7 s … after it began, and before it aborts anybody; when only hooks are
-//! left, 1 s, 3 s, 7 s … after the wait for them began. It tells of them in a warning event, and in its
-//! [report](crate::CloseReport::deadlocks). It asks only those that have ever waited for something of a registry. A leak
-//! report has them as well.
+//! A close searches for deadlocks 1 s, 3 s, 7 s … after it began, and before it aborts a task. When only hooks are left, it
+//! searches 1 s, 3 s, 7 s … after its wait for them began. It reports them in a warning event, and in its
+//! [report](crate::CloseReport::deadlocks). It asks only tasks and hooks that have ever waited for a task, a close or a
+//! registry. A leak report contains deadlocks as well.
 //!
-//! A time limit does end such a circle: the grace period of a task, or the
-//! [limit](crate::ContextBuilder::hook_timeout) of a hook. It is told all the same, as long as that has not come: who runs
-//! into a limit each time it closes wants to know why.
+//! A time limit ends such a circle: the grace period of a task, or the [limit](crate::ContextBuilder::hook_timeout) of a
+//! hook. Until then the deadlock is reported all the same, because a close that always takes until a limit should be mended.
 //!
-//! # When nobody asks
+//! # Dumps without a call
 //!
-//! A close that is out of patience asks before it aborts, or drops a hook: the warning, the
-//! [report](crate::CloseReport::stuck) and [`StillClosing`](crate::StillClosing::stuck) have the stacks. So have leak reports,
-//! of tasks that run on when they should not, and of hooks that keep a context closing. Polls of tasks that take longer than
-//! [a threshold](crate::dump::set_long_poll_threshold) are told once a line.
+//! A close asks the tasks before it aborts them, and a hook before it drops it: the warning, the
+//! [report](crate::CloseReport::stuck) and [`StillClosing`](crate::StillClosing::stuck) contain the stacks. So do leak
+//! reports, for tasks that run on after their context was closed, and for hooks that keep a context closing. A poll that takes
+//! longer than [a threshold](crate::dump::set_long_poll_threshold) is reported once for each line.
 //!
 //! # What it cannot see
 //!
-//! * **A task that is being polled** cannot answer: it is said to have been polling for so long without yielding. A blocking
-//!   closure is said to be blocking, since when.
-//! * **A future that is woken by itself**, as in `FuturesUnordered`, `join_all` of more than 30, `buffer_unordered` and
-//!   `JoinSet`, is not polled again by its owner: the owner's line is shown.
-//! * **A future that keeps no waker** (`std::future::pending`) waits for nothing that could wake it, and that is said.
-//! * **A deadlock of other things** than tasks, closes and registries: who holds a mutex, or an end of a channel, nobody says. A
-//!   task that waits for one of those besides, or joins tasks in a `FuturesUnordered`, a wrapped future, or a task or a hook
-//!   of another registry, is taken for one that can go on: a deadlock that is told is one, but not every one is told.
-//! * **Wakes** are not counted, because the waker that a future gets is the runtime's own. Polls are: each but the first
-//!   follows a wake, and wakes that come together are one poll.
-//! * **One more poll** is all that a dump does to a task or a hook. A future that counts its polls, or does work in each, does so.
+//! * **A task that is being polled** cannot answer: the dump says for how long it has been polling without yielding. Of a
+//!   blocking closure it says for how long it has been blocking.
+//! * **A future that has a waker of its own**, as in `FuturesUnordered`, `join_all` of more than 30 futures,
+//!   `buffer_unordered` and `JoinSet`, is not polled again by its owner: the dump shows the owner's line.
+//! * **A future that keeps no waker** (`std::future::pending`) has no stack: the dump says that nothing could wake it.
+//! * **A deadlock of other things** than tasks, closes and registries is not found: the holder of a mutex or of an end of a
+//!   channel is not known. A task that also waits for such a thing, or for tasks in a `FuturesUnordered`, counts as one that
+//!   can go on, and so does a wrapped future, and a task or a hook that waits for another registry. So a reported deadlock is
+//!   one, but not every deadlock is reported.
+//! * **Wakes** are not counted, because a future has the runtime's own waker. Polls are counted: every poll except the first
+//!   follows a wake, or several that came together.
+//! * **One more poll** is all that a dump does to a task or a hook. A future that counts its polls, or works in each of them,
+//!   notices that.
 //!
 //! # Cost
 //!
-//! With the feature on and nobody dumping, a short task takes 3 to 5 % longer (`dump_idle`): two counters, a load, a clone of
-//! its waker. Its slot is a cache line larger. 10,000 parked tasks are dumped in a second.
+//! With the feature on and no dump under way, a short task takes 2 to 5 % longer (`dump_idle`). 10,000 parked tasks are dumped
+//! in a second.

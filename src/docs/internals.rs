@@ -1,115 +1,151 @@
-//! How it is built.
+//! How the registry, the contexts and the close are built, and why.
 //!
-//! Imports point one way, and nothing below knows what is above:
+//! # The layers
+//!
+//! Imports point one way: a module below knows nothing of the modules above it.
 //!
 //! ```text
 //! sync, clock, id, name, error, panics
 //!   → slab       the store: slots, guards, readers
-//!   → ledger     what is recorded of handles
-//!   → poll       whose code is running, how a task is doing, where it waits
-//!   → table      what is listed: records, listings
-//!   → holders    who holds something, as users ask
+//!   → ledger     records who holds handles
+//!   → poll       whose code is running, and where a task waits
+//!   → table      what is listed: records and listings
+//!   → holders    the public view of the ledger
 //!   → tracked    shared values that are listed
-//!   → dump       from answers to lines, and who waits for whom (feature `dump`)
-//!   → context    gate, hooks, the close
+//!   → dump       from captured stacks to lines and deadlocks (feature `dump`)
+//!   → context    the gate, hooks, and the close
 //!   → task       futures and closures that a context accepted
-//!   → leaks      facts, culprits and victims, reports, pictures, growth
+//!   → leaks      findings, culprits and victims, reports, graphs, growth
 //!   → registry   the root of a tree of contexts, and its table
 //!   → testing    checks for tests (feature `testing`)
 //! ```
 //!
-//! (`slab`, `poll` and `table` still import from each other and from what is above them; that is to end.)
+//! There is one build. The feature `dump` adds capturing, symbols and printing. How a task is listed, woken, asked and aborted
+//! is the same without it.
 //!
-//! There is one build. The feature `dump` adds capturing, symbols and printing; how a task is listed, woken, asked and
-//! aborted is the same without it.
+//! # A task and a close through the code
+//!
+//! **A task begins.** `Context::spawn` makes a [`TaskBuilder`](crate::TaskBuilder), which has the `TaskOptions`. They ask the
+//! `Gate` of the context for admission. If the gate refuses, the `TaskOptions` become a `Rejected`, which hands the future back
+//! or counts the refusal. If it admits, the result is an `Admission`: it lists a `TaskEntry` in the `Table`, and from then on a
+//! `TaskGuard` owns the entry. The future and the guard together are a `Running`, and that is what tokio gets. The caller gets
+//! the [`Task`](crate::Task), which holds a `TaskHandle` to the same entry.
+//!
+//! **A task runs.** `Running::poll` asks its guard first whether an abort was requested; the guard also stores the waker. The
+//! poll happens inside a scope, so that [`Context::current`](crate::Context::current) works and a close knows when it is
+//! awaited from inside. If a dump has asked, this poll gets the capturing waker instead.
+//!
+//! **A task ends.** It does so by returning, by panicking, or because the runtime drops it. `Running` always does the same, in
+//! this order: it drops the future inside the scope; `TaskGuard::leave` takes the entry off the list and delivers the output
+//! through the `Outlet`; and the task leaves the gate, which counts it in the same step. If it was the last one inside, the
+//! gate returns an `OnLeave`: notify the close that waits, or finish a close that has no driver.
+//!
+//! **A close begins.** [`Context::close`](crate::Context::close) stores the first reason and closes the gate, in the call
+//! itself. Then it makes sure that there is a driver: a task on a runtime, which holds the `DriverLease`. The future that it
+//! returns only waits for the report.
+//!
+//! **A close goes on.** The driver closes the gates of all descendants, starts the `on_closing` hooks and cancels the tokens,
+//! parents first. Each descendant gets a driver of its own. Then it waits for its gate to be empty. `Escalation` says after
+//! how long a step is due: `Step::CheckDeadlock` asks what waits for each other; `Step::Abort` marks the gate, and finds and
+//! aborts the tasks that are left. When the gate is empty, the `on_close` hooks run, and the owned values are dropped.
+//!
+//! **A close ends.** The gate becomes `Closed`, the context leaves its parent's gate, the [`CloseReport`](crate::CloseReport)
+//! is stored, and all that wait are notified. Leaving the parent's gate may in turn be what the parent waits for.
 //!
 //! # The slab
 //!
-//! A lock-free slab in blocks that double up to 2,048 slots and then stay equal. The list of blocks is swapped as a whole
-//! through [arc-swap](https://docs.rs/arc-swap), whose loads are wait-free and whose stores are slow (a store looks at the debt
-//! list of every thread that ever loaded). So it is swapped only when the slab grows or shrinks, and everything that happens
-//! per entry happens inside a block. The first blocks, once there, stay, and are found without loading the list.
+//! The slab is a lock-free store in blocks, which double up to 2,048 slots and then stay equal. The list of blocks is replaced
+//! as a whole through [arc-swap](https://docs.rs/arc-swap). Its loads are wait-free, but a store visits the debt list of every
+//! thread that ever loaded. So the list is replaced only when the slab grows or shrinks, and everything that happens for each
+//! entry happens inside a block. The first blocks stay once they exist, and are found without loading the list.
 //!
-//! *A slot is its entry's memory.* The facts about a task or a registration have no allocation of their own. One word of the
-//! slot says who holds them: the owner, whose drop takes the entry off the list; the task's handle; and pins, of readers. Who
-//! releases last, of an entry that is not listed any more, empties the slot. So a listing never waits for a task that ends, nor
-//! the other way round, and a line of a [`Live`](crate::Live) is a pin: its facts stay readable after the task is gone. The
-//! word has a generation as well, so a stale id never hits a newer entry.
+//! *A slot contains its entry.* The facts about a task or a registration have no allocation of their own. One atomic word of
+//! the slot records who holds them: the owner, whose drop takes the entry off the list; the task's handle; and pins, which
+//! are readers. When the entry is no longer listed, the last one to release it empties the slot. So a listing never waits for
+//! a task that ends, nor the other way round. A line of a [`Live`](crate::Live) is a pin: its facts stay readable after the
+//! task has ended. The word also has a generation, so a stale id never matches a newer entry.
 //!
 //! Every slot has an entry from the start, which is *vacant* while the slot is free. It is filled and cleared in place, field
-//! by field, in safe code, because moving it costs as much as three atomic operations: a processor that reads back in wide
-//! pieces what was written in narrow ones has to wait. A slot with a task is three cache lines: what the end of a task needs is
-//! on the first, together with the slot's word; names, place and time are on the second, which only listings read; the third,
-//! with the waker and the place for the output, is a task's alone.
+//! by field, in safe code. To move it costs as much as three atomic operations, because a processor stalls when it reads in
+//! wide pieces what was just written in narrow ones. A slot with a task is three cache lines. The first one has the slot's
+//! word and what the end of a task needs; the second one has names, the line and the time, which only listings read; the third
+//! one has the waker and the output, and only tasks use it.
 //!
-//! *An entry keeps its slab*, by a reference that is counted once a stripe of threads. So guards are pointers into a block, and
-//! sound whatever safe code does with them.
+//! *An entry keeps its slab alive*, by a reference that is counted once for each stripe of threads. So a guard is a pointer into
+//! a block, and stays valid whatever safe code does with it.
 //!
-//! Contexts and owned values have memory of their own; their slots hold a `Weak` to the facts, never to the value. A listing
-//! that upgrades it can at worst become the last owner of some facts.
+//! Contexts and owned values have an allocation of their own. Their slots hold a `Weak` to the facts, never to the value. A
+//! listing that upgrades it can at worst become the last owner of some facts.
 //!
-//! Free places are on lists, striped by thread, which hold indices with a tag of 40 bits that each push and pop changes: for
-//! two states of a list to be mistaken for each other (ABA), a thread would have to stop between two instructions for three
-//! hours, at the least, while others use that one list without a pause. A list is counted in its links, and entries that are
-//! neither listed nor free in its head: the number of entries is read off the heads, and registering counts nothing.
+//! Free slots are on lists, striped by thread. A list holds indices with a tag of 40 bits, which each push and pop changes. For
+//! the ABA problem to occur, a thread would have to stop between two instructions for at least three hours, while other threads
+//! use that one list without a pause. The links of a list count its length, and its head counts the entries that are neither
+//! listed nor free. The number of entries is read off the heads, so registering an entry counts nothing.
 //!
 //! # Where `unsafe` is, and why
 //!
-//! In three places: the slab's slots and guards; the scope of a poll, which is a pointer to the task for that time; and the
-//! waker that captures stacks. The protocols are modelled with loom, and run under the address sanitizer.
+//! `unsafe` is in three modules: the slab; the scope of a poll, which is a pointer to the task for the time of the poll; and the
+//! waker that captures stacks. Their protocols are modelled with loom, and run under the address sanitizer.
 //!
 //! A slab in safe code was built and measured: a slot with a `Weak` to an entry that has an allocation of its own, entered by
-//! `try_` operations only. Registering an entry takes 1.03 times as long as in a `DashMap` then, where it takes 0.77 here. A
-//! task takes 1.18 to 1.26 times as long as here if 1,000 are spawned at a time, and 1.4 to 1.55 times if 100,000 are: most of
+//! `try_` operations only. With it, registering an entry takes 1.03 times as long as in a `DashMap`, where it takes 0.77 here. A
+//! task takes 1.18 to 1.26 times as long as here if 1,000 are spawned at a time, and 1.4 to 1.55 times if 100,000 are. Most of
 //! that is the allocation.
 //!
 //! # Contexts
 //!
-//! A context is two things. Its *node* is what is known about it: name, place in the tree, state, counters,
-//! report. Tasks, weak handles and listings hold nodes. Its *core* is what a close has to bring to an end:
-//! tasks, hooks, values, children. Only strong handles hold cores, and the driver of the close while it
-//! runs. Strong handles have a counter of their own, because a close that began with the drop of the last
-//! handle still needs the core, and must not make `upgrade` work again.
+//! A context has two parts. Its `Node` is what is known about it: the name, the position in the tree, the state, the counters
+//! and the report. Tasks, weak handles and listings hold nodes. Its `Core` is what a close has to bring to an end: tasks, hooks,
+//! values and children. Only strong handles hold a core, and so does the driver of the close while it runs. Strong handles have
+//! a counter of their own, because a close that began with the drop of the last handle still needs the core, and must not make
+//! `upgrade` succeed again.
 //!
-//! The *gate* is one atomic word: the state, and how many are inside. Entering is one `fetch_add` that
-//! returns the state of the same instant, which is why there is no gap between "it is closed" and "it has
-//! been counted".
+//! The `Gate` is one atomic word: the state, and how many are inside. Entering is one `fetch_add`, which returns the state of the
+//! same instant. So there is no gap between "the context is open" and "the task is counted" (I2).
 //!
 //! # Why there is no `JoinSet`
 //!
-//! A `JoinSet` knows which tasks are there, awaits them, and aborts them. The gate and the list know the first
-//! two already, so it would be there for the abort alone, at a third of the cost of a short task: it
-//! allocates an entry for each, locks three times, and keeps what is left of every finished task until it is
-//! read, so that a reader is needed. Measured here, with a `JoinSet` under it a task cost 1.9 times as much
-//! as on a bare `JoinSet`, without it, and all else being equal, 1.4 times.
-//! So a task is spawned bare, and tokio's handle to it is dropped at once. To abort a task is to mark its entry and to wake it:
-//! the poll that finds the mark drops the future, as the runtime would have. The waker is in the entry from the first poll on.
-//! It is put there before the task is marked as started; an abort is marked before the waker is looked for; both marks are in
-//! one word, so either the abort finds the waker or the first poll finds the abort. A close that ends its tasks by force says so
-//! at the gate, and then looks through the list, once. A task that is being spawned just then is listed before it looks at the
-//! gate: of the two, one sees the other.
+//! A `JoinSet` knows its tasks, awaits them, and aborts them. Here the gate and the list do the first two already, so a `JoinSet`
+//! would be there for the abort alone, at a third of the cost of a short task: it allocates an entry for each task, locks three
+//! times, and keeps what is left of a finished task until it is read, so that a reader is needed. Measured with a `JoinSet`, a
+//! task cost 1.9 times as much as on a bare `JoinSet`; without it, and all else being equal, 1.4 times.
 //!
-//! # Stale places
+//! So a task is spawned bare, and tokio's handle to it is dropped at once. An abort marks the entry and wakes the task; the poll
+//! that finds the mark drops the future, as the runtime would have. Two pairs of steps make that safe:
 //!
-//! What tokio keeps of a finished task, for its waker, is freed with the waker. If the thread that ran the task freed it, and
-//! another one had spawned it, the two would contend for the allocator: spawning 100,000 tasks on a `multi_thread` runtime takes
-//! half as long again. So the waker is left in the slot, which is free, until the slot is taken for the next task: by the thread
-//! that spawned it, most likely, which needs as much memory just then. A waker that was left only now is not touched, because the
-//! runtime may still be about to release the task. There are never more such places than tasks that are alive, and 16: when the
-//! last task of a burst ends, at most 16 are left, and a close purges those as well.
+//! * The task stores its waker, then marks itself as started. The abort marks the entry, then looks for a waker. Both marks are
+//!   in one word, so either the abort finds the waker, or the first poll finds the abort.
+//! * A close that aborts sets a mark at the gate, then scans the list once. A task that is being spawned is listed, then reads
+//!   the gate. So either the scan finds the task, or the task sees the mark.
 //!
-//! # A task
+//! # Stale slots
 //!
-//! The future is wrapped so that, however it
-//! ends (by returning, by panicking, or by being dropped wherever the runtime drops it), the same things
-//! happen in the same order: the future is dropped; the task leaves the list; its output goes to its
-//! handle, or is dropped if that is gone; it leaves the gate, which counts it as finished in the same step. A
-//! place for the output is made only for a handle that still waits for it.
+//! A waker keeps tokio's memory of a finished task. If the thread that ran the task freed it, and another thread had spawned the
+//! task, the two would contend for the allocator: spawning 100,000 tasks on a `multi_thread` runtime then takes half as long
+//! again. So the waker stays in the free slot, which is then *stale*, until the next task takes the slot. Most likely that
+//! happens on the thread that spawned the first task, and needs as much memory just then. A waker that has just become stale is
+//! not touched, because the runtime may still be about to release the task. There is at most one stale slot for each entry, and
+//! 16 more: when the last task of a burst ends, at most 16 are left. A close purges those too.
+//!
+//! # Polls
+//!
+//! Every task and every running hook has a `PollState`: how often it was polled, whether it is being polled now, and what was
+//! asked of it. While code of a task or a hook runs, a frame on its thread's stack says so, and frames are linked. So the
+//! question "is this close awaited from inside?" walks that list, and costs nothing while it is not asked.
+//!
+//! A dump sets the flag `ASKED` and wakes the task. Its next poll uses a waker that captures a backtrace whenever a future clones
+//! it. The rest is in the chapter on dumps (`docs::dumps`, with the feature `dump`).
+//!
+//! # Holders
+//!
+//! Every context and every tracked value has a `Ledger`, which allocates nothing until the first handle is recorded. A handle
+//! knows the number of its entry, and removes it when it is dropped. The ledger compares what it has recorded with the counter
+//! of handles, and shows the difference as untracked. Only handles of the same thing share its lock.
 //!
 //! # What is checked how
 //!
 //! The protocols (gate, slab, free lists, hook stack, handles, output, driver) are modelled with
-//! [loom](https://docs.rs/loom): `RUSTFLAGS="--cfg headcount_loom" cargo test --release --lib models`.
-//! arc-swap has no loom hooks; there the directory is a mutex round an `Arc`, so loom checks this crate's
-//! part. The rest is in `tests/`: behaviour by concept (`it`), the product of runtimes, task shapes,
-//! moments and endings (`matrix`), and load (`stress`, `stress_memory`).
+//! [loom](https://docs.rs/loom): `RUSTFLAGS="--cfg headcount_loom" cargo test --release --lib models`. arc-swap has no hooks for
+//! loom. There, the directory is a mutex around an `Arc`, so loom checks the part of the protocol that is this crate's. The
+//! rest is in `tests/`: behaviour by concept (`it`), the product of runtimes, task shapes, moments and endings (`matrix`), real
+//! programs with planted leaks (`corpus`), and load (`stress`, `stress_memory`).

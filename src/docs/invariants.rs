@@ -1,21 +1,183 @@
-//! What holds, always. Code and tests cite these numbers.
+//! The promises, numbered as the code and the tests cite them.
 //!
-//! | | |
-//! |---|---|
-//! | **I1** drain | When `close()` or `closed()` resolves, every future that the context or a descendant ever accepted is dropped, no hook is running, and owned values are dropped. |
-//! | **I2** no gap | A spawn is either refused or awaited by the close, under any interleaving. |
-//! | **I3** weak | Neither a task nor the registry holds a strong context handle. |
-//! | **I4** visible | A task is listed from before its first poll until after its future is dropped. A listing contains everything that was live during the whole call, and nothing that had ended before it began. |
-//! | **I5** never prolong | Listings and reports never keep a user's value alive and never run its destructor. |
-//! | **I6** bounded garbage | Memory is O(live), without any call for it. No user value outlives its task. What the runtime keeps of a finished task may stay until the next spawn: of at most as many tasks as are alive, and 16. |
-//! | **I7** hooks | Latest first, exactly once, each isolated. One registered while closing still runs; after that it is handed back. |
-//! | **I8** close once | Concurrent callers share one close and one report; the first reason wins; dropping a `close()` future abandons nothing. |
-//! | **I9** no user code under a lock | Futures, hooks, destructors, wakers: never under an internal lock. |
-//! | **I10** no self-deadlock | `close()` from inside begins the close and returns at once, with a report that says so. |
-//! | **I11** drop is a close | Dropping the last handle of an open context closes it in the background. Nothing blocks or panics in `Drop`. |
-//! | **I12** panics | A panic reaches its task's handle and the close report, never its siblings, unless the context asks for it. |
-//! | **I13** depth and width | 50,000 contexts deep and 1,000,000 tasks wide work. |
-//! | **I14** parents wait | A parent's close awaits descendants, also those whose handles were dropped meanwhile. |
-//! | **I15** cheap when off | What is not switched on costs a relaxed load and a branch. |
-//! | **I16** honest | A report says what it does not know, and what it cut. |
-//! | **I20** sound | No call of safe code causes undefined behaviour, whatever panics in between. `unsafe` is in three modules (the slab, the scope of a poll, the capturing waker), each of them sound at its own boundary. |
+//! Each has three parts: the promise, the types and modules that keep it, and the tests that show it. *Not built yet* marks
+//! what a later version adds.
+//!
+//! # I1 Drain
+//!
+//! When [`close`](crate::Context::close) or [`closed`](crate::Context::closed) returns with the status
+//! [`Closed`](crate::CloseStatus::Closed), every future that the context or a descendant accepted has been dropped, no
+//! hook runs, and the owned values are gone, except those of which a handle is still held. Nothing is about to finish.
+//!
+//! * Kept by: the gate of the context, which a task leaves last of all, after its future is dropped and its output is
+//!   delivered (`task::guard`).
+//! * Shown by: `tests/it/close.rs`, `tests/it/hostile.rs`, `tests/matrix`, `tests/stress/spawn_close.rs`, and the fuzzer.
+//!
+//! # I2 No gap
+//!
+//! A spawn is either refused or awaited by the close, in every interleaving.
+//!
+//! * Kept by: the gate. Its state and the number of what is inside are one atomic word, so entering and learning whether
+//!   the context is open are one step.
+//! * Shown by: the model `closing`, `tests/it/close.rs`, `tests/it/refusals.rs`, `tests/stress/spawn_close.rs`.
+//!
+//! # I3 Weak
+//!
+//! Neither a task nor the registry holds a strong handle to a context. A task that upgrades its weak handle keeps the
+//! context open for exactly as long as it keeps the strong one, and [`holders`](crate::Context::holders) lists that.
+//!
+//! * Kept by: entries and tasks refer to what is known about a context, never to a handle; strong handles have a counter
+//!   of their own. The driver of a close holds the inner state only while it runs.
+//! * Shown by: the model `handles`, `tests/it/weak.rs`, `tests/it/drops.rs`, `tests/stress/races.rs`.
+//!
+//! # I4 Visible
+//!
+//! A task is listed from before its first poll until after its future is dropped. A listing contains everything that was
+//! alive during the whole call, and nothing that had ended before the call began.
+//!
+//! * Kept by: the entry is listed before the runtime gets the future, and leaves the list after the future is dropped. The
+//!   listing reads the slab's blocks in a fixed order.
+//! * Shown by: `tests/it/tasks.rs`, `tests/it/listing.rs`, `tests/matrix`, `tests/stress/registrations.rs`,
+//!   `tests/stress/churn.rs`, and the fuzzer.
+//!
+//! # I5 Never prolong
+//!
+//! Listings, dumps, reports and events never keep a user's value alive, and never run its destructor.
+//!
+//! * Kept by: a record contains facts only. The record of an owned value or a tracked `Arc` has at most a weak reference
+//!   to the value, and only counts with it.
+//! * Shown by: `tests/it/registry.rs`, `tests/it/leaks.rs`, `tests/it/asking.rs`.
+//!
+//! # I6 Bounded garbage
+//!
+//! Memory is O(live), never O(ever spawned), without any call by the user. No user value outlives its task: not the
+//! future, not what it captured, not an output without a handle to claim it. After a burst the registry gives memory back.
+//!
+//! * Exception: the runtime's own memory of a finished task may stay until the next spawn, for at most as many tasks as
+//!   there are entries, and 16 more. No user value is in it.
+//! * Kept by: a slot is cleared by the last guard that releases it; the slab gives back blocks from its end; a dropped
+//!   handle makes the task drop its output.
+//! * Shown by: `tests/stress_memory.rs`, the models `slab`, `free_list` and `outputs`, `tests/it/registry.rs`,
+//!   `tests/it/tasks.rs`, `tests/stress/churn.rs`.
+//!
+//! # I7 Hooks
+//!
+//! Hooks run one after the other, the latest first, exactly once, and each by itself: a panic, an error or a time-out of
+//! one is recorded, and the next one runs. A hook that is registered while the context closes still runs. After that, the
+//! registration is refused and hands the hook back. Owned values are dropped after the last `on_close` hook, also the
+//! latest first.
+//!
+//! * Exception: if no runtime is left (I11), the hooks that could not run are dropped, and named.
+//! * Kept by: a stack that seals itself when the close takes the last element from it.
+//! * Shown by: the model `stack`, `tests/it/hooks.rs`, `tests/it/owned.rs`.
+//! * Not built yet: one stack of hooks and owned values together, in the order of their registration.
+//!
+//! # I8 Close once
+//!
+//! Concurrent callers share one close and one report, and the first reason wins. Dropping the future of a close abandons
+//! nothing: the close goes on, and a later call joins it.
+//!
+//! * Kept by: the reason is stored once; a background task that holds the one `DriverLease` does the work, not the caller's
+//!   future. A lease that is lost with its runtime is taken by another driver.
+//! * Shown by: the models `closing` and `driving`, `tests/it/close.rs`, `tests/it/runtimes.rs`, `tests/stress/races.rs`.
+//! * Not built yet: a caller that hurries a close which has begun.
+//!
+//! # I9 No user code under a lock
+//!
+//! Futures, hooks, destructors, wakers, subscribers of events and `Debug` of user values never run while an internal lock
+//! is held.
+//!
+//! * Kept by: what a lock protects is moved out, and dropped, woken or printed after it is released. Events are emitted
+//!   through one macro, after the state that they report.
+//! * Shown by: `tests/it/unwind.rs`, `tests/it/drops.rs`, `tests/it/hostile.rs`.
+//!
+//! # I10 No self-deadlock
+//!
+//! A close that is awaited by a task, a hook or a destructor of the context or of a descendant begins the close, and
+//! returns at once with the status [`Begun`](crate::CloseStatus::Begun).
+//!
+//! * Kept by: the scope of a poll, which knows whose code is running. It is asked at each poll of the close's future.
+//! * Shown by: `tests/it/inside.rs`, `tests/it/close.rs`, `tests/it/current.rs`, and the fuzzer.
+//!
+//! # I11 Drop is a close
+//!
+//! Dropping the last strong handle of an open context closes it in the background, with the reason
+//! [`Dropped`](crate::CloseReason::Dropped) and a warning event. If no runtime is left, its tasks are aborted and each hook
+//! that could not run is named in an error event. Nothing blocks or panics in a `Drop`, except a
+//! `testing::LeakGuard`, whose purpose that is.
+//!
+//! * Kept by: the counter of strong handles, the driver, and the code that ends a close without one.
+//! * Shown by: `tests/it/drops.rs`, `tests/it/events.rs`, `tests/it/hostile.rs`, `tests/stress/deep.rs`.
+//!
+//! # I12 Failures
+//!
+//! A panic of a task reaches its handle and the report of the close. It does not reach other tasks, unless the context
+//! was opened with [`close_on_panic`](crate::ContextBuilder::close_on_panic), which closes it. Failures of hooks and
+//! destructors are reported and trigger nothing.
+//!
+//! * Kept by: every call of user code is caught by `panics`; `task::guard` notes the panic.
+//! * Shown by: `tests/it/tasks.rs`, `tests/it/unwind.rs`, `tests/it/wrap.rs`, `tests/matrix`.
+//! * Not built yet: essential tasks, tasks that report errors, and `on_failure`, which is looked up from the nearest
+//!   context upwards.
+//!
+//! # I13 Depth and width
+//!
+//! A tree of 50,000 levels works, and so do 1,000,000 tasks. No function recurses over the tree, and nothing that a user
+//! can do n times costs n² in all.
+//!
+//! * Kept by: walks over the tree are loops with a stack of their own.
+//! * Shown by: `tests/stress/deep.rs`, `tests/stress/wide.rs`, `tests/it/tree.rs`, `tests/it/drops.rs`.
+//!
+//! # I14 Parents wait
+//!
+//! The close of a parent waits for its descendants, also for those whose handles were dropped meanwhile.
+//!
+//! * Kept by: a child is inside its parent's gate from its creation until it is closed.
+//! * Shown by: `tests/it/tree.rs`, `tests/it/drops.rs`, `tests/it/hostile.rs`, `tests/stress/deep.rs`.
+//!
+//! # I15 Cheap when off
+//!
+//! What is not switched on costs a relaxed load and a branch. No task takes a lock that others contend for.
+//!
+//! * Kept by: the [`Level`](crate::Level) of a registry and the threshold of long polls are single atomics. The table
+//!   takes no lock.
+//! * Shown by: the bars `level_off` and `dump_idle` of `cargo bench --bench bars`; `tests/it/source.rs` reads the source of
+//!   the table for locks.
+//!
+//! # I16 Honest
+//!
+//! A report says what it does not know ("strong 3 = 2 tracked + 1 untracked") and what it left out, and it never guesses.
+//! [`is_clean`](crate::CloseReport::is_clean) is true only if everything ended by itself: nothing was aborted, nothing
+//! panicked, and every hook ran to its end without an error.
+//!
+//! * Kept by: the holders are compared with the real number of handles; the report has a count for whatever it cuts.
+//! * Shown by: `tests/it/leaks.rs`, `tests/it/holders.rs`, `tests/it/events.rs`, `tests/it/unwind.rs`.
+//! * Not built yet: a refusal from inside, whose work is lost, makes a report unclean; a panic that the handle's owner has
+//!   seen does not.
+//!
+//! # I17 Order
+//!
+//! *Not built yet.* Reserved for contexts that need each other: a context that others need stays open until they are closed.
+//!
+//! # I18 Deadline
+//!
+//! *Not built yet.* Reserved for closes with a deadline. Today [`close_within`](crate::Context::close_within) limits the
+//! waiting, and the close goes on.
+//!
+//! # I19 Voice
+//!
+//! Nothing that waits longer than its limit is silent. A close whose grace period has ended names what it waits for, again
+//! with growing intervals; a hook is named when its time limit comes. A line that is refused, or that takes long in a
+//! poll, is not reported each time.
+//!
+//! * Kept by: `context::stragglers`, `context::refusal`, `poll::long_polls`.
+//! * Shown by: `tests/it/events.rs`, `tests/it/refusals.rs`, `tests/it/asking.rs`.
+//! * Not built yet: a voice while the runtime itself is blocked, and one event for many contexts that hang in the same way.
+//!
+//! # I20 Sound
+//!
+//! No call of safe code causes undefined behaviour, whatever panics in between. `unsafe` is in three modules (the slab, the
+//! scope of a poll, the capturing waker), each of them sound at its own boundary, and each block cites what it relies on.
+//!
+//! * Kept by: guards that own what they point into; `unsafe_code = "deny"` in all other modules.
+//! * Shown by: the models `slab`, `ends` and `free_list`, `tests/stress/holds.rs`, and runs under the address sanitizer.

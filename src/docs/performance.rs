@@ -1,12 +1,12 @@
-//! What it costs, next to what people use instead.
+//! Performance: what it costs, compared with the alternatives.
 //!
 //! Measured on a virtual machine with 2 cores of an AMD EPYC, Linux, glibc's allocator, Rust 1.95,
-//! tokio 1.54, by `cargo bench --bench bars`: all contestants in turns in one run, medians of the ratios of
-//! each round. Ratios carry over to other machines better than nanoseconds do: on this one a read-modify-write takes
-//! 5 ns, a look at the precise clock 21 and at the coarse one 3, and an empty task on a bare `JoinSet` 355 ns.
+//! tokio 1.54, by `cargo bench --bench bars`: all contestants run in turns in one process, and the ratios are medians over the
+//! rounds. Ratios carry over to other machines better than nanoseconds do. On this machine a read-modify-write takes 5 ns, a
+//! read of the precise clock 21 ns and of the coarse one 3 ns, and an empty task on a bare `JoinSet` 355 ns.
 //!
-//! The benches are a package of their own, built as a program is: without tokio's feature `test-util`. With that, as in
-//! tests, ages follow tokio's clock, which takes 18 ns more for everything that is listed.
+//! The benches are a package of their own, which is built as a program is: without tokio's feature `test-util`. With that
+//! feature, as in tests, ages follow tokio's clock, which takes 18 ns more for each thing that is listed.
 //!
 //! # Tasks
 //!
@@ -21,8 +21,8 @@
 //! | `tokio::spawn` | 230 ns | 350 ns | 275 ns |
 //! | headcount / `JoinSet` | 0.88 | 1.03 | 0.71 (0.69 to 0.89) |
 //!
-//! So a full head count costs here what a bare `JoinSet` does, and less than half of the head count one writes by
-//! hand. On one thread a `TaskTracker`, which lists nothing and ends nothing by force, is faster by a third.
+//! So a full head count costs about as much as a bare `JoinSet`, and less than half of a head count that is written by
+//! hand. On one thread a `TaskTracker`, which lists nothing and aborts nothing, is faster by a third.
 //!
 //! A task that waits for the end, 20,000 of them, spawn and close:
 //!
@@ -36,17 +36,17 @@
 //! | tokio-graceful-shutdown | 6,280 ns | | |
 //! | `tokio::spawn` | | 255 | 1 |
 //!
-//! What a task costs does not depend on how many there are: one more among a million is as dear as one more
-//! among ten thousand. A million that came and went leave 130 KB behind, the first blocks of the list.
+//! The cost of a task does not depend on the number of tasks: one more among a million is as expensive as one more among
+//! ten thousand. After a million tasks have ended, 130 KB are left: the first blocks of the table.
 //!
 //! # The allocator decides
 //!
-//! What can be dearer where memory is cold is not the head count but where tokio's task cells lie. Every wrapped
-//! future needs a cell of 256 bytes, aligned to 128, where the bare one of these benches fits into 128; glibc
-//! makes such cells by cutting larger pieces, and keeps the cuttings, so that the next cell may come 384 or 512
-//! bytes later, by turns, which defeats the processor's prefetching. On another machine of the same make, with the same
-//! code as to that, the three ratios above were 1.31, 1.60 and 1.25; with `LD_PRELOAD=libjemalloc.so.2` they were 1.26,
-//! 1.29 and 0.98 there, with mimalloc 1.23, 1.30 and 1.09. A `TaskTracker`, which wraps as well, pays for it too.
+//! Where memory is cold, the expensive part is not the head count but the position of tokio's task cells. Every wrapped
+//! future needs a cell of 256 bytes, aligned to 128, where the bare future of these benches fits into 128. glibc makes such
+//! cells by cutting larger pieces, and keeps the rest of each piece, so that the next cell comes 384 or 512 bytes later, in
+//! turns. That defeats the processor's prefetching. On another machine with the same processor, and with the same wrapper,
+//! the three ratios above were 1.31, 1.60 and 1.25; with `LD_PRELOAD=libjemalloc.so.2` they were 1.26, 1.29 and 0.98 there,
+//! and with mimalloc 1.23, 1.30 and 1.09. A `TaskTracker`, which wraps as well, has the same cost.
 //!
 //! # The list
 //!
@@ -59,13 +59,12 @@
 //! | `sharded_slab`, which cannot be listed | 40 ns | 48 ns |
 //! | `ArcSwap<HashMap>` with 10,000 entries | 206,050 ns | 372,180 ns |
 //!
-//! An entry has the time it was made, and an id that is never used again; a second thread costs the first nothing. How
-//! dear it is to a `DashMap` depends on the run: of 12 the ratio was 0.12 to 0.44, in the middle 0.32. Idle
+//! An entry has the time of its creation, and an id that is never reused. A second thread does not slow the first one down;
+//! how much it slows down a `DashMap` depends on the run: over 12 runs the ratio was 0.12 to 0.44, with a median of 0.32. Idle
 //! threads cost nothing either (ratio 1.00 with 64 of them).
 //!
-//! Listing costs 10 ns an entry at a million entries, twice as much as cloning a `Vec<Arc<_>>`,
-//! and yields after 384 slots, which take 60 µs at the longest. A listing notes where things are; the first
-//! access in order makes its lines and sorts them.
+//! Listing takes 10 ns an entry at a million entries, twice as long as cloning a `Vec<Arc<_>>`, and yields after 384 slots,
+//! which take at most 60 µs. A listing collects references; the first access in order makes the lines and sorts them.
 //!
 //! # Closing
 //!
@@ -76,9 +75,9 @@
 //!
 //! A clone of a context costs 11 ns with tracking off, 33 ns at `Counts` and 42 ns at `Holders`; its
 //! drop 11, 31 and 30 ns (`holders_clone`). Spawning with tracking off takes as long as in a build without it
-//! (`level_off`: 0.99 to 1.02). With the feature `dump` on and nobody dumping a short task takes 2 to 3 % longer (`dump_idle`),
-//! 10,000 parked tasks are dumped in 0.8 s (`dump_10k`), and no turn of the runtime's thread takes longer than 0.5 ms
-//! meanwhile (`dump_hold`).
+//! (`level_off`: 0.99 to 1.02). With the feature `dump` on and no dump under way, a short task takes 2 to 3 % longer
+//! (`dump_idle`). 10,000 parked tasks are dumped in 0.8 s (`dump_10k`), and meanwhile the runtime's thread is never held for
+//! longer than 0.5 ms (`dump_hold`).
 //!
 //! # How to repeat it
 //!
@@ -88,16 +87,15 @@
 //! cargo bench --package benches --bench instructions   instruction counts, against those noted in the repository
 //! ```
 //!
-//! The counts are the guard: 3,338 instructions from spawn to end, 3,211 on a `JoinSet`; 550 to
-//! register and remove; 133 to list an entry and let go of it.
+//! Instruction counts guard against regressions: 3,338 from spawn to end, 3,211 on a `JoinSet`; 550 to register and remove;
+//! 133 to list an entry and drop the listing.
 //!
 //! # What it is made of
 //!
-//! Of the 100 ns that a short task costs more than on `tokio::spawn`, 50 are nine read-modify-writes (in and
-//! out of the gate; a place in the list taken, published, left, and given back; the context counted by
-//! reference; the waker put in place, and the task's own hold released), 15 three more
-//! of tokio's for the waker that is kept for the abort, 10 the two scopes that make `Context::current` work.
-//! Of a registration 22 are five of them.
-//! What it is *not* made of was the larger part of it once: facts that are moved about in pieces, which
-//! processors cannot forward from one store to a wider load, cost as much as three of those operations each.
-//! That is why an entry is filled in place.
+//! A short task takes 100 ns longer than with `tokio::spawn`. 50 ns of that are nine read-modify-writes: to enter and leave
+//! the gate; to take, list, unlist and free a slot; to count a reference to the context; to store the waker; and to release
+//! the task's own guard. 15 ns are three more in tokio, for the waker that an abort needs. 10 ns are the two scopes that make
+//! `Context::current` work. Of a registration, 22 ns are five read-modify-writes.
+//!
+//! Facts are filled in place because to move them is expensive: a processor cannot forward several narrow stores to one wide
+//! load, and each such stall costs as much as three of those operations.

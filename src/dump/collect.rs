@@ -1,4 +1,4 @@
-//! Asking tasks and hooks, and waiting for their answers.
+//! Asks tasks and hooks where they wait, and collects their answers.
 
 use crate::{
     clock::{self, Stamp},
@@ -24,21 +24,21 @@ use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 /// How many tasks are asked between two yields.
 const STEP: usize = 64;
-/// Between two looks at who has not answered yet.
+/// How long to wait before the tasks that have not answered are asked again.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// One task or hook that is asked.
+/// One task or hook that was asked where it waits.
 struct Asked {
     subject: Subject,
-    /// Beginnings and ends of its polls when it was asked.
+    /// How many of its polls had begun or ended when it was asked: an odd number means that it was being polled.
     steps: u32,
-    /// How long ago the last one was, if polls are timed.
+    /// How long before the question its latest poll began or ended, if polls are timed.
     since: Option<Duration>,
-    /// Whether an answer is to come.
+    /// Whether an answer is to be expected: it was polled at least once.
     can_answer: bool,
 }
 
-/// Asks tasks and hooks where they are, and waits for answers no longer than `limit`.
+/// Asks tasks and hooks where they wait, and waits for the answers no longer than `limit`.
 pub(crate) async fn dump(
     table: Arc<Table>,
     tasks: Vec<Resource>,
@@ -46,7 +46,7 @@ pub(crate) async fn dump(
     limit: Duration,
 ) -> Dump {
     if tasks.is_empty() && hooks.is_empty() {
-        return Dump::nobody(limit);
+        return Dump::empty(limit);
     }
     let started = clock::now();
     let mut question = table.replies.open();
@@ -59,20 +59,20 @@ pub(crate) async fn dump(
         }
         asked.push(Asked::ask(subject, &mut question));
     }
-    wait(&table, &asked, &question, limit).await;
+    wait_for_answers(&table, &asked, &question, limit).await;
     let took = clock::now().saturating_duration_since(started);
-    offload(move || made_of(&table, asked, question.take(), (took, limit))).await
+    offload(move || resolve(&table, asked, question.take(), (took, limit))).await
 }
 
-/// How long those who are in somebody's way are asked where they are.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a close and a leak report wait for the answers of what holds them up.
+const SHORT_LIMIT: Duration = Duration::from_millis(100);
 
-/// Asks the tasks and hooks that have ever waited for something of a registry.
+/// Asks the tasks and hooks that have ever waited for a task, a close or a registry: only those can be in a deadlock.
 pub(crate) async fn waiting(table: &Arc<Table>) -> Dump {
     let (now, mut tasks) = (Stamp::now(), Vec::new());
-    let visit = table.visit(|look| {
-        if look.poll_state().is_some_and(PollState::has_waited) {
-            tasks.push(Resource::of_task(look, &table.tasks, now));
+    let visit = table.visit(|entry| {
+        if entry.poll_state().is_some_and(PollState::has_waited) {
+            tasks.push(Resource::of_task(entry, &table.tasks, now));
         }
     });
     visit.await;
@@ -82,16 +82,16 @@ pub(crate) async fn waiting(table: &Arc<Table>) -> Dump {
     in_the_way(table, tasks, hooks).await
 }
 
-/// Asks those who are in somebody's way, which each who asks has named: they answer at once or not at all.
+/// Asks the tasks and hooks that hold up a close, or that a leak report names. They answer at once or not at all.
 pub(crate) async fn in_the_way(
     table: &Arc<Table>,
     tasks: Vec<Resource>,
     hooks: Vec<Arc<RunningHook>>,
 ) -> Dump {
-    dump(Arc::clone(table), tasks, hooks, PATIENCE).await
+    dump(Arc::clone(table), tasks, hooks, SHORT_LIMIT).await
 }
 
-/// A question to a hook that is polled once more, and dropped then.
+/// The question to a hook at its time limit: the close polls it once more, and drops it then.
 pub(crate) struct FinalPoll {
     table: Arc<Table>,
     question: Question,
@@ -108,38 +108,38 @@ impl FinalPoll {
         }
     }
 
-    /// What it answered in the poll since.
+    /// Where the hook waited in the poll that followed the question.
     pub(crate) async fn heard(self) -> Option<HookDump> {
         let Self {
             table,
             question,
             asked,
         } = self;
-        let times = (Duration::ZERO, PATIENCE);
-        let dump = offload(move || made_of(&table, vec![asked], question.take(), times)).await;
+        let times = (Duration::ZERO, SHORT_LIMIT);
+        let dump = offload(move || resolve(&table, vec![asked], question.take(), times)).await;
         dump.hooks.into_iter().next()
     }
 }
 
-/// What somebody who was polled by hand waits for.
+/// Looks up the stacks of a future that was polled by hand, outside of any task.
 #[cfg(feature = "testing")]
-pub(crate) async fn folded(found: Captured) -> Vec<AwaitStack> {
+pub(crate) async fn folded(captured: Captured) -> Vec<AwaitStack> {
     offload(move || {
-        let symbols = symbols::of(&found.stacks);
+        let symbols = symbols::of(&captured.stacks);
         let fold = |stack| fold::fold(stack, &symbols);
-        found.stacks.iter().map(fold).collect()
+        captured.stacks.iter().map(fold).collect()
     })
     .await
 }
 
-/// Looks up what the answers mean.
-fn made_of(
+/// Makes the dump of the answers: looks up the symbols of every stack, and finds the deadlocks.
+fn resolve(
     table: &Table,
     asked: Vec<Asked>,
-    mut found: HashMap<ResourceId, Captured>,
+    mut answers: HashMap<ResourceId, Captured>,
     (took, limit): (Duration, Duration),
 ) -> Dump {
-    let symbols = symbols::of(found.values().flat_map(|found| &found.stacks));
+    let symbols = symbols::of(answers.values().flat_map(|answer| &answer.stacks));
     let any = |is: fn(&Symbol) -> bool| {
         symbols.is_empty() || symbols.values().flat_map(|known| &**known).any(is)
     };
@@ -147,7 +147,7 @@ fn made_of(
     let has_names = any(|symbol| !symbol.function.is_empty());
     let (mut tasks, mut hooks) = (Vec::new(), Vec::new());
     for asked in asked {
-        let answer = found.remove(&asked.subject.id());
+        let answer = answers.remove(&asked.subject.id());
         let is_there = asked.subject.is_there(table);
         let fold = |stack: &RawStack| fold::fold(stack, &symbols);
         let found = asked.whereabouts(answer, is_there, took, fold);
@@ -175,7 +175,7 @@ impl Asked {
         if poll_state.is_some() {
             question.put_to(subject.id());
         }
-        // One that was never polled has nothing to say.
+        // One that was never polled cannot be woken to answer.
         let can_answer = poll_state.is_some() && (subject.ask() || steps > 0);
         Self {
             subject,
@@ -210,7 +210,7 @@ impl Asked {
             return Activity::Finished;
         }
         let Some(poll_state) = self.subject.poll_state() else {
-            return self.subject.mute();
+            return self.subject.unasked_activity();
         };
         let steps = poll_state.steps();
         if has_answered {
@@ -226,7 +226,8 @@ impl Asked {
     }
 }
 
-/// A cancellable task also waits for its context's token, beside its future: that is no news.
+/// Makes the entry of a task. A cancellable task also waits for its context's token: that stack is left out if there
+/// is another one.
 fn task_dump(resource: Resource, mut found: Whereabouts) -> TaskDump {
     let stacks = &mut found.stacks;
     let is_cancellable = stacks.iter().any(AwaitStack::is_for_cancellation);
@@ -241,23 +242,23 @@ fn task_dump(resource: Resource, mut found: Whereabouts) -> TaskDump {
     }
 }
 
-/// Waits until all have answered or ended, or time is up.
-async fn wait(table: &Table, asked: &[Asked], question: &Question, limit: Duration) {
+/// Waits until every task and hook has answered or ended, or until the limit.
+async fn wait_for_answers(table: &Table, asked: &[Asked], question: &Question, limit: Duration) {
     let started = clock::now();
-    let mut open: Vec<_> = asked.iter().filter(|asked| asked.can_answer).collect();
-    while !open.is_empty() {
+    let mut pending: Vec<_> = asked.iter().filter(|asked| asked.can_answer).collect();
+    while !pending.is_empty() {
         let left = limit.saturating_sub(clock::now().saturating_duration_since(started));
         if left.is_zero() {
             return;
         }
         let rest = pin!(clock::sleep(INTERVAL.min(left)));
-        select(pin!(question.answered(open.len())), rest).await;
-        open = silent(table, open, question).await;
+        select(pin!(question.answered(pending.len())), rest).await;
+        pending = silent(table, pending, question).await;
     }
 }
 
-/// Those who have not answered, and are still there. They are asked again: whoever was polled for the first time
-/// just then has a waker now.
+/// Returns the tasks and hooks that have not answered and have not ended, and asks them again: one that was polled for
+/// the first time after the question has a waker only now.
 async fn silent<'a>(table: &Table, asked: Vec<&'a Asked>, question: &Question) -> Vec<&'a Asked> {
     let mut silent = Vec::new();
     for some in asked.chunks(STEP) {

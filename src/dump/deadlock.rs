@@ -1,8 +1,9 @@
-//! Tasks and hooks that wait for each other.
+//! Finds tasks and hooks that wait for each other.
 //!
-//! A task can go on when any of the things it waits for can, and so can a hook; a close, or a registry that shall be idle,
-//! only when all tasks and running hooks inside can. So those are taken out one by one whose end, or that of a thing they wait for, does not depend on
-//! those that are left; what cannot be taken out is stuck for good, and somewhere in it is a circle.
+//! A task or a hook can go on as soon as *any* of the things that it waits for ends. A close ends only when *all* tasks
+//! and running hooks inside the context have ended; so does a wait for a registry to be idle. The search removes, one
+//! by one, every task and hook that waits for something that can end without those that are left. What cannot be removed
+//! is stuck for ever, and contains at least one circle.
 
 use crate::{
     dump::{
@@ -23,10 +24,10 @@ use std::{
     fmt, iter,
 };
 
-/// How many of a circle are printed.
+/// How many waiters of a circle are printed.
 const PRINTED: usize = 10;
 
-/// Tasks and hooks that wait for each other, and for nothing else. Part of a [`Dump`](crate::dump::Dump).
+/// A circle of tasks and hooks that wait for each other, and for nothing else. Part of a [`Dump`](crate::dump::Dump).
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Deadlock {
@@ -34,14 +35,14 @@ pub struct Deadlock {
     others: usize,
 }
 
-/// One task or hook of a [`Deadlock`]: it waits for the next one, or for something that waits for the next one.
+/// One task or hook of a [`Deadlock`], which waits for the next one, or for something that waits for the next one.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Waiter {
     id: ResourceId,
     kind: &'static str,
     path: String,
-    /// The line that registered it, if it is a hook.
+    /// The line that registered the hook; `None` for a task.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     registered: Option<String>,
     awaited: Awaited,
@@ -49,12 +50,12 @@ pub struct Waiter {
 }
 
 impl Deadlock {
-    /// The circle: each waits for the next, the last one for the first, which is the oldest.
+    /// The circle: each waits for the next one, and the last one for the first. It begins with the oldest.
     pub fn waiters(&self) -> &[Waiter] {
         &self.waiters
     }
 
-    /// How many tasks and hooks more wait for those, and are stuck with them.
+    /// How many other tasks and hooks wait for the circle, and are stuck with it.
     pub fn others(&self) -> usize {
         self.others
     }
@@ -66,12 +67,12 @@ impl Waiter {
         self.id
     }
 
-    /// `task`, or of a hook `on_closing` or `on_close`.
+    /// `task`, `on_closing` or `on_close`.
     pub fn kind(&self) -> &'static str {
         self.kind
     }
 
-    /// The path of the task, or of the context that the hook is of, cut to the nearest names.
+    /// The path of the task, or of the hook's context, cut to the last few names.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -81,7 +82,7 @@ impl Waiter {
         &self.awaited
     }
 
-    /// The line of its `.await`.
+    /// The line of its `.await`, if it is known.
     pub fn at(&self) -> Option<&StackFrame> {
         self.at.as_ref()
     }
@@ -92,7 +93,7 @@ impl Waiter {
         self.registered.is_some()
     }
 
-    /// What it is called in a sentence.
+    /// The task or hook as a sentence names it.
     fn name(&self) -> String {
         if self.is_hook() {
             return hook::named(self.kind, &self.path);
@@ -101,10 +102,10 @@ impl Waiter {
     }
 }
 
-/// What can be waited for: a task or a context by its id; `None` is the registry.
+/// Something that can be waited for: a task or a context by its id, or the registry, which is `None`.
 type Thing = Option<ResourceId>;
 
-/// Finds the circles among tasks and hooks of one registry.
+/// Finds the deadlocks among tasks and hooks of one registry.
 pub(crate) fn find(tasks: &[TaskDump], hooks: &[HookDump]) -> Vec<Deadlock> {
     let tasks = tasks.iter().filter_map(Waiting::task);
     let hooks = hooks.iter().filter_map(Waiting::hook);
@@ -120,19 +121,19 @@ pub(crate) fn find(tasks: &[TaskDump], hooks: &[HookDump]) -> Vec<Deadlock> {
     circles(&followers(&stuck)).into_iter().map(made).collect()
 }
 
-/// Who waits.
+/// A task or a hook with what the dump knows about it.
 #[derive(Clone, Copy)]
-enum Who<'a> {
+enum Dumped<'a> {
     Task(&'a TaskDump),
     Hook(&'a HookDump),
 }
 
-/// A task or a hook that waits for nothing but known things.
+/// A task or a hook, all of whose waits are for known things.
 struct Waiting<'a> {
-    who: Who<'a>,
-    /// The task itself, the contexts it is in, and the registry: what cannot end before it.
+    dumped: Dumped<'a>,
+    /// What cannot end before it: the task itself, the contexts it is in, and the registry.
     within: Vec<Thing>,
-    /// Any of these lets it go on.
+    /// What it waits for: the end of any of these lets it go on.
     awaited: Vec<(Thing, &'a AwaitStack)>,
 }
 
@@ -140,15 +141,15 @@ impl<'a> Waiting<'a> {
     fn task(task: &'a TaskDump) -> Option<Self> {
         let entry = task.resource.task()?;
         let up = iter::successors(Some(entry as &dyn Record), |record| record.parent());
-        let waiting = Self::of(Who::Task(task), &task.found, task.id().table, up)?;
+        let waiting = Self::of(Dumped::Task(task), &task.found, task.id().table, up)?;
         (!is_about_to_end(task, entry)).then_some(waiting)
     }
 
-    /// That its time limit will end it does not count, as the grace period of a task does not.
+    /// A hook counts as stuck although its time limit will end it, as a task does although the grace period will.
     fn hook(dump: &'a HookDump) -> Option<Self> {
         let hook = &dump.hook;
         Self::of(
-            Who::Hook(dump),
+            Dumped::Hook(dump),
             &dump.found,
             hook.registry(),
             hook.contexts(),
@@ -156,7 +157,7 @@ impl<'a> Waiting<'a> {
     }
 
     fn of(
-        who: Who<'a>,
+        dumped: Dumped<'a>,
         found: &'a Whereabouts,
         registry: u32,
         up: impl Iterator<Item = &'a dyn Record>,
@@ -168,7 +169,7 @@ impl<'a> Waiting<'a> {
             .collect::<Option<_>>()?;
         let is_parked = matches!(found.activity, Activity::Parked(_)) && found.cut == 0;
         (is_parked && !awaited.is_empty()).then(|| Self {
-            who,
+            dumped,
             within: up
                 .map(|record| Some(record.meta().id))
                 .chain([None])
@@ -177,7 +178,7 @@ impl<'a> Waiting<'a> {
         })
     }
 
-    /// Of several things it waited for the first ones may have come in the poll in which it was asked.
+    /// The wait that was captured last. An earlier one of the same poll may be over: it may have been ready in that poll.
     fn latest(&self) -> (Thing, &'a AwaitStack) {
         *self.awaited.last().expect("it waits for something")
     }
@@ -185,9 +186,9 @@ impl<'a> Waiting<'a> {
     fn waiter(&self) -> Waiter {
         let (_, stack) = self.latest();
         let awaited = stack.awaited.clone();
-        let (id, kind, record, registered) = match self.who {
-            Who::Task(task) => (task.id(), "task", task.resource.record(), None),
-            Who::Hook(hook) => {
+        let (id, kind, record, registered) = match self.dumped {
+            Dumped::Task(task) => (task.id(), "task", task.resource.record(), None),
+            Dumped::Hook(hook) => {
                 let (context, location) = (&*hook.hook.context, hook.location());
                 let line = format!("{}:{}", location.file(), location.line());
                 (hook.id(), hook.kind(), context, Some(line))
@@ -204,7 +205,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// What a stack waits for, if that is a thing that ends when others have ended.
+/// What a stack waits for, if that is a thing that ends when tasks and hooks have ended.
 fn thing(registry: u32, stack: &AwaitStack) -> Option<Thing> {
     match stack.awaited.as_ref().filter(|_| !stack.yields)? {
         Awaited::Task { id, .. }
@@ -218,8 +219,8 @@ fn thing(registry: u32, stack: &AwaitStack) -> Option<Thing> {
     }
 }
 
-/// Whether somebody else is ending it, or can: its context, by force or because it is cancellable, whoever aborted it,
-/// or whoever polls it.
+/// Whether something outside of the task ends it, or can: its context, by an abort or because it is cancellable; an
+/// abort of its handle; or, for a wrapped future, the owner that polls it.
 fn is_about_to_end(task: &TaskDump, entry: &TaskEntry) -> bool {
     let is_open = |context: &dyn Record| context.state() == State::Open;
     entry.owner().is_some_and(Record::is_aborting)
@@ -227,7 +228,7 @@ fn is_about_to_end(task: &TaskDump, entry: &TaskEntry) -> bool {
         || entry.is_in_other_hands()
 }
 
-/// Takes out who can go on, until nobody is left who can.
+/// Removes the tasks and hooks that can go on, and returns those that are stuck.
 fn stuck(mut all: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
     let mut inside: HashMap<Thing, usize> = HashMap::new();
     let mut waiters: HashMap<Thing, Vec<usize>> = HashMap::new();
@@ -261,7 +262,7 @@ fn stuck(mut all: Vec<Waiting<'_>>) -> Vec<Waiting<'_>> {
     all
 }
 
-/// For each the one that it waits for: the oldest that keeps the thing from ending.
+/// For each task or hook the one that it waits for: the oldest of those that keep the awaited thing from ending.
 fn followers(stuck: &[Waiting<'_>]) -> Vec<usize> {
     let mut oldest: HashMap<Thing, usize> = HashMap::new();
     for (at, waiting) in stuck.iter().enumerate() {
@@ -280,14 +281,14 @@ fn followers(stuck: &[Waiting<'_>]) -> Vec<usize> {
     stuck.iter().enumerate().map(follower).collect()
 }
 
-/// Who waits for each other, and how many wait for them.
+/// Those that wait for each other, by number, and how many others wait for them.
 #[derive(Debug, PartialEq, Eq)]
 struct Circle {
     members: Vec<usize>,
     others: usize,
 }
 
-/// The circles to which following leads.
+/// The circles in a list that gives for each number the next one. Every number leads into exactly one circle.
 fn circles(next: &[usize]) -> Vec<Circle> {
     let mut circles: Vec<Circle> = Vec::new();
     let mut leads_to: Vec<Option<usize>> = vec![None; next.len()];
@@ -312,12 +313,13 @@ fn circles(next: &[usize]) -> Vec<Circle> {
     circles
 }
 
-/// The part of the path that begins with this one.
+/// Splits off the part of the path that begins with `first`.
 fn split_off_at(path: &mut Vec<usize>, first: usize) -> Vec<usize> {
     let at = path.iter().position(|&at| at == first);
     path.split_off(at.unwrap_or(path.len()))
 }
 
+/// Turns the circle so that it begins with the oldest.
 fn from_oldest(mut members: Vec<usize>) -> Vec<usize> {
     let oldest = (0..members.len()).min_by_key(|&at| members[at]);
     members.rotate_left(oldest.unwrap_or(0));

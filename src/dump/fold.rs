@@ -1,5 +1,5 @@
-//! Of a stack what a person reads: their own lines, from the task's function down to the `.await`, and then what is
-//! awaited there.
+//! Folds a captured stack into what a person reads: the lines of the program's own code, from the task's function down
+//! to the `.await`, and what is awaited there.
 
 use crate::{
     dump::{
@@ -11,14 +11,14 @@ use crate::{
 };
 use std::{borrow::Cow, mem, path::PathBuf, sync::OnceLock};
 
-/// A stack as it is read, outermost first.
+/// Makes the stack of one capture, outermost frame first.
 pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
     let mut frames: Vec<StackFrame> = Vec::new();
     for ip in stack.frames.iter().rev() {
         let known = symbols.get(ip).map_or(&[][..], |known| known);
         frames.extend(known.iter().rev().filter_map(frame));
     }
-    // The innermost ones are the capture's own.
+    // The innermost frames are those of the capture itself.
     let last = frames.iter().rposition(|frame| !is_capture(frame));
     frames.truncate(last.map_or(0, |last| last + 1));
     own_by_name(&mut frames);
@@ -37,13 +37,13 @@ pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
     }
 }
 
-/// What is awaited: of the frames below one's own the first that is neither machinery nor round something else.
+/// Names what is awaited: the first frame below the program's own code that is neither machinery nor a wrapper.
 fn leaf(frames: &[StackFrame]) -> Option<String> {
     let mut awaited = frames.iter().filter(|frame| frame.is_awaited());
     let mut leaf = awaited.next()?;
-    // Of a limit and what it limits, one inside the other, the outermost names the limit.
+    // A time limit polls both what it limits and its own timer. The stack of the timer is named after the limit.
     let mut limiting = None;
-    while is_round_another(leaf) {
+    while is_wrapper(leaf) {
         limiting = limiting.or(Some(leaf)).filter(|_| is_limiting(leaf));
         match awaited.next() {
             Some(inner) if limiting.is_none() || !is_limit(inner) => leaf = inner,
@@ -63,8 +63,8 @@ fn leaf(frames: &[StackFrame]) -> Option<String> {
     Some(named(leaf))
 }
 
-/// Whether it awaits what it was given.
-fn is_round_another(frame: &StackFrame) -> bool {
+/// Whether the frame is that of a future which awaits another one that it was given.
+fn is_wrapper(frame: &StackFrame) -> bool {
     let others = [
         "MaybeDone",
         "maybe_done.rs",
@@ -75,6 +75,7 @@ fn is_round_another(frame: &StackFrame) -> bool {
     is_limiting(frame) || frame.is_one_of(&others)
 }
 
+/// Whether the frame is that of a wrapper which ends early: a timeout, or a wait for a token.
 fn is_limiting(frame: &StackFrame) -> bool {
     frame.is_one_of(&[
         "time::Timeout",
@@ -84,6 +85,7 @@ fn is_limiting(frame: &StackFrame) -> bool {
     ])
 }
 
+/// Whether the frame is what such a wrapper waits for beside its future: its timer or its token.
 fn is_limit(frame: &StackFrame) -> bool {
     frame.is_one_of(&[
         "poll_delay",
@@ -93,7 +95,7 @@ fn is_limit(frame: &StackFrame) -> bool {
     ])
 }
 
-/// What is awaited, by the name of the function; where only its last part is known, by the module it is in.
+/// The name of what is awaited: that of the function, or of its module if only the last part of the function is known.
 fn named(frame: &StackFrame) -> String {
     if frame.function.contains("::") {
         return as_exported(&frame.function);
@@ -101,7 +103,7 @@ fn named(frame: &StackFrame) -> String {
     module_of(&frame.file).unwrap_or_else(|| frame.function.clone())
 }
 
-/// The path under which its users know it, where the modules between are private.
+/// The path under which a function is exported, without the private modules in between.
 fn as_exported(function: &str) -> String {
     let name = function
         .replace("tokio::sync::mpsc::bounded::", "tokio::sync::mpsc::")
@@ -112,7 +114,7 @@ fn as_exported(function: &str) -> String {
             let is_module = |part: &&str| part.starts_with(|c: char| c.is_ascii_lowercase());
             let parts: Vec<_> = inside.split("::").skip_while(is_module).collect();
             if parts.is_empty() {
-                // A function of its own, that nobody else calls by name.
+                // A private function of this crate: users do not call it by name.
                 return "headcount".to_owned();
             }
             format!("headcount::{}", parts.join("::"))
@@ -136,8 +138,8 @@ fn module_of(file: &str) -> Option<String> {
     ))
 }
 
-/// Where no files are known, one's own code is what is in the same crate as the outermost function, unless that is
-/// something that was spawned as it is, such as a timer.
+/// Marks the program's own code by crate name, for a program without file names: it is the crate of the outermost
+/// function. A future of a library that was spawned as it is, such as a timer, does not count.
 fn own_by_name(frames: &mut [StackFrame]) {
     let outermost = frames.iter().find(|frame| frame.is_awaited());
     let Some(package) = outermost
@@ -158,8 +160,8 @@ fn own_by_name(frames: &mut [StackFrame]) {
     }
 }
 
-/// What is round every task and every hook: parts of this crate, as modules and as files.
-const ROUND: [&str; 7] = [
+/// The parts of this crate that wrap every task and every hook, as modules and as files.
+const WRAPPERS: [&str; 7] = [
     "task",
     "poll",
     "panics",
@@ -169,16 +171,16 @@ const ROUND: [&str; 7] = [
     "context/hook_place",
 ];
 
-/// `None` for what is round every task or hook.
+/// Makes the frame of a symbol; `None` for the wrappers that every task or hook has.
 fn frame(symbol: &Symbol) -> Option<StackFrame> {
     let function = clean(&symbol.function);
     let inside = symbol.file.strip_prefix(HERE);
-    let is_round = |part: &&str| {
+    let is_wrapper = |part: &&str| {
         let module = function.strip_prefix("headcount::");
         let by_name = module.is_some_and(|module| module.starts_with(part));
         by_name || inside.is_some_and(|file| file.starts_with(part))
     };
-    if ROUND.iter().any(is_round) {
+    if WRAPPERS.iter().any(is_wrapper) {
         return None;
     }
     let is_foreign = symbol.file.is_empty() || inside.is_some() || is_library(&symbol.file);
@@ -193,7 +195,7 @@ fn frame(symbol: &Symbol) -> Option<StackFrame> {
     })
 }
 
-/// Frames of the unwinder, and of the waker that was cloned.
+/// Whether the frame is the unwinder's, or that of the waker that was cloned.
 fn is_capture(frame: &StackFrame) -> bool {
     let function = &*frame.function;
     function.starts_with("backtrace::")
@@ -202,7 +204,7 @@ fn is_capture(frame: &StackFrame) -> bool {
         || frame.file.ends_with("core/src/task/wake.rs")
 }
 
-/// The function without closures, hashes and type arguments: `app::serve` for `app::serve::{{closure}}`,
+/// Strips closures, hashes and type arguments: `app::serve` for `app::serve::{{closure}}`,
 /// `tokio::time::Sleep` for `<tokio::time::sleep::Sleep as core::future::future::Future>::poll`.
 pub(crate) fn clean(function: &str) -> String {
     let name = without_closures(function);
@@ -210,7 +212,7 @@ pub(crate) fn clean(function: &str) -> String {
     without_repeats(&without_arguments(&name))
 }
 
-/// Without `{{closure}}`, which symbols of mangling v0 have as `{closure#0}`, `{async_fn#0}` and the like.
+/// Strips `{{closure}}`, which is `{closure#0}`, `{async_fn#0}` and so on in symbols of mangling v0.
 fn without_closures(function: &str) -> String {
     let mut name = function.replace("{{closure}}", "{closure}");
     for kind in ["{closure", "{async_"] {
@@ -222,8 +224,8 @@ fn without_closures(function: &str) -> String {
     name
 }
 
-/// `app::Board::find` for `<app::Board as app::Lookup>::find`, and for `<app::Board>::find`, as symbols of mangling v0
-/// have it. That a future is polled goes without saying.
+/// Names a method by its type: `app::Board::find` for `<app::Board as app::Lookup>::find`, and for `<app::Board>::find`,
+/// which is the form of mangling v0. `Future::poll` is left out, and only the type remains.
 fn of_type(name: &str) -> Option<String> {
     name.strip_prefix('<')?;
     let end = depths(name).find(|(_, _, depth)| *depth == 0)?.0;
@@ -237,15 +239,15 @@ fn of_type(name: &str) -> Option<String> {
     })
 }
 
-/// Without what stands between angle brackets.
+/// Strips everything between angle brackets.
 fn without_arguments(name: &str) -> String {
     let bare = depths(name).filter(|(_, _, depth)| *depth == 0);
     let bare: String = bare.map(|(_, c, _)| c).collect();
     bare.replace("::::", "::").trim_end_matches("::").to_owned()
 }
 
-/// Each character: where it is, and in how many pairs of angle brackets, of which it may be one. That of an arrow is
-/// none.
+/// Returns each character with its index and the number of pairs of angle brackets around it, itself included. The `>`
+/// of an arrow (`->`) is no bracket.
 fn depths(name: &str) -> impl Iterator<Item = (usize, char, usize)> {
     let (mut open, mut before) = (0_usize, ' ');
     name.char_indices().map(move |(at, c)| {
@@ -265,7 +267,7 @@ fn depths(name: &str) -> impl Iterator<Item = (usize, char, usize)> {
     })
 }
 
-/// Without modules that the type in them repeats: `tokio::sync::Mutex` for `tokio::sync::mutex::Mutex`.
+/// Strips modules whose name their type repeats: `tokio::sync::Mutex` for `tokio::sync::mutex::Mutex`.
 fn without_repeats(name: &str) -> String {
     let parts: Vec<_> = name.split("::").collect();
     let is_type = |part: &&str| part.starts_with(|c: char| c.is_ascii_uppercase());
@@ -274,7 +276,7 @@ fn without_repeats(name: &str) -> String {
     };
     let of_type = parts[at].to_ascii_lowercase();
     let repeats = |module: &&&str| of_type.contains(&module.replace('_', ""));
-    // The crate and one module stay in any case.
+    // The crate and one module always stay.
     let (kept, rest) = parts[..at].split_at(at.min(2));
     let repeated = rest.iter().rev().take_while(repeats).count();
     let mut short = kept.to_vec();
@@ -283,8 +285,8 @@ fn without_repeats(name: &str) -> String {
     short.join("::")
 }
 
-/// `src/main.rs` in the folder of the program, `tokio-1.54.1/src/sync/mutex.rs` for a dependency's,
-/// `core/src/option.rs` for the standard library's.
+/// Shortens the path of a file: `src/main.rs` in the program's folder, `tokio-1.54.1/src/sync/mutex.rs` of a
+/// dependency, `core/src/option.rs` of the standard library.
 pub(crate) fn shorten(file: &str) -> Cow<'_, str> {
     static HERE: OnceLock<PathBuf> = OnceLock::new();
     let here = HERE.get_or_init(|| std::env::current_dir().unwrap_or_default());
@@ -355,7 +357,6 @@ mod tests {
         }
     }
 
-    /// Where the modules between are private; a function without a type is nothing that users call by its path.
     #[test]
     fn what_is_awaited_of_this_crate_is_named_as_it_is_exported() {
         let named = [
@@ -363,7 +364,7 @@ mod tests {
                 "headcount::registry::handle::Registry::idle",
                 "headcount::Registry::idle",
             ),
-            ("headcount::dump::away::rest", "headcount"),
+            ("headcount::dump::offload::run", "headcount"),
             ("tokio::time::Sleep", "tokio::time::Sleep"),
         ];
         for (function, name) in named {

@@ -1,4 +1,4 @@
-//! Where one hook was.
+//! [`HookDump`]: where one running hook waits.
 
 use crate::{
     clock::human,
@@ -10,8 +10,9 @@ use crate::{
 };
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
-/// Where one running hook was: what [`on_close`](crate::Context::on_close) or
-/// [`on_closing`](crate::Context::on_closing) was given. Part of a [`Dump`](crate::dump::Dump).
+/// Where one running hook waited. Part of a [`Dump`](crate::dump::Dump).
+///
+/// A hook is what [`on_close`](crate::Context::on_close) or [`on_closing`](crate::Context::on_closing) was given.
 ///
 /// Holds facts, not things: neither the hook nor its context is kept alive (I5).
 #[derive(Clone)]
@@ -22,7 +23,7 @@ pub struct HookDump {
 }
 
 impl HookDump {
-    /// The id of the hook, which it has while it runs.
+    /// The id of the hook. It has one only while it runs.
     pub fn id(&self) -> ResourceId {
         self.hook.id
     }
@@ -32,7 +33,7 @@ impl HookDump {
         path(&*self.hook.context)
     }
 
-    /// `on_closing` or `on_close`: when it runs.
+    /// The method that registered it, which says when it runs: `on_closing` or `on_close`.
     pub fn kind(&self) -> &'static str {
         self.hook.kind
     }
@@ -47,17 +48,17 @@ impl HookDump {
         self.hook.location
     }
 
-    /// How long ago it began, as exact as the [age](crate::Resource::age) of a resource.
+    /// How long it had been running, as precise as the [age](crate::Resource::age) of a resource.
     pub fn running_for(&self) -> Duration {
         self.age
     }
 
-    /// What it was doing: `Parked` if it answered.
+    /// What it was doing: [`Parked`](Activity::Parked) if it answered.
     pub fn activity(&self) -> Activity {
         self.found.activity
     }
 
-    /// Where it waits; none if it does not wait, or waits for something that will never wake it.
+    /// Where it waited; empty if it did not wait, or if nothing could wake it.
     pub fn stacks(&self) -> &[AwaitStack] {
         &self.found.stacks
     }

@@ -4,8 +4,9 @@
 //! [`HookDump`] for each running hook, and each [`Deadlock`] among them. [`docs::dumps`](crate::docs::dumps) explains how
 //! this works and what it costs.
 
-// `collect` asks each `subject` and waits for the answers; on another thread (`offload`) `symbols` turns addresses into
-// lines; `fold` keeps the frames that a person reads, `view` is the result, and `print` prints it.
+// The path of a dump: `collect` asks each `subject` and waits for the answers; on another thread (`offload`) `symbols`
+// turns addresses into lines and `fold` keeps the frames that a person reads; `deadlock` finds what waits for each
+// other; `view` and `hook` are the result, and `print` prints it.
 
 pub(crate) mod collect;
 pub(crate) mod deadlock;

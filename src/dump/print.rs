@@ -1,4 +1,4 @@
-//! A dump as a person reads it.
+//! Prints a dump for a person.
 
 use crate::{
     clock,
@@ -12,9 +12,9 @@ use crate::{
 };
 use std::{collections::HashMap, fmt, panic::Location};
 
-/// Tasks or hooks of a group that are named.
+/// How many tasks or hooks of a group are named.
 const NAMED: usize = 3;
-/// Groups that are printed.
+/// How many groups are printed.
 const GROUPS: usize = 50;
 
 impl Dump {
@@ -24,22 +24,22 @@ impl Dump {
     }
 }
 
-/// A task, or a hook.
-trait Subject {
-    /// Several of them.
+/// An entry of a dump: a task or a hook.
+trait DumpEntry {
+    /// The plural.
     const MANY: &'static str;
-    /// Who it is, in a line, and what it does.
+    /// The line that names it and says what it does.
     type Head<'a>: fmt::Display
     where
         Self: 'a;
 
     fn head(&self) -> Self::Head<'_>;
-    fn found(&self) -> &Whereabouts;
-    /// The line that it comes from.
+    fn whereabouts(&self) -> &Whereabouts;
+    /// The line that spawned or registered it.
     fn site(&self) -> &'static Location<'static>;
 }
 
-impl Subject for TaskDump {
+impl DumpEntry for TaskDump {
     const MANY: &'static str = "tasks";
     type Head<'a> = Head<'a>;
 
@@ -47,7 +47,7 @@ impl Subject for TaskDump {
         Head(self)
     }
 
-    fn found(&self) -> &Whereabouts {
+    fn whereabouts(&self) -> &Whereabouts {
         &self.found
     }
 
@@ -56,7 +56,7 @@ impl Subject for TaskDump {
     }
 }
 
-impl Subject for HookDump {
+impl DumpEntry for HookDump {
     const MANY: &'static str = "hooks";
     type Head<'a> = hook::Head<'a>;
 
@@ -64,7 +64,7 @@ impl Subject for HookDump {
         hook::Head(self)
     }
 
-    fn found(&self) -> &Whereabouts {
+    fn whereabouts(&self) -> &Whereabouts {
         &self.found
     }
 
@@ -73,26 +73,26 @@ impl Subject for HookDump {
     }
 }
 
-/// Tasks or hooks that wait at the same place, or do the same.
+/// Tasks or hooks that wait at the same line, or do the same.
 struct Group<'a, S> {
     members: Vec<&'a S>,
 }
 
-/// What those of a group have in common: not which task each waits for.
+/// What the entries of one group have in common. They may wait for different tasks.
 #[derive(PartialEq, Eq, Hash)]
-struct Likeness<'a> {
-    stacks: Vec<Place<'a>>,
+struct GroupKey<'a> {
+    stacks: Vec<StackKey<'a>>,
     activity: &'static str,
-    /// Where it was spawned or registered, if none of one's own lines is known in it.
+    /// The line that spawned or registered it, if a stack has no line of the program's own code.
     site: Option<&'static Location<'static>>,
 }
 
-/// Frames, leaf, whether it only lets others run, and what it waits for unless that is a task.
-type Place<'a> = (&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>);
+/// Frames, leaf, whether the task only yields, and what it waits for unless that is a task.
+type StackKey<'a> = (&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>);
 
-impl<'a> Likeness<'a> {
-    fn of(subject: &'a impl Subject) -> Self {
-        let found = subject.found();
+impl<'a> GroupKey<'a> {
+    fn of(entry: &'a impl DumpEntry) -> Self {
+        let found = entry.whereabouts();
         let of_stack = |stack: &'a AwaitStack| {
             let is_task = |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. });
             let awaited = stack.awaited.as_ref().filter(|awaited| !is_task(awaited));
@@ -103,22 +103,22 @@ impl<'a> Likeness<'a> {
         Self {
             stacks: found.stacks.iter().map(of_stack).collect(),
             activity: found.activity.word(),
-            site: is_vague.then(|| subject.site()),
+            site: is_vague.then(|| entry.site()),
         }
     }
 }
 
-fn group<S: Subject>(all: &[S]) -> Vec<Group<'_, S>> {
+fn group<S: DumpEntry>(all: &[S]) -> Vec<Group<'_, S>> {
     let mut groups: Vec<Group<'_, S>> = Vec::new();
-    let mut known: HashMap<Likeness<'_>, usize> = HashMap::new();
-    for subject in all {
-        let at = *known.entry(Likeness::of(subject)).or_insert_with(|| {
+    let mut known: HashMap<GroupKey<'_>, usize> = HashMap::new();
+    for entry in all {
+        let at = *known.entry(GroupKey::of(entry)).or_insert_with(|| {
             groups.push(Group {
                 members: Vec::new(),
             });
             groups.len() - 1
         });
-        groups[at].members.push(subject);
+        groups[at].members.push(entry);
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.members.len()));
     groups
@@ -136,10 +136,10 @@ impl fmt::Display for Dump {
     }
 }
 
-/// All of one sort, those that are alike together.
+/// All tasks, or all hooks, in groups.
 struct Groups<'a, S>(&'a [S]);
 
-impl<S: Subject> fmt::Display for Groups<'_, S> {
+impl<S: DumpEntry> fmt::Display for Groups<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups = group(self.0);
         for group in groups.iter().take(GROUPS) {
@@ -152,7 +152,7 @@ impl<S: Subject> fmt::Display for Groups<'_, S> {
     }
 }
 
-/// How many tasks and hooks there are, what is missing, and the deadlocks.
+/// The head of a dump: how many tasks and hooks there are, what is unknown, and the deadlocks.
 struct Top<'a>(&'a Dump);
 
 impl fmt::Display for Top<'_> {
@@ -185,7 +185,7 @@ impl fmt::Display for Top<'_> {
 }
 
 impl Dump {
-    /// What is not known, and what to do about it.
+    /// What the dump does not know, and what to do about it.
     fn notes(&self) -> impl Iterator<Item = &'static str> {
         let is_untimed = |task: &TaskDump| task.found.activity == Activity::Parked(None);
         [
@@ -199,7 +199,7 @@ impl Dump {
             ),
             (
                 self.tasks.iter().any(is_untimed),
-                "since when they are parked is not known: `headcount::dump::set_long_poll_threshold` looks at the clock",
+                "how long they have been parked is not known: `headcount::dump::set_long_poll_threshold` turns on the timing of polls",
             ),
         ]
         .into_iter()
@@ -207,22 +207,22 @@ impl Dump {
     }
 }
 
-impl<S: Subject> fmt::Display for Group<'_, S> {
+impl<S: DumpEntry> fmt::Display for Group<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, count) = (self.members[0], self.members.len());
         if count == 1 {
             write!(f, "{}", first.head())?;
         } else {
             write!(f, "{count} {}:", S::MANY)?;
-            for subject in self.members.iter().take(NAMED) {
-                write!(f, "\n  {}", subject.head())?;
+            for entry in self.members.iter().take(NAMED) {
+                write!(f, "\n  {}", entry.head())?;
             }
             if count > NAMED {
                 write!(f, "\n  … {} more", count - NAMED)?;
             }
         }
-        let first = first.found();
-        let is_like_first = |other: &&S| other.found().stacks == first.stacks;
+        let first = first.whereabouts();
+        let is_like_first = |other: &&S| other.whereabouts().stacks == first.stacks;
         let is_same = self.members.iter().all(is_like_first);
         let whole = |stack: &AwaitStack| Stack(stack, is_same).to_string();
         write!(f, "{}", Stacks(first, whole))
@@ -251,7 +251,7 @@ impl fmt::Display for Head<'_> {
     }
 }
 
-/// Its stacks, one after the other.
+/// The stacks of one task or hook, one after the other.
 struct Stacks<'a, P>(&'a Whereabouts, P);
 
 impl<P: Fn(&AwaitStack) -> String> fmt::Display for Stacks<'_, P> {
@@ -273,19 +273,19 @@ impl<P: Fn(&AwaitStack) -> String> fmt::Display for Stacks<'_, P> {
     }
 }
 
-/// The lines of one's own, then what is awaited.
+/// Prints the lines of the program's own code, then what is awaited.
 impl fmt::Display for AwaitStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Stack(self, true).fmt(f)
     }
 }
 
-/// A stack, with what it waits for if that shall be said, else the name of what is awaited.
+/// One stack. The flag says whether to print which task or close is awaited, instead of the type of the awaited future.
 struct Stack<'a>(&'a AwaitStack, bool);
 
 impl fmt::Display for Stack<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(stack, says_what) = *self;
+        let Self(stack, names_awaited) = *self;
         let mut own: Vec<_> = stack.own_frames().collect();
         own.dedup_by(|one, other| one.file == other.file && one.line == other.line);
         for (n, frame) in own.iter().enumerate() {
@@ -297,7 +297,7 @@ impl fmt::Display for Stack<'_> {
         let leaf = stack.leaf.as_deref().filter(|leaf| !leaf.is_empty());
         let separator = if own.is_empty() { "" } else { "\n      → " };
         match (
-            stack.awaited.as_ref().filter(|_| says_what),
+            stack.awaited.as_ref().filter(|_| names_awaited),
             leaf,
             stack.frames.last(),
         ) {
@@ -313,7 +313,7 @@ impl fmt::Display for Stack<'_> {
             (None, None, Some(last)) if own.is_empty() || !last.is_own() => {
                 write!(f, "{separator}{last}")?;
             }
-            (None, None, None) => f.write_str("somewhere")?,
+            (None, None, None) => f.write_str("at an unknown place")?,
             _ => {}
         }
         if stack.yields {
@@ -360,10 +360,10 @@ impl fmt::Display for InFull<'_> {
 /// Every frame of a task or a hook.
 struct Whole<'a, S>(&'a S);
 
-impl<S: Subject> fmt::Display for Whole<'_, S> {
+impl<S: DumpEntry> fmt::Display for Whole<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\n\n{}", self.0.head())?;
-        for (n, stack) in self.0.found().stacks.iter().enumerate() {
+        for (n, stack) in self.0.whereabouts().stacks.iter().enumerate() {
             write!(f, "\n    stack {}", n + 1)?;
             for frame in &stack.frames {
                 write!(f, "\n      {frame}")?;
@@ -373,7 +373,7 @@ impl<S: Subject> fmt::Display for Whole<'_, S> {
     }
 }
 
-/// As in a dump.
+/// Prints the entry as a dump does.
 impl fmt::Display for TaskDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stacks = Stacks(&self.found, AwaitStack::to_string);
@@ -381,7 +381,7 @@ impl fmt::Display for TaskDump {
     }
 }
 
-/// As in a dump.
+/// Prints the entry as a dump does.
 impl fmt::Display for HookDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stacks = Stacks(&self.found, AwaitStack::to_string);

@@ -1,4 +1,4 @@
-//! Who is asked.
+//! What a dump asks: a task, or a running hook.
 
 use crate::{
     clock::Stamp,
@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// A task, or a hook that is running, and for how long it has been.
+/// A task, or a hook with the time for which it has been running.
 pub(crate) enum Subject {
     Task(Resource),
     Hook(Arc<RunningHook>, Duration),
@@ -29,7 +29,7 @@ impl Subject {
         }
     }
 
-    /// What it is asked with; `None` if it cannot answer.
+    /// The flags and counters through which it is asked; `None` if it cannot answer.
     pub(crate) fn poll_state(&self) -> Option<&PollState> {
         match self {
             Self::Task(task) if task.is_blocking() => None,
@@ -38,7 +38,7 @@ impl Subject {
         }
     }
 
-    /// Asks it, if it can answer. False if it was never polled: it will answer when it is.
+    /// Asks it, if it can answer. Returns false if it was never polled: it answers at its first poll.
     pub(crate) fn ask(&self) -> bool {
         match self {
             Self::Task(task) => !task.is_blocking() && task.ask(),
@@ -46,7 +46,7 @@ impl Subject {
         }
     }
 
-    /// Whether it has not ended.
+    /// Whether it is still alive.
     pub(crate) fn is_there(&self, table: &Table) -> bool {
         match self {
             Self::Task(task) => table.table_ref().state_of(task.id()).is_some(),
@@ -54,8 +54,8 @@ impl Subject {
         }
     }
 
-    /// What it does, where it cannot be asked.
-    pub(crate) fn mute(&self) -> Activity {
+    /// What it is doing, if it is of the kind that cannot be asked.
+    pub(crate) fn unasked_activity(&self) -> Activity {
         match self {
             Self::Task(task) if task.is_blocking() => match task.record().state() {
                 State::Waiting => Activity::Queued,

@@ -1,4 +1,6 @@
-//! Addresses to functions and lines. Slow the first time, so away from the runtime's threads.
+//! Turns addresses into functions and lines.
+//!
+//! The first look-up reads the program's debug information, which is slow: do this away from the runtime's threads.
 
 use crate::poll::capture::RawStack;
 use std::{
@@ -6,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-/// One function in one line of code; an address may be several, one inlined into the other.
+/// One function at one line of code. An address may stand for several, one inlined into the other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Symbol {
     pub(crate) function: String,
@@ -14,10 +16,10 @@ pub(crate) struct Symbol {
     pub(crate) line: u32,
 }
 
-/// What is known of each address, innermost first.
+/// The functions of each address, innermost first.
 pub(crate) type Symbols = HashMap<usize, Arc<[Symbol]>>;
 
-/// Looks up each address once.
+/// Looks up every address of these stacks, each once.
 pub(crate) fn of<'a>(stacks: impl IntoIterator<Item = &'a RawStack>) -> Symbols {
     let addresses: HashSet<usize> = stacks
         .into_iter()

@@ -1,4 +1,4 @@
-//! What a dump found.
+//! [`Dump`] and its parts: where tasks and hooks waited at one moment.
 
 use crate::{
     dump::{deadlock::Deadlock, hook::HookDump},
@@ -9,13 +9,14 @@ use crate::{
 };
 use std::{fmt, time::Duration};
 
-/// Where every task and every running hook was, at one moment: made by [`Registry::dump`](crate::Registry::dump) and
-/// [`Context::dump`](crate::Context::dump).
+/// Where every task and every running hook waited at one moment.
 ///
-/// `Display` prints it for a person: equal stacks once, with how many tasks wait there; the lines of one's own code,
-/// and what is awaited. [`in_full`](Self::in_full) prints every frame of every task.
+/// Made by [`Registry::dump`](crate::Registry::dump) and [`Context::dump`](crate::Context::dump).
 ///
-/// Holds facts, not things: no task is kept alive (I5).
+/// `Display` prints equal stacks once, with the number of tasks that wait there, and of each stack the lines of the
+/// program's own code and what is awaited. [`in_full`](Self::in_full) prints every frame of every task.
+///
+/// A dump contains facts only: it keeps no task alive (I5).
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Dump {
@@ -32,13 +33,13 @@ pub struct Dump {
         serde(rename = "limit_secs", serialize_with = "secs")
     )]
     pub(crate) limit: Duration,
-    /// Whether there are lines to name.
+    /// Whether the program has line numbers.
     pub(crate) has_lines: bool,
-    /// Whether there are functions to name.
+    /// Whether the program has symbols.
     pub(crate) has_names: bool,
 }
 
-/// Where one task was. Part of a [`Dump`], or made by [`Task::trace`](crate::Task::trace).
+/// Where one task waited. Part of a [`Dump`], or made by [`Task::trace`](crate::Task::trace).
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TaskDump {
@@ -47,43 +48,43 @@ pub struct TaskDump {
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub(crate) found: Whereabouts,
     pub(crate) polls: u32,
-    /// Whether its context's cancellation ends it, beside all that it waits for.
+    /// Whether the cancellation of its context ends it, whatever else it waits for.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) is_cancellable: bool,
 }
 
-/// What was found out about a task or a hook.
+/// What a task or a hook was doing, and where it waited.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Whereabouts {
     pub(crate) activity: Activity,
     pub(crate) stacks: Vec<AwaitStack>,
-    /// Stacks that were left out.
+    /// How many stacks were left out.
     pub(crate) cut: usize,
 }
 
-/// What a task was doing, or a hook.
+/// What a task or a hook was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Activity {
-    /// Nobody has polled it yet: it waits for its runtime, or for whoever it was wrapped for.
+    /// It has not been polled yet: its runtime, or the owner of a [wrapped](crate::Context::wrap) future, has not come to it.
     NeverPolled,
-    /// It waits. How long is known where polls are timed, see [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold).
+    /// It waits. The time is known if polls are timed: see [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold).
     Parked(Option<Duration>),
-    /// It was polled all the time, for at least so long, without coming to an `.await` that waits.
+    /// It was in one poll all the time, for at least this long, without reaching an `.await` that waits.
     Polling(Duration),
-    /// A blocking closure that runs, since it was spawned so long ago.
+    /// It is a blocking closure that runs; it was spawned this long ago.
     Blocking(Duration),
-    /// A blocking closure that waits for a thread.
+    /// It is a blocking closure that waits for a thread.
     Queued,
-    /// It ended while it was asked.
+    /// It ended while the dump was made.
     Finished,
-    /// It did not answer in time, and was not being polled: its runtime is busy, its `LocalSet` is not run, or nobody
-    /// polls what was [wrapped](crate::Context::wrap).
+    /// It did not answer in time, and was not being polled: its runtime is busy, its `LocalSet` is not run, or it is a
+    /// [wrapped](crate::Context::wrap) future that its owner does not poll.
     NotAnswered,
 }
 
-/// A chain of `.await`s. A task has several where it waits for several things at once, as in `select!` and `join!`.
+/// One chain of `.await`s. A task that waits for several things at once, as in `select!` and `join!`, has several.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct AwaitStack {
@@ -93,7 +94,7 @@ pub struct AwaitStack {
     pub(crate) yields: bool,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) awaited: Option<Awaited>,
-    /// Of which registry that is.
+    /// The registry to which the awaited thing belongs.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) registry: u32,
 }
@@ -109,7 +110,7 @@ pub struct StackFrame {
 }
 
 impl Dump {
-    pub(crate) fn nobody(limit: Duration) -> Self {
+    pub(crate) fn empty(limit: Duration) -> Self {
         Self {
             tasks: Vec::new(),
             hooks: Vec::new(),
@@ -136,14 +137,15 @@ impl Dump {
         self.tasks.iter().find(|task| task.resource.name() == name)
     }
 
-    /// Tasks and hooks that wait for each other, and for nothing else: none of them will end before somebody aborts,
-    /// cancels or drops one. Where a time limit will do so, that of a hook or the grace period of a close, it is told all the
-    /// same.
+    /// Groups of tasks and hooks that wait for each other, and for nothing else.
     ///
-    /// Known are waits for a [`Task`](crate::Task), for a [`close`](crate::Context::close), and for a registry to be
-    /// [`idle`](crate::Registry::idle). A task that also waits for something else, such as a timer, is in no deadlock, nor
-    /// is a future that was [wrapped](crate::Context::wrap), because whoever polls it may drop it. Only tasks and
-    /// hooks of this dump are looked at: of that of a context, those in it.
+    /// None of them ends before one of them is aborted, cancelled or dropped. A deadlock that a time limit will end (that
+    /// of a hook, or the grace period of a close) is reported as well.
+    ///
+    /// The waits that are known are those for a [`Task`](crate::Task), for a [`close`](crate::Context::close), and for a
+    /// registry to be [`idle`](crate::Registry::idle). A task that also waits for something else, such as a timer, is in no
+    /// deadlock. Nor is a [wrapped](crate::Context::wrap) future, because its owner may drop it. Only tasks and hooks of
+    /// this dump are considered: in the dump of a context, those below it.
     pub fn deadlocks(&self) -> &[Deadlock] {
         &self.deadlocks
     }
@@ -153,7 +155,7 @@ impl Dump {
         self.tasks.iter().filter(|task| task.found.is_silent())
     }
 
-    /// How long it took to ask them all.
+    /// How long it took to collect the answers.
     pub fn took(&self) -> Duration {
         self.took
     }
@@ -175,13 +177,13 @@ impl TaskDump {
         self.found.activity
     }
 
-    /// How often it was polled so far: each time but the first after a wake, or several that came together. Polls in
-    /// which it answered a dump do not count.
+    /// How often it was polled. Every poll except the first follows a wake, or several that came together. Polls in which it
+    /// answered a dump do not count.
     pub fn polls(&self) -> u32 {
         self.polls
     }
 
-    /// Where it waits; none if it does not wait, or waits for something that will never wake it.
+    /// Where it waited; empty if it did not wait, or if nothing could wake it.
     pub fn stacks(&self) -> &[AwaitStack] {
         &self.found.stacks
     }
@@ -200,66 +202,66 @@ impl AwaitStack {
         &self.frames
     }
 
-    /// The frames of one's own code, outermost first: the last one is the `.await`.
+    /// The frames of the program's own code, outermost first: the last one is the `.await`.
     pub fn own_frames(&self) -> impl DoubleEndedIterator<Item = &StackFrame> {
         self.frames.iter().filter(|frame| frame.is_own())
     }
 
-    /// What is awaited on the last line of one's own, such as `tokio::sync::Mutex::lock`.
+    /// What is awaited on the last line of the program's own code, such as `tokio::sync::Mutex::lock`.
     pub fn leaf(&self) -> Option<&str> {
         self.leaf.as_deref()
     }
 
-    /// What it waits for, where that is a task of this crate, a close, or a registry.
+    /// What is awaited, if that is a task of this crate, a close, or a registry.
     pub fn awaited(&self) -> Option<&Awaited> {
         self.awaited.as_ref()
     }
 
-    /// Whether it does not wait, but woke the task at once to let others run.
+    /// Whether the task only yields: it woke itself at once to let others run.
     pub fn yields(&self) -> bool {
         self.yields
     }
 
-    /// Whether it is only a cancellable task's wait for its token.
+    /// Whether this is only a cancellable task's wait for its token.
     pub(crate) fn is_for_cancellation(&self) -> bool {
         self.awaited == Some(Awaited::Cancellation)
     }
 }
 
 impl StackFrame {
-    /// The function, without closures, hashes and type arguments; empty if it is not known.
+    /// The function, without closures, hashes and type arguments; empty if unknown.
     pub fn function(&self) -> &str {
         &self.function
     }
 
-    /// The file, from the folder of the program or the name of the dependency on; empty if it is not known.
+    /// The file, relative to the program's folder, or beginning with the dependency's name; empty if unknown.
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// The line; 0 if it is not known.
+    /// The line; 0 if unknown.
     pub fn line(&self) -> u32 {
         self.line
     }
 
-    /// Whether it is code of the program itself, and not of a dependency, the standard library or this crate.
+    /// Whether it is the program's own code, and not that of a dependency, the standard library or this crate.
     pub fn is_own(&self) -> bool {
         self.is_own
     }
 
-    /// Whether it may be what somebody awaits: a dependency's function, and no machinery between.
+    /// Whether it may be the thing that is awaited: not the standard library, and no macro or combinator in between.
     pub(crate) fn is_awaited(&self) -> bool {
         let is_between = ["/src/macros/", "futures-util"];
         !self.is_glue() && !is_between.iter().any(|of| self.file.contains(of))
     }
 
-    /// Whether it is of the standard library.
+    /// Whether it is a frame of the standard library.
     pub(crate) fn is_glue(&self) -> bool {
         let library = ["core/", "std/", "alloc/"];
         library.iter().any(|of| self.file.starts_with(of)) || is_machinery(&self.function)
     }
 
-    /// Whether its function or its file has one of these in its name.
+    /// Whether the name of its function or its file contains one of these.
     pub(crate) fn is_one_of(&self, names: &[&str]) -> bool {
         let is = |name: &&str| self.function.contains(*name) || self.file.contains(*name);
         names.iter().any(is)
@@ -267,7 +269,7 @@ impl StackFrame {
 }
 
 impl Activity {
-    /// What it is, in a word or two, without for how long.
+    /// The activity in a word or two, without its duration.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NeverPolled => "never polled",
@@ -280,7 +282,7 @@ impl Activity {
         }
     }
 
-    /// For how long, where that is known.
+    /// The duration of the activity, if it is known.
     #[cfg(feature = "serde")]
     fn since(self) -> Option<Duration> {
         match self {
@@ -296,7 +298,7 @@ fn secs<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S
     serializer.serialize_f64(time.as_secs_f64())
 }
 
-/// `{"state": "parked", "secs": 3.2}`, without `secs` where that is not known.
+/// Serialized as `{"state": "parked", "secs": 3.2}`, without `secs` if the time is not known.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Activity {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,4 +1,4 @@
-//! Things that a handle can lie in.
+//! [`Container`]: a listed thing that a handle can lie in.
 
 use crate::{
     id::ResourceId,
@@ -6,13 +6,13 @@ use crate::{
     name::{Label, label},
 };
 
-/// Something that a registry lists, and that handles can lie in: what
-/// [`Context::held_by`](crate::Context::held_by) and [`Tracked::held_by`](crate::Tracked::held_by) are told.
+/// A listed thing that handles can lie in, such as a cache or a struct of connections.
 ///
+/// It is declared with [`Context::held_by`](crate::Context::held_by) and [`Tracked::held_by`](crate::Tracked::held_by).
 /// [`Context`](crate::Context), [`WeakContext`](crate::WeakContext), [`Tracked`](crate::Tracked),
-/// [`Registration`](crate::Registration) and [`Resource`](crate::Resource) are such; together with the name of a
-/// field as well: `(&cache, "entries")`. A struct that keeps a [`Registration`](crate::Registration) can be one,
-/// too.
+/// [`Registration`](crate::Registration) and [`Resource`](crate::Resource) implement it, and so does a pair of one of them
+/// and the name of a field: `(&cache, "entries")`. A struct that keeps a [`Registration`](crate::Registration) can
+/// implement it with the id and the name of that.
 ///
 /// ```
 /// use headcount::{Level, Registry};
@@ -25,25 +25,25 @@ use crate::{
 /// assert!(user.holders().to_string().contains("in sessions.by_name"));
 /// ```
 pub trait Container {
-    /// Its id.
-    fn keeper_id(&self) -> ResourceId;
+    /// The id of the container's entry in the registry.
+    fn container_id(&self) -> ResourceId;
 
-    /// Its name.
-    fn keeper_name(&self) -> &str;
+    /// The name of the container's entry in the registry.
+    fn container_name(&self) -> &str;
 
-    /// The field in which the handle lies, if that is said.
+    /// The field of the container in which the handle lies, if it is known.
     fn field(&self) -> Option<&str> {
         None
     }
 }
 
 impl<K: Container + ?Sized> Container for (&K, &str) {
-    fn keeper_id(&self) -> ResourceId {
-        self.0.keeper_id()
+    fn container_id(&self) -> ResourceId {
+        self.0.container_id()
     }
 
-    fn keeper_name(&self) -> &str {
-        self.0.keeper_name()
+    fn container_name(&self) -> &str {
+        self.0.container_name()
     }
 
     fn field(&self) -> Option<&str> {
@@ -51,33 +51,35 @@ impl<K: Container + ?Sized> Container for (&K, &str) {
     }
 }
 
-/// What everything is that has an id and a name.
-macro_rules! keepers {
-    ($($keeper:ty $(where $t:ident)?),+ $(,)?) => { $(
-        impl $(<$t>)? crate::holders::inside::Container for $keeper {
-            fn keeper_id(&self) -> crate::id::ResourceId {
+/// Implements [`Container`] for types that have an id and a name.
+macro_rules! containers {
+    ($($container:ty $(where $t:ident)?),+ $(,)?) => { $(
+        impl $(<$t>)? crate::holders::inside::Container for $container {
+            fn container_id(&self) -> crate::id::ResourceId {
                 self.id()
             }
 
-            fn keeper_name(&self) -> &str {
+            fn container_name(&self) -> &str {
                 self.name()
             }
         }
     )+ };
 }
-pub(crate) use keepers;
+pub(crate) use containers;
+// The name that `context::hold` still uses.
+pub(crate) use containers as keepers;
 
-keepers!(
+containers!(
     crate::table::registration::Registration,
     crate::table::resource::Resource
 );
 
-/// What is written down of a keeper.
-pub(crate) fn inside(keeper: &(impl Container + ?Sized)) -> Inside {
+/// The record of a container that a handle lies in.
+pub(crate) fn inside(container: &(impl Container + ?Sized)) -> Inside {
     let own = |text: &str| label(text.to_owned().into());
-    let name: Label = own(keeper.keeper_name());
+    let name: Label = own(container.container_name());
     Inside {
-        who: Who::new(keeper.keeper_id(), &name),
-        field: keeper.field().map(own),
+        who: Who::new(container.container_id(), &name),
+        field: container.field().map(own),
     }
 }

@@ -1,4 +1,4 @@
-//! The handles of one thing, as they were at one moment.
+//! [`Holders`]: the strong handles of one thing, as they were at one moment.
 
 use crate::{
     clock::{self, Stamp},
@@ -6,7 +6,7 @@ use crate::{
     ledger::{
         acquirer::Acquirer,
         caller::{self, Site},
-        handle_log::{Acquisition, Book, Entry, Inside},
+        handle_log::{Acquisition, Entry, HandleLog, Inside},
     },
     name::Printed,
     table::{
@@ -23,12 +23,12 @@ use std::{
     time::Duration,
 };
 
-/// Who held a context or a tracked value at one moment. Made by [`Context::holders`] and
-/// [`Tracked::holders`].
+/// Who held a context or a tracked value at one moment.
 ///
-/// The handles that are written down are reconciled with the real number of strong handles; what is left is
-/// [`untracked`](Self::untracked): taken while the registry's [`Level`](crate::Level) was `Off`. While handles
-/// come and go on other threads the two numbers can be one apart for each that is on its way.
+/// Made by [`Context::holders`] and [`Tracked::holders`]. The handles that are recorded are compared with the real number of
+/// strong handles. The difference is [`untracked`](Self::untracked): handles that were taken while the registry's
+/// [`Level`](crate::Level) was `Off`. While other threads take and drop handles, the difference may be off by one for each
+/// handle that is being taken or dropped.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -46,7 +46,7 @@ use std::{
 /// # }
 /// ```
 ///
-/// Holding one keeps nothing alive (I5).
+/// It keeps nothing alive (I5).
 ///
 /// [`Context::holders`]: crate::Context::holders
 /// [`Tracked::holders`]: crate::Tracked::holders
@@ -57,32 +57,32 @@ pub struct Holders {
     recent: Vec<Acquisition>,
 }
 
-/// One handle that is out: who took it where, and since when. One line of [`Holders`].
+/// One strong handle: where, when and by which task it was taken. One line of [`Holders`].
 #[derive(Clone)]
 pub struct Holder {
     taken: Acquisition,
     used: Option<Box<(Stamp, Acquirer)>>,
     inside: Option<Arc<Inside>>,
     backtrace: Option<Arc<Backtrace>>,
-    /// Whose line it was, once somebody asked.
+    /// The line to name, which is looked up when it is first needed.
     site: OnceLock<Site>,
     behind: Option<Arc<Backtrace>>,
-    /// How the task stood that took it; `None` if it has ended.
+    /// The state of the task that took it; `None` if that has ended.
     state: Option<State>,
     now: Stamp,
 }
 
 impl Holders {
-    /// Of the thing with this record, if it has handles that are written down.
+    /// The holders of the thing with this record.
     pub(crate) fn of(record: &dyn Record, table: &TableRef) -> Self {
         let now = Stamp::now();
-        // The number of handles is read while nobody can write one down or cross it out.
+        // The number of handles is read under the lock of the log, while no handle can be recorded or removed.
         let seen = record.ledger().and_then(|ledger| {
-            ledger.read(|book| {
+            ledger.read(|log| {
                 (
                     record.strong_count(),
-                    copy(book),
-                    book.gone().cloned().collect(),
+                    entries_of(log),
+                    log.gone().cloned().collect(),
                 )
             })
         });
@@ -98,34 +98,34 @@ impl Holders {
         }
     }
 
-    /// The handles that are written down, oldest first.
+    /// The handles that are recorded, oldest first.
     pub fn iter(&self) -> slice::Iter<'_, Holder> {
         self.tracked.iter()
     }
 
-    /// How many handles are written down.
+    /// How many handles are recorded.
     pub fn len(&self) -> usize {
         self.tracked.len()
     }
 
-    /// Whether none is.
+    /// Whether no handle is recorded.
     pub fn is_empty(&self) -> bool {
         self.tracked.is_empty()
     }
 
-    /// How many strong handles there are in truth.
+    /// How many strong handles there are, recorded or not.
     pub fn strong_count(&self) -> usize {
         self.strong
     }
 
-    /// How many of them are not written down.
+    /// How many strong handles are not recorded.
     pub fn untracked(&self) -> usize {
         self.strong - self.tracked.len()
     }
 
-    /// The latest handles that came and went, the last one to go first: where each was taken. At most 8.
+    /// The lines that took the handles which were dropped last, the latest one first. At most 8.
     pub fn recent(&self) -> impl Iterator<Item = &'static Location<'static>> + '_ {
-        self.recent.iter().map(|taking| taking.location)
+        self.recent.iter().map(|taken| taken.location)
     }
 
     pub(crate) fn gone(&self) -> impl Iterator<Item = &Acquisition> {
@@ -138,8 +138,8 @@ impl Holders {
     }
 }
 
-fn copy(book: &Book) -> Vec<Entry> {
-    let mut entries: Vec<_> = book.held.iter().map(|(_, entry)| entry.clone()).collect();
+fn entries_of(log: &HandleLog) -> Vec<Entry> {
+    let mut entries: Vec<_> = log.held.iter().map(|(_, entry)| entry.clone()).collect();
     entries.sort_by_key(|entry| entry.taken.at);
     entries
 }
@@ -159,20 +159,20 @@ impl Holder {
         }
     }
 
-    /// The line of code that took the handle: the one that called `clone` or `upgrade`.
+    /// The line that took the handle: the one that called `clone` or `upgrade`.
     ///
-    /// That may be a line of the standard library, as for `map.get(key).cloned()`; `Display` and reports then name
-    /// the line behind it, from the stack, if there is debug information.
+    /// It may be a line of the standard library, as for `map.get(key).cloned()`. `Display` and reports then name the
+    /// program's own line, from the stack, if there is debug information.
     pub fn location(&self) -> &'static Location<'static> {
         self.taken.location
     }
 
-    /// How long ago it was taken; unknown at [`Level::Counts`](crate::Level::Counts).
+    /// How long ago it was taken; `None` if it was taken at [`Level::Counts`](crate::Level::Counts).
     pub fn age(&self) -> Option<Duration> {
         self.taken.at.map(|at| ago(at, self.now))
     }
 
-    /// How long ago it was last used: by [`touch`](crate::Context::touch), or by waiting through it.
+    /// How long ago it was last used: [touched](crate::Context::touch), or waited through.
     pub fn last_touch(&self) -> Option<Duration> {
         self.used().map(|(at, _)| ago(*at, self.now))
     }
@@ -187,24 +187,22 @@ impl Holder {
         self.taken.by.as_task().map(|task| &*task.name)
     }
 
-    /// How far along that task was; `None` if it had ended, or if no task took it.
+    /// The state of that task; `None` if it had ended, or if no task took the handle.
     pub fn task_state(&self) -> Option<State> {
         self.state
     }
 
-    /// The thing that the handle lies in, as somebody declared with
-    /// [`held_by`](crate::Context::held_by).
+    /// The container that the handle lies in, as [`held_by`](crate::Context::held_by) declared.
     pub fn inside(&self) -> Option<ResourceId> {
         self.inside.as_ref().map(|inside| inside.who.id)
     }
 
-    /// The stack it was taken on, at [`Level::Backtraces`](crate::Level::Backtraces), if this one was
-    /// sampled.
+    /// The stack on which it was taken, at [`Level::Backtraces`](crate::Level::Backtraces), if this handle was sampled.
     pub fn backtrace(&self) -> Option<&Backtrace> {
         self.backtrace.as_deref()
     }
 
-    /// The file and line to look at: a library's only if nothing better is known.
+    /// The line to name: a library's only if the program's own is not known.
     pub(crate) fn site(&self) -> &Site {
         self.site.get_or_init(|| {
             let behind = self.behind.as_deref().and_then(caller::find);
@@ -244,7 +242,7 @@ impl fmt::Display for Sum<'_> {
     }
 }
 
-/// The sum, then a line for each handle.
+/// Prints the sum, then a line for each handle.
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.sum())?;
@@ -265,7 +263,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// What is said of a handle beside where it was taken.
+/// What is printed of a handle beside the line that took it.
 #[derive(Clone, Copy)]
 pub(crate) struct Says {
     pub(crate) by: bool,
@@ -280,11 +278,11 @@ impl Says {
 }
 
 impl Holder {
-    /// Prints itself, without what is said elsewhere.
+    /// Prints the handle, without the parts that the caller prints elsewhere.
     pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, says: Says) -> fmt::Result {
         write!(f, "taken at {}", self.site())?;
         if caller::is_library(&self.site().file) {
-            f.write_str(" (a library's line: whose it was takes debug information to say)")?;
+            f.write_str(" (a library's line: the line behind it needs debug information)")?;
         }
         if says.by && !matches!(self.taken.by, Acquirer::Unknown) {
             write!(f, " by {}", self.taken.by)?;

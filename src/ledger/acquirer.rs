@@ -1,4 +1,4 @@
-//! Who took a handle.
+//! [`Acquirer`]: the task, hook, context or thread that took a handle.
 
 use crate::{
     id::ResourceId,
@@ -6,23 +6,24 @@ use crate::{
 };
 use std::{fmt, thread};
 
-/// Who took a handle: facts, so that it is known when the one who did has gone.
+/// The task, hook, context or thread that took a handle, as facts that stay known after it has ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Acquirer {
-    /// Nobody asked.
+    /// It was not recorded: the level was `Counts`.
     Unknown,
-    /// A task of this crate's.
+    /// A task of a context.
     Task(Who),
-    /// A hook of the context with this id.
+    /// A hook of this context.
     Hook(Who),
-    /// The context keeps what it owns until it closes.
+    /// This context, which keeps what it owns until it closes.
     Owner(Who),
-    /// A task that was spawned with bare `tokio::spawn`.
+    /// A task of bare `tokio::spawn`.
     Foreign(tokio::task::Id),
-    /// Code outside of any task.
+    /// A thread, outside of any task.
     Thread(thread::Thread),
 }
 
+/// The id and the name of a task or a context.
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
     pub(crate) id: ResourceId,
@@ -37,7 +38,7 @@ impl Who {
 }
 
 impl Acquirer {
-    /// Who is running when it is no task or hook of ours.
+    /// The bare tokio task or the thread that is running, where no task or hook of this crate is.
     pub(crate) fn of_thread() -> Self {
         match tokio::task::try_id() {
             Some(id) => Self::Foreign(id),
@@ -45,7 +46,7 @@ impl Acquirer {
         }
     }
 
-    /// The task, if it was one of ours.
+    /// The task, if it was a task of a context.
     pub(crate) fn as_task(&self) -> Option<&Who> {
         match self {
             Self::Task(who) => Some(who),
@@ -57,7 +58,7 @@ impl Acquirer {
 impl fmt::Display for Acquirer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("somebody"),
+            Self::Unknown => f.write_str("an unknown holder"),
             Self::Task(who) => write!(f, "task {}", Printed(&who.name)),
             Self::Hook(who) => write!(f, "a hook of {}", Printed(&who.name)),
             Self::Owner(who) => write!(f, "context {}", Printed(&who.name)),

@@ -1,8 +1,8 @@
-//! Whose line it was, when the line that took a handle is a library's.
+//! Finds the program's own line behind a handle that was taken on a library's line.
 //!
-//! `#[track_caller]` sees through one call. `map.get(key).cloned()` clones in the standard library, and so do
-//! `vec.clone()` and many a crate: the line there helps nobody. For such handles the stack is captured, and the first
-//! frame of somebody else's is the line to name.
+//! `#[track_caller]` sees through one call. `map.get(key).cloned()` clones inside the standard library, and so do
+//! `vec.clone()` and many crates: that line helps no reader. For such a handle the stack is captured, and the innermost
+//! frame of the program itself is the line to name.
 
 use std::{backtrace::Backtrace, fmt, panic::Location, path::Path};
 
@@ -28,8 +28,8 @@ impl fmt::Display for Site {
     }
 }
 
-/// Whether a line is the standard library's or that of a crate from elsewhere. Lines of one's own are relative to
-/// the workspace, so most of the time a look at the first byte says it.
+/// Whether a line belongs to the standard library or to a dependency. The program's own lines are relative to the
+/// workspace, so the first byte decides most of the time.
 #[inline]
 pub(crate) fn is_library(file: &str) -> bool {
     let is_absolute = file.starts_with('/') || file.as_bytes().get(1) == Some(&b':');
@@ -44,10 +44,10 @@ fn is_foreign(file: &str) -> bool {
             .any(|folder| file.contains(folder))
 }
 
-/// Where this crate lies.
+/// The source folder of this crate.
 pub(crate) const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
 
-/// Whether a function is of the standard library.
+/// Whether a function belongs to the standard library.
 pub(crate) fn is_machinery(function: &str) -> bool {
     begins_with_one_of(function, &["std::", "core::", "alloc::", "__rust"])
 }
@@ -57,7 +57,7 @@ fn begins_with_one_of(function: &str, names: &[&str]) -> bool {
     names.iter().any(|name| function.starts_with(name))
 }
 
-/// Frames of a stack as it is printed: the function, and the line if that is known.
+/// The program's own frames of a stack, innermost first: the function, and its line if that is known.
 pub(crate) fn frames(trace: &Backtrace) -> Vec<(String, Option<Site>)> {
     let mut frames: Vec<(String, Option<Site>)> = Vec::new();
     for line in trace.to_string().lines() {
@@ -74,7 +74,7 @@ pub(crate) fn frames(trace: &Backtrace) -> Vec<(String, Option<Site>)> {
     frames
 }
 
-/// `./src/main.rs:12:9`
+/// Reads `./src/main.rs:12:9`.
 fn parse(place: &str) -> Option<Site> {
     let (rest, _column) = place.rsplit_once(':')?;
     let (file, line) = rest.rsplit_once(':')?;
@@ -84,7 +84,7 @@ fn parse(place: &str) -> Option<Site> {
     })
 }
 
-/// Whether a frame is somebody's own: not of a library, of this crate, or of the system.
+/// Whether a frame is the program's own: not that of a library, of this crate, or of the system.
 fn is_own((function, site): &(String, Option<Site>)) -> bool {
     let is_ours = begins_with_one_of(function, &["tokio::", "headcount::"]);
     let is_elsewhere = |site: &Site| {
@@ -96,7 +96,7 @@ fn is_own((function, site): &(String, Option<Site>)) -> bool {
     !is_ours && !is_machinery(function) && !site.as_ref().is_some_and(is_elsewhere)
 }
 
-/// The innermost line of somebody's own.
+/// The innermost line of the program's own code.
 pub(crate) fn find(trace: &Backtrace) -> Option<Site> {
     frames(trace).into_iter().find_map(|(_, site)| site)
 }
@@ -145,7 +145,10 @@ mod tests {
         assert!(!own("start_thread", "./nptl/pthread_create.c:442:8"));
         assert!(!own(
             "write",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/book.rs:116:1")
+            concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/src/ledger/handle_log.rs:116:1"
+            )
         ));
         assert!(!own(
             "dashmap::get",
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_a_file_and_a_line() {
+    fn a_site_is_a_file_and_a_line() {
         let site = parse("./src/main.rs:12:9").map(|site| site.to_string());
         assert_eq!(site.as_deref(), Some("src/main.rs:12"));
         let site = parse(r"C:\app\src\main.rs:12:9").map(|site| site.to_string());

@@ -1,8 +1,8 @@
-//! The book of one thing's handles.
+//! [`Ledger`]: the record of the strong handles of one context or tracked value.
 //!
-//! Nothing is there until the first handle is written down. Each has an entry with a number, which the handle
-//! knows; it is taken out when the handle is dropped, and a few that came and went are remembered. Under the
-//! lock nothing is run but this file (I9).
+//! A ledger allocates nothing until the first handle is recorded. Each recorded handle has an entry, and knows its number;
+//! the entry is removed when the handle is dropped, and the last few that were removed are remembered. While the lock is
+//! held, only code of this file runs (I9).
 
 use crate::{
     clock::Stamp,
@@ -23,23 +23,26 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// How many handles that came and went are remembered.
+/// How many dropped handles are remembered.
 const REMEMBERED: usize = 8;
 
+/// Records the strong handles of one thing, once there is one to record.
 #[derive(Default)]
-pub(crate) struct Ledger(OnceLock<Box<Mutex<Book>>>);
+pub(crate) struct Ledger(OnceLock<Box<Mutex<HandleLog>>>);
 
+/// The handles that are recorded now, and the last few that were dropped.
 #[derive(Default)]
-pub(crate) struct Book {
+pub(crate) struct HandleLog {
     pub(crate) held: Slab<Entry>,
+    /// The handles that were dropped last, as a ring.
     gone: [Option<Acquisition>; REMEMBERED],
-    /// How many are gone.
-    crossed_out: usize,
-    /// When the last one was taken.
+    /// How many recorded handles have been dropped.
+    removed_count: usize,
+    /// When the latest handle was taken.
     last: Option<Stamp>,
 }
 
-/// Where, when and by whom a handle was taken.
+/// Where and when a handle was taken, and by what.
 #[derive(Clone, Debug)]
 pub(crate) struct Acquisition {
     pub(crate) location: &'static Location<'static>,
@@ -48,33 +51,33 @@ pub(crate) struct Acquisition {
     pub(crate) by: Acquirer,
 }
 
-/// One handle that is out.
+/// One handle that exists.
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) taken: Acquisition,
-    /// When it was last used, and by whom.
+    /// When it was last used, and by what.
     pub(crate) used: Option<Box<(Stamp, Acquirer)>>,
-    /// What it lies in, as somebody declared.
+    /// The container that it lies in, as `held_by` declared.
     pub(crate) inside: Option<Arc<Inside>>,
     pub(crate) backtrace: Option<Arc<Backtrace>>,
-    /// The stack, where the line is a library's.
+    /// The stack, if the line that took the handle is a library's.
     pub(crate) behind: Option<Arc<Backtrace>>,
 }
 
-/// Another thing that a handle lies in.
+/// The container that a handle lies in.
 #[derive(Clone, Debug)]
 pub(crate) struct Inside {
     pub(crate) who: Who,
-    /// In which field or under which key.
+    /// The field or key under which the handle lies.
     pub(crate) field: Option<Label>,
 }
 
-/// The number of a handle's entry, if it has one.
+/// The number of a handle's entry, if the handle is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandleId(u32);
 
 impl HandleId {
-    /// The handle was taken while nothing was written down.
+    /// The id of a handle that was taken while nothing was recorded.
     pub(crate) const UNTRACKED: Self = Self(u32::MAX);
 
     #[inline]
@@ -83,23 +86,24 @@ impl HandleId {
     }
 }
 
-impl Book {
-    /// Handles that came and went, the last one to go first.
+impl HandleLog {
+    /// The last few handles that were dropped, the latest one first.
     pub(crate) fn gone(&self) -> impl Iterator<Item = &Acquisition> {
-        let latest = (0..REMEMBERED).map(|ago| self.crossed_out.wrapping_sub(ago + 1) % REMEMBERED);
+        let latest =
+            (0..REMEMBERED).map(|ago| self.removed_count.wrapping_sub(ago + 1) % REMEMBERED);
         latest.filter_map(|at| self.gone[at].as_ref())
     }
 
-    /// That moment, or the one after that of the last handle: those of one tick of the clock are told in order.
+    /// Moves a time behind that of the latest handle, so that handles of one tick of the clock keep their order.
     fn after_the_last(&mut self, at: Stamp) -> Stamp {
         let at = self.last.map_or(at, |last| at.max(last.next()));
         self.last = Some(at);
         at
     }
 
-    /// The one that was crossed out under this number, if that was not long ago.
+    /// The handle whose removal had this number, if it is still remembered.
     pub(crate) fn removed(&self, which: usize) -> Option<&Acquisition> {
-        let ago = self.crossed_out.wrapping_sub(which);
+        let ago = self.removed_count.wrapping_sub(which);
         let is_remembered = (1..=REMEMBERED).contains(&ago);
         self.gone[which % REMEMBERED]
             .as_ref()
@@ -108,7 +112,7 @@ impl Book {
 }
 
 impl Ledger {
-    /// Writes down a new handle, if the registry wants it.
+    /// Records a new handle, if the registry's level asks for it.
     #[inline]
     pub(crate) fn take(
         &self,
@@ -134,7 +138,7 @@ impl Ledger {
         let capture = || Arc::new(Backtrace::force_capture());
         let wants_trace = level >= Level::Backtraces && tracking.is_its_turn();
         let wants_caller =
-            is_known && caller::is_library(location.file()) && tracking.is_worth_a_look();
+            is_known && caller::is_library(location.file()) && tracking.wants_caller();
         let mut entry = Entry {
             taken: Acquisition {
                 location,
@@ -146,54 +150,55 @@ impl Ledger {
             backtrace: wants_trace.then(capture),
             behind: wants_caller.then(capture),
         };
-        let mut book = lock(self.0.get_or_init(Box::default));
-        entry.taken.at = entry.taken.at.map(|at| book.after_the_last(at));
-        HandleId(u32::try_from(book.held.insert(entry)).unwrap_or(u32::MAX))
+        let mut log = lock(self.0.get_or_init(Box::default));
+        entry.taken.at = entry.taken.at.map(|at| log.after_the_last(at));
+        HandleId(u32::try_from(log.held.insert(entry)).unwrap_or(u32::MAX))
     }
 
-    /// Takes the entry of a handle out, and remembers how it was taken. Returns how many had been crossed out
-    /// before it, by which it is [found](Book::went) again.
+    /// Removes the entry of a handle, and remembers how it was taken. Returns the number of this removal, for
+    /// [`HandleLog::removed`].
     #[inline(never)]
     pub(crate) fn remove(&self, hold: HandleId) -> Option<usize> {
-        let mut book = lock(self.0.get()?);
-        let entry = book.held.try_remove(hold.0 as usize)?;
-        let which = book.crossed_out;
-        book.crossed_out += 1;
-        let oldest = book.gone[which % REMEMBERED].replace(entry.taken);
-        drop(book);
+        let mut log = lock(self.0.get()?);
+        let entry = log.held.try_remove(hold.0 as usize)?;
+        let which = log.removed_count;
+        log.removed_count += 1;
+        let oldest = log.gone[which % REMEMBERED].replace(entry.taken);
+        // Names and backtraces are freed outside of the lock.
+        drop(log);
         drop((oldest, entry.used, entry.inside));
         drop((entry.backtrace, entry.behind));
         Some(which)
     }
 
-    /// Notes that a handle was used.
+    /// Records that a handle was used.
     #[cold]
     pub(crate) fn touch(&self, hold: HandleId, by: fn() -> Acquirer) {
         let now = Box::new((Stamp::now(), by()));
         self.change(hold, |entry| entry.used.replace(now));
     }
 
-    /// Notes where a handle lies.
+    /// Records the container that a handle lies in.
     pub(crate) fn put(&self, hold: HandleId, inside: Inside) {
         let inside = Some(Arc::new(inside));
         self.change(hold, |entry| mem::replace(&mut entry.inside, inside));
     }
 
-    /// Notes who has a handle, where that is not whoever took it.
+    /// Records a new holder of a handle, where the code that took it only passes it on.
     pub(crate) fn pass(&self, hold: HandleId, to: Acquirer) {
         self.change(hold, |entry| mem::replace(&mut entry.taken.by, to));
     }
 
-    /// What was there before is dropped outside of the lock.
+    /// Changes the entry of a handle. What `change` returns is dropped outside of the lock.
     fn change<R>(&self, hold: HandleId, change: impl FnOnce(&mut Entry) -> R) {
-        let Some(book) = self.0.get() else { return };
-        let before = lock(book).held.get_mut(hold.0 as usize).map(change);
+        let Some(log) = self.0.get() else { return };
+        let before = lock(log).held.get_mut(hold.0 as usize).map(change);
         drop(before);
     }
 
-    /// Reads the book, if there is one.
-    pub(crate) fn read<R>(&self, read: impl FnOnce(&Book) -> R) -> Option<R> {
-        self.0.get().map(|book| read(&lock(book)))
+    /// Reads the log under its lock; `None` if no handle was ever recorded.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&HandleLog) -> R) -> Option<R> {
+        self.0.get().map(|log| read(&lock(log)))
     }
 }
 
@@ -216,11 +221,11 @@ mod tests {
     }
 
     fn removed(ledger: &Ledger, which: usize) -> Option<u32> {
-        ledger.read(|book| book.removed(which).map(|taking| taking.location.line()))?
+        ledger.read(|log| log.removed(which).map(|taken| taken.location.line()))?
     }
 
     #[test]
-    fn a_handle_that_went_is_found_by_its_number_among_the_last_few() {
+    fn a_dropped_handle_is_found_by_its_number_among_the_last_few() {
         let (ledger, tracking) = (Ledger::default(), tracking(Level::Holders));
         // Taken on lines of two kinds.
         let odd: Vec<_> = (0..20).map(|_| take(&ledger, &tracking)).collect();
@@ -231,7 +236,7 @@ mod tests {
             for (hold, line) in [first, second] {
                 gone.push(line);
                 assert_eq!(ledger.remove(hold), Some(gone.len() - 1));
-                assert_eq!(ledger.remove(hold), None, "it is crossed out once");
+                assert_eq!(ledger.remove(hold), None, "it is removed once");
                 for (which, line) in gone.iter().enumerate() {
                     let is_remembered = gone.len() - which <= REMEMBERED;
                     assert_eq!(removed(&ledger, which), is_remembered.then_some(*line));
@@ -239,8 +244,8 @@ mod tests {
             }
         }
         assert_eq!(removed(&ledger, gone.len()), None);
-        let last = ledger.read(|book| {
-            let lines = book.gone().map(|taking| taking.location.line());
+        let last = ledger.read(|log| {
+            let lines = log.gone().map(|taken| taken.location.line());
             lines.collect::<Vec<_>>()
         });
         let [first, second] = lines;
@@ -248,25 +253,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_while_nothing_was_written_down_has_no_entry() {
+    fn a_handle_that_was_taken_while_nothing_was_recorded_has_no_entry() {
         let (ledger, tracking) = (Ledger::default(), tracking(Level::Off));
         let (hold, _) = take(&ledger, &tracking);
         assert!(!hold.is_tracked());
-        assert!(ledger.read(|_| ()).is_none(), "there is no book");
+        assert!(ledger.read(|_| ()).is_none(), "there is no log");
         tracking.set_level(Level::Counts);
         let (known, _) = take(&ledger, &tracking);
         assert!(known.is_tracked());
         assert_eq!(ledger.remove(hold), None);
-        assert_eq!(ledger.read(|book| book.held.len()), Some(1));
+        assert_eq!(ledger.read(|log| log.held.len()), Some(1));
     }
 
     #[test]
-    fn each_level_writes_down_what_it_says() {
+    fn each_level_records_what_it_says() {
         let at = |level| {
             let (ledger, tracking) = (Ledger::default(), tracking(level));
             take(&ledger, &tracking);
-            let known = |book: &Book| {
-                let (_, entry) = book.held.iter().next().expect("one was taken");
+            let known = |log: &HandleLog| {
+                let (_, entry) = log.held.iter().next().expect("one was taken");
                 (entry.taken.at.is_some(), entry.backtrace.is_some())
             };
             ledger.read(known)

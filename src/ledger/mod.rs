@@ -1,8 +1,7 @@
-//! What is written down about handles: taken where, by whom, since when.
+//! Records who holds strong handles: where, when and by which task each was taken.
 //!
-//! A [`Ledger`](handle_log::Ledger) lies beside a context or a tracked value, with an entry for each handle; what it
-//! knows is facts, never the thing itself (I5). How much it writes down is the registry's
-//! [`Level`](level::Level).
+//! Every context and every tracked value has a [`Ledger`](handle_log::Ledger), with an entry for each handle. It records
+//! facts and never holds the thing itself (I5). How much it records is the registry's [`Level`](level::Level).
 
 pub(crate) mod acquirer;
 pub(crate) mod caller;

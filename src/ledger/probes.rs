@@ -1,4 +1,4 @@
-//! Numbers that only users can count.
+//! [`Probes`]: numbers that the user counts, and that take part in growth reports.
 
 use crate::{
     event, panics,
@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 type Ask = Arc<dyn Fn() -> usize + Send + Sync>;
 
-/// Those of one registry, by name.
+/// The probes of one registry, by name.
 #[derive(Default)]
 pub(crate) struct Probes(Mutex<BTreeMap<String, Ask>>);
 
@@ -26,7 +26,7 @@ impl Probes {
         was_there
     }
 
-    /// Asks each, in the order of names. One that panics is left out.
+    /// Asks each probe, in the order of names. One that panics is left out, with a warning.
     pub(crate) fn ask(&self) -> Vec<(String, usize)> {
         let probes = lock(&self.0).clone();
         let mut answers = Vec::with_capacity(probes.len());
@@ -45,7 +45,7 @@ impl Probes {
     }
 }
 
-/// They go with the registry's table, wherever its last user is dropped.
+/// Drops the user's closures one by one, because each may panic.
 impl Drop for Probes {
     fn drop(&mut self) {
         let probes = std::mem::take(&mut *lock(&self.0));

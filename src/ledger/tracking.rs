@@ -1,4 +1,4 @@
-//! What a registry writes down about handles, and who wants to hear of things that go.
+//! [`Tracking`]: how much a registry records about handles, and the listeners that are notified when things end.
 
 use crate::{
     event,
@@ -15,41 +15,41 @@ use crate::{
 use std::sync::OnceLock;
 use tokio::sync::Notify;
 
-/// False in the build that the `level_off` bench compares with: there nothing is ever written down.
+/// False in the build that the `level_off` bench compares with: there nothing is ever recorded.
 pub(crate) const IS_COMPILED_IN: bool = !cfg!(headcount_untracked);
 
-/// How many stacks are captured without a thought.
-const LOOKS: u32 = 4_096;
+/// How many stacks of handles on a library's line are captured before only one in 16 is.
+const CAPTURES: u32 = 4_096;
 
-/// One a registry.
+/// The settings and listeners of one registry. Every registry has one.
 #[derive(Debug)]
 pub(crate) struct Tracking {
     level: AtomicU8,
-    /// Of how many handles one gets a backtrace.
+    /// At `Backtraces`, one handle in so many gets a backtrace.
     one_in: AtomicU32,
-    /// Handles that might have got one.
-    passed: AtomicU32,
-    /// Handles whose line is a library's.
-    looked: AtomicU32,
-    /// What users count.
+    /// How many handles could have got a backtrace.
+    candidates: AtomicU32,
+    /// How many handles were taken on a library's line.
+    library_lines: AtomicU32,
+    /// The numbers that the user counts.
     pub(crate) probes: Probes,
-    /// Whether a context has closed since somebody asked.
+    /// Whether a context has closed, or begun to, since the last `take_closes`.
     has_closed: AtomicU8,
-    /// How many wait for the bell.
+    /// How many listeners there are.
     listeners: AtomicUsize,
-    /// Rings when something is gone, while somebody listens.
+    /// Notified whenever something has ended, while there are listeners.
     changed: Notify,
 }
 
 impl Tracking {
-    /// As the environment says.
+    /// Starts with the level that the environment sets.
     pub(crate) fn new() -> Self {
         let Setting { level, one_in } = setting_of_process();
         Self {
             level: AtomicU8::new(level as u8),
             one_in: AtomicU32::new(one_in),
-            passed: AtomicU32::new(0),
-            looked: AtomicU32::new(0),
+            candidates: AtomicU32::new(0),
+            library_lines: AtomicU32::new(0),
             probes: Probes::default(),
             has_closed: AtomicU8::new(0),
             listeners: AtomicUsize::new(0),
@@ -57,7 +57,7 @@ impl Tracking {
         }
     }
 
-    /// One relaxed load (I15).
+    /// Whether nothing is recorded: one relaxed load (I15).
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
         !IS_COMPILED_IN || self.level.load(Relaxed) == Level::Off as u8
@@ -77,30 +77,30 @@ impl Tracking {
 
     /// Whether the next handle gets a backtrace; the first one does.
     pub(crate) fn is_its_turn(&self) -> bool {
-        self.passed.fetch_add(1, Relaxed) % self.one_in.load(Relaxed) == 0
+        self.candidates.fetch_add(1, Relaxed) % self.one_in.load(Relaxed) == 0
     }
 
-    /// Whether to capture a stack for a handle whose line is a library's: it takes some microseconds, so after
-    /// the first ones only for one in 16.
-    pub(crate) fn is_worth_a_look(&self) -> bool {
-        let looked = self.looked.fetch_add(1, Relaxed);
-        looked < LOOKS || looked % 16 == 0
+    /// Whether to capture the stack of a handle that was taken on a library's line. A capture takes some microseconds, so
+    /// after the first `CAPTURES` only one handle in 16 gets it.
+    pub(crate) fn wants_caller(&self) -> bool {
+        let count = self.library_lines.fetch_add(1, Relaxed);
+        count < CAPTURES || count % 16 == 0
     }
 
-    /// Wants to hear of everything that goes, until the returned guard is dropped.
+    /// Listens for everything that ends, until the returned guard is dropped.
     pub(crate) fn listen(&self) -> Listening<'_> {
         self.listeners.fetch_add(1, SeqCst);
         Listening(self)
     }
 
-    /// A context has begun to close, or is in the middle of it.
+    /// Notes that a context has begun to close, or is closing.
     pub(crate) fn closing(&self) {
         if IS_COMPILED_IN {
             self.has_closed.store(1, Relaxed);
         }
     }
 
-    /// A context has closed.
+    /// Notes that a context has closed.
     pub(crate) fn closed(&self) {
         self.closing();
         self.gone();
@@ -111,22 +111,24 @@ impl Tracking {
         self.has_closed.swap(0, Relaxed) == 1
     }
 
-    /// Something is gone. A load and a branch while nobody listens: either the listener sees that it is
-    /// gone, or we see the listener.
+    /// Notifies the listeners that something has ended: a load and a branch if there are none.
+    ///
+    /// Pairs with [`listen`](Self::listen): a listener is counted before it looks for what is alive, and an entry leaves
+    /// the list before this load. So either the listener sees that the entry has ended, or this load sees the listener.
     #[inline]
     pub(crate) fn gone(&self) {
         if IS_COMPILED_IN && self.listeners.load(SeqCst) > 0 {
-            self.ring();
+            self.notify_all();
         }
     }
 
     #[cold]
-    fn ring(&self) {
+    fn notify_all(&self) {
         panics::contain(|| self.changed.notify_waiters());
     }
 }
 
-/// Somebody who wants to hear of everything that goes.
+/// A listener, which is notified whenever something has ended. Dropping it ends that.
 pub(crate) struct Listening<'a>(&'a Tracking);
 
 impl Listening<'_> {
@@ -141,7 +143,7 @@ impl Drop for Listening<'_> {
     }
 }
 
-/// What `HEADCOUNT_LEVEL` says; read once.
+/// The setting in `HEADCOUNT_LEVEL`, which is read once in a process.
 fn setting_of_process() -> Setting {
     static SETTING: OnceLock<Setting> = OnceLock::new();
     if let Some(setting) = SETTING.get() {
@@ -152,7 +154,7 @@ fn setting_of_process() -> Setting {
         Err(unknown) => (Setting::of_build(), Some(unknown)),
     };
     let is_first = SETTING.set(setting).is_ok();
-    // Said when it is set: whoever hears it may make registries (I9).
+    // After the setting is stored: the subscriber that gets this event may make registries (I9).
     if let Some(unknown) = unknown.filter(|_| is_first) {
         let level = setting.level;
         event::emit!(

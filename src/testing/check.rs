@@ -1,10 +1,10 @@
-//! [`check`]: the body of a test, and a look for leaks at its end.
+//! [`check`]: runs the body of a test, and searches for leaks at its end.
 
 use crate::{
     leaks::{policy::LeakPolicy, report::LeakReport, settle},
     ledger::level::Level,
     registry::handle::Registry,
-    testing::{files, foreign::Foreign, overdue},
+    testing::{bare_spawns::BareSpawns, files, overdue},
 };
 use futures::FutureExt;
 use std::{
@@ -17,13 +17,13 @@ use std::{
 ///
 /// The registry is the [current](Registry::current) one in the body, so code under test that uses
 /// [`spawn`](crate::spawn) or [`register`](crate::register) is seen as well. When the body has ended, everything in the
-/// registry must be gone: tasks, contexts, resources; what is on its way is waited for, for up to 2 s
-/// (longer only for a close within its grace period). The wait ends as soon as nothing is left. So tests may run
-/// side by side, in one process and on one runtime.
+/// registry must be gone: tasks, contexts, resources. The check waits for that up to 2 s, and longer only for a close
+/// within its grace period; it returns as soon as nothing is left. Tests may run side by side, in one process and on one
+/// runtime.
 ///
-/// Code on another thread or in a bare `tokio::spawn` is outside of the body: there
-/// [`Registry::current`] is the global one, so hand the registry over. With paused time the 2 s pass as soon as nothing
-/// else runs, so what another thread or a blocking closure lets go a moment later is late.
+/// Code on another thread or in a bare `tokio::spawn` is outside of the body: there [`Registry::current`] is the global
+/// registry, so pass the test's registry on to it. With paused time the 2 s pass as soon as nothing else runs, so a handle
+/// that another thread or a blocking closure drops a moment later is reported.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -39,18 +39,18 @@ use std::{
 /// # }
 /// ```
 ///
-/// The output of the body is handed through; a handle in it counts as left behind.
+/// The output of the body is returned; a handle in it counts as left behind.
 ///
 /// # Panics
 ///
-/// With the [report](LeakReport), and the line that called `check`, if something is left. The report and its graph are
-/// written into `target/headcount/` as well. If the body panics, that panic goes on, unchanged, and a leak beside it is
-/// printed before.
+/// If something is left, with the [report](LeakReport) and the line that called `check`. The report and its graph are also
+/// written into `target/headcount/`. If the body panics, that panic goes on, unchanged, after a leak beside it was
+/// printed.
 ///
-/// # Tasks of nobody
+/// # Bare `tokio::spawn`
 ///
-/// What was spawned with bare `tokio::spawn` is in no registry. If the runtime has tasks alive, and had none before, and no
-/// other check ran on it meanwhile, so that they can only be this body's, that is reported too, as a number.
+/// A task of bare `tokio::spawn` is in no registry. The check reports the number of such tasks if they can only be the
+/// body's: the runtime had no task before, and no other check ran on it at the same time.
 #[track_caller]
 pub fn check<T>(body: impl AsyncFnOnce(Registry) -> T) -> impl Future<Output = T> {
     Check::new().run(body)
@@ -81,7 +81,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Nothing may be left, and things have 2 s to go.
+    /// A check that allows nothing to be left, and waits 2 s for that.
     pub fn new() -> Self {
         Self {
             policy: LeakPolicy::nothing_left(),
@@ -89,22 +89,22 @@ impl Check {
         }
     }
 
-    /// What counts as a leak; [`LeakPolicy::nothing_left`] unless said otherwise.
+    /// Sets what counts as a leak; [`LeakPolicy::nothing_left`] by default.
     pub fn policy(mut self, policy: LeakPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// How long things may take to go.
+    /// Sets how long to wait until nothing is left; 2 s by default.
     pub fn settle(mut self, limit: Duration) -> Self {
         self.policy.settle = limit;
         self
     }
 
-    /// How long the body may take; for ever, unless said otherwise.
+    /// Limits the time of the body; there is no limit by default.
     ///
-    /// A body that hangs fails the test then, and with the feature `dump` it is said where: the body itself, and every
-    /// task of its registry, down to the `.await`. It takes a free thread of the runtime.
+    /// A body that takes longer fails the test. With the feature `dump` the failure says where the body and every task of
+    /// its registry wait, down to the `.await`. The limit needs a free thread of the runtime.
     ///
     /// ```should_panic
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -114,7 +114,7 @@ impl Check {
     /// Check::new()
     ///     .limit(Duration::from_millis(50))
     ///     .run(async |registry| {
-    ///         registry.context("server").closed().await; // nobody closes it
+    ///         registry.context("server").closed().await; // no task closes it
     ///     })
     ///     .await;
     /// # }
@@ -124,7 +124,7 @@ impl Check {
         self
     }
 
-    /// Runs the body, and looks.
+    /// Runs the body, then searches for leaks.
     ///
     /// # Panics
     ///
@@ -135,15 +135,15 @@ impl Check {
         async move {
             let registry = Registry::new();
             registry.set_level(registry.level().max(Level::Holders));
-            let foreign = Foreign::watch();
+            let bare_spawns = BareSpawns::watch();
             let given = registry.clone();
-            // Also what a closure does before it returns its future.
+            // The scope also covers what the closure does before it returns its future.
             let scoped = registry.scope(async move { body(given).await });
             let body = AssertUnwindSafe(scoped).catch_unwind();
             let outcome = overdue::within(self.limit, &registry, location, body).await;
             match outcome {
                 Ok(output) => {
-                    let report = look(&registry, &self.policy, &foreign).await;
+                    let report = find_leaks(&registry, &self.policy, &bare_spawns).await;
                     if !report.is_clean() {
                         fail(&report, location);
                     }
@@ -151,7 +151,7 @@ impl Check {
                 }
                 Err(payload) => {
                     let policy = self.policy.impatient();
-                    let report = look(&registry, &policy, &foreign).await;
+                    let report = find_leaks(&registry, &policy, &bare_spawns).await;
                     if !report.is_clean() {
                         let what = "left behind, beside the panic, by the check";
                         eprintln!("{}", message(what, &report, location));
@@ -169,15 +169,19 @@ impl Default for Check {
     }
 }
 
-async fn look(registry: &Registry, policy: &LeakPolicy, foreign: &Foreign) -> LeakReport {
-    let counts_foreign = policy.nothing_left && policy.asks_for.foreign;
-    let has_more = || counts_foreign && foreign.more() > 0;
+async fn find_leaks(
+    registry: &Registry,
+    policy: &LeakPolicy,
+    bare_spawns: &BareSpawns,
+) -> LeakReport {
+    let counts_them = policy.nothing_left && policy.asks_for.foreign;
+    let has_more = || counts_them && bare_spawns.more() > 0;
     let root = Arc::downgrade(registry.root());
     let settled = settle::settle(&root, policy, has_more).await;
     let (mut found, settled) = settled.expect("the registry is there");
     let mut notes = Vec::new();
-    if counts_foreign {
-        foreign.judge(&mut found, policy, &mut notes);
+    if counts_them {
+        bare_spawns.judge(&mut found, policy, &mut notes);
     }
     LeakReport::new(found, Some(settled), notes)
 }
@@ -190,7 +194,7 @@ pub(super) fn fail(report: &LeakReport, location: &Location<'_>) -> ! {
     )
 }
 
-/// What the test is told: where it was checked, the report, and where to find it again.
+/// The message of a failure: the line of the check, the report, and the files that contain it.
 pub(super) fn message(what: &str, report: &LeakReport, location: &Location<'_>) -> String {
     let written = files::write(report, location);
     format!("{what} at {location}\n\n{report}\n\n{written}")

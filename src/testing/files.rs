@@ -1,4 +1,4 @@
-//! The report and its graph, for whoever comes later: a CI that keeps files, a browser.
+//! Writes a report and its graph into files, for a CI that keeps them, or for a browser.
 
 use crate::{
     leaks::report::LeakReport,
@@ -13,10 +13,10 @@ use std::{
     thread,
 };
 
-/// How often each name was used in this process.
+/// How often each file name was used in this process.
 static USED: LazyLock<Mutex<HashMap<String, usize>>> = LazyLock::new(Mutex::default);
 
-/// Writes both, and says where they are, or why not.
+/// Writes the report and its graph. Returns a line that says where they are, or why they could not be written.
 pub(super) fn write(report: &LeakReport, location: &Location<'_>) -> String {
     let folder = folder();
     let name = unique(&name(location));
@@ -41,16 +41,16 @@ fn write_both(folder: &Path, report: &LeakReport, text: &Path, graph: &Path) -> 
     fs::write(graph, report.graph().svg())
 }
 
-/// `target/headcount`, of the target directory that this program was built into; without one a folder for
-/// temporary files.
+/// The folder `headcount` in the target directory that this program was built into, or in the system's folder for
+/// temporary files if there is none.
 fn folder() -> PathBuf {
     let program = env::current_exe().unwrap_or_default();
     let target = target_of(&program).map_or_else(env::temp_dir, Path::to_path_buf);
     target.join("headcount")
 }
 
-/// Cargo marks the directories that it makes as caches, and notes in the one it builds into, however that was made (a mounted
-/// volume, a restored cache), which compiler it asked.
+/// The target directory of a program. Cargo marks a directory that it creates as a cache. One that it did not create (a
+/// mounted volume, a restored cache) has at least its note about the compiler.
 fn target_of(program: &Path) -> Option<&Path> {
     let is_target = |folder: &&Path| {
         ["CACHEDIR.TAG", ".rustc_info.json"]
@@ -60,15 +60,15 @@ fn target_of(program: &Path) -> Option<&Path> {
     program.ancestors().skip(1).find(is_target)
 }
 
-/// After the test, whose thread has its name, and the line.
+/// The file name: the name of the test, which is that of its thread, and the line of the check.
 fn name(location: &Location<'_>) -> String {
     let file = Path::new(location.file()).file_stem().unwrap_or_default();
-    let place = format!("{}-{}", file.to_string_lossy(), location.line());
+    let site = format!("{}-{}", file.to_string_lossy(), location.line());
     let current = thread::current();
     let test = current
         .name()
         .filter(|name| name.contains("::") || !name.starts_with("main") && !name.contains("tokio"));
-    let whole = test.map_or_else(|| place.clone(), |test| format!("{test}-{place}"));
+    let whole = test.map_or_else(|| site.clone(), |test| format!("{test}-{site}"));
     whole
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_directory_that_somebody_else_made_is_found_too() {
+    fn a_target_directory_that_cargo_did_not_create_is_found_too() {
         for mark in ["CACHEDIR.TAG", ".rustc_info.json"] {
             let target = env::temp_dir().join(format!("headcount-{}-{mark}", std::process::id()));
             fs::create_dir_all(target.join("debug/deps")).unwrap();

@@ -1,4 +1,4 @@
-//! [`LeakGuard`]: for tests that cannot be wrapped.
+//! [`LeakGuard`]: fails a test that cannot be wrapped into a check.
 
 use crate::{
     leaks::{find, policy::LeakPolicy, report::LeakReport},
@@ -13,11 +13,10 @@ use std::{
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Fails a test that leaves something behind in a registry, when it is dropped, or better, when it is
-/// [`finish`](Self::finish)ed.
+/// Fails a test that leaves something behind in a registry.
 ///
-/// For tests that cannot be wrapped into a [`check`](crate::testing::check): those that share a registry, or set
-/// one up in a fixture.
+/// It does so in [`finish`](Self::finish), or else when it is dropped. It is for tests that cannot be wrapped into a
+/// [`check`](crate::testing::check): those that share a registry, or set one up in a fixture.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -36,9 +35,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 ///
 /// # Panics
 ///
-/// With the report, if something is left; not while a panic unwinds already, when the report is printed
-/// instead. Dropping it blocks the thread for up to its time to settle while it looks again and again; on a
-/// `current_thread` runtime nothing could go meanwhile, so it looks once.
+/// If something is left, with the report. While a panic unwinds already, the report is printed instead. The drop blocks the
+/// thread, for up to the time set with [`settle`](Self::settle), and searches again and again. On a `current_thread`
+/// runtime nothing could end meanwhile, so there it searches once.
 #[derive(Debug)]
 #[must_use = "a guard that is dropped at once sees nothing"]
 pub struct LeakGuard {
@@ -48,11 +47,11 @@ pub struct LeakGuard {
     is_done: bool,
 }
 
-/// Between two looks of a guard that blocks.
+/// How long a guard that blocks waits between two searches.
 const INTERVAL: Duration = Duration::from_millis(2);
 
 impl LeakGuard {
-    /// Nothing may be left in this registry; things have 2 s to go.
+    /// A guard that allows nothing to be left in this registry, and waits 2 s for that.
     #[track_caller]
     pub fn new(registry: &Registry) -> Self {
         let mut policy = LeakPolicy::nothing_left();
@@ -65,13 +64,13 @@ impl LeakGuard {
         }
     }
 
-    /// But for what is alive now.
+    /// Ignores everything that is alive at this point.
     pub fn ignoring_current(mut self) -> Self {
         self.policy = self.take().ignore(&self.registry.live_now());
         self
     }
 
-    /// But for things of this kind, and what only they keep alive.
+    /// Ignores things of this kind, and what only they keep alive.
     ///
     /// # Panics
     ///
@@ -82,8 +81,9 @@ impl LeakGuard {
         self
     }
 
-    /// But for things that were made in this file or on this line, and what only they keep alive; see
-    /// [`LeakPolicy::ignore_site`].
+    /// Ignores things that were made in this file or on this line, and what only they keep alive.
+    ///
+    /// See [`LeakPolicy::ignore_site`].
     ///
     /// # Panics
     ///
@@ -94,17 +94,17 @@ impl LeakGuard {
         self
     }
 
-    /// How long things may take to go.
+    /// Sets how long to wait until nothing is left; 2 s by default.
     pub fn settle(mut self, limit: Duration) -> Self {
         self.policy.settle = limit;
         self
     }
 
-    /// Looks, and waits for what is on its way without blocking anybody.
+    /// Searches for leaks, and waits for what is about to end, without blocking the thread.
     ///
     /// # Panics
     ///
-    /// With the report, if something is left.
+    /// If something is left, with the report.
     pub async fn finish(mut self) {
         let report = self.registry.leaks(&self.policy).await;
         self.is_done = true;
@@ -113,13 +113,13 @@ impl LeakGuard {
         }
     }
 
-    /// The policy, to be changed and put back.
+    /// Takes the policy out, to be changed and put back.
     fn take(&mut self) -> LeakPolicy {
         mem::take(&mut self.policy)
     }
 
-    /// Looks until nothing is left or time is up.
-    fn look_blocking(&self) -> LeakReport {
+    /// Searches again and again, until nothing is left or the time is over.
+    fn search_blocking(&self) -> LeakReport {
         let started = Instant::now();
         let is_alone = Handle::try_current()
             .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread);
@@ -129,7 +129,7 @@ impl LeakGuard {
             let is_pending = found.pending;
             let report = LeakReport::new(found, None, Vec::new());
             let is_over = is_alone || started.elapsed() >= self.policy.settle;
-            // What a close leaves is seen when it has ended.
+            // A close that is under way may leave something: wait until it has ended.
             if report.is_clean() && !is_pending || is_over {
                 return report;
             }
@@ -146,7 +146,7 @@ impl Drop for LeakGuard {
         if thread::panicking() {
             self.policy.settle = Duration::ZERO;
         }
-        let report = self.look_blocking();
+        let report = self.search_blocking();
         if report.is_clean() {
             return;
         }

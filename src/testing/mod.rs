@@ -1,13 +1,13 @@
-//! The test kit: a test fails when it leaves something behind, and says what, who holds it, and on which line
-//! that was taken. See [`check`], and [writing leak tests](crate::docs::leak_tests).
+//! The test kit: fails a test that leaves something behind.
 //!
-//! [`check`] wraps the body of a test; [`LeakGuard`] is for tests that cannot be wrapped; [`assert_released`] waits for one
-//! thing to go; [`assert_no_growth`] repeats a scenario and compares. Tests may run side by side: each has a
-//! registry of its own.
+//! The failure says what is left, who holds it, and on which line the handle was taken. [`check`] wraps the body of a test;
+//! [`LeakGuard`] is for tests that cannot be wrapped; [`assert_released`] waits until one thing is gone;
+//! [`assert_no_growth`] repeats a scenario and compares counts. Tests may run side by side, because each has a registry of
+//! its own. There is a [guide](crate::docs::leak_tests).
 
+mod bare_spawns;
 mod check;
 mod files;
-mod foreign;
 mod guard;
 mod no_growth;
 mod overdue;

@@ -1,4 +1,4 @@
-//! [`assert_no_growth`]: the same again and again, and nothing more of anything.
+//! [`assert_no_growth`]: repeats a scenario, and fails if something grows.
 
 use crate::{
     clock,
@@ -10,15 +10,15 @@ use crate::{
 use futures::future::select;
 use std::{panic::Location, pin::pin, time::Duration};
 
-/// How long each cycle may take to clear up, when there is more than after the one before.
-const SETTLE: Duration = Duration::from_millis(200);
+/// How long to wait after a cycle that has left more than there was before it.
+const LIMIT: Duration = Duration::from_millis(200);
 
-/// Runs a scenario so many times, in one registry, and fails if the count of anything keeps rising: of what was made on one
-/// line, or of a [probe](Registry::probe).
+/// Repeats a scenario in one registry, and fails if the count of something keeps rising.
 ///
-/// What is made once, on first use, is no growth; see [`Growth::rising`] for the rule. Ten cycles are a good number;
-/// fewer than four tell a leak from a first use badly. Cycles run one after the other; what a cycle leaves on its
-/// way has up to 200 ms to go, so a scenario may close in the background.
+/// It counts what was made on each line, and each [probe](Registry::probe). Something that is made once, on first use, is
+/// no growth; [`Growth::rising`] has the rule. Ten cycles are a good number; with fewer than four a first use looks like a
+/// leak. Cycles run one after the other. What a cycle leaves has up to 200 ms to end, so a scenario may close in the
+/// background.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -35,8 +35,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 ///
 /// # Panics
 ///
-/// With the counts and the report, and the line that called it, if something grows; with the scenario's own panic if
-/// that panics.
+/// If something grows, with the counts, the report, and the line that called it. If the scenario panics, with that panic.
 #[track_caller]
 pub fn assert_no_growth(
     cycles: usize,
@@ -51,7 +50,7 @@ pub fn assert_no_growth(
             let before = registry.count();
             let given = registry.clone();
             registry.scope(async { scenario(given).await }).await;
-            settle(&registry, before).await;
+            wait_until_gone(&registry, before).await;
             growth.sample().await;
         }
         if growth.rising().is_empty() {
@@ -64,18 +63,18 @@ pub fn assert_no_growth(
     }
 }
 
-/// Waits until there is no more than before, or time is up.
-async fn settle(registry: &Registry, before: usize) {
+/// Waits until no more is alive than `before`, or until the limit.
+async fn wait_until_gone(registry: &Registry, before: usize) {
     let listening = registry.root().node.table.tracking.listen();
     let started = clock::now();
     loop {
         let mut gone = pin!(listening.changed().notified());
         gone.as_mut().enable();
         let took = clock::now().saturating_duration_since(started);
-        if registry.count() <= before || took >= SETTLE {
+        if registry.count() <= before || took >= LIMIT {
             return;
         }
-        let rest = Duration::from_millis(5).min(SETTLE.saturating_sub(took));
+        let rest = Duration::from_millis(5).min(LIMIT.saturating_sub(took));
         select(gone, pin!(clock::sleep(rest))).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A body that does not end in time: where it is, and where its tasks are.
+//! Fails a test whose body does not end in time, and says where the body and its tasks wait.
 
 use crate::{
     clock::{self, human},
@@ -11,7 +11,7 @@ use std::{panic::Location, pin::Pin, pin::pin, time::Duration};
 ///
 /// # Panics
 ///
-/// At the limit, with what is known of where it hangs.
+/// At the limit, with what is known about where it waits.
 pub(super) async fn within<F: Future>(
     limit: Option<Duration>,
     registry: &Registry,
@@ -35,7 +35,7 @@ pub(super) async fn within<F: Future>(
     }
 }
 
-/// Polls the body once more, to see where it waits; it may end.
+/// Polls the body once more, with a waker that captures stacks. Returns its output, should it end in this poll.
 #[cfg(feature = "dump")]
 async fn whereabouts<F: Future>(
     registry: &Registry,
@@ -60,14 +60,12 @@ async fn whereabouts<F: Future>(
     Err(format!("the body:{}\n\n{dump}", stacks.concat()))
 }
 
-/// What is alive.
+/// Says what is alive.
 #[cfg(not(feature = "dump"))]
 async fn whereabouts<F: Future>(
     registry: &Registry,
     _body: Pin<&mut F>,
 ) -> Result<F::Output, String> {
     let live = registry.live().await;
-    Err(format!(
-        "{live}\n(with the feature `dump` it is said where they are)"
-    ))
+    Err(format!("{live}\n(the feature `dump` adds where they wait)"))
 }

@@ -1,24 +1,24 @@
-//! [`assert_released`]: waiting for one thing to go.
+//! [`assert_released`]: waits until one thing is gone.
 
 use crate::{clock, context::weak::WeakContext, tracked::WeakTracked};
 use std::{panic::Location, rc, sync, time::Duration};
 
-/// How long a thing has to go.
+/// How long to wait.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Looks that only let others run in between.
+/// How many times to look at the count with only a yield in between.
 const YIELDS: u32 = 32;
-/// Between two looks, later.
+/// The first and the longest pause between two later looks.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
-/// A handle that keeps nothing alive, and knows how many do.
+/// A weak handle, which knows how many strong handles there are.
 ///
 /// Implemented for [`WeakContext`], [`WeakTracked`], and the `Weak`s of `Arc` and `Rc`.
 pub trait WeakHandle {
     /// How many strong handles there are.
     fn strong_count(&self) -> usize;
 
-    /// Who has them, as far as that is known.
-    fn said_of_holders(&self) -> Option<String> {
+    /// Describes who has them; `None` if that is not recorded.
+    fn describe_holders(&self) -> Option<String> {
         None
     }
 }
@@ -40,7 +40,7 @@ impl<T> WeakHandle for WeakTracked<T> {
         WeakTracked::strong_count(self)
     }
 
-    fn said_of_holders(&self) -> Option<String> {
+    fn describe_holders(&self) -> Option<String> {
         self.holders().map(|holders| holders.to_string())
     }
 }
@@ -50,7 +50,7 @@ impl WeakHandle for WeakContext {
         self.holders().strong_count()
     }
 
-    fn said_of_holders(&self) -> Option<String> {
+    fn describe_holders(&self) -> Option<String> {
         Some(self.holders().to_string())
     }
 }
@@ -60,15 +60,15 @@ impl<W: WeakHandle + ?Sized> WeakHandle for &W {
         W::strong_count(self)
     }
 
-    fn said_of_holders(&self) -> Option<String> {
-        W::said_of_holders(self)
+    fn describe_holders(&self) -> Option<String> {
+        W::describe_holders(self)
     }
 }
 
 /// Waits until the last strong handle is gone, for up to 2 s.
 ///
-/// It never upgrades, so it keeps nothing alive, not for a moment (I5). Build what is tested in a function of its
-/// own that returns weak handles only; what is still in a variable is not gone.
+/// It never upgrades, so it keeps nothing alive, not even for a moment (I5). Make the things in a function that returns
+/// weak handles only, because a thing that is still in a variable is not gone.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -87,7 +87,7 @@ impl<W: WeakHandle + ?Sized> WeakHandle for &W {
 ///
 /// # Panics
 ///
-/// With the line that called it, and with who holds it where that is known, if it is still there then.
+/// If a strong handle is left, with the line that called it, and with the holders if they are recorded.
 #[track_caller]
 pub fn assert_released(weak: impl WeakHandle) -> impl Future<Output = ()> {
     let location = Location::caller();
@@ -106,7 +106,7 @@ pub fn assert_released(weak: impl WeakHandle) -> impl Future<Output = ()> {
                 took < LIMIT,
                 "not released by {location}, after {}: {}",
                 clock::human(took),
-                said(&weak)
+                described(&weak)
             );
             clock::sleep(rest).await;
             rest = (rest * 2).min(INTERVALS.1);
@@ -114,8 +114,8 @@ pub fn assert_released(weak: impl WeakHandle) -> impl Future<Output = ()> {
     }
 }
 
-fn said(weak: &impl WeakHandle) -> String {
+fn described(weak: &impl WeakHandle) -> String {
     let count = weak.strong_count();
-    let unknown = || format!("{count} strong, and nobody writes down who has a plain `Arc`");
-    weak.said_of_holders().unwrap_or_else(unknown)
+    let unknown = || format!("{count} strong; the holders of a plain `Arc` are not recorded");
+    weak.describe_holders().unwrap_or_else(unknown)
 }

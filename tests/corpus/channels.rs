@@ -9,7 +9,7 @@ use tokio::sync::{
     oneshot, watch,
 };
 
-/// Nobody reads the queue.
+/// No task reads the queue.
 pub(crate) async fn unbounded(world: World) -> UnboundedReceiver<Context> {
     let (tx, rx) = mpsc::unbounded_channel();
     let conn = world.context("conn");
@@ -46,7 +46,7 @@ pub(crate) async fn bounded_fixed(world: World) -> mpsc::Receiver<WeakContext> {
     rx
 }
 
-/// The answer came, and nobody waits for it any more.
+/// The answer came, and no task waits for it any more.
 pub(crate) async fn answer(world: World) -> oneshot::Receiver<Context> {
     let (tx, rx) = oneshot::channel();
     let conn = world.context("conn");
@@ -117,7 +117,7 @@ pub(crate) async fn blocking_queue_fixed(world: World) -> blocking::Receiver<Con
     rx
 }
 
-/// Handed back because nobody listens, and kept with the error.
+/// Handed back because there is no receiver, and kept with the error.
 pub(crate) async fn returned_to_sender(world: World) -> Option<Context> {
     let (tx, rx) = mpsc::unbounded_channel();
     drop(rx);

@@ -9,7 +9,7 @@ use std::{process::ExitCode, time::Instant};
 /// Flags of libtest that take a value, which means nothing here.
 const WITH_VALUE: [&str; 5] = ["--format", "--test-threads", "--color", "--logfile", "-Z"];
 
-/// Of the panics that nobody meant.
+/// Of the panics that were not intended.
 const PRINTED: usize = 10;
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Handles of contexts that lie where nobody looks for them.
+//! Handles of contexts that lie in unexpected containers.
 
 use crate::world::{Line, World, culprit, lock};
 use headcount::{Context, Level, WeakContext, leaks::LeakPolicy};
@@ -13,7 +13,7 @@ use std::{
 
 static BY_USER: Mutex<BTreeMap<u32, Context>> = Mutex::new(BTreeMap::new());
 
-/// An entry of a global map that nobody takes out.
+/// An entry of a global map that is never removed.
 pub(crate) async fn global_map(world: World) {
     let conn = world.context("conn");
     lock(&BY_USER).insert(7, culprit!(world, conn.clone()));
@@ -193,7 +193,7 @@ pub(crate) async fn closed_in_struct_fixed(world: World) -> Vec<Session> {
     sessions
 }
 
-/// Nobody closes it.
+/// It is never closed.
 pub(crate) async fn never_closed(world: World) -> Session {
     let ctx = culprit!(world, world.context("session"));
     Session { user: 7, ctx }
@@ -205,7 +205,7 @@ pub(crate) async fn never_closed_fixed(world: World) {
     session.ctx.close().await;
 }
 
-/// Closes by itself, in the background, but nobody meant that.
+/// Closes by itself, in the background, but that was not intended.
 pub(crate) async fn dropped_open(world: World) {
     let conn = culprit!(world, world.context("conn"));
     conn.task("reader").cancellable().spawn(async {});
@@ -229,7 +229,7 @@ pub(crate) async fn child_of_closed_fixed(world: World) {
     let server = world.context("server");
     let conn = server.child("conn");
     server.request_close("it is over");
-    // The parent's close is on its way to it: nobody dropped it open.
+    // The parent's close is on its way to it: it was not dropped while open.
     drop(conn);
     server.closed().await;
 }
@@ -581,7 +581,7 @@ pub(crate) async fn own_each_other_fixed(world: World) {
     left.close().await;
 }
 
-/// Lines are written down at `Counts` as well.
+/// Lines are recorded at `Counts` as well.
 pub(crate) async fn at_level_counts(world: World) -> Vec<Context> {
     world.set_level(Level::Counts);
     let conn = world.context("conn");
@@ -607,7 +607,7 @@ pub(crate) struct Copied(Context);
 pub(crate) async fn derived_clone(world: World) -> Copied {
     let copied = Copied(world.context("conn"));
     let copy = copied.clone();
-    world.blame(Line {
+    world.suspect(Line {
         file: file!(),
         line: DERIVED,
     });

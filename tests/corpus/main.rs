@@ -1,8 +1,8 @@
 //! The corpus: small programs with one leak each, and the same programs with the leak fixed.
 //!
 //! A planted leak must be caught, alone, and on the line that is to blame: the report's block and its advice
-//! name it. A fixed twin must be silent, however often and on whatever runtime it runs. What nobody can see
-//! (a plain `Arc`, a handle taken while nothing was written down) must be found all the same, and said to be
+//! name it. A fixed twin must be silent, however often and on whatever runtime it runs. What cannot be seen
+//! (a plain `Arc`, a handle taken while nothing was recorded) must be found all the same, and said to be
 //! unseen.
 //!
 //! `cargo test --test corpus` runs all; with `-- <text>` only the programs whose name contains the text, and with
@@ -93,7 +93,7 @@ programs! {
         join_all / join_all_fixed: named(ClosedButHeld);
         one_of_many / one_of_many_fixed: named(ClosedButHeld);
         outside_and_in_task / outside_and_in_task_fixed: named(ClosedButHeld);
-        keeper_survives / keeper_survives_fixed: named(ClosedButHeld);
+        holder_survives / holder_survives_fixed: named(ClosedButHeld);
         grace_without_end / grace_without_end_fixed: named(StillRunning).keeping(1);
         taken_by_who_ended / taken_by_who_ended_fixed: named(ClosedButHeld);
     }

@@ -45,7 +45,7 @@ pub(crate) struct Expected {
     findings: (usize, usize),
     /// How many things the culprit alone keeps alive.
     victims: Option<usize>,
-    /// Of what nobody can see: what is said instead, and what is advised.
+    /// Of what cannot be seen: what is said instead, and what is advised.
     said: Option<(&'static str, &'static str)>,
     /// Whether nothing can undo it.
     pub(crate) is_for_good: bool,
@@ -151,7 +151,7 @@ fn blames(finding: &Finding, Line { file, line }: Line) -> bool {
     let is_made_there = finding.location().is_some_and(is_it);
     let is_known = match finding.holders().filter(|holders| !holders.is_empty()) {
         Some(holders) => holders.iter().any(|holder| is_it(holder.location())) || is_made_there,
-        // Nobody holds a registration, a task, a count, or a context that waits for its hook.
+        // Nothing holds a registration, a task, a count, or a context that waits for its hook.
         None => true,
     };
     let site = format!("{file}:{line}");

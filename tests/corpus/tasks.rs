@@ -48,7 +48,7 @@ pub(crate) async fn task_of_another_fixed(world: World) -> Context {
     server
 }
 
-/// A task takes a handle of the context it runs on, and so nobody can ever drop the last one (I3).
+/// A task takes a handle of the context it runs on, and so the last one can never be dropped (I3).
 pub(crate) async fn upgrades_its_own(world: World) {
     let conn = world.context_builder("conn").grace(NO_TIME).open();
     let (weak, end) = (conn.downgrade(), conn.downgrade());
@@ -138,7 +138,7 @@ pub(crate) async fn waits_through_its_own_fixed(world: World) {
     conn.close().await;
 }
 
-/// A task has ended, and its output, a handle, lies in a `Task` that nobody awaits.
+/// A task has ended, and its output, a handle, lies in a `Task` that is never awaited.
 pub(crate) async fn output_not_awaited(world: World) -> (Context, Task<Context>) {
     world.judge_by(LeakPolicy::new());
     let server = world.context("server");
@@ -258,7 +258,7 @@ pub(crate) async fn std_thread_fixed(world: World) {
     conn.close().await;
 }
 
-/// Spawned on the registry itself, and nobody stops it.
+/// Spawned on the registry itself, and never stopped.
 pub(crate) async fn root_task(world: World) {
     let task = culprit!(world, headcount::spawn(pending::<()>()));
     world.afterwards(move || task.abort());
@@ -290,7 +290,7 @@ async fn tick(period: Duration) {
     }
 }
 
-/// A local task that nobody drives any more: its set is kept, and not polled.
+/// A local task that is not driven any more: its set is kept, and not polled.
 pub(crate) async fn local_task(world: World) -> LocalSet {
     let set = LocalSet::new();
     let conn = world.context_builder("conn").grace(NO_TIME).open();
@@ -348,7 +348,7 @@ pub(crate) async fn in_task_local_fixed(world: World) {
     conn.close().await;
 }
 
-/// A timeout that nobody takes back when it is not needed any more.
+/// A timeout that is not cancelled when it is not needed any more.
 pub(crate) async fn timer(world: World) {
     let conn = world.context("conn");
     let handle = culprit!(world, conn.clone());
@@ -371,7 +371,7 @@ pub(crate) async fn timer_fixed(world: World) {
     conn.close().await;
 }
 
-/// It waits for what nobody will ever notify.
+/// It waits for a `Notify` that is never notified.
 pub(crate) async fn notify_waiter(world: World) {
     let (conn, never) = (world.context("conn"), Arc::new(Notify::new()));
     let handle = culprit!(world, conn.clone());
@@ -515,7 +515,7 @@ pub(crate) async fn left_on_a_worker_fixed(world: World) {
     conn.close().await;
 }
 
-/// A set of tasks that nobody joins keeps what they returned.
+/// A set of tasks that is never joined keeps what they returned.
 pub(crate) async fn join_set(world: World) -> JoinSet<Context> {
     let conn = world.context("conn");
     let handle = culprit!(world, conn.clone());
@@ -560,18 +560,18 @@ pub(crate) async fn join_all_fixed(world: World) -> Context {
     server
 }
 
-/// Taken by a task that has ended, and handed to nobody that is known.
+/// Taken by a task that has ended, and handed to an unknown holder.
 pub(crate) async fn taken_by_who_ended(world: World) -> UnboundedReceiver<Context> {
     world.judge_by(LeakPolicy::new());
     let (tx, rx) = unbounded_channel();
-    let (conn, taker) = (world.context("conn"), world.context("taker"));
+    let (conn, maker) = (world.context("conn"), world.context("maker"));
     let (weak, inside) = (conn.downgrade(), world.clone());
-    let task = taker.spawn(async move {
+    let task = maker.spawn(async move {
         let handle = culprit!(inside, weak.upgrade()).unwrap();
         tx.send(handle).unwrap();
     });
     task.await.unwrap();
-    taker.close().await;
+    maker.close().await;
     conn.close().await;
     rx
 }
@@ -579,14 +579,14 @@ pub(crate) async fn taken_by_who_ended(world: World) -> UnboundedReceiver<Contex
 pub(crate) async fn taken_by_who_ended_fixed(world: World) -> UnboundedReceiver<WeakContext> {
     world.judge_by(LeakPolicy::new());
     let (tx, rx) = unbounded_channel();
-    let (conn, taker) = (world.context("conn"), world.context("taker"));
+    let (conn, maker) = (world.context("conn"), world.context("maker"));
     let weak = conn.downgrade();
-    let task = taker.spawn(async move {
+    let task = maker.spawn(async move {
         drop(weak.upgrade().unwrap());
         tx.send(weak).unwrap();
     });
     task.await.unwrap();
-    taker.close().await;
+    maker.close().await;
     conn.close().await;
     rx
 }
@@ -621,7 +621,7 @@ pub(crate) async fn one_of_many_fixed(world: World) -> Context {
     server
 }
 
-/// A task that still runs has a handle as well, a later one: whoever is outside of all tasks is to blame first.
+/// A task that still runs has a handle as well, a later one: a holder outside of all tasks is the first suspect.
 pub(crate) async fn outside_and_in_task(world: World) -> (Context, Context) {
     world.judge_by(LeakPolicy::new());
     let (server, conn) = (world.context("server"), world.context("conn"));
@@ -651,22 +651,22 @@ pub(crate) async fn outside_and_in_task_fixed(world: World) -> Context {
 }
 
 /// The server's task has the only handle of a connection, and is dropped with it in the middle of the close.
-pub(crate) async fn keeper_survives(world: World) -> Context {
+pub(crate) async fn holder_survives(world: World) -> Context {
     let server = world.context_builder("server").grace(NO_TIME).open();
     let conn = culprit!(world, server.child("conn"));
     let kept = conn.clone();
-    let keeper = server.task("keeper").cancellable();
-    keeper.spawn(async move { (pending::<()>().await, drop(kept)) });
+    let holder = server.task("holder").cancellable();
+    holder.spawn(async move { (pending::<()>().await, drop(kept)) });
     server.close().await;
     conn
 }
 
-pub(crate) async fn keeper_survives_fixed(world: World) {
+pub(crate) async fn holder_survives_fixed(world: World) {
     let server = world.context_builder("server").grace(NO_TIME).open();
     for _ in 0..4 {
         let conn = server.child("conn");
-        let keeper = server.task("keeper").cancellable();
-        keeper.spawn(async move { (pending::<()>().await, drop(conn)) });
+        let holder = server.task("holder").cancellable();
+        holder.spawn(async move { (pending::<()>().await, drop(conn)) });
     }
     yield_now().await;
     server.close().await;
@@ -680,7 +680,7 @@ pub(crate) async fn grace_without_end(world: World) {
     conn.request_close("it is over");
 }
 
-/// What tidies up within its grace period is waited for, by whoever has no time as well.
+/// What cleans up within its grace period is waited for, also by a report that has no time.
 pub(crate) async fn grace_without_end_fixed(world: World) {
     let conn = world.context("conn");
     let weak = conn.downgrade();

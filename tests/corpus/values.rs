@@ -45,7 +45,7 @@ pub(crate) async fn cycle_declared_fixed(world: World) {
     *lock(&parent.peer) = Some(child);
 }
 
-/// Two values hold each other, and nobody was told.
+/// Two values hold each other, undeclared.
 pub(crate) async fn cycle_undeclared(world: World) {
     let parent = world.own("parent", "node", Node::default());
     let child = world.own("child", "node", Node::default());
@@ -132,7 +132,7 @@ pub(crate) struct Lease {
     _entry: Registration,
 }
 
-/// A lease that nobody returns.
+/// A lease that is never returned.
 pub(crate) async fn lease_not_returned(world: World) -> Vec<Lease> {
     let pool = Arc::new(Semaphore::new(2));
     let lease = Lease {
@@ -214,7 +214,7 @@ fn wakes(mut look: Pin<&mut impl Future<Output = LeakReport>>, go: impl FnOnce()
     watch.0.load(SeqCst) > before
 }
 
-/// Somebody looks for leaks all the time, and this one stays.
+/// A watch looks for leaks all the time, and this one stays.
 pub(crate) async fn goes_while_watched(world: World) -> Tracked<u32> {
     let value = culprit!(world, world.own("value", "value", 7));
     let nothing = LeakPolicy::nothing_left();
@@ -233,7 +233,7 @@ pub(crate) async fn goes_while_watched_fixed(world: World) {
     assert!(wakes(pin!(world.leaks(&nothing)), || drop(conn)));
 }
 
-/// An entry in a value that is listed itself: two leaks, as nobody said that one lies in the other.
+/// An entry in a value that is listed itself: two leaks, as it was not declared that one lies in the other.
 pub(crate) async fn entry_in_value(world: World) -> Tracked<Registration> {
     let entry = culprit!(world, world.register("inner", "entry"));
     world.own("outer", "value", entry)
@@ -244,7 +244,7 @@ pub(crate) async fn entry_in_value_fixed(world: World) {
     drop(world.own("outer", "value", entry));
 }
 
-/// A leak keeps it, and somebody else as well: it is no mere victim.
+/// A leak keeps it, and another holder as well: it is no mere victim.
 pub(crate) async fn held_twice(world: World) -> (Tracked<Node>, Tracked<Node>) {
     let parent = world.own("parent", "node", Node::default());
     let child = world.own("child", "node", Node::default());
@@ -263,7 +263,7 @@ pub(crate) async fn held_twice_fixed(world: World) -> WeakTracked<Node> {
     second
 }
 
-/// Nobody writes the handles of a plain `Arc` down.
+/// The handles of a plain `Arc` are not recorded.
 pub(crate) async fn plain_arc(world: World) -> Arc<String> {
     let value = Arc::new(String::from("config"));
     world.track(&value, "config", "config");
@@ -275,7 +275,7 @@ pub(crate) async fn plain_arc_fixed(world: World) {
     world.track(&value, "config", "config");
 }
 
-/// A handle of a context that was taken while nothing was written down.
+/// A handle of a context that was taken while nothing was recorded.
 pub(crate) async fn context_while_off(world: World) -> Context {
     world.set_level(Level::Off);
     let conn = world.context("conn");

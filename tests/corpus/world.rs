@@ -13,7 +13,7 @@ pub(crate) struct World(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    /// The line to blame.
+    /// The suspect line.
     culprit: OnceLock<Line>,
     /// `nothing_left`, unless the program says otherwise.
     policy: Mutex<Option<LeakPolicy>>,
@@ -29,11 +29,11 @@ pub(crate) struct Line {
     pub(crate) line: u32,
 }
 
-/// Evaluates the expression, and says that the line it stands on is the one to blame.
+/// Evaluates the expression, and says that its own line is the suspect.
 macro_rules! culprit {
     ($world:expr, $taken:expr) => {{
         let taken = $taken;
-        $world.blame($crate::world::Line {
+        $world.suspect($crate::world::Line {
             file: file!(),
             line: line!(),
         });
@@ -52,8 +52,8 @@ impl World {
         }))
     }
 
-    /// Says which line is to blame: the same one, however often.
-    pub(crate) fn blame(&self, line: Line) {
+    /// Says which line is the suspect: the same one, however often.
+    pub(crate) fn suspect(&self, line: Line) {
         let before = *self.0.culprit.get_or_init(|| line);
         assert_eq!(before, line, "a program has one culprit");
     }

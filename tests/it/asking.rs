@@ -21,7 +21,7 @@ use tokio::{sync::oneshot, time::sleep};
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Real time, for what can hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(1_000);
 
 type Wrapped = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -51,7 +51,7 @@ impl Wake for Panics {
     }
 }
 
-/// A task that is parked and free answers, whoever else asks.
+/// A task that is parked and free answers, however many callers ask.
 #[tokio::test(start_paused = true)]
 async fn many_dumps_at_once_all_get_their_answers() {
     let registry = Registry::new();
@@ -96,9 +96,9 @@ async fn a_dump_polls_each_task_once() {
     assert_eq!(polls().collect::<Vec<_>>(), [2; 63]);
 }
 
-/// One look is for all who lose their patience at about the same time.
+/// One scan serves all closes whose grace period ends at about the same time.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_closes_out_of_patience_look_a_few_times() {
+async fn a_thousand_closes_at_the_end_of_their_grace_scan_a_few_times() {
     let registry = Registry::new();
     let (all, other) = (registry.context("all"), registry.context("other"));
     let polls = Arc::new(AtomicUsize::new(0));
@@ -125,10 +125,10 @@ async fn a_thousand_closes_out_of_patience_look_a_few_times() {
     assert!((2..30).contains(&polls), "{polls}");
 }
 
-/// There is one of this crate's own, whoever else in this process asks, and for a moment another that ends.
+/// There is one of this crate's own, however many callers in this process ask, and for a moment another that ends.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_thousand_closes_out_of_patience_do_not_start_a_thousand_threads() {
+fn a_thousand_closes_at_the_end_of_their_grace_do_not_start_a_thousand_threads() {
     let own_threads = || {
         let threads = std::fs::read_dir("/proc/self/task").unwrap();
         // One that ends has no name any more.
@@ -167,7 +167,7 @@ fn a_thousand_closes_out_of_patience_do_not_start_a_thousand_threads() {
 
 #[test]
 fn a_dump_without_a_runtime_ends_at_its_limit() {
-    let silent = within(PATIENCE, || {
+    let silent = within(TIME_LIMIT, || {
         let registry = Registry::new();
         let runtime = current_thread();
         let _ctx = runtime.block_on(async {
@@ -176,7 +176,7 @@ fn a_dump_without_a_runtime_ends_at_its_limit() {
             settle().await;
             ctx
         });
-        // Nobody runs the runtime now.
+        // The runtime is not run now.
         let dump = futures::executor::block_on(registry.dump_within(100 * MS));
         dump.unanswered().count()
     });
@@ -185,7 +185,7 @@ fn a_dump_without_a_runtime_ends_at_its_limit() {
 
 #[test]
 fn a_dump_on_a_runtime_without_timers_ends_at_its_limit() {
-    let silent = within(PATIENCE, || {
+    let silent = within(TIME_LIMIT, || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.build().unwrap().block_on(async {
             let registry = Registry::new();
@@ -210,7 +210,7 @@ fn a_panicking_waker_of_who_asks_does_not_end_the_task() {
         settle().await;
         (ctx, task)
     });
-    // Nobody runs the task before the dump waits for its answer.
+    // The task is not run before the dump waits for its answer.
     let mut dump = Box::pin(registry.dump_within(LONG));
     let mut poll = |waker| dump.as_mut().poll(&mut task::Context::from_waker(waker));
     for _ in 0..20 {
@@ -239,7 +239,7 @@ async fn a_panicking_waker_of_who_is_asked_does_not_end_the_dump() {
 /// The look of a close asks it, while a hook runs.
 #[test]
 fn a_panicking_waker_of_a_stranger_does_not_interrupt_the_hooks_of_a_close() {
-    let report = within(PATIENCE, || {
+    let report = within(TIME_LIMIT, || {
         paused().block_on(async {
             let registry = Registry::new();
             let other = registry.context("other");
@@ -286,7 +286,7 @@ async fn a_waker_can_be_cloned_by_several_threads_within_a_poll() {
 /// By a task that is asked itself, by hooks, and by a task that is cancelled.
 #[test]
 fn a_dump_can_be_made_from_inside() {
-    let seen = within(PATIENCE, || {
+    let seen = within(TIME_LIMIT, || {
         paused().block_on(async {
             let registry = Registry::new();
             let ctx = registry
@@ -328,7 +328,7 @@ fn a_dump_can_be_made_from_inside() {
     assert_eq!(seen["closed"], 0, "hooks run after all tasks: {seen:?}");
 }
 
-/// Neither what a task held, nor its output, nor the waker of whoever polled it, though the dump is still there.
+/// Neither what a task held, nor its output, nor the waker with which it was polled, though the dump is still there.
 #[tokio::test(start_paused = true)]
 async fn a_dump_and_a_report_keep_nothing_alive() {
     let registry = Registry::new();
@@ -370,7 +370,7 @@ async fn a_dump_and_a_report_keep_nothing_alive() {
     drop((dump, report));
 }
 
-/// The waker of whoever polled a wrapped future goes with it (I5).
+/// The waker with which a wrapped future was polled goes with it (I5).
 #[tokio::test(start_paused = true)]
 async fn a_dump_keeps_no_waker_of_what_is_gone() {
     for is_dumped in [false, true] {

@@ -258,7 +258,7 @@ async fn a_future_that_panics_twice_panicked_once() {
     drop(ctx.spawn(Twice));
 }
 
-/// A payload that panics when it is dropped does not take anybody along.
+/// A payload that panics when it is dropped does no other harm.
 #[tokio::test]
 async fn a_panic_payload_that_panics_is_survived() {
     let ctx = Registry::new().context("ctx");

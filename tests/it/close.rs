@@ -78,7 +78,7 @@ fn close_waits_for_destructors() {
     });
 }
 
-/// I1, I2: an output that nobody can claim is dropped before close returns.
+/// I1, I2: an output that no handle can claim is dropped before close returns.
 #[tokio::test]
 async fn close_returns_after_unclaimed_outputs_are_dropped() {
     let counter = Counter::default();
@@ -91,7 +91,7 @@ async fn close_returns_after_unclaimed_outputs_are_dropped() {
     assert_eq!((counter.alive(), counter.dropped()), (0, 10));
 }
 
-/// §4, S7: the ladder, in order.
+/// §4, S7: the steps of the close, in order.
 #[tokio::test]
 async fn the_steps_of_a_close_come_in_order() {
     let log = Log::default();

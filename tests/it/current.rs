@@ -117,15 +117,15 @@ async fn a_free_spawn_lands_on_the_current_context() {
     let ctx = registry.context("ctx");
     let path = ctx.spawn(async { headcount::spawn(async { here() }).await.unwrap() });
     assert_eq!(in_time(path).await.unwrap(), Some("ctx".to_owned()));
-    let orphan = registry
+    let outside = registry
         .scope(async { headcount::spawn(async { here() }) })
         .await;
-    assert_eq!(in_time(orphan).await.unwrap(), None);
+    assert_eq!(in_time(outside).await.unwrap(), None);
     assert_eq!(in_time(ctx.close()).await.finished(), 2);
     assert_eq!(in_time(registry.close()).await.finished(), 3);
 }
 
-/// I10: a scope is nobody's task, so closing from inside it waits; but not if a task is around it.
+/// I10: a scope is no task, so closing from inside it waits; but not if a task is around it.
 #[tokio::test]
 async fn a_registry_closes_from_inside_its_scope() {
     let registry = Registry::new();

@@ -33,7 +33,7 @@ use tokio::{
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Real time, for what can hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(1_000);
 
 /// Two tasks, each in a context of its own, that each close the other's.
@@ -53,7 +53,7 @@ const CLOSE_EACH_OTHER: u32 = line!() - 5;
 async fn tasks_that_close_each_others_contexts_are_a_deadlock() {
     let registry = Registry::new();
     let contexts = close_each_other(&registry, Duration::MAX);
-    // One more waits for them, and one for nobody.
+    // One more waits for them, and one for none of them.
     let waiting = contexts[0].clone();
     let ctx = registry.context("ctx");
     ctx.task("victim").cancellable().spawn(async move {
@@ -154,7 +154,7 @@ async fn a_task_that_waits_for_its_own_registry_to_be_idle_waits_for_itself() {
     drop(busy);
 }
 
-/// Whoever has another way out is in no deadlock.
+/// A task that has another way out is in no deadlock.
 #[tokio::test(start_paused = true)]
 async fn a_wait_with_a_time_limit_is_no_deadlock() {
     let registry = Registry::new();
@@ -195,7 +195,7 @@ async fn a_wrapped_future_inside_a_task_waits_for_the_same() {
     let named = |name| awaited(&dump, name).0;
     assert_eq!(named("inner"), "its registry to be idle");
     assert_eq!(named("outer"), "its registry to be idle");
-    // The inner one can be dropped by the outer one, which cannot be by anybody.
+    // The inner one can be dropped by the outer one, which cannot be dropped.
     let [deadlock] = dump.deadlocks() else {
         panic!("{dump}");
     };
@@ -233,7 +233,7 @@ async fn a_deadlock_is_in_the_reports_of_the_closes_that_are_in_it() {
         );
         assert!(
             report.duration() >= 10 * SECOND,
-            "nobody is aborted before the time"
+            "no task is aborted before the time"
         );
     }
     assert!(apart.close().await.deadlocks().is_empty());
@@ -243,7 +243,7 @@ async fn a_deadlock_is_in_the_reports_of_the_closes_that_are_in_it() {
     assert!(whole.aborted() >= 1, "{whole}");
 }
 
-/// Nobody is asked before who has never waited for something of a registry.
+/// A task that has never waited for something of a registry is not asked before.
 #[tokio::test(start_paused = true)]
 async fn looking_for_deadlocks_leaves_those_alone_who_wait_for_other_things() {
     let registry = Registry::new();
@@ -298,7 +298,7 @@ async fn a_chain_through_a_context_and_its_child_is_told() {
     assert!(give.send(joins).is_ok());
     settle().await;
     let dump = registry.dump().await;
-    assert!(dump.deadlocks().is_empty(), "nobody closes it: {dump}");
+    assert!(dump.deadlocks().is_empty(), "it is never closed: {dump}");
     top.request_close("now");
     settle().await;
     let dump = registry.dump().await;
@@ -311,7 +311,7 @@ async fn a_chain_through_a_context_and_its_child_is_told() {
     );
 }
 
-/// Whoever polls a wrapped future can drop it.
+/// The owner of a wrapped future can drop it.
 #[tokio::test(start_paused = true)]
 async fn a_wrapped_future_with_a_time_limit_round_it_is_no_deadlock() {
     let registry = Registry::new();
@@ -349,7 +349,7 @@ async fn a_wrapped_future_in_a_select_of_a_task_is_no_deadlock() {
     ctx.close().await;
 }
 
-/// Pending once, and then ready, whoever polls it.
+/// Pending once, and then ready, whatever polls it.
 fn once() -> impl Future<Output = ()> {
     let (kept, mut is_over) = (AtomicWaker::new(), false);
     poll_fn(move |cx| {
@@ -364,7 +364,7 @@ fn once() -> impl Future<Output = ()> {
 /// The close begins in the poll of the question, and a hook that takes its time keeps it from cancelling.
 #[test]
 fn a_cancellable_task_in_a_context_that_begins_to_close_is_in_no_deadlock() {
-    within(PATIENCE, || {
+    within(TIME_LIMIT, || {
         let registry = Registry::new();
         let (release, held) = mpsc::channel::<()>();
         let runtime = current_thread();
@@ -406,7 +406,7 @@ fn a_cancellable_task_in_a_context_that_begins_to_close_is_in_no_deadlock() {
 /// The thread that is to end the aborted one is busy.
 #[test]
 fn a_task_that_joins_one_it_aborted_is_in_no_deadlock() {
-    within(PATIENCE, || {
+    within(TIME_LIMIT, || {
         let registry = Registry::new();
         let (release, held) = mpsc::channel::<()>();
         let (busy, is_busy) = mpsc::channel::<()>();
@@ -420,7 +420,7 @@ fn a_task_that_joins_one_it_aborted_is_in_no_deadlock() {
                 let joins = poll_fn(move |cx| {
                     polls += 1;
                     if polls == 2 {
-                        // Asked, and then somebody else needs the thread.
+                        // Asked, and then another task needs the thread.
                         let (busy, held) = (busy.clone(), held.take().unwrap());
                         tokio::spawn(async move {
                             busy.send(()).unwrap();
@@ -511,8 +511,8 @@ async fn idle_of_another_registry_is_not_taken_for_that_of_its_own() {
 
 /// A task does not answer for 100 ms, in the middle of which the grace period ends.
 #[test]
-fn a_look_under_way_when_the_grace_period_ends_does_not_hang_the_close() {
-    let ends = within(PATIENCE, || {
+fn a_check_under_way_when_the_grace_period_ends_does_not_hang_the_close() {
+    let ends = within(TIME_LIMIT, || {
         paused().block_on(async {
             let registry = Registry::new();
             let _silent = silent(&registry.context("other"));
@@ -528,7 +528,7 @@ fn a_look_under_way_when_the_grace_period_ends_does_not_hang_the_close() {
 /// Three closes want to look: the first look is under way for 100 ms, the second one is dropped, which is no answer for
 /// the third.
 #[tokio::test(start_paused = true)]
-async fn a_look_that_was_dropped_is_not_taken_for_one_that_was_made() {
+async fn a_check_that_was_dropped_is_not_taken_for_one_that_was_made() {
     let registry = Registry::new();
     let _silent = silent(&registry.context("other"));
     let contexts = ["c1", "c2", "c3"].map(|name| {
@@ -557,7 +557,7 @@ async fn a_look_that_was_dropped_is_not_taken_for_one_that_was_made() {
     assert_eq!(still.deadlocks().len(), 1, "{still}");
 }
 
-/// The task is gone 10 ms after the grace period, and one of somebody else is asked for 100 ms.
+/// The task is gone 10 ms after the grace period, and one of another context is asked for 100 ms.
 #[tokio::test(start_paused = true)]
 async fn a_close_ends_when_its_tasks_do_also_while_it_asks() {
     let registry = Registry::new();
@@ -569,7 +569,7 @@ async fn a_close_ends_when_its_tasks_do_also_while_it_asks() {
     assert!(report.duration() < 550 * MS, "{report}");
 }
 
-/// A look in between gets no answer, because nobody runs the tasks.
+/// A check in between gets no answer, because the tasks are not run.
 #[test]
 fn a_deadlock_is_warned_of_once() {
     let said = said(|| async {
@@ -611,7 +611,7 @@ async fn a_deadlock_is_in_a_report_once() {
     assert_eq!(report.deadlocks().len(), 1, "{report}");
 }
 
-/// Somebody else's close saw it, and it was resolved by hand.
+/// Another close saw it, and it was resolved by hand.
 #[tokio::test(start_paused = true)]
 async fn a_report_has_no_deadlocks_of_before_the_close() {
     let registry = Registry::new();

@@ -38,8 +38,8 @@ async fn dropping_the_last_handle_closes_in_the_background() {
     assert!(token.is_cancelled() && registry.is_empty());
 }
 
-/// I11: the reason is recorded. A closed context that was dropped leaves its report to nobody, but
-/// whoever awaits it while it closes sees it: here its parent.
+/// I11: the reason is recorded. A closed context that was dropped leaves its report to no handle, but
+/// a parent that awaits it while it closes sees it.
 #[tokio::test]
 async fn the_reason_of_a_drop_is_recorded() {
     let registry = Registry::new();
@@ -113,7 +113,7 @@ async fn a_task_that_upgrades_holds_its_context_as_long_as_it_keeps_the_handle()
     in_time(registry.idle()).await;
 }
 
-/// A closed context stays listed as long as somebody holds it: that is how "closed but held" is seen.
+/// A closed context stays listed as long as it is held: that is how "closed but held" is seen.
 #[tokio::test]
 async fn a_closed_context_is_listed_until_its_last_handle_is_gone() {
     let registry = Registry::new();

@@ -155,7 +155,7 @@ async fn net_cases() -> Vec<Case> {
     cases
 }
 
-/// A listener that nobody accepts from, with as many connections as it takes.
+/// A listener that accepts nothing, with as many connections as it takes.
 async fn full_backlog() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -338,7 +338,7 @@ async fn what_is_awaited_is_named_through_what_is_round_it() {
     ctx.close().await;
 }
 
-/// Whoever asks often sees for how long it has been parked, and no polls but its own.
+/// A caller that asks often sees for how long it has been parked, and no polls but its own.
 #[tokio::test(start_paused = true)]
 async fn being_asked_neither_counts_as_a_poll_nor_ends_a_wait() {
     let registry = Registry::new();

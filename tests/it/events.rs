@@ -21,7 +21,7 @@ impl Write for Buffer {
     }
 }
 
-/// While there is one subscriber only, `tracing` asks that of the thread that comes to an event first whether anybody
+/// While there is one subscriber only, `tracing` asks that of the thread that comes to an event first whether any subscriber
 /// wants it, and remembers the answer: another test's thread, which has none. So there is always one more.
 pub(crate) static ONE_MORE: LazyLock<tracing::Dispatch> =
     LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
@@ -199,7 +199,7 @@ fn hooks_that_could_not_run_are_named_in_an_error() {
     assert!(errors.iter().all(|line| line.contains("could not run") && line.contains("hooks_that_could_not_run")));
 }
 
-/// S14: a result that comes after the close has begun, and that nobody can claim, is dropped with a word.
+/// S14: a result that comes after the close has begun, and that no handle can claim, is dropped with an event.
 #[test]
 fn a_late_result_is_dropped_with_a_word() {
     let said = said(|| async {
@@ -260,7 +260,7 @@ fn stragglers_of_a_registry_are_named() {
     );
 }
 
-/// A task that nobody waits for panics where somebody sees it.
+/// The panic of a task that is not awaited is reported.
 #[test]
 fn a_panic_of_a_detached_task_is_an_error() {
     let said = said(|| async {
@@ -279,7 +279,7 @@ fn a_panic_of_a_detached_task_is_an_error() {
     assert!(said[0].contains("panicked: boom"), "{said:#?}");
 }
 
-/// Many closes lose their patience at once: one look serves them all, and each names its own tasks.
+/// The grace periods of many closes end at once: one scan serves them all, and each names its own tasks.
 #[test]
 fn a_thousand_closes_that_hang_name_their_own_tasks_each() {
     const CONTEXTS: usize = 1_000;

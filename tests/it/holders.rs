@@ -1,6 +1,6 @@
-//! Who holds what, and how much of it is written down.
+//! Who holds what, and how much of it is recorded.
 
-use crate::util::{PATIENCE, current_thread, settle};
+use crate::util::{TIME_LIMIT, current_thread, settle};
 use headcount::{Holders, Level, Registry, State};
 use std::{
     panic::Location,
@@ -79,7 +79,7 @@ async fn a_handle_knows_the_task_that_took_it_and_how_that_stands() {
     let (ctx, other) = (registry.context("ctx"), registry.context("other"));
     let weak = other.downgrade();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let task = ctx.task("taker").spawn(async move {
+    let task = ctx.task("maker").spawn(async move {
         let held = weak.upgrade().unwrap();
         let _ = stopped.await;
         held
@@ -88,7 +88,7 @@ async fn a_handle_knows_the_task_that_took_it_and_how_that_stands() {
     let holders = other.holders();
     let holder = holders.iter().nth(1).unwrap();
     assert_eq!(holder.task(), Some(task.id()));
-    assert_eq!(holder.task_name(), Some("taker"));
+    assert_eq!(holder.task_name(), Some("maker"));
     assert_eq!(holder.task_state(), Some(State::Running));
     stop.send(()).unwrap();
     let held = task.await.unwrap();
@@ -96,10 +96,10 @@ async fn a_handle_knows_the_task_that_took_it_and_how_that_stands() {
     let holder = holders.iter().nth(1).unwrap();
     assert_eq!(
         (holder.task_name(), holder.task_state()),
-        (Some("taker"), None)
+        (Some("maker"), None)
     );
     assert!(
-        holder.to_string().contains("by task taker (ended)"),
+        holder.to_string().contains("by task maker (ended)"),
         "{holder}"
     );
     drop(held);
@@ -391,7 +391,7 @@ fn a_subscriber_that_hears_of_a_bad_level_may_use_registries() {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > TIME_LIMIT {
             child.kill().unwrap();
         }
         thread::sleep(Duration::from_millis(5));

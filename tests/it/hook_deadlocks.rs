@@ -61,7 +61,7 @@ async fn a_hook_that_joins_a_task_that_closes_its_context_is_a_deadlock() {
     }
 }
 
-/// A hook of `a` closes `b`, which waits for somebody who waits for the close of `a`.
+/// A hook of `a` closes `b`, which waits for a task that waits for the close of `a`.
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_closes_a_context_whose_task_closes_its_own_is_a_deadlock() {
     let registry = Registry::new();
@@ -117,7 +117,7 @@ async fn hooks_that_close_each_others_contexts_are_a_deadlock() {
     assert!(said.ends_with("\n    1 more waits for them"), "{said}");
 }
 
-/// Nobody is left in their contexts, so nothing but the hooks can look.
+/// No task is left in their contexts, so only the wait for the hooks can check.
 #[tokio::test(start_paused = true)]
 async fn closes_that_wait_for_hooks_look_for_deadlocks_and_report_them() {
     let registry = Registry::new();
@@ -180,7 +180,7 @@ fn a_deadlock_of_hooks_is_warned_of_once() {
 
 /// It is polled by the close that looks, before the grace period ends and at its end; and no look comes after that.
 #[tokio::test(start_paused = true)]
-async fn a_hook_answers_the_look_of_its_own_close() {
+async fn a_hook_answers_the_deadlock_check_of_its_own_close() {
     for (grace, stubborn) in [(LONG, 1_200 * MS), (SECOND, LONG)] {
         let registry = Registry::new();
         let a = registry.context_builder("a").grace(grace);
@@ -197,7 +197,7 @@ async fn a_hook_answers_the_look_of_its_own_close() {
 
 /// A look is under way for 100 ms when the last task ends, in the middle of that, and a hook runs on.
 #[tokio::test(start_paused = true)]
-async fn a_look_that_is_not_needed_any_more_is_in_nobodys_way() {
+async fn a_check_that_is_not_needed_any_more_holds_up_no_close() {
     let registry = Registry::new();
     let [ctx, other] = two(&registry, LONG);
     let _silent = silent(&other);

@@ -1,7 +1,7 @@
 //! What a hostile reviewer tried: destructors, wakers and runtimes that end at the worst moment.
 
 use crate::util::{
-    OnDrop, PATIENCE, current_thread, in_time, multi_thread, paused, settle, within,
+    OnDrop, TIME_LIMIT, current_thread, in_time, multi_thread, paused, settle, within,
 };
 use futures::FutureExt;
 use headcount::{Context, Registry, State};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// Fails instead of hanging, also where the hang blocks the thread.
 #[track_caller]
 fn limited(body: impl FnOnce() + Send + 'static) {
-    within(PATIENCE, body);
+    within(TIME_LIMIT, body);
 }
 
 /// Its destructor says that it has begun, and takes a while.
@@ -31,7 +31,7 @@ fn slow(tell: mpsc::Sender<()>) -> impl Send {
     })
 }
 
-/// I1: an abort reaches the tasks of a set that somebody is spawning on just then, and at the first attempt.
+/// I1: an abort reaches the tasks of a set on which another thread is spawning, and at the first attempt.
 #[test]
 fn an_abort_reaches_tasks_while_another_spawn_is_stuck() {
     limited(|| {
@@ -199,7 +199,7 @@ fn a_forgotten_close_does_not_keep_the_context_from_ending() {
             weak
         });
         drop(own);
-        // The handle is leaked as well, so it stays closing; but whoever awaits it can end it.
+        // The handle is leaked as well, so it stays closing; but a caller that awaits it can end it.
         assert_eq!(weak.state(), State::Closing);
         current_thread().block_on(in_time(registry.close()));
         assert_eq!(weak.state(), State::Closed);

@@ -1,4 +1,4 @@
-//! I10: a close that is awaited from inside begins, and the await returns at once, whoever began it and wherever; and
+//! I10: a close that is awaited from inside begins, and the await returns at once, whatever began it and wherever; and
 //! one that is awaited outside ends, though no runtime takes it.
 
 use crate::util::{
@@ -15,12 +15,12 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// A blocking closure of the context, on a runtime that is being shut down while it runs.
 #[test]
 fn a_close_from_inside_returns_though_its_runtime_is_ending() {
-    let (status, state) = within(PATIENCE, || {
+    let (status, state) = within(TIME_LIMIT, || {
         let rt = multi_thread(1);
         let registry = Registry::new();
         let ctx = rt.block_on(async { registry.context("ctx") });
@@ -45,7 +45,7 @@ fn a_close_from_inside_returns_though_its_runtime_is_ending() {
         let kept = ctx;
         go.send(()).unwrap();
         let status = take.recv().unwrap();
-        // Nobody is left who could bring a runtime.
+        // No caller is left that could bring a runtime.
         drop(kept);
         while weak.state() != State::Closed {
             std::thread::yield_now();
@@ -58,7 +58,7 @@ fn a_close_from_inside_returns_though_its_runtime_is_ending() {
 /// The same for a task that waits for the close of another to begin it, and for one whose runtime is dropped.
 #[test]
 fn a_runtime_that_is_dropped_waits_for_no_close_from_inside() {
-    within(PATIENCE, || {
+    within(TIME_LIMIT, || {
         let rt = multi_thread(1);
         let ctx = rt.block_on(async { Registry::new().context("ctx") });
         let (started, is_started) = mpsc::channel();
@@ -82,7 +82,7 @@ fn a_runtime_that_is_dropped_waits_for_no_close_from_inside() {
 /// A runtime that has ended still polls what is given to its handle: the close runs there.
 #[test]
 fn a_close_that_is_awaited_on_a_runtime_that_has_ended_ends() {
-    let (report, dropped, order) = within(PATIENCE, || {
+    let (report, dropped, order) = within(TIME_LIMIT, || {
         let rt = multi_thread(1);
         let dead = rt.handle().clone();
         let registry = Registry::new();
@@ -120,7 +120,7 @@ fn a_close_that_is_awaited_on_a_runtime_that_has_ended_ends() {
 /// Two who wait there, one of whom gives up.
 #[test]
 fn a_close_on_a_runtime_that_has_ended_goes_on_with_another_who_waits() {
-    within(PATIENCE, || {
+    within(TIME_LIMIT, || {
         let rt = multi_thread(1);
         let dead = rt.handle().clone();
         let ctx = rt.block_on(async { Registry::new().context("ctx") });
@@ -165,7 +165,7 @@ fn a_close_that_was_begun_outside_and_is_awaited_inside_returns_at_once() {
         assert_eq!(
             started.elapsed(),
             Duration::ZERO,
-            "nobody waited for the grace period"
+            "no close waited for the grace period"
         );
     });
 }
@@ -176,7 +176,7 @@ type BoxedClose = std::pin::Pin<Box<dyn Future<Output = CloseStatus> + Send>>;
 /// its end that is.
 #[test]
 fn an_output_that_is_dropped_in_the_last_moment_is_dropped_inside() {
-    let ended = within(PATIENCE, || {
+    let ended = within(TIME_LIMIT, || {
         let rt = multi_thread(2);
         let ended = Arc::new(AtomicUsize::new(0));
         for round in 0..2_000_usize {
@@ -212,7 +212,7 @@ fn a_panic_whose_handle_is_dropped_in_the_last_moment_is_dropped_inside() {
         }
     }
 
-    let ended = within(PATIENCE, || {
+    let ended = within(TIME_LIMIT, || {
         current_thread().block_on(async {
             let ctx = Registry::new()
                 .context_builder("ctx")
@@ -251,7 +251,7 @@ fn a_waker_that_closes_the_context_of_the_task_it_waits_for_is_inside() {
         }
     }
 
-    within(PATIENCE, || {
+    within(TIME_LIMIT, || {
         current_thread().block_on(async {
             let ctx = Registry::new().context("ctx");
             let mut task = Box::pin(ctx.spawn(tokio::task::yield_now()));
@@ -265,7 +265,7 @@ fn a_waker_that_closes_the_context_of_the_task_it_waits_for_is_inside() {
     });
 }
 
-/// The output of a wrapped future whose destructor panics is nobody's: it belongs to that future.
+/// The output of a wrapped future whose destructor panics is no task's: it belongs to that future.
 #[test]
 fn the_output_of_a_wrapped_future_that_panics_when_dropped_is_dropped_inside() {
     struct Panics(Option<OnDropBox>);
@@ -289,7 +289,7 @@ fn the_output_of_a_wrapped_future_that_panics_when_dropped_is_dropped_inside() {
         }
     }
 
-    within(PATIENCE, || {
+    within(TIME_LIMIT, || {
         current_thread().block_on(async {
             let ctx = Registry::new().context("ctx");
             let own = ctx.clone();
@@ -310,7 +310,7 @@ fn the_output_of_a_wrapped_future_that_panics_when_dropped_is_dropped_inside() {
 /// A close that is driven by the future that waits for it: its hooks have a runtime wherever that is polled.
 #[test]
 fn hooks_of_a_close_on_a_runtime_that_has_ended_find_that_runtime() {
-    let found = within(PATIENCE, || {
+    let found = within(TIME_LIMIT, || {
         let rt = multi_thread(1);
         let dead = rt.handle().clone();
         let ctx = rt.block_on(async { Registry::new().context("ctx") });

@@ -1,6 +1,6 @@
 //! Leak reports: what counts, who is to blame, and what is said.
 
-use crate::util::{Counter, PATIENCE, in_time, multi_thread, settle};
+use crate::util::{Counter, TIME_LIMIT, in_time, multi_thread, settle};
 use headcount::{
     Context, Level, Registry, Tracked,
     leaks::{Allow, AllowList, Finding, LeakKind, LeakPolicy, LeakReport},
@@ -219,7 +219,7 @@ async fn a_context_that_only_its_own_task_holds_is_a_leak() {
         pending::<()>().await;
     });
     settle().await;
-    // As long as somebody else holds it, it can be closed.
+    // As long as another holder has it, it can be closed.
     assert!(registry.leaks(&running()).await.is_clean());
     drop(ctx);
     let report = registry.leaks(&running()).await;
@@ -232,7 +232,7 @@ async fn a_context_that_only_its_own_task_holds_is_a_leak() {
     registry.close().await;
 }
 
-/// A context that one of its tasks opened up to somebody outside.
+/// A context that one of its tasks made available to a holder outside.
 async fn handed_out(registry: &Registry) -> Context {
     let ctx = registry.context("ctx");
     let weak = ctx.downgrade();
@@ -259,7 +259,7 @@ async fn a_handle_that_its_task_handed_out_pins_nothing_once_that_is_known() {
     assert!(registry.leaks(&running()).await.is_clean());
 }
 
-/// Somebody took a handle while nothing was written down, and may close it.
+/// A handle was taken while nothing was recorded, and its holder may close the context.
 #[tokio::test]
 async fn a_context_with_an_unknown_holder_is_not_said_to_be_held_by_its_own_task_alone() {
     let registry = registry();
@@ -281,9 +281,9 @@ async fn a_context_with_an_unknown_holder_is_not_said_to_be_held_by_its_own_task
     registry.close().await;
 }
 
-/// Who is at the root of a chain, in words, by what is written down of the handle.
+/// What the root of a chain is called, by what is recorded of the handle.
 #[tokio::test]
-async fn the_root_of_a_chain_is_whoever_may_have_the_handle() {
+async fn the_root_of_a_chain_is_what_may_have_the_handle() {
     for (level, root) in [
         (
             Level::Holders,
@@ -557,7 +557,7 @@ async fn the_chain_of_a_cycle_leads_once_round_it() {
 }
 
 #[tokio::test]
-async fn the_chain_of_what_a_cycle_keeps_begins_with_its_keeper() {
+async fn the_chain_of_what_a_cycle_keeps_begins_with_what_keeps_the_cycle() {
     let registry = registry();
     let [one, other] = ["one", "other"].map(|name| registry.own(name, "value", ()));
     one.held_by(&other);
@@ -735,7 +735,7 @@ async fn a_plain_arc_is_said_to_be_held_by_nobody_knows_whom() {
 
 /// I16: never a wrong line.
 #[tokio::test]
-async fn a_keeper_in_another_registry_is_not_said_to_be_gone() {
+async fn a_container_in_another_registry_is_not_said_to_be_gone() {
     let registry = registry();
     let board = Registry::new().own("board", "board", ());
     let value = registry.own("value", "kind", ());
@@ -986,7 +986,7 @@ async fn what_was_there_before_can_be_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_look_waits_for_what_is_on_its_way_and_no_longer() {
+async fn the_report_waits_for_what_is_about_to_end_and_no_longer() {
     let registry = registry();
     let ctx = registry.context("ctx");
     let held = ctx.clone();
@@ -1056,7 +1056,7 @@ fn contexts_that_close_under_load_are_no_leaks() {
         });
         let jobs: Vec<_> = jobs.collect();
         // A look ends when nothing seems to leak any more, so the limit is for a machine that has much else to do.
-        let policy = LeakPolicy::new().settle(PATIENCE);
+        let policy = LeakPolicy::new().settle(TIME_LIMIT);
         for _ in 0..100 {
             let report = registry.leaks(&policy).await;
             assert!(report.is_clean(), "{report}");
@@ -1227,7 +1227,7 @@ async fn a_report_may_be_asked_for_in_a_destructor() {
     assert!(said.lock().unwrap().starts_with("no leaks"), "{said:?}");
 }
 
-/// I5: at every level, whoever looks neither keeps a value alive nor runs its destructor.
+/// I5: at every level, a report neither keeps a value alive nor runs its destructor.
 #[tokio::test]
 async fn the_detector_neither_keeps_nor_drops_what_it_watches() {
     struct Witness(Arc<Mutex<Vec<String>>>);

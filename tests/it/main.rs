@@ -37,13 +37,13 @@ mod registry;
 #[cfg(feature = "dump")]
 mod running_hooks;
 mod runtimes;
+mod scans;
 mod source;
 mod tasks;
 #[cfg(feature = "testing")]
 mod testing;
 mod timers;
 mod tree;
-mod turns;
 mod unwind;
 mod util;
 mod weak;

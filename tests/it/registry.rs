@@ -197,7 +197,7 @@ async fn the_free_functions_use_the_current_registry() {
     assert!(registry.is_empty());
 }
 
-/// L6: the global registry is the current one where nobody says otherwise.
+/// L6: the global registry is the current one by default.
 #[test]
 fn the_global_registry_is_current_outside_of_any_scope() {
     let entry = headcount::register("global entry of this test", "entry");

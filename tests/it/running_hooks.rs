@@ -29,7 +29,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(1_000);
 /// Real time, for what can hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 async fn sleeps() {
     sleep(LONG).await;
@@ -237,7 +237,7 @@ async fn hooks_are_printed_after_the_tasks_and_counted() {
     assert!(registry.dump().await.to_string().contains("2 hooks"));
 }
 
-/// Nobody can say where a hook is that does not wait.
+/// It is unknown where a hook is that does not wait.
 #[test]
 fn a_hook_that_holds_its_thread_is_said_to_be_polling() {
     multi_thread(2).block_on(async {
@@ -293,7 +293,7 @@ async fn a_dump_polls_each_hook_once() {
 /// By a hook of each sort, which is asked itself.
 #[test]
 fn a_hook_that_makes_a_dump_is_in_it() {
-    let dumps = within(PATIENCE, || {
+    let dumps = within(TIME_LIMIT, || {
         paused().block_on(async {
             let registry = Registry::new();
             let ctx = patient(&registry, "ctx");
@@ -335,7 +335,7 @@ fn a_panicking_waker_of_who_asks_does_not_end_the_hook() {
         settle().await;
         ctx
     });
-    // Nobody runs the hook before the dump waits for its answer.
+    // The hook is not run before the dump waits for its answer.
     let mut dump = Box::pin(registry.dump_within(LONG));
     let mut poll = |waker| dump.as_mut().poll(&mut task::Context::from_waker(waker));
     for _ in 0..20 {
@@ -351,10 +351,10 @@ fn a_panicking_waker_of_who_asks_does_not_end_the_hook() {
     assert_eq!(report.hooks().ran, 1);
 }
 
-/// Nobody runs the hook, and then it is dropped with its runtime: it does not answer any more.
+/// The hook is not run, and then it is dropped with its runtime: it does not answer any more.
 #[test]
 fn a_dump_does_not_wait_for_a_hook_whose_runtime_is_gone() {
-    let dump = within(PATIENCE, || {
+    let dump = within(TIME_LIMIT, || {
         let registry = Registry::new();
         let runtime = current_thread();
         let _ctx = runtime.block_on(async {

@@ -69,7 +69,7 @@ fn a_close_whose_runtime_ends_is_taken_over_by_who_awaits_it() {
     assert!(registry.is_empty());
 }
 
-/// I8: somebody on another runtime was waiting all the while.
+/// I8: a caller on another runtime was waiting all the while.
 #[test]
 fn a_waiting_closer_takes_over_when_the_driving_runtime_ends() {
     let first = multi_thread(1);
@@ -103,7 +103,7 @@ fn a_waiting_closer_takes_over_when_the_driving_runtime_ends() {
     second.shutdown_background();
 }
 
-/// I11: the runtime ends while a dropped context is closing on it: nobody is left to drive.
+/// I11: the runtime ends while a dropped context is closing on it: no driver is left.
 #[test]
 fn a_background_close_ends_with_its_runtime() {
     for settle_first in [false, true] {
@@ -206,7 +206,7 @@ fn after_a_close_the_runtime_has_no_task_of_ours_left() {
     });
 }
 
-/// A runtime that nobody drives is no reason to hang: whoever awaits the close has one.
+/// A runtime that is not driven is no reason to hang: the caller that awaits the close has one.
 #[test]
 fn a_close_does_not_depend_on_a_runtime_that_stands_still() {
     let idle = current_thread();

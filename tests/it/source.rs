@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// The registry waits for nobody: no lock that blocks and no spinning on its register, remove and read
+/// The registry never waits: no lock that blocks and no spinning on its register, remove and read
 /// paths. What its slots hold is guarded by their state words alone.
 #[test]
 fn the_table_takes_no_lock_and_does_not_spin() {

@@ -98,7 +98,7 @@ async fn no_value_of_a_task_outlives_it() {
     let output = counter.guard();
     drop(ctx.spawn(async move { output }));
     settle().await;
-    assert_eq!(counter.dropped(), 3, "nobody can claim it");
+    assert_eq!(counter.dropped(), 3, "no handle can claim it");
 }
 
 /// I6: a claimed output belongs to its claimant alone.
@@ -273,7 +273,7 @@ async fn a_panic_in_a_destructor_reaches_the_handle() {
     assert!(
         matches!(in_time(task).await, Err(TaskError::Panicked(_, message)) if message == "destructor")
     );
-    // An output that nobody claims panics where nobody sees it.
+    // An output that no handle claims panics where no caller sees it.
     let bomb = bomb();
     drop(ctx.spawn(async move { bomb }));
     let report = in_time(ctx.close()).await;

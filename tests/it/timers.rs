@@ -1,4 +1,4 @@
-//! The crate's own timers: they need no runtime, and panic nobody when one ends.
+//! The crate's own timers: they need no runtime, and do not panic when one ends.
 
 use crate::util::{current_thread, in_time, multi_thread, paused, poll_once, settle, within};
 use futures::FutureExt;
@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::runtime::Builder;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 const MS: Duration = Duration::from_millis(1);
 
 /// How many panics of tokio's timers there were while this ran: such a panic ends a process built to abort.
@@ -28,7 +28,7 @@ fn timer_panics(body: impl FnOnce() + Send + 'static) -> usize {
         }));
     });
     let before = PANICS.load(SeqCst);
-    within(PATIENCE, body);
+    within(TIME_LIMIT, body);
     PANICS.load(SeqCst) - before
 }
 

@@ -1,4 +1,4 @@
-//! I9, I16: what must happen does, whoever panics in between: a subscriber, a waker, what a dead runtime drops.
+//! I9, I16: what must happen does, whatever panics in between: a subscriber, a waker, what a dead runtime drops.
 
 use crate::{
     events::ONE_MORE,
@@ -84,7 +84,7 @@ fn a_context_that_is_dropped_open_closes_though_its_warning_panics() {
     assert!(panics.count() >= 1);
 }
 
-/// I14: the end of a close reaches the parent before anybody hears of it.
+/// I14: the end of a close reaches the parent before any event or waker reports it.
 #[test]
 fn a_parent_is_told_of_its_child_though_the_event_of_that_panics() {
     let panics = Panics::default();
@@ -131,7 +131,7 @@ fn a_task_with_a_late_result_leaves_though_the_event_of_that_panics() {
     assert!(panics.count() >= 1);
 }
 
-/// I16: the failure is in the report before anybody hears of it.
+/// I16: the failure is in the report before any event or waker reports it.
 #[test]
 fn an_owned_value_that_panics_is_in_the_report_though_the_event_panics() {
     let panics = Panics::default();
@@ -234,7 +234,7 @@ impl Drop for Loud {
     }
 }
 
-/// I1: a wrapped future leaves its context, and panics nobody.
+/// I1: a wrapped future leaves its context, and its panic reaches no other task.
 #[test]
 fn a_wrapped_future_leaves_though_the_waker_that_it_kept_panics() {
     current_thread().block_on(async {
@@ -281,7 +281,7 @@ fn a_spawn_is_not_spoiled_by_what_a_dead_runtime_drops() {
                 ctx.task("spoiled").on(living.handle()).spawn(async {})
             }));
             living
-                .block_on(in_time(spawned.expect("a spawn panics for nobody else")))
+                .block_on(in_time(spawned.expect("a spawn does not panic for others")))
                 .unwrap();
         }
     }

@@ -104,17 +104,17 @@ pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Outp
 }
 
 /// What takes longer hangs, also on a machine that has much else to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Fails the test instead of hanging it. Real time: paused clocks jump over it.
 pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let start = std::time::Instant::now();
     loop {
-        if let Ok(output) = tokio::time::timeout(PATIENCE, &mut future).await {
+        if let Ok(output) = tokio::time::timeout(TIME_LIMIT, &mut future).await {
             return output;
         }
-        assert!(start.elapsed() < PATIENCE, "hangs");
+        assert!(start.elapsed() < TIME_LIMIT, "hangs");
     }
 }
 

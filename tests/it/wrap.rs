@@ -58,7 +58,7 @@ async fn a_wrapped_future_is_ended_after_the_grace_period() {
     assert!(matches!(handle.await.unwrap(), Err(TaskError::Aborted)));
 }
 
-/// I12: the panic goes on to whoever polls.
+/// I12: the panic goes on to the owner that polls.
 #[tokio::test]
 async fn a_panic_of_a_wrapped_future_passes_through_and_is_counted() {
     let ctx = Registry::new().context("ctx");

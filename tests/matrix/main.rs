@@ -8,8 +8,8 @@
 //! `HEADCOUNT_MATRIX=<text>` runs only the cases whose name contains the text, one after the other.
 
 mod axes;
+mod limits;
 mod outcome;
-mod patience;
 mod play;
 mod runtime;
 mod stage;
@@ -33,7 +33,7 @@ const ENOUGH: usize = 40;
 /// Failures printed in full.
 const PRINTED: usize = 40;
 
-/// Panics that nobody meant.
+/// Panics that were not intended.
 static SURPRISES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 #[test]
@@ -61,7 +61,7 @@ fn every_task_ends_once_and_leaves_nothing_whatever_ends_it() {
     }
     assert!(
         failures.is_empty() && surprises.is_empty() && done == cases.len(),
-        "{} failures and {} panics that nobody meant in {done} of {} cases",
+        "{} failures and {} panics that were not intended in {done} of {} cases",
         failures.len(),
         surprises.len(),
         cases.len()

@@ -2,7 +2,7 @@
 
 use crate::{
     axes::{Carrier, Case, Ending, Handle, Moment, Shape},
-    patience::wait_for,
+    limits::wait_for,
     stage::{MARKER, Output},
 };
 use headcount::{CloseReport, Task, TaskError};
@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
 
 use Outcome::{Aborted, Cancelled, Finished, Panicked};
 
-/// The handle that whoever started the task has.
+/// The handle of the code that started the task.
 pub(crate) enum Held {
     Task(Task<Output>),
     /// tokio's own, of a task that was wrapped first.

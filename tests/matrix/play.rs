@@ -2,8 +2,8 @@
 
 use crate::{
     axes::{Carrier, Case, Ending, Flavor, Handle, Moment, Shape},
+    limits::{until, wait_for},
     outcome::{Held, Outcome, counted, expected},
-    patience::{until, wait_for},
     runtime::{Shutdown, TestRuntime},
     stage::{Body, GRACE, Seen, Stage, closure},
 };
@@ -31,7 +31,7 @@ struct Play {
 struct Ended {
     /// What had been dropped when the wait for the end was over.
     seen: Seen,
-    /// `None` where nobody was left to get one.
+    /// `None` if no handle was left to get one.
     report: Option<CloseReport>,
     /// `None` where the ending was the drop of the last handle.
     ctx: Option<Context>,
@@ -308,7 +308,7 @@ impl Play {
     }
 
     /// Whether the shutdown is over while a poll or closure is still under way: it must not wait for
-    /// that, and nobody may keep the runtime's own thread busy, which does the shutdown.
+    /// that, and nothing may keep the runtime's own thread busy, which does the shutdown.
     fn can_outlive_shutdown(&self, how: Shutdown) -> bool {
         let waits = matches!(how, Shutdown::Drop);
         let on_own_thread = match self.case.carrier {

@@ -1,8 +1,8 @@
-//! The runtime under test. Nobody who examines it runs inside it.
+//! The runtime under test. The code that examines it does not run inside it.
 
 use crate::{
     axes::Flavor,
-    patience::{LIMIT, Latch},
+    limits::{LIMIT, Latch},
 };
 use std::{sync::mpsc, thread, time::Duration};
 use tokio::{

@@ -2,7 +2,7 @@
 
 use crate::{
     axes::{Carrier, Case, Moment, Shape},
-    patience::Latch,
+    limits::Latch,
 };
 use std::{
     fmt,
@@ -106,7 +106,7 @@ impl Output {
         Self(Guard::new(stage, |stage| &stage.outputs, is_bomb))
     }
 
-    /// Whoever claims it may drop it in peace.
+    /// The handle that claims it may drop it safely.
     pub(crate) fn claim(mut self) {
         self.0.is_bomb = false;
     }

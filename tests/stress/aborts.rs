@@ -1,6 +1,6 @@
 //! S14: aborts, and forced closes, that race the first poll of what they end.
 
-use crate::common::{PATIENCE, multi_thread, short_or_full, within};
+use crate::common::{TIME_LIMIT, multi_thread, short_or_full, within};
 use headcount::{Context, Registry, TaskError};
 use std::{future::pending, hint::spin_loop, time::Duration};
 use tokio::time::timeout;
@@ -20,14 +20,16 @@ async fn abort_one(ctx: Context, number: u64) {
         tokio::task::yield_now().await;
     }
     task.abort();
-    let ended = timeout(PATIENCE, task).await.expect("an abort is not lost");
+    let ended = timeout(TIME_LIMIT, task)
+        .await
+        .expect("an abort is not lost");
     assert!(matches!(ended, Err(TaskError::Aborted)));
 }
 
 #[test]
 #[ignore = "stress"]
 fn no_abort_that_races_a_first_poll_is_lost() {
-    within(10 * PATIENCE, |_| {
+    within(10 * TIME_LIMIT, |_| {
         multi_thread(4).block_on(async {
             let ctx = Registry::new().context("ctx");
             let rounds = short_or_full(3_000, 60_000);
@@ -46,7 +48,7 @@ fn no_abort_that_races_a_first_poll_is_lost() {
 #[test]
 #[ignore = "stress"]
 fn a_forced_close_that_races_spawns_ends_them_all() {
-    within(10 * PATIENCE, |_| {
+    within(10 * TIME_LIMIT, |_| {
         multi_thread(4).block_on(async {
             let registry = Registry::new();
             for _ in 0..short_or_full(3_000, 60_000) {
@@ -61,7 +63,7 @@ fn a_forced_close_that_races_spawns_ends_them_all() {
                     })
                 });
                 let spawning: Vec<_> = spawning.collect();
-                let closed = timeout(PATIENCE, ctx.close()).await;
+                let closed = timeout(TIME_LIMIT, ctx.close()).await;
                 closed.expect("every task is aborted");
                 for spawning in spawning {
                     spawning.await.unwrap();

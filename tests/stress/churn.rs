@@ -1,7 +1,7 @@
-//! I4, I6, I12: tasks and contexts come, end, panic and are aborted while somebody lists them.
+//! I4, I6, I12: tasks and contexts come, end, panic and are aborted while another thread lists them.
 
 use crate::common::{
-    Dice, PATIENCE, current_thread, lock, multi_thread, short_or_full, soon, within,
+    Dice, TIME_LIMIT, current_thread, lock, multi_thread, short_or_full, soon, within,
 };
 use headcount::{Context, Registry, ResourceId, Task};
 use std::{
@@ -62,7 +62,7 @@ fn listings_are_right_while_tasks_come_and_go() {
 
 async fn churn(what: &str, time: Duration) {
     let registry = Registry::new();
-    let ctx = registry.context_builder("churn").grace(PATIENCE).open();
+    let ctx = registry.context_builder("churn").grace(TIME_LIMIT).open();
     let churn = Arc::new(Churn {
         registry,
         ctx,

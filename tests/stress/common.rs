@@ -13,7 +13,7 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 
 /// Longer than any single wait in here takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// The first number, or the second in a full run.
 pub(crate) fn short_or_full<T>(short: T, full: T) -> T {
@@ -127,7 +127,7 @@ impl Wake for Unpark {
 
 /// Polls a future on this thread, on no runtime but the one that was entered.
 pub(crate) fn wait_for<F: Future>(what: &str, future: F) -> F::Output {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut future = pin!(future);
     loop {
@@ -135,15 +135,15 @@ pub(crate) fn wait_for<F: Future>(what: &str, future: F) -> F::Output {
             return output;
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "{what}: not within {PATIENCE:?}");
+        assert!(!left.is_zero(), "{what}: not within {TIME_LIMIT:?}");
         thread::park_timeout(left);
     }
 }
 
 /// Awaits a future inside a runtime.
 pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    let output = tokio::time::timeout(PATIENCE, future).await;
-    output.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+    let output = tokio::time::timeout(TIME_LIMIT, future).await;
+    output.unwrap_or_else(|_| panic!("{what}: not within {TIME_LIMIT:?}"))
 }
 
 pub(crate) fn current_thread() -> Runtime {

@@ -1,7 +1,7 @@
-//! Dumps in the middle of everything: no wake-up is lost, nobody is polled when they must not be, and every task ends
+//! Dumps in the middle of everything: no wake-up is lost, nothing is polled when it must not be, and every task ends
 //! once.
 
-use crate::common::{PATIENCE, multi_thread, short_or_full, within};
+use crate::common::{TIME_LIMIT, multi_thread, short_or_full, within};
 use headcount::{Registry, TaskError};
 use std::{
     sync::{
@@ -34,7 +34,7 @@ fn dumps_lose_no_wake_up_while_tasks_are_woken_finished_aborted_and_closed() {
                 .collect();
             for (n, ring) in rings.into_iter().enumerate() {
                 notes.now(format_args!("ring {n}"));
-                let turned = timeout(PATIENCE * 5, ring).await;
+                let turned = timeout(TIME_LIMIT * 5, ring).await;
                 assert_eq!(
                     turned.expect("no wake-up is lost").expect("no panic"),
                     rounds
@@ -134,7 +134,7 @@ const ENOUGH: usize = 20;
 #[ignore = "stress: takes seconds, run by .ci/run"]
 fn busy_programs_give_no_false_alarms() {
     let time = Duration::from_secs(short_or_full(3, 60));
-    within(time + PATIENCE * 5, move |notes| {
+    within(time + TIME_LIMIT * 5, move |notes| {
         multi_thread(4).block_on(async {
             let registry = Registry::new();
             let is_over = Arc::new(AtomicBool::new(false));
@@ -152,7 +152,7 @@ fn busy_programs_give_no_false_alarms() {
             is_over.store(true, SeqCst);
             for (n, program) in programs.into_iter().enumerate() {
                 notes.now(format_args!("program {n}"));
-                let ended = timeout(PATIENCE, program).await;
+                let ended = timeout(TIME_LIMIT, program).await;
                 ended.expect("it comes to its end").expect("no panic");
             }
             println!("{dumps} dumps, {} rounds", rounds.load(Relaxed));

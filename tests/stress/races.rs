@@ -23,7 +23,7 @@ enum Act {
     /// Polls a close once and drops it.
     BeginClose,
     RequestClose,
-    /// Awaits a close that somebody else begins.
+    /// Awaits a close that another thread begins.
     AwaitClosed,
     Drop,
     Upgrade,
@@ -115,7 +115,7 @@ impl Scene {
     }
 
     fn act(&self, act: Act, ctx: Context, dice: &mut Dice) {
-        // Somebody who awaits has a runtime, or else may have none.
+        // A caller that awaits may have a runtime, or none.
         let awaits = matches!(act, Act::Close | Act::AwaitClosed | Act::UpgradeAndClose);
         let inside =
             (awaits || act == Act::BeginClose || dice.once_in(2)).then(|| self.elsewhere.enter());
@@ -178,7 +178,7 @@ impl Scene {
     fn upgrade(&self) -> Option<Context> {
         let ctx = self.weak.upgrade();
         if ctx.is_none() {
-            assert!(self.weak.is_cancelled(), "nobody holds it, and it is open");
+            assert!(self.weak.is_cancelled(), "it is not held, and it is open");
             assert!(self.weak.upgrade().is_none(), "it came back");
         }
         ctx
@@ -300,7 +300,7 @@ fn open(
     (scene, ctx)
 }
 
-/// I8: a close whose runtime ends goes on on the runtime of whoever awaits it, at whatever moment the one
+/// I8: a close whose runtime ends goes on on the runtime of a caller that awaits it, at whatever moment the one
 /// loses it and the other comes.
 #[test]
 #[ignore = "stress: takes seconds, run by .ci/run"]

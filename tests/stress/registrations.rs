@@ -1,4 +1,4 @@
-//! L8, L3, I4: 64 threads register and drop while somebody lists.
+//! L8, L3, I4: 64 threads register and drop while another thread lists.
 
 use crate::common::{Dice, current_thread, lock, short_or_full, within};
 use headcount::{Live, Registry, ResourceId};

@@ -71,11 +71,11 @@ struct Round {
     accepted: Mutex<Vec<Arc<Fate>>>,
     refused: AtomicUsize,
     spawned: AtomicUsize,
-    /// Whoever spawns so many begins the close, in the middle of the spawning, however fast that is. In
+    /// The spawner that reaches this number begins the close, in the middle of the spawning, however fast that is. In
     /// every other round it is left to the one who closes.
     enough: usize,
     children: AtomicUsize,
-    /// Handles that outlive the close: nobody but the parent closes these.
+    /// Handles that outlive the close: only the parent closes these.
     held: Mutex<Vec<Context>>,
 }
 
@@ -94,7 +94,7 @@ impl Round {
         }
     }
 
-    /// Spawns until the door is shut.
+    /// Spawns until the gate refuses.
     fn spawn(&self, dice: &mut Dice) {
         let mut accepted = Vec::new();
         for _ in 0..MOST {

@@ -16,7 +16,7 @@ fn main() {
     let size = args.next().and_then(|size| size.parse().ok()).unwrap_or(1);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     if question == "dump" {
-        // Whoever measures gets its turn after each task.
+        // The code that measures gets its turn after each task.
         runtime.event_interval(1);
     }
     let runtime = runtime.enable_all().build().expect("a runtime");

@@ -8,7 +8,7 @@ use super::{
     panics::failure,
     world::World,
 };
-use crate::common::{Dice, PATIENCE, current_thread, lock, multi_thread};
+use crate::common::{Dice, TIME_LIMIT, current_thread, lock, multi_thread};
 use headcount::{CloseReport, CloseStatus};
 use std::{
     collections::HashSet,
@@ -56,7 +56,7 @@ fn check_dropped(world: &World) {
     if !world.is_acyclic || has_forgotten {
         return;
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     while world.registry.count() > 0 {
         if Instant::now() > deadline {
             return failure(format_args!("not closed:\n{}", world.registry.live_now()));
@@ -213,7 +213,7 @@ fn check_latest_first(model: &Model, what: &str, numbers: &[usize]) {
 /// Threads of runtimes that were ended in the background may need another moment to drop their tasks.
 fn wait_for_threads(world: &Arc<World>) {
     let is_left = || Arc::strong_count(world) > 1 || world.registry.count() > 0;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     while !world.counts.has_forgotten.load(SeqCst) && is_left() {
         if Instant::now() > deadline {
             let references = Arc::strong_count(world) - 1;

@@ -7,7 +7,7 @@ use super::{
     tasks,
     world::{At, Ctx, Stored, WeakCtx, World},
 };
-use crate::common::{Dice, PATIENCE, lock};
+use crate::common::{Dice, TIME_LIMIT, lock};
 use headcount::{CloseReason, CloseStatus};
 use std::{
     future::Future,
@@ -29,7 +29,7 @@ pub(crate) fn inside(world: &Arc<World>, own: &WeakCtx) {
         return;
     }
     let Some(ctx) = own.upgrade() else { return };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     let waker = Waker::from(HandMadeWaker::new(PanicsIn::Never));
     let mut close = pin!(ctx.handle.close());
     let mut polls = 0_usize;

@@ -28,7 +28,7 @@ kinds! {
     TimersElsewhere = "timers_elsewhere",
     // Whether hooks always run where a runtime is.
     HookRuntime = "hook_runtime",
-    // Whether an output that nobody claims is dropped in the scope of its task.
+    // Whether an output that no handle claims is dropped in the scope of its task.
     OutputScope = "output_scope",
     // The same for a wrapped future whose destructor panics.
     WrappedOutputScope = "wrapped_output_scope",

@@ -101,7 +101,7 @@ impl Drop for Output {
         let is_ours = self.is_claimed.load(SeqCst) || DROPS_HANDLE.get() > 0;
         let scope = self.scope.take().filter(|_| !is_ours);
         if let Some(scope) = &scope {
-            check_scope(scope, "the destructor of an output that nobody claims");
+            check_scope(scope, "the destructor of an output that no handle claims");
         }
         let _running = scope.as_ref().map(Running::new);
         self.destructor.run();

@@ -28,7 +28,7 @@ use std::{
 };
 use tokio::{runtime::EnterGuard, task::AbortHandle};
 
-/// Things of one sort, for whoever wants one.
+/// Things of one sort, for any actor to take.
 pub(crate) struct Shelf<T>(Mutex<Vec<T>>);
 
 /// So many things of one sort.

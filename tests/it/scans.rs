@@ -1,4 +1,4 @@
-//! A close does not wait for whoever looks on behalf of all, and is polled by nobody any more.
+//! A close does not wait for a scan that another close makes for all, and that is not polled any more.
 
 use crate::util::{OnDrop, current_thread, multi_thread};
 use headcount::Registry;
@@ -15,12 +15,12 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 
 const MS: Duration = Duration::from_millis(1);
-/// Long after every limit here, and long before the end of whoever is in the way.
+/// Long after every limit here, and long before the end of the task that blocks the runtime.
 const LONG: Duration = Duration::from_secs(60);
 
-/// It stops in the middle of the look for tasks to abort.
+/// The runtime stops in the middle of the scan for tasks to abort.
 #[test]
-fn a_runtime_that_nobody_runs_does_not_stop_the_force_of_other_closes() {
+fn a_runtime_that_stands_still_does_not_stop_the_aborts_of_other_closes() {
     let (registry, sleeping) = (Registry::new(), current_thread());
     let is_aborted = Arc::new(AtomicBool::new(false));
     sleeping.block_on(async {
@@ -52,7 +52,7 @@ fn a_runtime_that_nobody_runs_does_not_stop_the_force_of_other_closes() {
 /// It stops in the middle of a look for deadlocks, the first of which is a second after the close began.
 #[cfg(feature = "dump")]
 #[test]
-fn a_runtime_that_nobody_runs_does_not_stop_looks_for_deadlocks_of_others() {
+fn a_runtime_that_stands_still_does_not_stop_the_deadlock_checks_of_others() {
     let (registry, sleeping) = (Registry::new(), current_thread());
     sleeping.block_on(async {
         let ctx = registry.context_builder("a").grace(10 * LONG).open();

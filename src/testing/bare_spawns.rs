@@ -1,4 +1,4 @@
-//! Tasks that are in no registry: what the runtime's own count of its tasks tells.
+//! Detects tasks of bare `tokio::spawn`, which are in no registry, by the runtime's own count of its tasks.
 
 use crate::{
     leaks::{
@@ -18,18 +18,21 @@ use std::{
 };
 use tokio::runtime::{Handle, Id};
 
-/// Who is looking at the count of which runtime, just now.
+/// The watches of each runtime that exist now, as the `is_shared` of each.
 static WATCHED: LazyLock<Mutex<HashMap<Id, Vec<Arc<AtomicBool>>>>> = LazyLock::new(Mutex::default);
 
-/// A look at the count of this runtime from now on. It tells something only to one who is alone on the runtime: tasks
-/// that were there before may spawn others.
-pub(super) struct Foreign {
+/// Watches the number of tasks of this runtime.
+///
+/// The number is conclusive only if the runtime had no task before, because a task of before may spawn others, and if
+/// there is no other watch of the same runtime.
+pub(super) struct BareSpawns {
+    /// The runtime, and how many tasks it had at the beginning.
     runtime: Option<(Handle, usize)>,
-    /// Whether somebody else looked at the same time.
+    /// Whether there was another watch of the same runtime at any time.
     is_shared: Arc<AtomicBool>,
 }
 
-impl Foreign {
+impl BareSpawns {
     pub(super) fn watch() -> Self {
         let runtime = Handle::try_current().ok();
         let is_shared = Arc::new(AtomicBool::new(false));
@@ -50,17 +53,17 @@ impl Foreign {
         Self { runtime, is_shared }
     }
 
-    /// How many tasks more there are than at the beginning, if that says anything.
+    /// How many more tasks there are than at the beginning; 0 if the number is not conclusive.
     pub(super) fn more(&self) -> usize {
         let alive = |(runtime, _): &(Handle, usize)| runtime.metrics().num_alive_tasks();
-        match self.why_blind() {
+        match self.why_inconclusive() {
             None => self.runtime.as_ref().map_or(0, alive),
             Some(_) => 0,
         }
     }
 
-    /// Why the count says nothing, if so.
-    fn why_blind(&self) -> Option<&'static str> {
+    /// Why the number is not conclusive; `None` if it is.
+    fn why_inconclusive(&self) -> Option<&'static str> {
         if self.is_shared.load(Relaxed) {
             return Some("other checks ran on this runtime");
         }
@@ -68,9 +71,10 @@ impl Foreign {
         had_tasks.then_some("the runtime had tasks before")
     }
 
-    /// Adds what the count tells to what was found.
+    /// Adds a finding, or a note, about the tasks that are in no registry.
     pub(super) fn judge(&self, found: &mut Found, policy: &LeakPolicy, notes: &mut Vec<String>) {
-        if let Some(why) = self.why_blind().filter(|_| !found.findings.is_empty()) {
+        let why = self.why_inconclusive();
+        if let Some(why) = why.filter(|_| !found.findings.is_empty()) {
             notes.push(format!(
                 "tasks of bare `tokio::spawn` cannot be told apart: {why}"
             ));
@@ -81,7 +85,7 @@ impl Foreign {
         }
         if found.tasks > 0 {
             notes.push(format!(
-                "the runtime has {more} tasks more than before, those above included"
+                "the runtime has {more} more tasks than before, those above included"
             ));
             return;
         }
@@ -91,7 +95,7 @@ impl Foreign {
     }
 }
 
-impl Drop for Foreign {
+impl Drop for BareSpawns {
     fn drop(&mut self) {
         let Some((runtime, _)) = &self.runtime else {
             return;
@@ -112,7 +116,7 @@ fn finding(more: usize) -> Finding {
         name: String::new(),
         kind: "tokio task".to_owned(),
         path: String::new(),
-        state: format!("{more} {tasks} of bare `tokio::spawn`: nobody knows where"),
+        state: format!("{more} {tasks} of bare `tokio::spawn`, on unknown lines"),
         location: None,
         made: "spawned",
         resource: None,

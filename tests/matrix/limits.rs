@@ -11,7 +11,7 @@ use std::{
 /// Longer than anything here takes, even on a machine that does something else.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Closed until somebody opens it, and then for good.
+/// Closed until it is opened, and then for good.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latch(Arc<(Mutex<bool>, Condvar)>);
 
