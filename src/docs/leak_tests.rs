@@ -26,7 +26,7 @@
 //!
 //! Whatever outlives the body outlives it by mistake or on purpose. For the second there is
 //! [`Check`](crate::testing::Check) with a [`LeakPolicy`](crate::leaks::LeakPolicy): leave out a kind or a site, or
-//! [allow](crate::leaks::LeakPolicy::allow) what is known, with a reason and a date.
+//! [allow](crate::leaks::LeakPolicy::allow) what is known, with a reason and an end.
 //!
 //! # Tests that hang
 //!

@@ -3,7 +3,7 @@
 use crate::{
     clock,
     leaks::{
-        allow::{Allow, Day, Suspect},
+        allow::{Allow, Suspect},
         attribution::Attribution,
         finding::{Finding, Subject},
         growth::Made,
@@ -13,7 +13,10 @@ use crate::{
     },
     table::{live::Live, record::State},
 };
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 /// What was found at one look.
 pub(crate) struct Found {
@@ -28,7 +31,7 @@ pub(crate) struct Found {
     /// Whether a close is under way, within its grace period or not.
     pub(crate) is_closing: bool,
     pub(crate) is_asked_from_inside: bool,
-    /// Entries of the allow list that cover nothing, as the list has them.
+    /// Entries of the allow list that cover nothing.
     pub(crate) idle: Vec<String>,
     /// Contexts that were dropped open, and nothing more is remembered.
     pub(crate) forgotten: u64,
@@ -125,16 +128,15 @@ pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPol
     }
 }
 
-/// Looks a finding up in the allow list.
+/// Looks a finding up in the allow list. An entry that holds beats those that have ended; of these it is the one that
+/// ended last.
 pub(crate) fn apply_allow_list(finding: &mut Finding, policy: &LeakPolicy) {
-    use crate::leaks::allow;
-    let (mut allowed, mut expired) = (None, None);
-    match policy.allowed.judge(&finding.as_suspect(), Day::today()) {
-        allow::Verdict::NotAllowed => {}
-        allow::Verdict::Allowed(entry) => allowed = Some(entry.clone()),
-        allow::Verdict::Expired(entry) => expired = Some(entry.clone()),
-    }
-    (finding.allowed, finding.expired) = (allowed, expired);
+    let (suspect, now) = (finding.as_suspect(), SystemTime::now());
+    let covering = || policy.allowed.iter().filter(|entry| entry.covers(&suspect));
+    let allowed = covering().find(|entry| entry.holds_at(now)).cloned();
+    let expired = covering().max_by_key(|entry| entry.end()).cloned();
+    finding.expired = expired.filter(|_| allowed.is_none());
+    finding.allowed = allowed;
 }
 
 fn dropped<'a>(

@@ -43,7 +43,7 @@ pub(crate) mod snapshot;
 pub(crate) mod stacks;
 
 pub use crate::registry::watch::LeakWatch;
-pub use allow::{Allow, AllowError, AllowList, AllowListError};
+pub use allow::Allow;
 pub use finding::Finding;
 pub use graph::Graph;
 pub use growth::{Growth, GrowthEntry};

@@ -7,9 +7,9 @@ use crate::{
         report::Facts,
     },
     ledger::{caller, handle_log::Acquisition},
-    name::{Printed, Quoted},
+    name::Quoted,
 };
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::SystemTime};
 
 /// Culprits that are printed in full.
 const BLOCKS: usize = 20;
@@ -148,12 +148,7 @@ impl Style {
             listing(f, "others alike", &others)?;
         }
         if let Some(entry) = &finding.expired {
-            let until = entry
-                .expires()
-                .map(|day| day.to_string())
-                .unwrap_or_default();
-            let said = format!("`{}` until {until}: {}", entry.what(), entry.reason());
-            line(f, "was allowed", &Quoted(&said))?;
+            line(f, "was allowed", &entry.terms(SystemTime::now()))?;
         }
         let advice = self.paint(Tone::Advice, Quoted(&finding.advice));
         line(f, "to do", &advice)
@@ -307,7 +302,7 @@ impl fmt::Display for Known<'_> {
     }
 }
 
-/// `allowed: pool users, alive for 3h 01m (kind pool until 2027-06-30: it lives as long as the process)`
+/// `allowed: pool users, alive for 3h 01m (kind pool, for another 12d 3h: its owner moves this winter)`
 struct Allowed<'a>(&'a Finding);
 
 impl fmt::Display for Allowed<'_> {
@@ -317,11 +312,7 @@ impl fmt::Display for Allowed<'_> {
         let Some(entry) = &finding.allowed else {
             return Ok(());
         };
-        write!(f, " ({}", entry.what())?;
-        if let Some(day) = entry.expires() {
-            write!(f, " until {day}")?;
-        }
-        write!(f, ": {})", Printed(entry.reason()))
+        write!(f, " ({})", entry.terms(SystemTime::now()))
     }
 }
 

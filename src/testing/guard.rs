@@ -71,24 +71,14 @@ impl LeakGuard {
         self
     }
 
-    /// But for things of this kind, and what only they keep alive.
-    ///
-    /// # Panics
-    ///
-    /// If the kind is empty.
-    #[track_caller]
+    /// Leaves out things of this kind, and what only they keep alive.
     pub fn ignore_kind(mut self, kind: impl AsRef<str>) -> Self {
         self.policy = self.take().ignore_kind(kind);
         self
     }
 
-    /// But for things that were made in this file or on this line, and what only they keep alive; see
+    /// Leaves out things that were made in this file or on this line, and what only they keep alive; see
     /// [`LeakPolicy::ignore_site`].
-    ///
-    /// # Panics
-    ///
-    /// If it names no file.
-    #[track_caller]
     pub fn ignore_site(mut self, site: impl AsRef<str>) -> Self {
         self.policy = self.take().ignore_site(site);
         self

@@ -3,7 +3,7 @@
 use crate::util::{Counter, PATIENCE, in_time, multi_thread, settle};
 use headcount::{
     Context, Level, Registry, Tracked,
-    leaks::{Allow, AllowList, Finding, LeakKind, LeakPolicy, LeakReport},
+    leaks::{Allow, Finding, LeakKind, LeakPolicy, LeakReport},
 };
 use std::{
     future::pending,
@@ -12,7 +12,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 fn registry() -> Registry {
@@ -880,14 +880,15 @@ async fn known_leaks_are_listed_apart_with_their_reason() {
     let policy = over().allow(
         Allow::kind("pool")
             .because("it lives for ever")
-            .until("9999-12-31"),
+            .until(SystemTime::now() + Duration::from_secs(86_430)),
     );
     let report = registry.leaks(&policy).await;
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.allowed().len(), 1);
     let printed = report.to_string();
     assert!(
-        printed.contains("allowed: pool users") && printed.contains("it lives for ever"),
+        printed.contains("allowed: pool users")
+            && printed.contains("(kind pool, for another 1d 0h: it lives for ever)"),
         "{printed}"
     );
     let print = report.allowed()[0].fingerprint().to_owned();
@@ -906,29 +907,38 @@ async fn an_expired_entry_allows_nothing_and_is_named() {
     let policy = over().allow(
         Allow::kind("pool")
             .because("until the rewrite")
-            .until("2024-02-29"),
+            .until(SystemTime::now() - Duration::from_secs(86_400)),
     );
     let report = registry.leaks(&policy).await;
     assert_eq!(report.findings().len(), 1);
     let printed = report.to_string();
     assert!(
-        printed.contains("was allowed   `kind pool` until 2024-02-29: until the rewrite"),
+        printed.contains("was allowed   kind pool, until 1d 0h ago: until the rewrite"),
         "{printed}"
     );
 }
 
 #[tokio::test]
-async fn a_malformed_line_is_named_and_makes_nothing_else_be_ignored() {
+async fn an_entry_that_holds_beats_those_that_have_ended() {
     let registry = registry();
-    let (_pool, _cache) = (
-        registry.own("users", "pool", ()),
-        registry.own("users", "cache", ()),
+    let _pool = registry.own("users", "pool", ());
+    let now = SystemTime::now();
+    let ended = |days: u64| {
+        let end = now - Duration::from_secs(days * 86_400);
+        Allow::kind("pool")
+            .until(end)
+            .because(format!("{days} days"))
+    };
+    let expired = [ended(3), ended(1), ended(2)];
+    let report = registry.leaks(&over().allow(expired.clone())).await;
+    assert!(report.to_string().contains("ago: 1 days"), "{report}");
+    let holds = Allow::name_prefix("us").because("it holds");
+    let report = registry.leaks(&over().allow(expired).allow(holds)).await;
+    assert!(report.is_clean(), "{report}");
+    assert!(
+        report.to_string().contains("(name us*: it holds)"),
+        "{report}"
     );
-    let text = "kind pool never it lives for ever\nkind cache someday\n";
-    let error = AllowList::parse(text).unwrap_err();
-    assert!(error.to_string().contains("line 2"), "{error}");
-    let report = registry.leaks(&over().allow(error.into_valid())).await;
-    assert_eq!(only(&report).resource_kind(), "cache");
 }
 
 #[tokio::test]
@@ -1395,8 +1405,7 @@ async fn leaks_on_different_lines_are_not_printed_as_one() {
 async fn entries_of_the_allow_list_that_cover_nothing_are_named() {
     let registry = registry();
     let _pool = registry.own("users", "pool", ());
-    let known =
-        AllowList::parse("kind pool never it lives for ever\nkind pol never a typo\n").unwrap();
+    let known = ["pool", "pol"].map(Allow::kind);
     let report = registry.leaks(&over().allow(known)).await;
     let note = "these entries of the allow list cover nothing: kind pol";
     assert!(
