@@ -42,7 +42,8 @@
 //! # Features
 //!
 //! * `dump`: where every task waits, down to the line: `Registry::dump`.
-//! * `serde`: [`Live`], [`Resource`], [`CloseReport`] and `dump::Dump` implement `serde::Serialize`.
+//! * `serde`: [`Live`], [`Resource`], [`CloseReport`], `dump::Dump` and [`leaks::Graph`] implement `serde::Serialize`, and
+//!   `Graph::json` writes it.
 //! * `signal`: `Registry::dump_on`, for `kill -USR1`; with `dump`, on Unix.
 //! * `testing`: the test kit, which fails a test that leaves something behind.
 

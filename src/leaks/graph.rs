@@ -1,6 +1,7 @@
 //! The findings as a picture: who keeps whom alive.
 
 mod dot;
+#[cfg(feature = "serde")]
 mod json;
 mod mermaid;
 mod svg;
@@ -24,7 +25,7 @@ use std::fmt;
 /// | look at it | [`svg`](Graph::svg): open the file in a browser |
 /// | put it into an issue or a README | [`mermaid`](Graph::mermaid): GitHub and GitLab draw it |
 /// | lay it out otherwise | [`dot`](Graph::dot): for Graphviz |
-/// | count or compare | [`json`](Graph::json) |
+/// | count or compare | `json` (with the feature `serde`) |
 #[derive(Clone)]
 pub struct Graph {
     title: String,
@@ -36,6 +37,7 @@ pub struct Graph {
 
 /// One thing in the picture.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Node {
     pub(crate) role: Role,
     /// What it is: "context".
@@ -43,11 +45,17 @@ pub(crate) struct Node {
     /// Which one it is: "conn-7".
     pub(crate) name: String,
     /// Up to three short facts: "closed 3.2s ago", "src/net/conn.rs:41".
+    #[cfg_attr(feature = "serde", serde(rename = "facts"))]
     pub(crate) lines: Vec<String>,
 }
 
 /// What a node has to do with the leak. In the order in which a picture begins with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
 pub(crate) enum Role {
     /// Outside: a static, the body of a test, a thread.
     Root,
@@ -81,7 +89,7 @@ impl Role {
         }
     }
 
-    /// The name for programs: in JSON, and as a class.
+    /// The name as a class, which is the one in JSON.
     fn key(self) -> &'static str {
         match self {
             Role::Victim => "victim",
@@ -92,6 +100,7 @@ impl Role {
 
 /// `from` keeps `to` alive, or is said to.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Edge {
     from: usize,
     to: usize,
@@ -113,6 +122,11 @@ impl Edge {
 
 /// How sure it is that an edge keeps something alive. The one to look at comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
 pub(crate) enum Strength {
     /// The edge to look at.
     Suspect,
@@ -133,7 +147,7 @@ impl Strength {
         }
     }
 
-    /// The name for programs: in JSON, and as a class.
+    /// The name as a class, which is the one in JSON.
     fn key(self) -> &'static str {
         match self {
             Strength::Suspect => "suspect",
@@ -207,9 +221,12 @@ impl Graph {
     ///
     /// A node has `id`, `role` (`root`, `unknown`, `alive`, `culprit` or `victim`), `kind`, `name` and
     /// `facts`; an edge `from` and `to` (ids), `label` and `strength` (`suspect`, `strong` or `weak`).
-    /// Nothing is shortened here.
+    /// Nothing is shortened here. `Graph` is `serde::Serialize` as well.
+    ///
+    /// Needs the feature `serde`.
+    #[cfg(feature = "serde")]
     pub fn json(&self) -> String {
-        json::Json(self).to_string()
+        json::write(self)
     }
 
     /// A picture for a browser, complete in one file: no script, nothing that is loaded from elsewhere.
@@ -259,6 +276,7 @@ mod tests {
         assert_eq!(one.svg(), other.svg());
         assert_eq!(one.dot(), other.dot());
         assert_eq!(one.mermaid(), other.mermaid());
+        #[cfg(feature = "serde")]
         assert_eq!(one.json(), other.json());
     }
 

@@ -677,9 +677,15 @@ async fn what_has_no_handles_is_kept_by_the_open_context_it_belongs_to() {
     let report = registry.leaks(&over()).await;
     let finding = only(&report);
     assert_eq!((finding.name(), victims(finding)), ("ctx", vec!["entry"]));
-    let edge = r#""label": "belongs to it", "strength": "weak""#;
-    let drawn = report.graph().json();
+    let edge = r#" -.->|"belongs to it"| "#;
+    let drawn = report.graph().mermaid();
     assert!(drawn.contains(edge), "{drawn}");
+    #[cfg(feature = "serde")]
+    {
+        let edge = r#""label": "belongs to it", "strength": "weak""#;
+        let drawn = report.graph().json();
+        assert!(drawn.contains(edge), "{drawn}");
+    }
     // Once it is closed, there is nothing left in it that could.
     ctx.close().await;
     let held = (LeakKind::ClosedButHeld, "ctx");
