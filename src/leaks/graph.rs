@@ -4,6 +4,7 @@ mod dot;
 #[cfg(feature = "serde")]
 mod json;
 mod mermaid;
+#[cfg(feature = "testing")]
 mod svg;
 mod words;
 
@@ -22,7 +23,7 @@ use std::fmt;
 ///
 /// | to | use |
 /// |---|---|
-/// | look at it | [`svg`](Graph::svg): open the file in a browser |
+/// | look at it | `svg` (with the feature `testing`): open the file in a browser |
 /// | put it into an issue or a README | [`mermaid`](Graph::mermaid): GitHub and GitLab draw it |
 /// | lay it out otherwise | [`dot`](Graph::dot): for Graphviz |
 /// | count or compare | `json` (with the feature `serde`) |
@@ -31,6 +32,8 @@ pub struct Graph {
     title: String,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
+    /// How many culprits are in the picture without a box, because one like them has it, and what they keep.
+    folded: (usize, usize),
     /// How many findings were left out.
     cut: usize,
 }
@@ -44,7 +47,7 @@ pub(crate) struct Node {
     pub(crate) kind: String,
     /// Which one it is: "conn-7".
     pub(crate) name: String,
-    /// Up to three short facts: "closed 3.2s ago", "src/net/conn.rs:41".
+    /// A few short facts: "closed 3.2s ago", "src/net/conn.rs:41".
     #[cfg_attr(feature = "serde", serde(rename = "facts"))]
     pub(crate) lines: Vec<String>,
 }
@@ -70,6 +73,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    #[cfg(any(test, feature = "testing"))]
     const ALL: [Role; 5] = [
         Role::Root,
         Role::Unknown,
@@ -137,6 +141,7 @@ pub(crate) enum Strength {
 }
 
 impl Strength {
+    #[cfg(feature = "testing")]
     const ALL: [Strength; 3] = [Strength::Suspect, Strength::Strong, Strength::Weak];
 
     fn words(self) -> &'static str {
@@ -148,6 +153,7 @@ impl Strength {
     }
 
     /// The name as a class, which is the one in JSON.
+    #[cfg(feature = "testing")]
     fn key(self) -> &'static str {
         match self {
             Strength::Suspect => "suspect",
@@ -164,6 +170,7 @@ impl Graph {
             title: title.into(),
             nodes: Vec::new(),
             edges: Vec::new(),
+            folded: (0, 0),
             cut: 0,
         }
     }
@@ -172,6 +179,10 @@ impl Graph {
     pub(crate) fn add(&mut self, node: Node) -> usize {
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    pub(crate) fn add_fact(&mut self, node: usize, fact: String) {
+        self.nodes[node].lines.push(fact);
     }
 
     /// Says that `from` holds `to`. An edge to nowhere is left out: a picture with a hole in it is worth
@@ -195,6 +206,12 @@ impl Graph {
         }
     }
 
+    /// Says that boxes stand for so many culprits and victims more.
+    pub(crate) fn fold(&mut self, culprits: usize, victims: usize) {
+        self.folded.0 += culprits;
+        self.folded.1 += victims;
+    }
+
     /// Says that so many findings more are not in the picture.
     pub(crate) fn leave_out(&mut self, findings: usize) {
         self.cut += findings;
@@ -212,7 +229,7 @@ impl Graph {
     /// GitLab and many editors.
     ///
     /// Mermaid itself refuses more than 500 edges or 50,000 characters unless it is told otherwise
-    /// (`maxEdges`, `maxTextSize`); [`svg`](Self::svg) knows no such limit.
+    /// (`maxEdges`, `maxTextSize`).
     pub fn mermaid(&self) -> String {
         mermaid::Mermaid(self).to_string()
     }
@@ -233,6 +250,9 @@ impl Graph {
     ///
     /// It follows the light or dark scheme of the reader. Long names are shortened in the middle and shown
     /// when the pointer rests on them; the picture grows with the findings instead of shrinking the text.
+    ///
+    /// Needs the feature `testing`, whose checks write such a picture of each failure.
+    #[cfg(feature = "testing")]
     pub fn svg(&self) -> String {
         svg::Svg(self).to_string()
     }
@@ -240,9 +260,9 @@ impl Graph {
     /// `2 culprits · 3 held by them · 1 finding is left out`
     fn summary(&self) -> String {
         let count = |role| self.nodes.iter().filter(|node| node.role == role).count();
-        let culprits = count(Role::Culprit);
+        let culprits = count(Role::Culprit) + self.folded.0;
         let mut facts = vec![words::counted(culprits, "culprit", "culprits")];
-        let victims = count(Role::Victim);
+        let victims = count(Role::Victim) + self.folded.1;
         if victims > 0 {
             let them = if culprits == 1 { "it" } else { "them" };
             facts.push(format!("{victims} held by {them}"));
@@ -273,6 +293,7 @@ mod tests {
     #[test]
     fn the_same_findings_give_the_same_text() {
         let (one, other) = (samples::findings(30), samples::findings(30));
+        #[cfg(feature = "testing")]
         assert_eq!(one.svg(), other.svg());
         assert_eq!(one.dot(), other.dot());
         assert_eq!(one.mermaid(), other.mermaid());
@@ -290,6 +311,13 @@ mod tests {
             "1 culprit · 2 held by it · 1 finding is left out"
         );
         assert_eq!(Graph::new("none").summary(), "0 culprits");
+    }
+
+    #[test]
+    fn the_summary_counts_what_boxes_stand_for() {
+        let mut graph = samples::one();
+        graph.fold(99, 7);
+        assert_eq!(graph.summary(), "100 culprits · 9 held by them");
     }
 
     #[test]

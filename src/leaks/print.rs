@@ -114,7 +114,7 @@ fn headline(findings: &[Finding], things: usize) -> String {
 }
 
 /// Equal ones together, in the order of the first of each.
-fn group(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+pub(crate) fn group(findings: &[Finding]) -> Vec<Vec<&Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
     for finding in findings {

@@ -79,6 +79,7 @@ async fn time_of_report<T>(registry: &Registry, shape: &Shape<T>) -> Duration {
     let text = report.to_string();
     let graph = report.graph();
     let drawn = [
+        #[cfg(feature = "testing")]
         graph.svg(),
         graph.dot(),
         graph.mermaid(),

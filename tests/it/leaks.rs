@@ -1190,6 +1190,8 @@ async fn a_report_outlives_its_registry() {
     drop(registry);
     drop(held);
     assert!(report.to_string().contains("held"), "{report}");
+    assert!(report.graph().mermaid().contains("held"));
+    #[cfg(feature = "testing")]
     assert!(report.graph().svg().contains("held"));
 }
 
@@ -1418,6 +1420,24 @@ async fn entries_of_the_allow_list_that_cover_nothing_are_named() {
         report.is_clean() && report.to_string().contains(note),
         "{report}"
     );
+}
+
+#[tokio::test]
+async fn a_hundred_equal_leaks_are_one_box() {
+    let registry = registry();
+    let mut held = Vec::new();
+    for n in 0..100 {
+        let conn = registry.context(format!("conn-{n}"));
+        let buffer = conn.child("buffer");
+        conn.close().await;
+        held.push((conn, buffer));
+    }
+    let other = registry.own("other", "kind", ());
+    let drawn = registry.leaks(&over()).await.graph().mermaid();
+    assert_eq!(drawn.matches("culprit ·").count(), 3, "{drawn}");
+    assert_eq!(drawn.matches("and 99 alike").count(), 2, "{drawn}");
+    assert!(drawn.contains("201 culprits"), "{drawn}");
+    drop((held, other));
 }
 
 #[tokio::test]
