@@ -42,7 +42,8 @@
 //!   tokio stops there. Nothing here panics for it, and tasks end at the next rung of the close; a wrapped future whose wake
 //!   was lost ends when it is polled next, and is woken once more at the end of the grace period only with the feature `dump`.
 //! * **Names are cut at 4 GiB.**
-//! * **Ages are coarse**: to 4 ms on most Linux systems, to 16 ms on Windows, where tokio's feature `test-util` is off.
+//! * **Ages are coarse**: to 4 ms on most Linux systems, to 16 ms on Windows. They do not follow time that a test pauses or
+//!   advances, except with the feature `testing`. Waiting (a grace period, a limit of a hook) does so in every build.
 //!   Entries of one such tick that different threads made are listed in any order.
 //! * **The table shrinks from its end.** Places are reused lowest first, but an entry that sits in the last
 //!   block keeps that block: one survivor of a burst of 300,000 entries may keep some 20 MB until it ends.

@@ -5,8 +5,8 @@
 //! each round. Ratios carry over to other machines better than nanoseconds do: on this one a read-modify-write takes
 //! 5 ns, a look at the precise clock 21 and at the coarse one 3, and an empty task on a bare `JoinSet` 355 ns.
 //!
-//! The benches are a package of their own, built as a program is: without tokio's feature `test-util`. With that, as in
-//! tests, ages follow tokio's clock, which takes 18 ns more for everything that is listed.
+//! The benches are a package of their own, built as a program is: without the feature `testing`. With that, ages follow
+//! tokio's clock, which takes 18 ns more for everything that is listed.
 //!
 //! # Tasks
 //!

@@ -1,6 +1,6 @@
 //! Who holds what, and how much of it is written down.
 
-use crate::util::{PATIENCE, current_thread, settle};
+use crate::util::{AGES_ARE_PAUSED, PATIENCE, age, current_thread, settle};
 use headcount::{Holders, Level, Registry, State};
 use std::{
     panic::Location,
@@ -220,13 +220,15 @@ async fn ages_and_touches_follow_the_clock() {
     tokio::time::advance(second).await;
     let holders = ctx.holders();
     let holder = holders.iter().next().unwrap();
-    assert_eq!(
-        (holder.age(), holder.last_touch()),
-        (Some(4 * second), Some(second))
-    );
+    let ages = (holder.age().unwrap(), holder.last_touch().unwrap());
+    if AGES_ARE_PAUSED {
+        assert_eq!(ages, (4 * second, second));
+    }
+    assert!(ages.0 >= ages.1, "{ages:?}");
+    let said = holder.to_string();
     assert!(
-        holder.to_string().contains("last used 1.0s ago"),
-        "{holder}"
+        said.contains("last used ") && said.contains(age("used 1.0s ago")),
+        "{said}"
     );
 }
 
