@@ -45,7 +45,8 @@
 //! * `serde`: [`Live`], [`Resource`], [`CloseReport`], `dump::Dump` and [`leaks::Graph`] implement `serde::Serialize`, and
 //!   `Graph::json` writes it.
 //! * `signal`: `Registry::dump_on`, for `kill -USR1`; with `dump`, on Unix.
-//! * `testing`: the test kit, which fails a test that leaves something behind.
+//! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
+//!   pauses and advances.
 
 mod clock;
 mod context;

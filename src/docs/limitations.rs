@@ -41,7 +41,6 @@
 //! * **A waker that panics takes the wakes of others along**, who wait for the same close, token, or end of a grace period:
 //!   tokio stops there. Nothing here panics for it, and tasks end at the next rung of the close; a wrapped future whose wake
 //!   was lost ends when it is polled next, and is woken once more at the end of the grace period only with the feature `dump`.
-//! * **Names are cut at 4 GiB.**
 //! * **Ages are coarse**: to 4 ms on most Linux systems, to 16 ms on Windows. They do not follow time that a test pauses or
 //!   advances, except with the feature `testing`. Waiting (a grace period, a limit of a hook) does so in every build.
 //!   Entries of one such tick that different threads made are listed in any order.
