@@ -1,4 +1,4 @@
-//! From facts to findings.
+//! Findings: made of what a snapshot shows and of what the policy asks for.
 
 use crate::{
     clock,
@@ -18,8 +18,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// What was found at one look.
-pub(crate) struct Found {
+/// The findings of one scan.
+pub(crate) struct LeakScan {
     pub(crate) findings: Vec<Finding>,
     /// Something is about to end by itself.
     pub(crate) pending: bool,
@@ -35,11 +35,11 @@ pub(crate) struct Found {
     pub(crate) idle: Vec<String>,
     /// Contexts that were dropped open, and nothing more is remembered.
     pub(crate) forgotten: u64,
-    /// What else is to be said.
+    /// Further notes for the report.
     pub(crate) notes: Vec<String>,
 }
 
-/// What one sees without looking for culprits.
+/// The result of a scan that does not search for culprits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QuickCheck {
     Clean,
@@ -69,7 +69,7 @@ pub(crate) fn quick_check(
     }
 }
 
-pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Found {
+pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> LeakScan {
     let Verdicts {
         flagged, pending, ..
     } = verdicts;
@@ -103,7 +103,7 @@ pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPol
     };
     let idle = policy.allowed.iter().filter(|entry| !covers(entry));
     let idle = idle.map(|entry| entry.what().to_string()).collect();
-    Found {
+    LeakScan {
         findings,
         pending,
         things: snapshot.things.len(),
@@ -147,36 +147,41 @@ fn dropped<'a>(
     let new = dropped.count.saturating_sub(policy.dropped_before);
     let new = usize::try_from(new).unwrap_or(usize::MAX);
     let from = dropped.latest.len().saturating_sub(new);
-    let fallen = dropped.latest.iter().skip(from).filter(|fallen| {
+    let entry = dropped.latest.iter().skip(from).filter(|entry| {
         let suspect = Suspect {
             fingerprint: "",
-            kind: &fallen.kind,
-            name: &fallen.name,
-            file: fallen.location.file(),
-            line: fallen.location.line(),
+            kind: &entry.kind,
+            name: &entry.name,
+            file: entry.location.file(),
+            line: entry.location.line(),
         };
         policy.asks_for.dropped_open && !policy.leaves_out(&suspect)
     });
-    fallen.map(|fallen| {
-        let ago = Duration::from_nanos(snapshot.now.since(fallen.at));
+    entry.map(|entry| {
+        let ago = Duration::from_nanos(snapshot.now.since(entry.at));
         let subject = Subject {
-            name: fallen.name.to_string(),
-            kind: fallen.kind.to_string(),
-            path: fallen.path.clone(),
+            name: entry.name.to_string(),
+            kind: entry.kind.to_string(),
+            path: entry.path.clone(),
             state: format!(
                 "dropped {} ago ({} inside)",
                 clock::human(ago),
-                fallen.inside
+                entry.inside
             ),
-            location: Some(fallen.location),
+            location: Some(entry.location),
             made: "opened",
             resource: None,
         };
         let site = subject.site();
         let mut facts = vec![("opened", site.clone())];
-        let last = fallen.last.as_ref().map(|taking| {
-            let location = taking.location;
-            format!("{}:{} by {}", location.file(), location.line(), taking.by)
+        let last = entry.last.as_ref().map(|acquisition| {
+            let location = acquisition.location;
+            format!(
+                "{}:{} by {}",
+                location.file(),
+                location.line(),
+                acquisition.by
+            )
         });
         facts.extend(last.map(|last| ("last handle", format!("taken at {last}"))));
         let advice =
@@ -307,12 +312,12 @@ fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
 /// How many lines are named.
 const SITES: usize = 5;
 
-/// What is found in a listing.
-pub(crate) fn look(
+/// Scans a listing.
+pub(crate) fn scan(
     root: &std::sync::Arc<crate::context::core::Core>,
     live: Live,
     policy: &LeakPolicy,
-) -> Found {
+) -> LeakScan {
     let snapshot = LeakSnapshot::of(root, live);
     let verdicts = judge::judge(&snapshot, policy);
     find(&snapshot, verdicts, policy)

@@ -9,7 +9,7 @@ use crate::{
         chain::Chain,
         fingerprint::Fingerprint,
         judge::{self, LeakKind},
-        keepers::{From, Outside, Reference, Strength},
+        referrers::{Origin, Outside, Reference, Strength},
         snapshot::LeakSnapshot,
     },
     name::Printed,
@@ -64,7 +64,7 @@ pub(crate) struct Kept {
 /// One step of a chain, and how it keeps the next.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
-    pub(crate) end: End,
+    pub(crate) referrer: Referrer,
     pub(crate) how: String,
     pub(crate) brief: String,
     /// The line that took the handle, if it is one.
@@ -73,7 +73,7 @@ pub(crate) struct Link {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum End {
+pub(crate) enum Referrer {
     Thing(Box<Subject>),
     Outside(Outside),
     Unknown(String),
@@ -138,14 +138,14 @@ impl Kept {
 
 impl Link {
     pub(crate) fn of(snapshot: &LeakSnapshot, reference: &Reference) -> Self {
-        let end = match &reference.from {
-            From::Thing(at) => End::Thing(Box::new(Subject::of(snapshot, *at))),
-            From::Outside(what) => End::Outside(what.clone()),
-            From::Unknown(what) => End::Unknown(what.clone()),
-            From::Itself => End::Itself,
+        let referrer = match &reference.from {
+            Origin::Thing(at) => Referrer::Thing(Box::new(Subject::of(snapshot, *at))),
+            Origin::Outside(what) => Referrer::Outside(what.clone()),
+            Origin::Unknown(what) => Referrer::Unknown(what.clone()),
+            Origin::Itself => Referrer::Itself,
         };
         Self {
-            end,
+            referrer,
             how: reference.how.clone(),
             brief: reference.brief.clone(),
             taken: reference.taken.clone(),
@@ -235,7 +235,7 @@ impl Finding {
         }
     }
 
-    /// The fingerprint, and the lines: what is told once.
+    /// The fingerprint, and the lines: findings with the same are printed once.
     pub(crate) fn likeness(&self) -> String {
         let (site, lines) = (self.subject.site(), self.chain.lines());
         format!("{} {site} {lines}", self.fingerprint)

@@ -3,7 +3,7 @@
 //! Two leaks on different lines of one file may have the same, if they are alike in all else: so reports group by
 //! [`Finding::likeness`](crate::leaks::finding::Finding::likeness), which has the lines in it.
 
-use crate::leaks::finding::{End, Finding, Link, Subject};
+use crate::leaks::finding::{Finding, Link, Referrer, Subject};
 use std::fmt;
 
 /// A hash of what does not change: kinds, files, fields. Columns are in, lines are not: lines move whenever
@@ -27,11 +27,11 @@ impl Fingerprint {
 
     /// One more step of a chain.
     pub(crate) fn link(&mut self, link: &Link) {
-        match &link.end {
-            End::Thing(subject) => self.subject(subject),
-            End::Outside(_) => self.add("outside"),
-            End::Unknown(_) => self.add("unknown"),
-            End::Itself => self.add("itself"),
+        match &link.referrer {
+            Referrer::Thing(subject) => self.subject(subject),
+            Referrer::Outside(_) => self.add("outside"),
+            Referrer::Unknown(_) => self.add("unknown"),
+            Referrer::Itself => self.add("itself"),
         }
         self.add(&link.mark);
     }

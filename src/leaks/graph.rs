@@ -62,7 +62,7 @@ pub(crate) struct Node {
 pub(crate) enum Role {
     /// Outside: a static, the body of a test, a thread.
     Root,
-    /// A holder nobody can name: "1 untracked".
+    /// A holder without a name: "1 untracked".
     Unknown,
     /// Known and rightly alive, on the way to a culprit.
     Alive,

@@ -3,10 +3,10 @@
 use crate::{
     id::ResourceId,
     leaks::{
-        finding::{End, Finding, Kept, Subject},
+        finding::{Finding, Kept, Referrer, Subject},
         graph::{Graph, Node, Role, Strength},
-        keepers, print,
-        report::{Facts, LeakReport},
+        print, referrers,
+        report::{Contents, LeakReport},
     },
     table::resource::Resource,
 };
@@ -31,7 +31,7 @@ impl LeakReport {
     /// # }
     /// ```
     pub fn graph(&self) -> Graph {
-        let Facts { findings, .. } = self.facts();
+        let Contents { findings, .. } = self.contents();
         let mut drawing = Drawing::new(&headline(findings.len()));
         let groups = print::group(findings);
         let (drawn, left_out) = groups.split_at(groups.len().min(DRAWN));
@@ -109,16 +109,16 @@ impl Drawing {
         let mut chain: Vec<_> = new.collect();
         chain.reverse();
         for (n, link) in chain.iter().enumerate() {
-            let from = match &link.end {
-                End::Thing(subject) => self.thing(Role::Alive, subject),
-                End::Outside(keepers::Outside { who, note }) => {
+            let from = match &link.referrer {
+                Referrer::Thing(subject) => self.thing(Role::Alive, subject),
+                Referrer::Outside(referrers::Outside { who, note }) => {
                     self.outside(Role::Root, "outside", (who, note))
                 }
-                End::Unknown(what) => self.outside(Role::Unknown, "handles", (what, "")),
-                End::Itself => continue,
+                Referrer::Unknown(what) => self.outside(Role::Unknown, "handles", (what, "")),
+                Referrer::Itself => continue,
             };
-            let to = match chain.get(n + 1).map(|next| &next.end) {
-                Some(End::Thing(subject)) => self.thing(Role::Alive, subject),
+            let to = match chain.get(n + 1).map(|next| &next.referrer) {
+                Some(Referrer::Thing(subject)) => self.thing(Role::Alive, subject),
                 _ => culprit,
             };
             let is_last = n + 1 == chain.len();
@@ -138,7 +138,7 @@ impl Drawing {
         let to = self.thing(Role::Victim, &kept.subject);
         let from = self.things.get(&kept.by).copied().unwrap_or(culprit);
         let strength = match kept.strength {
-            keepers::Strength::Weak => Strength::Weak,
+            referrers::Strength::Weak => Strength::Weak,
             _ => Strength::Strong,
         };
         self.connect((from, to), &kept.brief, strength);

@@ -19,7 +19,7 @@ use std::{
 ///
 /// Some things are leaks whatever the policy: a context that is closed but still held; a task that was
 /// cancelled but still runs past its grace period; a context that was dropped while open; a context that
-/// nobody holds but its own tasks. A policy adds limits, and says what to leave out.
+/// only its own tasks hold. A policy adds limits, and says what to leave out.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -64,7 +64,7 @@ pub(crate) struct AsksFor {
 }
 
 impl LeakPolicy {
-    /// For a program that runs: nothing is a leak but what is one for certain. Settles for up to 1 s.
+    /// For a program that runs: reports only definite leaks. Settles for up to 1 s.
     pub fn new() -> Self {
         Self {
             settle: Duration::from_secs(1),
@@ -171,7 +171,7 @@ impl LeakPolicy {
 }
 
 impl LeakPolicy {
-    /// The same, for whoever cannot wait for long: a test that has failed already.
+    /// The same with a short wait, for a test that has failed already.
     #[cfg(feature = "testing")]
     pub(crate) fn impatient(&self) -> Self {
         let mut policy = self.clone();

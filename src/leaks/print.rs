@@ -2,9 +2,9 @@
 
 use crate::{
     leaks::{
-        finding::{End, Finding, Link, Subject},
+        finding::{Finding, Link, Referrer, Subject},
         judge::LeakKind,
-        report::Facts,
+        report::Contents,
     },
     ledger::{caller, handle_log::Acquisition},
     name::Quoted,
@@ -26,7 +26,7 @@ pub(crate) enum Style {
 }
 
 pub(crate) struct Printout<'a> {
-    pub(crate) facts: &'a Facts,
+    pub(crate) facts: &'a Contents,
     pub(crate) style: Style,
 }
 
@@ -58,7 +58,7 @@ impl Style {
 
 impl fmt::Display for Printout<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Facts {
+        let Contents {
             findings,
             allowed,
             things,
@@ -160,7 +160,7 @@ impl Style {
         if chain.is_empty() && finding.subject.resource.is_none() {
             return write!(f, "\n     {}", finding.subject.state);
         }
-        // Everything above the last edge is alive by right, and what is below should be gone.
+        // The last edge is the suspect: its holder is legitimately alive, what is below should be gone.
         let suspect = chain.len().checked_sub(1);
         let cut = chain.len().saturating_sub(STEPS);
         for (n, link) in chain.iter().enumerate() {
@@ -171,13 +171,13 @@ impl Style {
                 continue;
             }
             let corner = if n == 0 { "┌─" } else { "├─" };
-            match &link.end {
-                End::Thing(subject) => write!(f, "\n   {corner} {}", Known(subject))?,
-                End::Outside(outside) => {
+            match &link.referrer {
+                Referrer::Thing(subject) => write!(f, "\n   {corner} {}", Known(subject))?,
+                Referrer::Outside(outside) => {
                     write!(f, "\n   {corner} {}", Quoted(&outside.to_string()))?;
                 }
-                End::Unknown(what) => write!(f, "\n   {corner} {}", Quoted(what))?,
-                End::Itself => continue,
+                Referrer::Unknown(what) => write!(f, "\n   {corner} {}", Quoted(what))?,
+                Referrer::Itself => continue,
             }
             let arrow = if Some(n) == suspect {
                 "┆ ⇣"
@@ -225,17 +225,17 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
             ),
         )?;
     }
-    let is_own = |taking: &&Acquisition| !caller::is_library(taking.location.file());
+    let is_own = |acquisition: &&Acquisition| !caller::is_library(acquisition.location.file());
     let gone: Vec<_> = holders.gone().filter(is_own).take(LISTED).collect();
     if !gone.is_empty() && finding.kind != LeakKind::StillThere {
         line(f, "came and went", &gone.len())?;
-        for taking in gone {
-            let location = taking.location;
+        for acquisition in gone {
+            let location = acquisition.location;
             let by = format!(
                 "taken at {}:{} by {}",
                 location.file(),
                 location.line(),
-                taking.by
+                acquisition.by
             );
             more(f, &Quoted(&by))?;
         }
@@ -246,7 +246,7 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
 /// How many frames of a stack are printed.
 const FRAMES: usize = 12;
 
-/// Why nobody knows who has the rest.
+/// Why the holders of the rest are unknown.
 fn unaccounted(finding: &Finding) -> &'static str {
     let record = finding
         .subject
@@ -254,13 +254,15 @@ fn unaccounted(finding: &Finding) -> &'static str {
         .as_ref()
         .map(|resource| resource.record().ledger().is_some());
     match record {
-        Some(false) => "handles of a plain `Arc` are nobody's business",
+        Some(false) => "handles of a plain `Arc` are not tracked",
         _ => "taken before tracking began",
     }
 }
 
 fn is_alone(chain: &[&Link]) -> bool {
-    chain.iter().all(|link| matches!(link.end, End::Itself))
+    chain
+        .iter()
+        .all(|link| matches!(link.referrer, Referrer::Itself))
 }
 
 /// A line under a label.

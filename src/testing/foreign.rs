@@ -2,7 +2,7 @@
 
 use crate::{
     leaks::{
-        find::{self, Found},
+        find::{self, LeakScan},
         finding::{Finding, Subject},
         judge::LeakKind,
         policy::LeakPolicy,
@@ -69,7 +69,7 @@ impl Foreign {
     }
 
     /// Adds what the count tells to what was found.
-    pub(super) fn judge(&self, found: &mut Found, policy: &LeakPolicy, notes: &mut Vec<String>) {
+    pub(super) fn judge(&self, found: &mut LeakScan, policy: &LeakPolicy, notes: &mut Vec<String>) {
         if let Some(why) = self.why_blind().filter(|_| !found.findings.is_empty()) {
             notes.push(format!(
                 "tasks of bare `tokio::spawn` cannot be told apart: {why}"

@@ -115,7 +115,7 @@ impl LeakGuard {
             .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread);
         loop {
             let root = self.registry.root();
-            let found = find::look(root, self.registry.live_now(), &self.policy);
+            let found = find::scan(root, self.registry.live_now(), &self.policy);
             let is_pending = found.pending;
             let report = LeakReport::new(found, None, Vec::new());
             let is_over = is_alone || started.elapsed() >= self.policy.settle;

@@ -287,9 +287,9 @@ async fn the_root_of_a_chain_is_whoever_may_have_the_handle() {
     for (level, root) in [
         (
             Level::Holders,
-            "task maker (ended), or whoever got it from there",
+            "task maker (ended), or code that it was passed to",
         ),
-        (Level::Counts, "somebody"),
+        (Level::Counts, "an unknown holder"),
         (Level::Off, "1 untracked"),
     ] {
         let registry = registry();

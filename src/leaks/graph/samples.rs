@@ -1,4 +1,4 @@
-//! Pictures to test with: as reports will make them, and as nobody should.
+//! Pictures to test with: as reports make them, and worse.
 
 use super::{Graph, Node, Role, Strength};
 
@@ -47,7 +47,7 @@ pub(super) fn one() -> Graph {
     graph
 }
 
-/// Two culprits that hold each other, and nobody holds them.
+/// Two culprits that hold each other, and nothing else holds them.
 #[cfg(feature = "testing")]
 pub(super) fn cycle() -> Graph {
     let mut graph = Graph::new("a cycle");
