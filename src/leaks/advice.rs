@@ -3,8 +3,9 @@
 use crate::{
     holders::view::Holders,
     leaks::{
-        finding::{Finding, Referrer, Subject},
+        finding::Finding,
         judge::LeakKind,
+        subject::{Referrer, Subject},
     },
     ledger::caller::is_library,
     table::{

@@ -5,11 +5,11 @@
 //! of a long chain take no more than one leak and that chain.
 
 use crate::leaks::{
-    finding::{Link, Referrer, Subject},
     fingerprint::Fingerprint,
     postorder,
     referrers::{Reference, References},
     snapshot::LeakSnapshot,
+    subject::{Link, Referrer, Subject},
 };
 use std::{
     cmp::Reverse,

@@ -3,13 +3,15 @@
 use crate::{
     clock,
     leaks::{
+        advice,
         allow::{Allow, Suspect},
         attribution::Attribution,
-        finding::{Finding, Subject},
+        finding::Finding,
         growth::Made,
         judge::{self, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
         snapshot::LeakSnapshot,
+        subject::Subject,
     },
     table::{live::Live, record::State},
 };
@@ -87,7 +89,9 @@ pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPol
     let mut findings: Vec<_> = leaks()
         .map(|(block, kind)| {
             let chain = chains.of(block.culprit);
-            Finding::of_block(snapshot, &attribution, block, chain, kind)
+            let mut finding = Finding::of_block(snapshot, &attribution, block, chain, kind);
+            finding.advice = advice::of(&finding);
+            finding
         })
         .collect();
     findings.extend(dropped(snapshot, policy));

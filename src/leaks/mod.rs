@@ -41,6 +41,7 @@ pub(crate) mod settle;
 pub(crate) mod snapshot;
 #[cfg(feature = "dump")]
 pub(crate) mod stacks;
+pub(crate) mod subject;
 
 pub use crate::registry::watch::LeakWatch;
 pub use allow::Allow;

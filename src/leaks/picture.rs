@@ -3,10 +3,12 @@
 use crate::{
     id::ResourceId,
     leaks::{
-        finding::{Finding, Kept, Referrer, Subject},
+        finding::{Finding, Kept},
         graph::{Graph, Node, Role, Strength},
-        print, referrers,
-        report::{Contents, LeakReport},
+        print::{self, Contents},
+        referrers,
+        report::LeakReport,
+        subject::{Referrer, Subject},
     },
     table::resource::Resource,
 };

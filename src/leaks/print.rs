@@ -2,9 +2,9 @@
 
 use crate::{
     leaks::{
-        finding::{Finding, Link, Referrer, Subject},
+        finding::Finding,
         judge::LeakKind,
-        report::Contents,
+        subject::{Link, Referrer, Subject},
     },
     ledger::{caller, handle_log::Acquisition},
     name::Quoted,
@@ -18,6 +18,15 @@ const LISTED: usize = 5;
 
 /// Of a chain: the first one, and those next to the culprit.
 const STEPS: usize = 20;
+
+/// What a report has in it.
+pub(crate) struct Contents {
+    /// Culprits, those that last longest first; allowed ones apart.
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) allowed: Vec<Finding>,
+    pub(crate) things: usize,
+    pub(crate) notes: Vec<String>,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {

@@ -4,7 +4,7 @@ use crate::leaks::{
     find::LeakScan,
     finding::Finding,
     judge::LeakKind,
-    print::{Printout, Style},
+    print::{Contents, Printout, Style},
     settle::Settled,
 };
 use std::{fmt, io::IsTerminal, sync::Arc};
@@ -20,14 +20,6 @@ use std::{fmt, io::IsTerminal, sync::Arc};
 /// cheap.
 #[derive(Clone)]
 pub struct LeakReport(Arc<Contents>);
-
-pub(crate) struct Contents {
-    /// Culprits, those that last longest first; allowed ones apart.
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) allowed: Vec<Finding>,
-    pub(crate) things: usize,
-    pub(crate) notes: Vec<String>,
-}
 
 impl LeakReport {
     pub(crate) fn new(found: LeakScan, settled: Option<Settled>, mut notes: Vec<String>) -> Self {

@@ -3,9 +3,10 @@
 use crate::{
     leaks::{
         find::{self, LeakScan},
-        finding::{Finding, Subject},
+        finding::Finding,
         judge::LeakKind,
         policy::LeakPolicy,
+        subject::Subject,
     },
     sync::{Mutex, lock},
 };
