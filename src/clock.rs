@@ -1,9 +1,9 @@
 //! When something was created: monotonic for ages, wall-clock for people.
 //!
-//! In a program, moments are read off the system's coarse clock: a few milliseconds are enough for an age, and it costs
-//! 3 ns where a precise one costs 21, of the 50 that a registration takes. Where tokio's clock can be paused, in tests, they
-//! follow that one, so that `tokio::time::advance` makes things old. Wall-clock times are reckoned from one
-//! anchor per process; they do not follow later corrections of the system clock.
+//! In a program, stamps are read off the system's coarse clock: a few milliseconds are enough for an age, and it costs
+//! 3 ns where a precise one costs 21, of the 50 that a registration takes. With the feature `testing` they are read off
+//! tokio's clock, so that `tokio::time::advance` makes things old. Waiting is by tokio's clock in every build. Wall-clock
+//! times are reckoned from one anchor per process; they do not follow later corrections of the system clock.
 
 use crate::{panics, timer::Timer};
 use std::{
@@ -24,7 +24,7 @@ struct Anchor {
     wall: SystemTime,
 }
 
-/// Taken from the real clocks: whoever comes first may be a test whose time is paused and advanced.
+/// Taken from the real clocks, because the first to ask may be a test whose time is paused and advanced.
 fn anchor() -> &'static Anchor {
     static ANCHOR: OnceLock<Anchor> = OnceLock::new();
     ANCHOR.get_or_init(|| Anchor {
@@ -34,9 +34,10 @@ fn anchor() -> &'static Anchor {
     })
 }
 
+/// By tokio's clock, as [`sleep`] is.
 #[inline]
 pub(crate) fn now() -> Instant {
-    if CAN_BE_PAUSED && is_thread_ending() {
+    if is_thread_ending() {
         // tokio would look for a clock that is paused, and panic.
         return std::time::Instant::now().into();
     }
@@ -48,37 +49,11 @@ fn is_thread_ending() -> bool {
     Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed())
 }
 
-/// Whether a module has a `pause`: what a block imports shadows what is outside of it.
-macro_rules! can_be_paused {
-    ($($time:tt)+) => {{
-        #[allow(unused_imports, clippy::allow_attributes, reason = "that is the question")]
-        use $($time)+::*;
-        returns_nothing(pause)
-    }};
-}
-
-/// Whether tokio's clock can be paused: whether this build has its feature `test-util`. A crate cannot ask for the
-/// features of another, but for its names.
-const CAN_BE_PAUSED: bool = can_be_paused!(tokio::time);
+/// Whether stamps are read off tokio's clock, which tests can pause and advance.
+const FOLLOWS_TOKIO: bool = cfg!(any(test, feature = "testing"));
 
 /// By how much a [`Stamp`] may be behind: a tick of the coarse clock, which is 16 ms at most on systems that people use.
-pub(crate) const RESOLUTION: Duration = Duration::from_millis(if CAN_BE_PAUSED { 0 } else { 16 });
-
-/// Stands where tokio has no `pause`. What it returns tells the two apart.
-#[allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "tokio has one, in tests"
-)]
-fn pause() -> Missing {
-    Missing(true)
-}
-
-struct Missing(#[allow(dead_code, clippy::allow_attributes, reason = "for its size")] bool);
-
-const fn returns_nothing<T>(_: fn() -> T) -> bool {
-    size_of::<T>() == 0
-}
+pub(crate) const RESOLUTION: Duration = Duration::from_millis(if FOLLOWS_TOKIO { 0 } else { 16 });
 
 /// A moment, in nanoseconds since the coarse clock began: half the size of an [`Instant`], and quickly subtracted.
 /// It lasts for 584 years.
@@ -88,7 +63,7 @@ pub(crate) struct Stamp(u64);
 impl Stamp {
     #[inline]
     pub(crate) fn now() -> Self {
-        if CAN_BE_PAUSED {
+        if FOLLOWS_TOKIO {
             Self::of(now())
         } else {
             Self::coarse()
@@ -101,7 +76,7 @@ impl Stamp {
         Self(coarsetime::Duration::from_ticks(ticks).as_nanos())
     }
 
-    /// Not inlined: whoever fills a slot should find room for the rest of what it does.
+    /// Not inlined, so that the way into the table stays small.
     #[inline(never)]
     fn of(instant: Instant) -> Self {
         let (instant, anchor) = (instant.into_std(), anchor());
@@ -224,9 +199,6 @@ impl Future for Sleep {
 
 /// Whether tokio's clock stands still: it does not move while the system's does. Only tests can pause it.
 fn is_paused() -> bool {
-    if !CAN_BE_PAUSED {
-        return false;
-    }
     let (shown, real) = (now(), std::time::Instant::now());
     while std::time::Instant::now() == real {
         std::hint::spin_loop();
@@ -276,17 +248,6 @@ mod tests {
         for (duration, said) in cases {
             assert_eq!(human(duration), said);
         }
-    }
-
-    /// Tests are built with tokio's `test-util`; a program is not, and has a coarse clock.
-    #[test]
-    fn who_has_a_pause_is_known() {
-        mod without {}
-        mod with {
-            pub(super) fn pause() {}
-        }
-        let found = (can_be_paused!(without), can_be_paused!(with), CAN_BE_PAUSED);
-        assert_eq!(found, (false, true, true));
     }
 
     #[test]

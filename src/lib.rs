@@ -43,9 +43,11 @@
 //! # Features
 //!
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
-//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`] and `dump::Dump`.
+//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], `dump::Dump` and [`leaks::Graph`], and
+//!   adds `Graph::json`.
 //! * `signal`: makes a dump at a signal, such as `kill -USR1`: `Registry::dump_on`. Needs `dump`, and Unix.
-//! * `testing`: the test kit, which fails a test that leaves something behind.
+//! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
+//!   pauses and advances.
 
 mod clock;
 mod context;

@@ -1,35 +1,80 @@
 //! Names: kept whole, printed so that they cannot spoil a terminal.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+    sync::Arc,
+};
 
 /// What a name or a kind is made from: a literal costs nothing, a `String` is kept as it is.
 pub(crate) type Name = Cow<'static, str>;
 
-/// A name as it is kept: two words instead of three, because every entry has two.
-#[cfg(target_pointer_width = "64")]
-pub(crate) type Label = beef::lean::Cow<'static, str>;
-#[cfg(not(target_pointer_width = "64"))]
-pub(crate) type Label = beef::Cow<'static, str>;
+/// A name as it is kept: two words instead of three, because every entry has two. The second word of a literal's
+/// reference has no room in the other variant, and its first word tells the two apart.
+#[derive(Clone)]
+pub(crate) enum Label {
+    Borrowed(&'static str),
+    /// Shared, because whatever holds a handle or reports about an entry keeps a copy.
+    Owned(Arc<String>),
+}
 
-/// The longest name that is kept whole: nearly 4 GiB.
-const LONGEST: usize = u32::MAX as usize;
+impl Label {
+    pub(crate) const fn borrowed(name: &'static str) -> Self {
+        Self::Borrowed(name)
+    }
+
+    #[inline]
+    pub(crate) fn is_owned(&self) -> bool {
+        matches!(self, Self::Owned(_))
+    }
+}
 
 #[inline(always)]
 pub(crate) fn label(name: Name) -> Label {
     match name {
-        Name::Borrowed(name) if name.len() <= LONGEST => Label::borrowed(name),
-        Name::Owned(name) if name.capacity() <= LONGEST => Label::owned(name),
-        name => cut(&name, LONGEST),
+        Name::Borrowed(name) => Label::Borrowed(name),
+        Name::Owned(name) => Label::Owned(Arc::new(name)),
     }
 }
 
-#[cold]
-fn cut(name: &str, longest: usize) -> Label {
-    let mut end = longest.min(name.len());
-    while !name.is_char_boundary(end) {
-        end -= 1;
+impl Deref for Label {
+    type Target = str;
+
+    #[inline]
+    fn deref(&self) -> &str {
+        match self {
+            Self::Borrowed(name) => name,
+            Self::Owned(name) => name,
+        }
     }
-    Label::owned(name[..end].to_owned())
+}
+
+impl PartialEq for Label {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Label {}
+
+impl Hash for Label {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        str::hash(self, state);
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
 }
 
 /// How many characters of a name are printed.
@@ -106,9 +151,15 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_too_long_is_cut_between_characters() {
-        assert_eq!(&*cut("aé", 2), "a");
-        assert_eq!((&*cut("aé", 3), &*cut("aé", 9)), ("aé", "aé"));
+    fn a_name_is_kept_in_two_words() {
+        assert_eq!(size_of::<Label>(), 2 * size_of::<usize>());
+    }
+
+    #[test]
+    fn names_are_the_same_however_they_are_kept() {
+        let (literal, made) = (label("conn".into()), label("conn".to_owned().into()));
+        assert!(literal == made && *made == *"conn");
+        assert_eq!(format!("{literal:>6}, {made:?}"), "  conn, \"conn\"");
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Context {
             location: Location::caller(),
         };
         let parent: Arc<dyn Record> = Arc::clone(node) as _;
-        let name = facts.name.clone().into_owned();
+        let name = facts.name.to_string();
         let tracked = Tracked::new(&node.table, facts, (Some(parent), true), value);
         let kept = tracked.clone();
         kept.pass(Acquirer::Owner(Who::new(node.meta.id, &node.meta.name)));

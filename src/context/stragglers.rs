@@ -181,7 +181,7 @@ impl StillClosing {
         } else {
             live.under(node.meta.id)
         };
-        let name = node.meta.name.clone().into_owned();
+        let name = node.meta.name.to_string();
         let remaining = live.unfinished();
         let (hooks, refusals) = in_subtree(core);
         Self {

@@ -26,7 +26,7 @@
 //!
 //! Whatever outlives the body outlives it by mistake or on purpose. For the second there is
 //! [`Check`](crate::testing::Check) with a [`LeakPolicy`](crate::leaks::LeakPolicy): leave out a kind or a site, or
-//! [allow](crate::leaks::LeakPolicy::allow) what is known, with a reason and a date.
+//! [allow](crate::leaks::LeakPolicy::allow) what is known, with a reason and an end.
 //!
 //! # Tests that hang
 //!
@@ -109,7 +109,7 @@
 //! # Reading the report
 //!
 //! Read a block from the bottom: `to do` says what to change on which line. If that line is right to hold on, the chain above
-//! shows why the thing is alive, from the root down, and `handles` shows everybody who has one. If it says `untracked`, the
+//! shows why the thing is alive, from the root down, and `handles` lists all holders. If it says `untracked`, the
 //! handles were taken at a lower [`Level`](crate::Level): run with `HEADCOUNT_LEVEL=holders`, or `backtraces` if a line is not
 //! enough. A failing check also writes the report and a picture of it into `target/headcount/`: keep that folder in CI.
 //!
@@ -119,16 +119,16 @@
 //! |---|---|
 //! | a global map, a thread-local | remove the entry in an [`on_close`](crate::Context::on_close) hook |
 //! | a closure or a callback that captures a handle | capture [`downgrade()`](crate::Context::downgrade), upgrade for a moment |
-//! | a task that holds the context it runs on | the same; the keeper of a context is a task of its parent |
-//! | a handle in a channel that nobody reads | close the receiver, or send weak handles |
+//! | a task that holds the context it runs on | the same; let a task of its parent hold it |
+//! | a handle in a channel without a reader | close the receiver, or send weak handles |
 //! | two values that hold each other | one of the two directions weak |
 //! | saved state: `previous`, `last_error` | clear it when it is restored |
-//! | the output of a task that nobody awaits | [`Task`](crate::Task) handles are dropped or awaited, not collected |
+//! | the output of a task that is not awaited | [`Task`](crate::Task) handles are dropped or awaited, not collected |
 //!
 //! # In a program that runs
 //!
 //! [`Registry::leaks`](crate::Registry::leaks) with [`LeakPolicy::new`](crate::leaks::LeakPolicy::new) behind an admin command, or
 //! [`watch_leaks`](crate::Registry::watch_leaks) for a warning event some time after a close. Release builds track no
-//! holders unless told: `HEADCOUNT_LEVEL=holders`, or [`set_level`](crate::Registry::set_level) when it matters.
+//! holders by themselves: set `HEADCOUNT_LEVEL=holders`, or [`set_level`](crate::Registry::set_level) when it matters.
 //!
 //! More on how the report is made and what it cannot see: [`leaks`](super::leaks).

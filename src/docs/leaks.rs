@@ -6,10 +6,10 @@
 //!
 //! | [`LeakKind`](crate::leaks::LeakKind) | is |
 //! |---|---|
-//! | `ClosedButHeld` | a context that is closed, and somebody still has a handle; or a value that a context owned, after that context has closed |
+//! | `ClosedButHeld` | a context that is closed, and a handle is still held; or a value that a context owned, after that context has closed |
 //! | `StillRunning` | a task whose context was closed longer ago than its grace period |
 //! | `DroppedOpen` | a context whose last handle was dropped while it was open; the registry remembers the last 64 |
-//! | `PinsItself` | an open context of which only its own tasks have handles, each for longer than the policy lets things settle: nobody else can ever close it |
+//! | `PinsItself` | an open context of which only its own tasks have handles, each for longer than the policy lets things settle: nothing else can ever close it |
 //!
 //! Limits that a policy sets: `TooOld` and `TooMany` of a kind, `Growing` by the line that makes them. And at the end
 //! of a test or a program, with [`LeakPolicy::nothing_left`](crate::leaks::LeakPolicy::nothing_left), whatever is alive:
@@ -17,13 +17,13 @@
 //!
 //! # Who holds it
 //!
-//! Each strong handle of a [`Context`](crate::Context) or a [`Tracked`](crate::Tracked) value is written down when it is
-//! made (`clone`, `upgrade`, the first one) and crossed out when it is dropped, in a ledger beside the thing. How much is
-//! written down is the registry's [`Level`](crate::Level). `strong 3 = 2 tracked + 1 untracked` is the sum: handles
+//! Each strong handle of a [`Context`](crate::Context) or a [`Tracked`](crate::Tracked) value is recorded when it is
+//! made (`clone`, `upgrade`, the first one) and removed when it is dropped, in a log beside the thing. How much is
+//! recorded is the registry's [`Level`](crate::Level). `strong 3 = 2 tracked + 1 untracked` is the sum: handles
 //! from before tracking began are counted and never guessed at (I16).
 //!
-//! Nobody can see where a handle *went*. What is known is the line that took it, the task that was running there, the
-//! task that last waited through it or [touched](crate::Context::touch) it, and what somebody declared: with
+//! Rust does not show where a handle *went*. Known are the line that took it, the task that was running there, the
+//! task that last waited through it or [touched](crate::Context::touch) it, and what the program declared: with
 //! [`held_by`](crate::Context::held_by) a handle says that it lies in another thing, a cache or a struct with a
 //! [`Registration`](crate::Registration), and chains get longer than one step. A handle that was moved elsewhere is reported
 //! under the line that took it, which is the line to start from.
@@ -31,17 +31,17 @@
 //! # Culprits and victims
 //!
 //! Of everything that is a leak, the report asks why it is alive. A task of an open context was not told to end: the
-//! context is to blame. A context that closes waits for its tasks: they are. A value whose handle lies in another leak
-//! is that one's victim. What something outside of all leaks keeps (a static, a thread, a test's variable, an unknown
+//! context is the culprit. A context that closes waits for its tasks: they are the culprits. A value whose handle lies in another leak
+//! is a victim of that one. What something outside of all leaks keeps (a static, a thread, a test's variable, an unknown
 //! holder) is a *culprit*, and gets a block of the report; what only culprits keep alive is listed under the
 //! nearest. Cycles that nothing leads to are culprits as a whole.
 //!
-//! The chain of a block is the shortest way from something outside down to the culprit. Everything above its last edge
-//! is alive by right, and the culprit should be gone; so that edge is the *suspect*.
+//! The chain of a block is the shortest way from something outside down to the culprit. The last edge
+//! is the *suspect*: its holder is legitimately alive, the culprit is not.
 //!
 //! ```text
 //! 1. context server/connection of edsger: closed but still held   [89290d453c9bea30]
-//!    ┌─ thread main, or whoever got it from there
+//!    ┌─ thread main, or code that it was passed to
 //!    │ ↓ taken at examples/leak_hunt.rs:24, 230ms ago
 //!    ├─ board server/presence board: alive for 230ms, made at examples/leak_hunt.rs:24
 //!    ┆ ⇣ in presence board.by_name, taken at examples/leak_hunt.rs:71 by task keeper of edsger (ended), 230ms ago   ← suspect
@@ -49,21 +49,21 @@
 //! ```
 //!
 //! The number in brackets is the *fingerprint*: the same for equal leaks from run to run, and after edits that only move
-//! lines. It groups equal findings, and names them in an [`AllowList`](crate::leaks::AllowList).
+//! lines. It groups equal findings, and names a leak that is known to [`Allow::fingerprint`](crate::leaks::Allow::fingerprint).
 //!
 //! # Waiting
 //!
 //! Much that looks like a leak is on its way out. [`Registry::leaks`](crate::Registry::leaks) looks, and looks again
 //! whenever the last handle of something is dropped, and in growing intervals for what announces nothing, until nothing
-//! looks like a leak or the policy's time is up. A close within its grace period is not held against anybody.
+//! looks like a leak or the policy's time is up. A close within its grace period is no leak.
 //!
 //! # What it cannot see
 //!
-//! * **Plain `Arc`s** have no ledger: a [tracked](crate::Registry::track) one is reported with the number of its handles.
+//! * **Plain `Arc`s** have no log: a [tracked](crate::Registry::track) one is reported with the number of its handles.
 //!   [`own`](crate::Registry::own) a value to know them.
 //! * **Registrations** have no handles: the report has the line that made one.
 //! * **Cycles of plain `Arc`s** round something that is not listed. What in them is listed is reported as held from outside.
-//! * **Handles in a value that is itself a leak**, if nobody said [`held_by`](crate::Context::held_by): then both are
+//! * **Handles in a value that is itself a leak**, if the program did not say [`held_by`](crate::Context::held_by): then both are
 //!   culprits, which is true of each by itself.
 //! * **Tasks of bare `tokio::spawn`**: the test kit has the number from the runtime, no more.
 //! * **A function that hands out handles** (`fn get(&self) -> Option<Context>`) is the line that took them. With

@@ -36,9 +36,9 @@
 //!   period: tokio stops at the panic. This crate catches it, and the tasks end at the next step of the close. A wrapped future
 //!   whose wake was lost ends when it is polled next; only with the feature `dump` is it woken once more, at the end of the
 //!   grace period.
-//! * **Names are cut at 4 GiB.**
-//! * **Ages are coarse**: to 4 ms on most Linux systems, and to 16 ms on Windows, unless the clock follows tokio's (see
-//!   [performance](super::performance)). Entries that different threads made within one such tick are listed in any order.
+//! * **Ages are coarse**: to 4 ms on most Linux systems, and to 16 ms on Windows. They follow time that a test pauses or advances only
+//!   with the feature `testing`; waits (a grace period, the limit of a hook) follow it in every build. Entries that different
+//!   threads made within one such tick are listed in any order.
 //! * **The table shrinks from its end.** The lowest slots are reused first, but an entry in the last block keeps that block:
 //!   one survivor of a burst of 300,000 entries may keep some 20 MB until it ends.
 //! * **The count of a registry is exact when nothing changes.** While entries come and go it is approximate; a listing is

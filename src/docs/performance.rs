@@ -5,8 +5,8 @@
 //! rounds. Ratios carry over to other machines better than nanoseconds do. On this machine a read-modify-write takes 5 ns, a
 //! read of the precise clock 21 ns and of the coarse one 3 ns, and an empty task on a bare `JoinSet` 355 ns.
 //!
-//! The benches are a package of their own, which is built as a program is: without tokio's feature `test-util`. With that
-//! feature, as in tests, ages follow tokio's clock, which takes 18 ns more for each thing that is listed.
+//! The benches are a package of their own, which is built as a program is: without the feature `testing`. With that feature, ages
+//! follow tokio's clock, which takes 18 ns more for each thing that is listed.
 //!
 //! # Tasks
 //!

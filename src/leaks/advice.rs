@@ -3,8 +3,9 @@
 use crate::{
     holders::view::Holders,
     leaks::{
-        finding::{End, Finding, Subject},
+        finding::Finding,
         judge::LeakKind,
+        subject::{Referrer, Subject},
     },
     ledger::caller::is_library,
     table::{
@@ -29,10 +30,10 @@ pub(crate) fn of(finding: &Finding) -> String {
 
 /// Whether an open context is in a cycle with a task that runs in it.
 fn is_kept_by_its_own_task(finding: &Finding) -> bool {
-    let last = finding.chain.last().map(|link| &link.end);
+    let last = finding.chain.last().map(|link| &link.referrer);
     class(&finding.subject) == Some(Class::Context)
         && !finding.cycle.is_empty()
-        && matches!(last, Some(End::Thing(subject)) if class(subject) == Some(Class::Task))
+        && matches!(last, Some(Referrer::Thing(subject)) if class(subject) == Some(Class::Task))
 }
 
 fn class(subject: &Subject) -> Option<Class> {
@@ -130,7 +131,7 @@ fn unknown(subject: &Subject, holders: &Holders) -> String {
             subject.site()
         ),
         _ => format!(
-            "set HEADCOUNT_LEVEL=holders and run again: nothing was written down when these handles were taken ({untracked})"
+            "set HEADCOUNT_LEVEL=holders and run again: nothing was recorded when these handles were taken ({untracked})"
         ),
     }
 }

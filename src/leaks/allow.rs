@@ -1,63 +1,47 @@
 //! Leaks that are known and accepted for now.
-//!
-//! An [`Allow`] says [`what`] it covers, why, and until which [`day`](date). A [`list`] of them may come from
-//! a file, of which a [`line`](self::line) is one entry; [`error`] tells what is wrong with it.
 
-mod date;
-mod error;
-mod line;
-mod list;
-mod pattern;
-mod site;
-mod what;
+use crate::{clock, name::Quoted};
+use std::{
+    borrow::Cow,
+    fmt, iter,
+    time::{Duration, SystemTime},
+};
 
-pub use error::{AllowError, AllowListError};
-pub use list::AllowList;
-
-pub(crate) use date::Day;
-
-use std::{fmt, str::FromStr};
-use what::{Maker, What};
-
-/// One known leak: which findings it covers, why, and until when.
+/// A known leak: which findings it covers, why they are accepted, and until when.
 ///
-/// Without [`until`](Self::until) it has no last day, and without [`because`](Self::because) a report can
-/// only say that no reason was given.
+/// Every text makes a valid entry. A report names the entries that cover nothing, so that a typing error does not go
+/// unnoticed. No entry covers everything.
 ///
 /// ```
-/// use headcount::leaks::{Allow, AllowList};
+/// use headcount::leaks::{Allow, LeakPolicy};
+/// use std::time::{Duration, SystemTime};
 ///
-/// let known: AllowList = [
-///     Allow::name("conn-*").because("upstream bug, see issue 123").until("2026-12-31"),
+/// let next_month = SystemTime::now() + Duration::from_secs(30 * 24 * 3_600);
+/// let policy = LeakPolicy::nothing_left().allow([
+///     Allow::name_prefix("conn-").because("upstream bug, see issue 123").until(next_month),
 ///     Allow::site("src/pool.rs:41").because("the pool lives as long as the process"),
-/// ]
-/// .into_iter()
-/// .collect();
-/// assert_eq!(known.len(), 2);
-/// ```
-///
-/// What is not known when the program is written, such as a setting, is parsed as a line of an
-/// [`AllowList`], and a mistake in it is an error instead of a panic:
-///
-/// ```
-/// use headcount::leaks::Allow;
-///
-/// let given: Result<Allow, _> = "name conn-* 2026-02-30 upstream bug".parse();
-/// assert_eq!(
-///     given.unwrap_err().to_string(),
-///     "`name conn-* 2026-02-30 upstream bug`: `2026-02-30` is no date: that month has 28 days"
-/// );
+/// ]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allow {
-    what: What,
+    part: Part,
+    text: String,
+    is_prefix: bool,
     /// Empty if none was given.
     reason: String,
-    /// The last day it holds, if it has one.
-    until: Option<Day>,
+    until: Option<SystemTime>,
 }
 
-/// What an entry is asked about: one finding of a report.
+/// The part of a finding that an entry is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Fingerprint,
+    Kind,
+    Name,
+    Site,
+}
+
+/// The parts of one finding of a report that an entry may be compared with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspect<'a> {
     pub(crate) fingerprint: &'a str,
@@ -67,194 +51,225 @@ pub(crate) struct Suspect<'a> {
     pub(crate) line: u32,
 }
 
-/// What a list says to a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict<'a> {
-    /// No entry covers it.
-    NotAllowed,
-    /// This entry covers it.
-    Allowed(&'a Allow),
-    /// This entry covered it, and its last day is over.
-    Expired(&'a Allow),
-}
-
 impl Allow {
-    /// The finding with this fingerprint: 16 hexadecimal digits, as a report prints them.
+    /// Covers the finding with this [fingerprint](crate::leaks::Finding::fingerprint), as a report prints it. Upper and
+    /// lower case are the same.
     ///
     /// ```
     /// use headcount::leaks::Allow;
-    /// assert_eq!(Allow::fingerprint("3FA291BC07D1E2A4"), Allow::fingerprint("3fa291bc07d1e2a4"));
+    /// let one = Allow::fingerprint("3fa291bc07d1e2a4").because("upstream bug, see issue 123");
     /// ```
-    ///
-    /// # Panics
-    ///
-    /// If it is anything else.
-    #[track_caller]
+    #[must_use]
     pub fn fingerprint(fingerprint: impl AsRef<str>) -> Self {
-        Self::new(fingerprint.as_ref(), What::fingerprint)
+        let digits = fingerprint.as_ref().to_ascii_lowercase();
+        Self::new(Part::Fingerprint, &digits, false)
     }
 
-    /// Everything of this kind, such as `context` or `pool`. Kinds are compared whole, with their case.
+    /// Covers everything of this kind, such as `context` or `pool`. Case matters.
     ///
     /// ```
     /// use headcount::leaks::Allow;
     /// let pools = Allow::kind("pool").because("they live as long as the process");
     /// ```
-    ///
-    /// # Panics
-    ///
-    /// If it is empty, or nothing but `*`.
-    #[track_caller]
+    #[must_use]
     pub fn kind(kind: impl AsRef<str>) -> Self {
-        Self::new(kind.as_ref(), What::kind)
+        Self::new(Part::Kind, kind.as_ref(), false)
     }
 
-    /// Everything with this name. Each `*` in it stands for any text, or none; case matters.
+    /// Covers everything whose kind begins with this text. An empty text covers nothing.
+    #[must_use]
+    pub fn kind_prefix(prefix: impl AsRef<str>) -> Self {
+        Self::new(Part::Kind, prefix.as_ref(), true)
+    }
+
+    /// Covers everything with this name. Case matters.
+    #[must_use]
+    pub fn name(name: impl AsRef<str>) -> Self {
+        Self::new(Part::Name, name.as_ref(), false)
+    }
+
+    /// Covers everything whose name begins with this text. An empty text covers nothing.
     ///
     /// ```
     /// use headcount::leaks::Allow;
-    /// let idle = Allow::name("conn-*-idle").because("upstream bug").until("2026-12-31");
+    /// let idle = Allow::name_prefix("conn-").because("upstream bug");
     /// ```
-    ///
-    /// # Panics
-    ///
-    /// If it is empty, or nothing but `*`: that would cover everything.
-    #[track_caller]
-    pub fn name(pattern: impl AsRef<str>) -> Self {
-        Self::new(pattern.as_ref(), What::name)
+    #[must_use]
+    pub fn name_prefix(prefix: impl AsRef<str>) -> Self {
+        Self::new(Part::Name, prefix.as_ref(), true)
     }
 
-    /// Everything that was created in this file, or on this line of it.
+    /// Covers everything that was created in this file, or on this line of it.
     ///
     /// The end of the path is enough, from the beginning of a folder or of the file's name on: `net/conn.rs`
     /// covers `src/net/conn.rs`, but not `src/subnet/conn.rs`. `\` and `/` are the same.
     ///
     /// ```
     /// use headcount::leaks::Allow;
-    /// let one = Allow::site("net/conn.rs:41").because("upstream bug").until("2026-12-31");
-    /// let all = Allow::site(r"net\conn.rs").because("upstream bug").until("2026-12-31");
+    /// let line = Allow::site("net/conn.rs:41").because("upstream bug");
+    /// let file = Allow::site(r"net\conn.rs").because("upstream bug");
     /// ```
-    ///
-    /// # Panics
-    ///
-    /// If it names no file, has a `*`, or what follows the `:` is no line.
-    #[track_caller]
-    pub fn site(file: impl AsRef<str>) -> Self {
-        Self::new(file.as_ref(), What::site)
+    #[must_use]
+    pub fn site(site: impl AsRef<str>) -> Self {
+        Self::new(Part::Site, &with_slashes(site.as_ref()), false)
     }
 
-    /// Why it is accepted. A report prints it with what it covers.
-    ///
-    /// ```
-    /// use headcount::leaks::Allow;
-    /// let pools = Allow::kind("pool").because("they live as long as the process");
-    /// ```
+    /// Covers everything that was created where the path begins with this text: `src/net/` is all below that folder.
+    /// An empty text covers nothing.
+    #[must_use]
+    pub fn site_prefix(prefix: impl AsRef<str>) -> Self {
+        Self::new(Part::Site, &with_slashes(prefix.as_ref()), true)
+    }
+
+    /// Says why it is accepted. A report prints it with what it covers.
     #[must_use]
     pub fn because(mut self, reason: impl AsRef<str>) -> Self {
         reason.as_ref().trim().clone_into(&mut self.reason);
         self
     }
 
-    /// The last day it holds, in UTC, as in `2026-12-31`; or `never`, if it does not end. From the next day
-    /// on it allows nothing, and a report says so.
+    /// Ends it at this moment of the system's clock: from then on it allows nothing, and a report says so. Without this
+    /// call it has no end.
     ///
     /// ```
     /// use headcount::leaks::Allow;
-    /// let idle = Allow::name("conn-*").because("upstream bug").until("2026-12-31");
+    /// use std::time::{Duration, SystemTime};
+    /// let tomorrow = SystemTime::now() + Duration::from_secs(24 * 3_600);
+    /// let idle = Allow::name_prefix("conn-").because("upstream bug").until(tomorrow);
     /// ```
-    ///
-    /// # Panics
-    ///
-    /// If there is no such day. [`try_until`](Self::try_until) does not, for dates that come from outside.
-    #[track_caller]
     #[must_use]
-    pub fn until(self, date: impl AsRef<str>) -> Self {
-        or_panic(self.try_until(date))
+    pub fn until(mut self, end: impl Into<SystemTime>) -> Self {
+        self.until = Some(end.into());
+        self
     }
 
-    /// As [`until`](Self::until), for a date that comes from outside.
-    ///
-    /// ```
-    /// use headcount::leaks::Allow;
-    /// let error = Allow::name("conn-*").try_until("2026-13-01").unwrap_err();
-    /// assert_eq!(error.to_string(), "`2026-13-01` is no date: there is no month 13");
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`AllowError`], if there is no such day.
-    pub fn try_until(mut self, date: impl AsRef<str>) -> Result<Self, AllowError> {
-        self.until = date::parse_until(date.as_ref()).map_err(AllowError::new)?;
-        Ok(self)
-    }
-
-    #[track_caller]
-    fn new(text: &str, make: Maker) -> Self {
+    fn new(part: Part, text: &str, is_prefix: bool) -> Self {
         Self {
-            what: or_panic(make(text)),
+            part,
+            text: text.to_owned(),
+            is_prefix,
             reason: String::new(),
             until: None,
         }
     }
 
-    /// Which findings, as the file of a list would have it: `kind pool`.
-    pub(crate) fn what(&self) -> impl fmt::Display + '_ {
-        &self.what
-    }
-
-    /// Why.
-    pub(crate) fn reason(&self) -> &str {
-        if self.reason.is_empty() {
-            return "no reason given";
+    /// Whether the finding is one of those it is about, also if it has ended.
+    pub(crate) fn covers(&self, suspect: &Suspect<'_>) -> bool {
+        match self.part {
+            Part::Fingerprint => self.covers_text(suspect.fingerprint),
+            Part::Kind => self.covers_text(suspect.kind),
+            Part::Name => self.covers_text(suspect.name),
+            Part::Site if self.is_prefix => self.covers_text(&with_slashes(suspect.file)),
+            Part::Site => self.covers_site(&with_slashes(suspect.file), suspect.line),
         }
-        &self.reason
     }
 
-    /// The last day it holds, if it has one.
-    pub(crate) fn expires(&self) -> Option<Day> {
+    fn covers_text(&self, text: &str) -> bool {
+        if self.is_prefix {
+            return !self.text.is_empty() && text.starts_with(&self.text);
+        }
+        text == self.text
+    }
+
+    fn covers_site(&self, file: &str, line: u32) -> bool {
+        let on_line = || {
+            self.text
+                .rsplit_once(':')
+                .filter(|(_, at)| *at == line.to_string())
+        };
+        ends_with_path(file, &self.text)
+            || on_line().is_some_and(|(end, _)| ends_with_path(file, end))
+    }
+
+    pub(crate) fn holds_at(&self, now: SystemTime) -> bool {
+        self.until.is_none_or(|end| now < end)
+    }
+
+    /// The end, for comparing entries that have one.
+    pub(crate) fn end(&self) -> Option<SystemTime> {
         self.until
     }
 
-    /// Whether the finding is one of those it is about, at whatever date.
-    pub(crate) fn covers(&self, suspect: &Suspect<'_>) -> bool {
-        self.what.covers(suspect)
+    /// Which findings, in the words of the calls: `name conn-*`.
+    pub(crate) fn what(&self) -> impl fmt::Display + '_ {
+        What(self)
     }
 
-    fn holds_on(&self, today: Day) -> bool {
-        self.until.is_none_or(|last| today <= last)
+    /// Which findings, until when, and why: `kind pool, for another 12d 3h: its owner moves this winter`.
+    pub(crate) fn terms(&self, now: SystemTime) -> impl fmt::Display + '_ {
+        Terms(self, now)
     }
 }
 
-/// Reads one line of an [`AllowList`].
-impl FromStr for Allow {
-    type Err = AllowError;
+/// One entry is a list of one.
+impl IntoIterator for Allow {
+    type Item = Self;
+    type IntoIter = iter::Once<Self>;
 
-    fn from_str(line: &str) -> Result<Self, AllowError> {
-        if line.trim().contains('\n') {
-            let problem = "an entry is one line: read several with AllowList::parse".into();
-            return Err(AllowError::in_text(line, &problem));
+    fn into_iter(self) -> Self::IntoIter {
+        iter::once(self)
+    }
+}
+
+fn with_slashes(path: &str) -> Cow<'_, str> {
+    if path.contains('\\') {
+        return path.replace('\\', "/").into();
+    }
+    path.into()
+}
+
+/// Whether a path ends with another, between two of its components. Shells and editors write `./`, the compiler does not.
+fn ends_with_path(path: &str, end: &str) -> bool {
+    let end = end.strip_prefix("./").unwrap_or(end);
+    let before = path.strip_suffix(end).filter(|_| !end.is_empty());
+    before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
+}
+
+struct What<'a>(&'a Allow);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Allow {
+            part,
+            text,
+            is_prefix,
+            ..
+        } = self.0;
+        let part = match part {
+            Part::Fingerprint => "fingerprint",
+            Part::Kind => "kind",
+            Part::Name => "name",
+            Part::Site => "site",
+        };
+        let rest = if *is_prefix { "*" } else { "" };
+        write!(f, "{part} {}{rest}", Quoted(text))
+    }
+}
+
+struct Terms<'a>(&'a Allow, SystemTime);
+
+impl fmt::Display for Terms<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(entry, now) = self;
+        write!(f, "{}", entry.what())?;
+        match entry.until.map(|end| end.duration_since(*now)) {
+            None => {}
+            Some(Ok(left)) if !left.is_zero() => write!(f, ", for another {}", clock::human(left))?,
+            Some(over) => {
+                let ago = over.map_or_else(|over| over.duration(), |_| Duration::ZERO);
+                write!(f, ", until {} ago", clock::human(ago))?;
+            }
         }
-        line::parse(line).map_err(|problem| AllowError::in_text(line, &problem))
-    }
-}
-
-/// For what the program itself says: a mistake there is found by the first run.
-#[track_caller]
-fn or_panic<T>(said: Result<T, impl fmt::Display>) -> T {
-    match said {
-        Ok(value) => value,
-        Err(problem) => panic!("{problem}"),
+        if entry.reason.is_empty() {
+            return f.write_str(": no reason given");
+        }
+        write!(f, ": {}", Quoted(&entry.reason))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{
-        panic,
-        sync::{Arc, Mutex},
-        thread,
-    };
 
     const SUSPECT: Suspect<'_> = Suspect {
         fingerprint: "3fa291bc07d1e2a4",
@@ -264,12 +279,17 @@ mod tests {
         line: 41,
     };
 
-    /// What it panics with, or nothing.
-    fn panics(build: fn() -> Allow) -> String {
-        panic::catch_unwind(build).map_or_else(
-            |payload| crate::panics::message(&*payload),
-            |_| String::new(),
-        )
+    fn covers(site: &str, file: &str, line: u32) -> bool {
+        let suspect = Suspect {
+            file,
+            line,
+            ..SUSPECT
+        };
+        Allow::site(site).covers(&suspect)
+    }
+
+    fn terms(entry: &Allow, now: SystemTime) -> String {
+        entry.terms(now).to_string()
     }
 
     #[test]
@@ -277,8 +297,11 @@ mod tests {
         for allow in [
             Allow::fingerprint("3FA291BC07D1E2A4"),
             Allow::kind("pool"),
-            Allow::name("conn-*"),
+            Allow::kind_prefix("po"),
+            Allow::name("conn-7"),
+            Allow::name_prefix("conn-"),
             Allow::site("net/conn.rs:41"),
+            Allow::site_prefix("src/net/"),
         ] {
             assert!(allow.covers(&SUSPECT), "{allow:?}");
         }
@@ -297,96 +320,139 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_holds_up_to_and_including_its_day() {
-        let allow = Allow::kind("pool").until("2026-12-31");
-        let day = |text| date::parse_until(text).unwrap().unwrap();
-        assert!(allow.holds_on(day("2026-12-30")));
-        assert!(allow.holds_on(day("2026-12-31")));
-        assert!(!allow.holds_on(day("2027-01-01")));
-    }
-
-    #[test]
-    fn never_takes_a_date_back() {
-        let allow = Allow::kind("pool").until("2026-12-31").until("never");
-        assert!(allow.expires().is_none());
-    }
-
-    #[test]
-    fn an_entry_says_what_it_was_given() {
-        let allow = Allow::name("conn-*").because(" a bug ").until("2026-12-31");
-        assert_eq!(allow.what().to_string(), "name conn-*");
-        assert_eq!(allow.reason(), "a bug");
-        assert_eq!(allow.expires().unwrap().to_string(), "2026-12-31");
-    }
-
-    #[test]
-    fn a_missing_reason_is_said_to_be_missing() {
-        assert_eq!(Allow::kind("pool").reason(), "no reason given");
-        assert_eq!(Allow::kind("pool").because(" ").reason(), "no reason given");
-    }
-
-    #[test]
-    fn an_entry_is_read_from_one_line() {
-        let read: Allow = "kind pool never x\r\n".parse().unwrap();
-        assert_eq!(read, Allow::kind("pool").because("x"));
-        assert!(
-            "kind pool never x\nkind a never y"
-                .parse::<Allow>()
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn what_covers_everything_or_is_malformed_panics() {
-        for build in [
-            (|| Allow::name("")) as fn() -> Allow,
-            || Allow::name("**"),
-            || Allow::kind(""),
-            || Allow::kind("*"),
-            || Allow::site(""),
-            || Allow::site("*"),
-            || Allow::fingerprint(""),
-            || Allow::fingerprint("*"),
-        ] {
-            assert!(!panics(build).is_empty());
+    fn a_kind_is_compared_whole_and_with_its_case() {
+        for other in ["", "Pool", "pools", "poo", "a pool", "p*", "*"] {
+            assert!(!Allow::kind(other).covers(&SUSPECT), "{other}");
         }
     }
 
     #[test]
-    fn a_bad_date_panics_and_says_why() {
-        assert_eq!(
-            panics(|| Allow::kind("pool").until("2026-13-01")),
-            "`2026-13-01` is no date: there is no month 13"
-        );
+    fn a_prefix_is_a_beginning_and_nothing_else() {
+        assert!(Allow::name_prefix("conn-7").covers(&SUSPECT));
+        for other in ["onn", "Conn", "conn-77", "conn*", "*"] {
+            assert!(!Allow::name_prefix(other).covers(&SUSPECT), "{other}");
+        }
+        assert!(!Allow::site_prefix("net/").covers(&SUSPECT));
     }
 
     #[test]
-    fn a_panic_is_at_the_callers_line() {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let before = Arc::new(panic::take_hook());
-        panic::set_hook(Box::new({
-            let (lines, before, this) = (lines.clone(), before.clone(), thread::current().id());
-            move |info| {
-                if thread::current().id() != this {
-                    return before(info);
-                }
-                let at = info.location().unwrap();
-                lines
-                    .lock()
-                    .unwrap()
-                    .push((at.file().to_owned(), at.line()));
-            }
-        }));
-        let first = line!() + 1;
-        panics(|| Allow::kind("pool").until("soon"));
-        panics(|| Allow::kind(""));
-        panics(|| Allow::name(""));
-        panics(|| Allow::site(""));
-        panics(|| Allow::fingerprint(""));
-        panic::set_hook(Box::new(move |info| before(info)));
-        let expected: Vec<_> = (first..first + 5)
-            .map(|line| (file!().to_owned(), line))
-            .collect();
-        assert_eq!(*lines.lock().unwrap(), expected);
+    fn no_entry_covers_everything() {
+        for allow in [
+            Allow::fingerprint(""),
+            Allow::kind(""),
+            Allow::kind_prefix(""),
+            Allow::name(""),
+            Allow::name_prefix(""),
+            Allow::site(""),
+            Allow::site("./"),
+            Allow::site("/"),
+            Allow::site_prefix(""),
+        ] {
+            assert!(!allow.covers(&SUSPECT), "{allow:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_path_is_enough() {
+        for site in [
+            "conn.rs",
+            "net/conn.rs",
+            "src/net/conn.rs",
+            "./src/net/conn.rs",
+        ] {
+            assert!(covers(site, "src/net/conn.rs", 41), "{site}");
+        }
+    }
+
+    #[test]
+    fn a_site_ends_between_folders() {
+        for site in ["onn.rs", "et/conn.rs", "rs", "t/conn.rs", "net", "net/"] {
+            assert!(!covers(site, "src/net/conn.rs", 41), "{site}");
+        }
+    }
+
+    #[test]
+    fn more_than_the_whole_path_is_another_file() {
+        assert!(!covers("app/src/net/conn.rs", "src/net/conn.rs", 41));
+        assert!(!covers("/src/net/conn.rs", "src/net/conn.rs", 41));
+    }
+
+    #[test]
+    fn an_absolute_path_is_the_whole_path() {
+        assert!(covers("/net/conn.rs", "/net/conn.rs", 41));
+        assert!(!covers("/net/conn.rs", "/app/net/conn.rs", 41));
+    }
+
+    #[test]
+    fn separators_of_all_systems_are_the_same() {
+        assert!(covers(r"net\conn.rs:41", "src/net/conn.rs", 41));
+        assert!(covers("net/conn.rs", r"C:\app\net\conn.rs", 41));
+        assert!(covers(r"C:\app\net\conn.rs:41", r"C:\app\net\conn.rs", 41));
+        assert!(covers(r".\net\conn.rs", r"net\conn.rs", 41));
+    }
+
+    #[test]
+    fn a_line_is_that_line_alone() {
+        assert!(covers("conn.rs:41", "src/net/conn.rs", 41));
+        for site in [
+            "conn.rs:4",
+            "conn.rs:411",
+            "conn.rs:",
+            "conn.rs:0",
+            "conn.rs:+41",
+            "conn.rs:41:9",
+            ":41",
+            "41",
+        ] {
+            assert!(!covers(site, "src/net/conn.rs", 41), "{site}");
+        }
+    }
+
+    #[test]
+    fn case_matters_in_a_path() {
+        assert!(!covers("Conn.rs", "src/net/conn.rs", 41));
+    }
+
+    #[test]
+    fn an_entry_holds_up_to_its_end() {
+        let (end, tick) = (SystemTime::now(), Duration::from_secs(1));
+        let allow = Allow::kind("pool").until(end);
+        assert!(allow.holds_at(end - tick));
+        assert!(!allow.holds_at(end));
+        assert!(!allow.holds_at(end + tick));
+        assert!(Allow::kind("pool").holds_at(end));
+    }
+
+    #[test]
+    fn an_entry_prints_what_it_was_given() {
+        let (now, day) = (SystemTime::now(), Duration::from_secs(24 * 3_600));
+        let allow = Allow::name_prefix("conn-").because(" a bug ");
+        assert_eq!(terms(&allow, now), "name conn-*: a bug");
+        let allow = allow.until(now);
+        assert_eq!(
+            terms(&allow, now - day),
+            "name conn-*, for another 1d 0h: a bug"
+        );
+        assert_eq!(
+            terms(&allow, now + day),
+            "name conn-*, until 1d 0h ago: a bug"
+        );
+        assert_eq!(terms(&allow, now), "name conn-*, until 0ms ago: a bug");
+    }
+
+    #[test]
+    fn a_missing_reason_is_said_to_be_missing() {
+        let now = SystemTime::now();
+        for allow in [Allow::kind("pool"), Allow::kind("pool").because(" ")] {
+            assert_eq!(terms(&allow, now), "kind pool: no reason given");
+        }
+    }
+
+    #[test]
+    fn it_prints_on_one_line_whatever_it_is() {
+        let name = format!("a\n\u{1b}[31m{}", "x".repeat(1 << 20));
+        let printed = Allow::name(name).what().to_string();
+        assert!(printed.starts_with("name a\\n\\u{1b}[31mx"));
+        assert!(printed.len() < 1_100 && !printed.contains(char::is_control));
     }
 }

@@ -1,4 +1,4 @@
-//! Culprits and victims: what is held only by another leak is not to blame.
+//! Culprits and victims: what is held only by another leak is a victim.
 //!
 //! Leaks are the nodes of a graph, and an edge goes from each to what it keeps alive. A leak that something
 //! outside of the graph keeps is a culprit, and what is reached from there and has no such reason of its own is
@@ -7,8 +7,8 @@
 use crate::leaks::{
     chain::Chains,
     judge::Verdict,
-    keepers::{self, From, Reference, References},
     postorder,
+    referrers::{self, Origin, Reference, References},
     snapshot::LeakSnapshot,
 };
 use crate::table::record::{Class, State};
@@ -38,12 +38,12 @@ impl<'a> Attribution<'a> {
         let mut attribution = Self {
             snapshot,
             flagged,
-            references: keepers::of_all(snapshot, flagged.keys().copied().collect()),
+            references: referrers::of_all(snapshot, flagged.keys().copied().collect()),
             keeps: HashMap::new(),
         };
         for &at in flagged.keys() {
-            for keeper in attribution.keepers_among_leaks(at) {
-                attribution.keeps.entry(keeper).or_default().push(at);
+            for referrer in attribution.referrers_among_leaks(at) {
+                attribution.keeps.entry(referrer).or_default().push(at);
             }
         }
         attribution
@@ -58,21 +58,20 @@ impl<'a> Attribution<'a> {
 
     /// The leaks that keep this one. One that only belongs somewhere counts as kept there if nothing better
     /// is known, and if there is anything left in there that could.
-    fn keepers_among_leaks(&self, at: usize) -> Vec<usize> {
+    fn referrers_among_leaks(&self, at: usize) -> Vec<usize> {
         let is_known = self.is_known(at);
         let lives = |leak: usize| self.snapshot.things[leak].state() != State::Closed;
-        let keeper = |reference: &Reference| {
+        let referrer = |reference: &Reference| {
             let leak = self.leak(reference)?;
             (reference.is_holding() || !is_known && lives(leak)).then_some(leak)
         };
-        let mut keepers: Vec<_> = self.references[&at].iter().filter_map(keeper).collect();
-        keepers.sort_unstable();
-        keepers.dedup();
-        keepers
+        let mut referrers: Vec<_> = self.references[&at].iter().filter_map(referrer).collect();
+        referrers.sort_unstable();
+        referrers.dedup();
+        referrers
     }
 
-    /// Whether somebody who keeps it is known by name: a resource without handles that are written down has
-    /// nobody.
+    /// Whether a holder of it is known by name: a resource without recorded handles has none.
     fn is_known(&self, at: usize) -> bool {
         let thing = &self.snapshot.things[at];
         thing.class() != Class::Resource || !thing.holders.is_empty()
@@ -80,7 +79,7 @@ impl<'a> Attribution<'a> {
 
     /// Whether something outside of the leaks keeps it.
     fn has_own_reason(&self, at: usize) -> bool {
-        if !self.is_known(at) && !self.keepers_among_leaks(at).is_empty() {
+        if !self.is_known(at) && !self.referrers_among_leaks(at).is_empty() {
             return false;
         }
         let mut references = self.references[&at].iter();
@@ -146,7 +145,7 @@ impl<'a> Attribution<'a> {
         self.keeps.get(&at).map_or(&[], Vec::as_slice)
     }
 
-    /// Tells those that lead back to the culprit from those that only hang on it; a context is a better
+    /// Separates those that lead back to the culprit from those that only hang on it; a context is a better
     /// culprit than its task, and what is left out than anything: nothing else keeps the others.
     fn make_cycles(&self, blocks: &mut [Block]) {
         for block in blocks {
@@ -154,17 +153,17 @@ impl<'a> Attribution<'a> {
             let mut leads_back = HashSet::from([block.culprit]);
             let mut queue = vec![block.culprit];
             while let Some(at) = queue.pop() {
-                for keeper in self.keepers_among_leaks(at) {
-                    if members.contains(&keeper) && leads_back.insert(keeper) {
-                        queue.push(keeper);
+                for referrer in self.referrers_among_leaks(at) {
+                    if members.contains(&referrer) && leads_back.insert(referrer) {
+                        queue.push(referrer);
                     }
                 }
             }
             let is_context = |at: usize| self.snapshot.things[at].is_context();
             let best = leads_back.iter().copied();
             let culprit = best.min_by_key(|&at| (!self.is_ignored(at), !is_context(at), at));
-            let kept_by = |at: usize| self.keepers_among_leaks(at).into_iter();
-            let in_cycle = |at: usize| kept_by(at).find(|keeper| leads_back.contains(keeper));
+            let kept_by = |at: usize| self.referrers_among_leaks(at).into_iter();
+            let in_cycle = |at: usize| kept_by(at).find(|referrer| leads_back.contains(referrer));
             block.culprit = culprit.unwrap_or(block.culprit);
             let mut cycle: Vec<_> = leads_back
                 .iter()
@@ -186,8 +185,8 @@ impl<'a> Attribution<'a> {
     }
 
     /// How one leak keeps another.
-    pub(crate) fn reference(&self, keeper: usize, kept: usize) -> Option<&Reference> {
+    pub(crate) fn reference(&self, referrer: usize, kept: usize) -> Option<&Reference> {
         let mut references = self.references.get(&kept)?.iter();
-        references.find(|reference| reference.from == From::Thing(keeper))
+        references.find(|reference| reference.from == Origin::Thing(referrer))
     }
 }

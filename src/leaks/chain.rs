@@ -5,11 +5,11 @@
 //! of a long chain take no more than one leak and that chain.
 
 use crate::leaks::{
-    finding::{End, Link, Subject},
     fingerprint::Fingerprint,
-    keepers::{Reference, References},
     postorder,
+    referrers::{Reference, References},
     snapshot::LeakSnapshot,
+    subject::{Link, Referrer, Subject},
 };
 use std::{
     cmp::Reverse,
@@ -40,7 +40,7 @@ struct Step {
 impl Chain {
     /// The reference to the thing itself.
     pub(crate) fn last(&self) -> Option<&Link> {
-        self.end().map(|step| &step.link)
+        self.last_step().map(|step| &step.link)
     }
 
     /// From the first reference down.
@@ -58,25 +58,26 @@ impl Chain {
 
     /// The last task on the way down.
     pub(crate) fn nearest_task(&self) -> Option<&Subject> {
-        let step = &self.steps[self.end()?.task?];
-        match &step.link.end {
-            End::Thing(subject) => Some(subject),
+        let step = &self.steps[self.last_step()?.task?];
+        match &step.link.referrer {
+            Referrer::Thing(subject) => Some(subject),
             _ => None,
         }
     }
 
     /// What the fingerprint of a finding begins with.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        self.end()
+        self.last_step()
             .map_or_else(Fingerprint::new, |step| step.fingerprint)
     }
 
     /// The lines that took the handles, as a number: two chains with the same lines have the same.
     pub(crate) fn lines(&self) -> Fingerprint {
-        self.end().map_or_else(Fingerprint::new, |step| step.lines)
+        self.last_step()
+            .map_or_else(Fingerprint::new, |step| step.lines)
     }
 
-    fn end(&self) -> Option<&Step> {
+    fn last_step(&self) -> Option<&Step> {
         self.last.map(|last| &self.steps[last])
     }
 }
@@ -94,7 +95,7 @@ impl Step {
         fingerprint.link(&link);
         let mut lines = step.map_or_else(Fingerprint::new, |step| step.lines);
         lines.add(&link.brief);
-        let is_task = matches!(&link.end, End::Thing(subject) if subject.is_task());
+        let is_task = matches!(&link.referrer, Referrer::Thing(subject) if subject.is_task());
         Self {
             above: above.map(|(at, _)| at),
             task: if is_task {

@@ -1,22 +1,27 @@
-//! From facts to findings.
+//! Findings: made of what a snapshot shows and of what the policy asks for.
 
 use crate::{
     clock,
     leaks::{
-        allow::{Allow, Day, Suspect},
+        advice,
+        allow::{Allow, Suspect},
         attribution::Attribution,
-        finding::{Finding, Subject},
+        finding::Finding,
         growth::Made,
         judge::{self, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
         snapshot::LeakSnapshot,
+        subject::Subject,
     },
     table::{live::Live, record::State},
 };
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
-/// What was found at one look.
-pub(crate) struct Found {
+/// The findings of one scan.
+pub(crate) struct LeakScan {
     pub(crate) findings: Vec<Finding>,
     /// Something is about to end by itself.
     pub(crate) pending: bool,
@@ -28,15 +33,15 @@ pub(crate) struct Found {
     /// Whether a close is under way, within its grace period or not.
     pub(crate) is_closing: bool,
     pub(crate) is_asked_from_inside: bool,
-    /// Entries of the allow list that cover nothing, as the list has them.
+    /// Entries of the allow list that cover nothing.
     pub(crate) idle: Vec<String>,
     /// Contexts that were dropped open, and nothing more is remembered.
     pub(crate) forgotten: u64,
-    /// What else is to be said.
+    /// Further notes for the report.
     pub(crate) notes: Vec<String>,
 }
 
-/// What one sees without looking for culprits.
+/// The result of a scan that does not search for culprits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QuickCheck {
     Clean,
@@ -66,7 +71,7 @@ pub(crate) fn quick_check(
     }
 }
 
-pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Found {
+pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> LeakScan {
     let Verdicts {
         flagged, pending, ..
     } = verdicts;
@@ -84,7 +89,9 @@ pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPol
     let mut findings: Vec<_> = leaks()
         .map(|(block, kind)| {
             let chain = chains.of(block.culprit);
-            Finding::of_block(snapshot, &attribution, block, chain, kind)
+            let mut finding = Finding::of_block(snapshot, &attribution, block, chain, kind);
+            finding.advice = advice::of(&finding);
+            finding
         })
         .collect();
     findings.extend(dropped(snapshot, policy));
@@ -100,7 +107,7 @@ pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPol
     };
     let idle = policy.allowed.iter().filter(|entry| !covers(entry));
     let idle = idle.map(|entry| entry.what().to_string()).collect();
-    Found {
+    LeakScan {
         findings,
         pending,
         things: snapshot.things.len(),
@@ -125,16 +132,15 @@ pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPol
     }
 }
 
-/// Looks a finding up in the allow list.
+/// Looks a finding up in the allow list. An entry that holds beats those that have ended; of these it is the one that
+/// ended last.
 pub(crate) fn apply_allow_list(finding: &mut Finding, policy: &LeakPolicy) {
-    use crate::leaks::allow;
-    let (mut allowed, mut expired) = (None, None);
-    match policy.allowed.judge(&finding.as_suspect(), Day::today()) {
-        allow::Verdict::NotAllowed => {}
-        allow::Verdict::Allowed(entry) => allowed = Some(entry.clone()),
-        allow::Verdict::Expired(entry) => expired = Some(entry.clone()),
-    }
-    (finding.allowed, finding.expired) = (allowed, expired);
+    let (suspect, now) = (finding.as_suspect(), SystemTime::now());
+    let covering = || policy.allowed.iter().filter(|entry| entry.covers(&suspect));
+    let allowed = covering().find(|entry| entry.holds_at(now)).cloned();
+    let expired = covering().max_by_key(|entry| entry.end()).cloned();
+    finding.expired = expired.filter(|_| allowed.is_none());
+    finding.allowed = allowed;
 }
 
 fn dropped<'a>(
@@ -145,36 +151,41 @@ fn dropped<'a>(
     let new = dropped.count.saturating_sub(policy.dropped_before);
     let new = usize::try_from(new).unwrap_or(usize::MAX);
     let from = dropped.latest.len().saturating_sub(new);
-    let fallen = dropped.latest.iter().skip(from).filter(|fallen| {
+    let entry = dropped.latest.iter().skip(from).filter(|entry| {
         let suspect = Suspect {
             fingerprint: "",
-            kind: &fallen.kind,
-            name: &fallen.name,
-            file: fallen.location.file(),
-            line: fallen.location.line(),
+            kind: &entry.kind,
+            name: &entry.name,
+            file: entry.location.file(),
+            line: entry.location.line(),
         };
         policy.asks_for.dropped_open && !policy.leaves_out(&suspect)
     });
-    fallen.map(|fallen| {
-        let ago = Duration::from_nanos(snapshot.now.since(fallen.at));
+    entry.map(|entry| {
+        let ago = Duration::from_nanos(snapshot.now.since(entry.at));
         let subject = Subject {
-            name: fallen.name.to_string(),
-            kind: fallen.kind.to_string(),
-            path: fallen.path.clone(),
+            name: entry.name.to_string(),
+            kind: entry.kind.to_string(),
+            path: entry.path.clone(),
             state: format!(
                 "dropped {} ago ({} inside)",
                 clock::human(ago),
-                fallen.inside
+                entry.inside
             ),
-            location: Some(fallen.location),
+            location: Some(entry.location),
             made: "opened",
             resource: None,
         };
         let site = subject.site();
         let mut facts = vec![("opened", site.clone())];
-        let last = fallen.last.as_ref().map(|taking| {
-            let location = taking.location;
-            format!("{}:{} by {}", location.file(), location.line(), taking.by)
+        let last = entry.last.as_ref().map(|acquisition| {
+            let location = acquisition.location;
+            format!(
+                "{}:{} by {}",
+                location.file(),
+                location.line(),
+                acquisition.by
+            )
         });
         facts.extend(last.map(|last| ("last handle", format!("taken at {last}"))));
         let advice =
@@ -305,12 +316,12 @@ fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
 /// How many lines are named.
 const SITES: usize = 5;
 
-/// What is found in a listing.
-pub(crate) fn look(
+/// Scans a listing.
+pub(crate) fn scan(
     root: &std::sync::Arc<crate::context::core::Core>,
     live: Live,
     policy: &LeakPolicy,
-) -> Found {
+) -> LeakScan {
     let snapshot = LeakSnapshot::of(root, live);
     let verdicts = judge::judge(&snapshot, policy);
     find(&snapshot, verdicts, policy)

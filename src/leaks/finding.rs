@@ -7,19 +7,18 @@ use crate::{
         allow::{Allow, Suspect},
         attribution::{Attribution, Block},
         chain::Chain,
-        fingerprint::Fingerprint,
-        judge::{self, LeakKind},
-        keepers::{From, Outside, Reference, Strength},
-        snapshot::LeakSnapshot,
+        judge::LeakKind,
+        referrers::Strength,
+        snapshot::{Closing, LeakSnapshot},
+        subject::Subject,
     },
-    name::Printed,
-    table::{record::Class, resource::Resource},
+    table::resource::Resource,
 };
-use std::{fmt, panic::Location};
+use std::panic::Location;
 
 /// A leak: what it is, why it is alive as far as that is known, and what it keeps alive.
 ///
-/// Holds facts, not things (I5). `Display` prints it as the report does.
+/// Holds copies and keeps nothing alive (I5). `Display` prints it as the report does.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub(crate) kind: LeakKind,
@@ -38,19 +37,6 @@ pub struct Finding {
     pub(crate) expired: Option<Allow>,
 }
 
-/// What a finding is about.
-#[derive(Clone, Debug)]
-pub(crate) struct Subject {
-    pub(crate) name: String,
-    pub(crate) kind: String,
-    pub(crate) path: String,
-    pub(crate) state: String,
-    pub(crate) location: Option<&'static Location<'static>>,
-    /// What the location is of: `opened`, `spawned`, `made`.
-    pub(crate) made: &'static str,
-    pub(crate) resource: Option<Resource>,
-}
-
 /// Something that is kept alive by a leak.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
@@ -59,67 +45,6 @@ pub(crate) struct Kept {
     pub(crate) by: ResourceId,
     pub(crate) brief: String,
     pub(crate) strength: Strength,
-}
-
-/// One step of a chain, and how it keeps the next.
-#[derive(Clone, Debug)]
-pub(crate) struct Link {
-    pub(crate) end: End,
-    pub(crate) how: String,
-    pub(crate) brief: String,
-    /// The line that took the handle, if it is one.
-    pub(crate) taken: Option<String>,
-    pub(crate) mark: String,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum End {
-    Thing(Box<Subject>),
-    Outside(Outside),
-    Unknown(String),
-    Itself,
-}
-
-impl Subject {
-    pub(crate) fn of(snapshot: &LeakSnapshot, at: usize) -> Self {
-        let thing = &snapshot.things[at];
-        let resource = &thing.resource;
-        Self {
-            name: resource.name().to_owned(),
-            kind: resource.kind().to_owned(),
-            path: crate::table::resource::short_path(resource.record()),
-            state: judge::state(thing),
-            location: Some(resource.location()),
-            made: match thing.class() {
-                Class::Context => "opened",
-                Class::Task => "spawned",
-                Class::Resource => "made",
-            },
-            resource: Some(resource.clone()),
-        }
-    }
-
-    pub(crate) fn is_task(&self) -> bool {
-        let class = self.resource.as_ref().map(Resource::class);
-        class == Some(Class::Task)
-    }
-
-    /// `src/net/conn.rs:41`
-    pub(crate) fn site(&self) -> String {
-        let site = |location: &Location<'_>| format!("{}:{}", location.file(), location.line());
-        self.location.map(site).unwrap_or_default()
-    }
-}
-
-/// `context server/conn-7`
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = crate::name::Quoted(&self.path);
-        if self.path.is_empty() {
-            return write!(f, "{}", Printed(&self.kind));
-        }
-        write!(f, "{} {path}", Printed(&self.kind))
-    }
 }
 
 impl Kept {
@@ -136,25 +61,8 @@ impl Kept {
     }
 }
 
-impl Link {
-    pub(crate) fn of(snapshot: &LeakSnapshot, reference: &Reference) -> Self {
-        let end = match &reference.from {
-            From::Thing(at) => End::Thing(Box::new(Subject::of(snapshot, *at))),
-            From::Outside(what) => End::Outside(what.clone()),
-            From::Unknown(what) => End::Unknown(what.clone()),
-            From::Itself => End::Itself,
-        };
-        Self {
-            end,
-            how: reference.how.clone(),
-            brief: reference.brief.clone(),
-            taken: reference.taken.clone(),
-            mark: reference.mark.clone(),
-        }
-    }
-}
-
 impl Finding {
+    /// A finding about a listed thing, without advice yet.
     pub(crate) fn of_block(
         snapshot: &LeakSnapshot,
         attribution: &Attribution<'_>,
@@ -182,8 +90,7 @@ impl Finding {
             allowed: None,
             expired: None,
         };
-        finding.advice = super::advice::of(&finding);
-        finding.fingerprint = Fingerprint::of(&finding).to_string();
+        finding.set_fingerprint();
         finding
     }
 
@@ -207,8 +114,16 @@ impl Finding {
             allowed: None,
             expired: None,
         };
-        finding.fingerprint = Fingerprint::of(&finding).to_string();
+        finding.set_fingerprint();
         finding
+    }
+
+    /// The chain comes first, because many findings share the beginning of theirs.
+    fn set_fingerprint(&mut self) {
+        let mut fingerprint = self.chain.fingerprint();
+        fingerprint.add(&self.kind.to_string());
+        fingerprint.subject(&self.subject);
+        self.fingerprint = fingerprint.to_string();
     }
 
     /// Why it is a leak.
@@ -235,7 +150,7 @@ impl Finding {
         }
     }
 
-    /// The fingerprint, and the lines: what is told once.
+    /// The fingerprint, and the lines: findings with the same are printed once.
     pub(crate) fn likeness(&self) -> String {
         let (site, lines) = (self.subject.site(), self.chain.lines());
         format!("{} {site} {lines}", self.fingerprint)
@@ -285,10 +200,7 @@ impl Finding {
     }
 }
 
-fn facts(
-    subject: &Subject,
-    close: Option<&super::snapshot::Closing>,
-) -> Vec<(&'static str, String)> {
+fn facts(subject: &Subject, close: Option<&Closing>) -> Vec<(&'static str, String)> {
     let mut facts = vec![(subject.made, subject.site())];
     if let Some(close) = close {
         let at = close

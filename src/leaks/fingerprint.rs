@@ -3,7 +3,7 @@
 //! Two leaks on different lines of one file may have the same, if they are alike in all else: so reports group by
 //! [`Finding::likeness`](crate::leaks::finding::Finding::likeness), which has the lines in it.
 
-use crate::leaks::finding::{End, Finding, Link, Subject};
+use crate::leaks::subject::{Link, Referrer, Subject};
 use std::fmt;
 
 /// A hash of what does not change: kinds, files, fields. Columns are in, lines are not: lines move whenever
@@ -17,26 +17,18 @@ impl Fingerprint {
         Self(OFFSET)
     }
 
-    /// The chain comes first, because many findings share the beginning of theirs.
-    pub(crate) fn of(finding: &Finding) -> Self {
-        let mut print = finding.chain.fingerprint();
-        print.add(&finding.kind.to_string());
-        print.subject(&finding.subject);
-        print
-    }
-
     /// One more step of a chain.
     pub(crate) fn link(&mut self, link: &Link) {
-        match &link.end {
-            End::Thing(subject) => self.subject(subject),
-            End::Outside(_) => self.add("outside"),
-            End::Unknown(_) => self.add("unknown"),
-            End::Itself => self.add("itself"),
+        match &link.referrer {
+            Referrer::Thing(subject) => self.subject(subject),
+            Referrer::Outside(_) => self.add("outside"),
+            Referrer::Unknown(_) => self.add("unknown"),
+            Referrer::Itself => self.add("itself"),
         }
         self.add(&link.mark);
     }
 
-    fn subject(&mut self, subject: &Subject) {
+    pub(crate) fn subject(&mut self, subject: &Subject) {
         self.add(&subject.kind);
         if let Some(location) = subject.location {
             self.add(location.file());

@@ -1,8 +1,10 @@
 //! The findings as a picture: who keeps whom alive.
 
 mod dot;
+#[cfg(feature = "serde")]
 mod json;
 mod mermaid;
+#[cfg(feature = "testing")]
 mod svg;
 mod words;
 
@@ -21,37 +23,46 @@ use std::fmt;
 ///
 /// | to | use |
 /// |---|---|
-/// | look at it | [`svg`](Graph::svg): open the file in a browser |
+/// | look at it | `svg` (with the feature `testing`): open the file in a browser |
 /// | put it into an issue or a README | [`mermaid`](Graph::mermaid): GitHub and GitLab draw it |
 /// | lay it out otherwise | [`dot`](Graph::dot): for Graphviz |
-/// | count or compare | [`json`](Graph::json) |
+/// | count or compare | `json` (with the feature `serde`) |
 #[derive(Clone)]
 pub struct Graph {
     title: String,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
+    /// How many culprits are in the picture without a box, because one like them has it, and what they keep.
+    folded: (usize, usize),
     /// How many findings were left out.
     cut: usize,
 }
 
 /// One thing in the picture.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Node {
     pub(crate) role: Role,
     /// What it is: "context".
     pub(crate) kind: String,
     /// Which one it is: "conn-7".
     pub(crate) name: String,
-    /// Up to three short facts: "closed 3.2s ago", "src/net/conn.rs:41".
+    /// A few short facts: "closed 3.2s ago", "src/net/conn.rs:41".
+    #[cfg_attr(feature = "serde", serde(rename = "facts"))]
     pub(crate) lines: Vec<String>,
 }
 
 /// What a node has to do with the leak. In the order in which a picture begins with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
 pub(crate) enum Role {
     /// Outside: a static, the body of a test, a thread.
     Root,
-    /// A holder nobody can name: "1 untracked".
+    /// A holder without a name: "1 untracked".
     Unknown,
     /// Known and rightly alive, on the way to a culprit.
     Alive,
@@ -62,6 +73,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    #[cfg(any(test, feature = "testing"))]
     const ALL: [Role; 5] = [
         Role::Root,
         Role::Unknown,
@@ -81,7 +93,7 @@ impl Role {
         }
     }
 
-    /// The name for programs: in JSON, and as a class.
+    /// The name as a class, which is the one in JSON.
     fn key(self) -> &'static str {
         match self {
             Role::Victim => "victim",
@@ -92,6 +104,7 @@ impl Role {
 
 /// `from` keeps `to` alive, or is said to.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub(crate) struct Edge {
     from: usize,
     to: usize,
@@ -113,6 +126,11 @@ impl Edge {
 
 /// How sure it is that an edge keeps something alive. The one to look at comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
 pub(crate) enum Strength {
     /// The edge to look at.
     Suspect,
@@ -123,6 +141,7 @@ pub(crate) enum Strength {
 }
 
 impl Strength {
+    #[cfg(feature = "testing")]
     const ALL: [Strength; 3] = [Strength::Suspect, Strength::Strong, Strength::Weak];
 
     fn words(self) -> &'static str {
@@ -133,7 +152,8 @@ impl Strength {
         }
     }
 
-    /// The name for programs: in JSON, and as a class.
+    /// The name as a class, which is the one in JSON.
+    #[cfg(feature = "testing")]
     fn key(self) -> &'static str {
         match self {
             Strength::Suspect => "suspect",
@@ -150,6 +170,7 @@ impl Graph {
             title: title.into(),
             nodes: Vec::new(),
             edges: Vec::new(),
+            folded: (0, 0),
             cut: 0,
         }
     }
@@ -158,6 +179,10 @@ impl Graph {
     pub(crate) fn add(&mut self, node: Node) -> usize {
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    pub(crate) fn add_fact(&mut self, node: usize, fact: String) {
+        self.nodes[node].lines.push(fact);
     }
 
     /// Says that `from` holds `to`. An edge to nowhere is left out: a picture with a hole in it is worth
@@ -181,6 +206,12 @@ impl Graph {
         }
     }
 
+    /// Says that boxes stand for so many culprits and victims more.
+    pub(crate) fn fold(&mut self, culprits: usize, victims: usize) {
+        self.folded.0 += culprits;
+        self.folded.1 += victims;
+    }
+
     /// Says that so many findings more are not in the picture.
     pub(crate) fn leave_out(&mut self, findings: usize) {
         self.cut += findings;
@@ -198,7 +229,7 @@ impl Graph {
     /// GitLab and many editors.
     ///
     /// Mermaid itself refuses more than 500 edges or 50,000 characters unless it is told otherwise
-    /// (`maxEdges`, `maxTextSize`); [`svg`](Self::svg) knows no such limit.
+    /// (`maxEdges`, `maxTextSize`).
     pub fn mermaid(&self) -> String {
         mermaid::Mermaid(self).to_string()
     }
@@ -207,15 +238,21 @@ impl Graph {
     ///
     /// A node has `id`, `role` (`root`, `unknown`, `alive`, `culprit` or `victim`), `kind`, `name` and
     /// `facts`; an edge `from` and `to` (ids), `label` and `strength` (`suspect`, `strong` or `weak`).
-    /// Nothing is shortened here.
+    /// Nothing is shortened here. `Graph` is `serde::Serialize` as well.
+    ///
+    /// Needs the feature `serde`.
+    #[cfg(feature = "serde")]
     pub fn json(&self) -> String {
-        json::Json(self).to_string()
+        json::write(self)
     }
 
     /// A picture for a browser, complete in one file: no script, nothing that is loaded from elsewhere.
     ///
     /// It follows the light or dark scheme of the reader. Long names are shortened in the middle and shown
     /// when the pointer rests on them; the picture grows with the findings instead of shrinking the text.
+    ///
+    /// Needs the feature `testing`, whose checks write such a picture of each failure.
+    #[cfg(feature = "testing")]
     pub fn svg(&self) -> String {
         svg::Svg(self).to_string()
     }
@@ -223,9 +260,9 @@ impl Graph {
     /// `2 culprits · 3 held by them · 1 finding is left out`
     fn summary(&self) -> String {
         let count = |role| self.nodes.iter().filter(|node| node.role == role).count();
-        let culprits = count(Role::Culprit);
+        let culprits = count(Role::Culprit) + self.folded.0;
         let mut facts = vec![words::counted(culprits, "culprit", "culprits")];
-        let victims = count(Role::Victim);
+        let victims = count(Role::Victim) + self.folded.1;
         if victims > 0 {
             let them = if culprits == 1 { "it" } else { "them" };
             facts.push(format!("{victims} held by {them}"));
@@ -256,9 +293,11 @@ mod tests {
     #[test]
     fn the_same_findings_give_the_same_text() {
         let (one, other) = (samples::findings(30), samples::findings(30));
+        #[cfg(feature = "testing")]
         assert_eq!(one.svg(), other.svg());
         assert_eq!(one.dot(), other.dot());
         assert_eq!(one.mermaid(), other.mermaid());
+        #[cfg(feature = "serde")]
         assert_eq!(one.json(), other.json());
     }
 
@@ -272,6 +311,13 @@ mod tests {
             "1 culprit · 2 held by it · 1 finding is left out"
         );
         assert_eq!(Graph::new("none").summary(), "0 culprits");
+    }
+
+    #[test]
+    fn the_summary_counts_what_boxes_stand_for() {
+        let mut graph = samples::one();
+        graph.fold(99, 7);
+        assert_eq!(graph.summary(), "100 culprits · 9 held by them");
     }
 
     #[test]

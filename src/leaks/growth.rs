@@ -247,7 +247,7 @@ impl GrowthEntry {
     }
 
     /// How many more from one sample to the next, on average.
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts so far")]
+    #[expect(clippy::cast_precision_loss, reason = "no count comes near 2^52")]
     pub fn rate(&self) -> f64 {
         self.more() as f64 / self.counts.len().saturating_sub(1).max(1) as f64
     }

@@ -27,13 +27,13 @@ use std::{
 )]
 #[non_exhaustive]
 pub enum LeakKind {
-    /// A context is closed, or was closed round a value that it owned, and somebody still has a handle.
+    /// A context is closed, or was closed round a value that it owned, and a handle is still held.
     ClosedButHeld,
     /// A task was cancelled, and runs on after its grace period.
     StillRunning,
     /// The last handle of a context was dropped while it was open.
     DroppedOpen,
-    /// A context is open, and as far as is known only its own tasks have handles: then nobody else can ever close it.
+    /// A context is open, and as far as is known only its own tasks have handles: then nothing else can ever close it.
     /// A handle that a task took and put elsewhere should say so, with [`held_by`](crate::Context::held_by).
     PinsItself,
     /// It is older than is allowed for its kind.
@@ -44,7 +44,7 @@ pub enum LeakKind {
     Growing,
     /// It is alive where nothing should be.
     StillThere,
-    /// The runtime has more tasks than before, and they are nobody's: spawned with bare `tokio::spawn`.
+    /// The runtime has more tasks than before, and they belong to no context: spawned with bare `tokio::spawn`.
     BareSpawn,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for LeakKind {
             Self::TooMany => "more than allowed",
             Self::Growing => "growing",
             Self::StillThere => "still there",
-            Self::BareSpawn => "not counted by anybody",
+            Self::BareSpawn => "not counted by any context",
         })
     }
 }
@@ -146,7 +146,7 @@ fn say(snapshot: &LeakSnapshot, policy: &LeakPolicy, at: usize) -> Said {
         return say_of_closing(policy, thing, close);
     }
     let pinned = pinned_for(snapshot, at);
-    // As far as the clock can tell.
+    // The clock is no more exact than that.
     let tick = RESOLUTION.min(policy.settle / 2);
     if pinned.is_some_and(|time| time.saturating_add(tick) >= policy.settle) {
         return Said::Leak(LeakKind::PinsItself);
@@ -207,13 +207,13 @@ fn pinned_for(snapshot: &LeakSnapshot, at: usize) -> Option<Duration> {
         return None;
     }
     let is_below = |id: ResourceId| {
-        let place = snapshot.place(id);
-        place.is_some_and(|place| snapshot.is_below(place, at) && !snapshot.is_asking(place))
+        let index = snapshot.index_of(id);
+        index.is_some_and(|index| snapshot.is_below(index, at) && !snapshot.is_asking(index))
     };
     let is_own = |by: &Acquirer| by.as_task().is_some_and(|task| is_below(task.id));
     let mut youngest = None;
     for holder in holders {
-        // It may have been handed on: to whoever used it last, or into what somebody said that it lies in.
+        // It may have been passed on: to the task that used it last, or into the declared container.
         let is_used_here = holder.used().is_none_or(|(_, by)| is_own(by));
         let lies_here = holder
             .declared()

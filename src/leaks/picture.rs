@@ -3,20 +3,23 @@
 use crate::{
     id::ResourceId,
     leaks::{
-        finding::{End, Finding, Kept, Subject},
+        finding::{Finding, Kept},
         graph::{Graph, Node, Role, Strength},
-        keepers,
-        report::{Facts, LeakReport},
+        print::{self, Contents},
+        referrers,
+        report::LeakReport,
+        subject::{Referrer, Subject},
     },
+    table::resource::Resource,
 };
 use std::collections::{HashMap, HashSet};
 
-/// Findings that are drawn.
+/// Findings that are drawn, equal ones as one.
 const DRAWN: usize = 200;
 
 impl LeakReport {
-    /// The findings as a picture: who keeps whom alive. At most 200 findings are drawn; it says how many are
-    /// left out.
+    /// The findings as a picture: who keeps whom alive. Equal findings share a box, which says how many there are; at most
+    /// 200 different ones are drawn, and the picture says how many are left out.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -26,23 +29,20 @@ impl LeakReport {
     /// let _forgotten = registry.own("users", "cache", ());
     /// let policy = LeakPolicy::nothing_left().settle(Duration::ZERO);
     /// let graph = registry.leaks(&policy).await.graph();
-    /// assert!(graph.svg().contains("users"));
-    /// assert!(graph.mermaid().starts_with("flowchart"));
+    /// assert!(graph.mermaid().contains("users"));
     /// # }
     /// ```
     pub fn graph(&self) -> Graph {
-        let Facts { findings, .. } = self.facts();
+        let Contents { findings, .. } = self.contents();
         let mut drawing = Drawing::new(&headline(findings.len()));
-        let drawn = &findings[..findings.len().min(DRAWN)];
+        let groups = print::group(findings);
+        let (drawn, left_out) = groups.split_at(groups.len().min(DRAWN));
         // Culprits first: what is drawn once keeps the role it got first.
-        let culprits: Vec<_> = drawn
-            .iter()
-            .map(|finding| drawing.culprit(finding))
-            .collect();
-        for (finding, culprit) in drawn.iter().zip(culprits) {
-            drawing.finding(finding, culprit);
+        let culprits: Vec<_> = drawn.iter().map(|group| drawing.culprits(group)).collect();
+        for (group, culprit) in drawn.iter().zip(culprits) {
+            drawing.finding(group[0], culprit);
         }
-        drawing.graph.leave_out(findings.len() - drawn.len());
+        drawing.graph.leave_out(left_out.iter().map(Vec::len).sum());
         drawing.graph
     }
 }
@@ -77,12 +77,29 @@ impl Drawing {
         }
     }
 
-    fn culprit(&mut self, finding: &Finding) -> usize {
-        let role = Role::Culprit;
-        for other in &finding.cycle {
+    /// One box for equal findings: the first stands for all.
+    fn culprits(&mut self, group: &[&Finding]) -> usize {
+        let (role, alike) = (Role::Culprit, &group[1..]);
+        for other in &group[0].cycle {
             self.thing(role, &other.subject);
         }
-        self.thing(role, &finding.subject)
+        let culprit = self.thing(role, &group[0].subject);
+        if alike.is_empty() {
+            return culprit;
+        }
+        self.graph
+            .add_fact(culprit, format!("and {} alike", alike.len()));
+        for finding in alike {
+            self.graph
+                .fold(1 + finding.cycle.len(), finding.victims.len());
+            let kept = finding.cycle.iter().chain(&finding.victims);
+            let subjects = [&finding.subject].into_iter();
+            for subject in subjects.chain(kept.map(|kept| &kept.subject)) {
+                let id = subject.resource.as_ref().map(Resource::id);
+                id.map(|id| *self.things.entry(id).or_insert(culprit));
+            }
+        }
+        culprit
     }
 
     fn finding(&mut self, finding: &Finding, culprit: usize) {
@@ -94,16 +111,16 @@ impl Drawing {
         let mut chain: Vec<_> = new.collect();
         chain.reverse();
         for (n, link) in chain.iter().enumerate() {
-            let from = match &link.end {
-                End::Thing(subject) => self.thing(Role::Alive, subject),
-                End::Outside(keepers::Outside { who, note }) => {
+            let from = match &link.referrer {
+                Referrer::Thing(subject) => self.thing(Role::Alive, subject),
+                Referrer::Outside(referrers::Outside { who, note }) => {
                     self.outside(Role::Root, "outside", (who, note))
                 }
-                End::Unknown(what) => self.outside(Role::Unknown, "handles", (what, "")),
-                End::Itself => continue,
+                Referrer::Unknown(what) => self.outside(Role::Unknown, "handles", (what, "")),
+                Referrer::Itself => continue,
             };
-            let to = match chain.get(n + 1).map(|next| &next.end) {
-                Some(End::Thing(subject)) => self.thing(Role::Alive, subject),
+            let to = match chain.get(n + 1).map(|next| &next.referrer) {
+                Some(Referrer::Thing(subject)) => self.thing(Role::Alive, subject),
                 _ => culprit,
             };
             let is_last = n + 1 == chain.len();
@@ -123,7 +140,7 @@ impl Drawing {
         let to = self.thing(Role::Victim, &kept.subject);
         let from = self.things.get(&kept.by).copied().unwrap_or(culprit);
         let strength = match kept.strength {
-            keepers::Strength::Weak => Strength::Weak,
+            referrers::Strength::Weak => Strength::Weak,
             _ => Strength::Strong,
         };
         self.connect((from, to), &kept.brief, strength);
@@ -137,10 +154,7 @@ impl Drawing {
     }
 
     fn thing(&mut self, role: Role, subject: &Subject) -> usize {
-        let id = subject
-            .resource
-            .as_ref()
-            .map(crate::table::resource::Resource::id);
+        let id = subject.resource.as_ref().map(Resource::id);
         if let Some(&drawn) = id.and_then(|id| self.things.get(&id)) {
             return drawn;
         }

@@ -3,7 +3,7 @@
 use crate::{
     id::ResourceId,
     leaks::{
-        allow::{Allow, AllowList, Suspect},
+        allow::{Allow, Suspect},
         growth::{Growth, GrowthEntry},
     },
     name::Name,
@@ -19,7 +19,7 @@ use std::{
 ///
 /// Some things are leaks whatever the policy: a context that is closed but still held; a task that was
 /// cancelled but still runs past its grace period; a context that was dropped while open; a context that
-/// nobody holds but its own tasks. A policy adds limits, and says what to leave out.
+/// only its own tasks hold. A policy adds limits, and says what to leave out.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -50,7 +50,7 @@ pub struct LeakPolicy {
     pub(crate) ignored: Arc<HashSet<ResourceId>>,
     /// How many contexts had been dropped open before that is counted.
     pub(crate) dropped_before: u64,
-    pub(crate) allowed: AllowList,
+    pub(crate) allowed: Vec<Allow>,
     pub(crate) rises: Vec<GrowthEntry>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct AsksFor {
 }
 
 impl LeakPolicy {
-    /// For a program that runs: nothing is a leak but what is one for certain. Settles for up to 1 s.
+    /// For a program that runs: reports only definite leaks. Settles for up to 1 s.
     pub fn new() -> Self {
         Self {
             settle: Duration::from_secs(1),
@@ -79,7 +79,7 @@ impl LeakPolicy {
             ignored_makes: Vec::new(),
             ignored: Arc::default(),
             dropped_before: 0,
-            allowed: AllowList::new(),
+            allowed: Vec::new(),
             rises: Vec::new(),
         }
     }
@@ -140,12 +140,7 @@ impl LeakPolicy {
     }
 
     /// Leaves out things of this kind, and what only they keep alive.
-    ///
-    /// # Panics
-    ///
-    /// If the kind is empty.
     #[must_use]
-    #[track_caller]
     pub fn ignore_kind(mut self, kind: impl AsRef<str>) -> Self {
         self.ignored_makes.push(Allow::kind(kind));
         self
@@ -153,12 +148,7 @@ impl LeakPolicy {
 
     /// Leaves out things that were made in this file, or on this line: `conn.rs`, `src/net/conn.rs`,
     /// `conn.rs:41`. Whole components count, from the end. And what only they keep alive.
-    ///
-    /// # Panics
-    ///
-    /// If it names no file.
     #[must_use]
-    #[track_caller]
     pub fn ignore_site(mut self, site: impl AsRef<str>) -> Self {
         self.ignored_makes.push(Allow::site(site));
         self
@@ -172,16 +162,16 @@ impl LeakPolicy {
         self
     }
 
-    /// Lists known leaks apart, each with the reason why it is accepted, and until when.
+    /// Lists known leaks apart, each with the reason why it is accepted, and until when. Takes one [`Allow`], or several.
     #[must_use]
-    pub fn allow(mut self, known: impl Into<AllowList>) -> Self {
-        self.allowed.extend(known.into());
+    pub fn allow(mut self, known: impl IntoIterator<Item = Allow>) -> Self {
+        self.allowed.extend(known);
         self
     }
 }
 
 impl LeakPolicy {
-    /// The same, for whoever cannot wait for long: a test that has failed already.
+    /// The same with a short wait, for a test that has failed already.
     #[cfg(feature = "testing")]
     pub(crate) fn impatient(&self) -> Self {
         let mut policy = self.clone();

@@ -2,14 +2,14 @@
 
 use crate::{
     leaks::{
-        finding::{End, Finding, Link, Subject},
+        finding::Finding,
         judge::LeakKind,
-        report::Facts,
+        subject::{Link, Referrer, Subject},
     },
     ledger::{caller, handle_log::Acquisition},
-    name::{Printed, Quoted},
+    name::Quoted,
 };
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::SystemTime};
 
 /// Culprits that are printed in full.
 const BLOCKS: usize = 20;
@@ -19,6 +19,15 @@ const LISTED: usize = 5;
 /// Of a chain: the first one, and those next to the culprit.
 const STEPS: usize = 20;
 
+/// What a report has in it.
+pub(crate) struct Contents {
+    /// Culprits, those that last longest first; allowed ones apart.
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) allowed: Vec<Finding>,
+    pub(crate) things: usize,
+    pub(crate) notes: Vec<String>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
@@ -26,7 +35,7 @@ pub(crate) enum Style {
 }
 
 pub(crate) struct Printout<'a> {
-    pub(crate) facts: &'a Facts,
+    pub(crate) facts: &'a Contents,
     pub(crate) style: Style,
 }
 
@@ -58,7 +67,7 @@ impl Style {
 
 impl fmt::Display for Printout<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Facts {
+        let Contents {
             findings,
             allowed,
             things,
@@ -114,7 +123,7 @@ fn headline(findings: &[Finding], things: usize) -> String {
 }
 
 /// Equal ones together, in the order of the first of each.
-fn group(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+pub(crate) fn group(findings: &[Finding]) -> Vec<Vec<&Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
     for finding in findings {
@@ -148,12 +157,7 @@ impl Style {
             listing(f, "others alike", &others)?;
         }
         if let Some(entry) = &finding.expired {
-            let until = entry
-                .expires()
-                .map(|day| day.to_string())
-                .unwrap_or_default();
-            let said = format!("`{}` until {until}: {}", entry.what(), entry.reason());
-            line(f, "was allowed", &Quoted(&said))?;
+            line(f, "was allowed", &entry.terms(SystemTime::now()))?;
         }
         let advice = self.paint(Tone::Advice, Quoted(&finding.advice));
         line(f, "to do", &advice)
@@ -165,7 +169,7 @@ impl Style {
         if chain.is_empty() && finding.subject.resource.is_none() {
             return write!(f, "\n     {}", finding.subject.state);
         }
-        // Everything above the last edge is alive by right, and what is below should be gone.
+        // The last edge is the suspect: its holder is legitimately alive, what is below should be gone.
         let suspect = chain.len().checked_sub(1);
         let cut = chain.len().saturating_sub(STEPS);
         for (n, link) in chain.iter().enumerate() {
@@ -176,13 +180,13 @@ impl Style {
                 continue;
             }
             let corner = if n == 0 { "┌─" } else { "├─" };
-            match &link.end {
-                End::Thing(subject) => write!(f, "\n   {corner} {}", Known(subject))?,
-                End::Outside(outside) => {
+            match &link.referrer {
+                Referrer::Thing(subject) => write!(f, "\n   {corner} {}", Known(subject))?,
+                Referrer::Outside(outside) => {
                     write!(f, "\n   {corner} {}", Quoted(&outside.to_string()))?;
                 }
-                End::Unknown(what) => write!(f, "\n   {corner} {}", Quoted(what))?,
-                End::Itself => continue,
+                Referrer::Unknown(what) => write!(f, "\n   {corner} {}", Quoted(what))?,
+                Referrer::Itself => continue,
             }
             let arrow = if Some(n) == suspect {
                 "┆ ⇣"
@@ -230,17 +234,17 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
             ),
         )?;
     }
-    let is_own = |taking: &&Acquisition| !caller::is_library(taking.location.file());
+    let is_own = |acquisition: &&Acquisition| !caller::is_library(acquisition.location.file());
     let gone: Vec<_> = holders.gone().filter(is_own).take(LISTED).collect();
     if !gone.is_empty() && finding.kind != LeakKind::StillThere {
         line(f, "came and went", &gone.len())?;
-        for taking in gone {
-            let location = taking.location;
+        for acquisition in gone {
+            let location = acquisition.location;
             let by = format!(
                 "taken at {}:{} by {}",
                 location.file(),
                 location.line(),
-                taking.by
+                acquisition.by
             );
             more(f, &Quoted(&by))?;
         }
@@ -251,7 +255,7 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
 /// How many frames of a stack are printed.
 const FRAMES: usize = 12;
 
-/// Why nobody knows who has the rest.
+/// Why the holders of the rest are unknown.
 fn unaccounted(finding: &Finding) -> &'static str {
     let record = finding
         .subject
@@ -259,13 +263,15 @@ fn unaccounted(finding: &Finding) -> &'static str {
         .as_ref()
         .map(|resource| resource.record().ledger().is_some());
     match record {
-        Some(false) => "handles of a plain `Arc` are nobody's business",
+        Some(false) => "handles of a plain `Arc` are not tracked",
         _ => "taken before tracking began",
     }
 }
 
 fn is_alone(chain: &[&Link]) -> bool {
-    chain.iter().all(|link| matches!(link.end, End::Itself))
+    chain
+        .iter()
+        .all(|link| matches!(link.referrer, Referrer::Itself))
 }
 
 /// A line under a label.
@@ -307,7 +313,7 @@ impl fmt::Display for Known<'_> {
     }
 }
 
-/// `allowed: pool users, alive for 3h 01m (kind pool until 2027-06-30: it lives as long as the process)`
+/// `allowed: pool users, alive for 3h 01m (kind pool, for another 12d 3h: its owner moves this winter)`
 struct Allowed<'a>(&'a Finding);
 
 impl fmt::Display for Allowed<'_> {
@@ -317,11 +323,7 @@ impl fmt::Display for Allowed<'_> {
         let Some(entry) = &finding.allowed else {
             return Ok(());
         };
-        write!(f, " ({}", entry.what())?;
-        if let Some(day) = entry.expires() {
-            write!(f, " until {day}")?;
-        }
-        write!(f, ": {})", Printed(entry.reason()))
+        write!(f, " ({})", entry.terms(SystemTime::now()))
     }
 }
 

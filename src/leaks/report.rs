@@ -1,36 +1,28 @@
-//! What a look for leaks came to.
+//! The result of a search for leaks.
 
 use crate::leaks::{
-    find::Found,
+    find::LeakScan,
     finding::Finding,
     judge::LeakKind,
-    print::{Printout, Style},
+    print::{Contents, Printout, Style},
     settle::Settled,
 };
 use std::{fmt, io::IsTerminal, sync::Arc};
 
-/// What a look for leaks came to: the culprits, each with its victims, and what is not known.
+/// The result of a search for leaks: the culprits, each with its victims, and what is not known.
 ///
 /// Made by [`Registry::leaks`](crate::Registry::leaks). `Display` prints one block for each culprit, in plain text:
 /// what leaks, the chain that keeps it alive, from the root down, with the suspect edge marked, where it was made,
 /// who holds it, what it keeps alive, and, as its last line, what to do. [`in_colour`](Self::in_colour) is the same
 /// for a terminal. Equal findings are printed once, and counted.
 ///
-/// Holds facts, not things: it keeps nothing alive, and can be read when the registry is gone (I5). Clones are
+/// Holds copies: it keeps nothing alive, and can be read when the registry is gone (I5). Clones are
 /// cheap.
 #[derive(Clone)]
-pub struct LeakReport(Arc<Facts>);
-
-pub(crate) struct Facts {
-    /// Culprits, those that last longest first; allowed ones apart.
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) allowed: Vec<Finding>,
-    pub(crate) things: usize,
-    pub(crate) notes: Vec<String>,
-}
+pub struct LeakReport(Arc<Contents>);
 
 impl LeakReport {
-    pub(crate) fn new(found: Found, settled: Option<Settled>, mut notes: Vec<String>) -> Self {
+    pub(crate) fn new(found: LeakScan, settled: Option<Settled>, mut notes: Vec<String>) -> Self {
         let (allowed, findings): (Vec<_>, Vec<_>) = found
             .findings
             .into_iter()
@@ -57,7 +49,7 @@ impl LeakReport {
             notes.push("a close is still within its grace period".to_owned());
         }
         notes.extend(found.notes);
-        Self(Arc::new(Facts {
+        Self(Arc::new(Contents {
             findings,
             allowed,
             things: found.things,
@@ -65,7 +57,7 @@ impl LeakReport {
         }))
     }
 
-    pub(crate) fn facts(&self) -> &Facts {
+    pub(crate) fn contents(&self) -> &Contents {
         &self.0
     }
 
@@ -95,7 +87,7 @@ impl LeakReport {
         self.0.things
     }
 
-    /// What one should know about the look itself: how long it waited, what it could not see.
+    /// Notes on the search itself: how long it waited, what it could not see.
     pub fn notes(&self) -> &[String] {
         &self.0.notes
     }

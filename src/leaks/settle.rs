@@ -1,14 +1,14 @@
 //! Looking again until nothing looks like a leak, or time is up.
 //!
-//! Whoever drops the last handle of something rings a bell while somebody listens, so most looks come
-//! when there is something new to see. For what rings no bell (a task of an open context, a registration, a
-//! plain `Arc`) there are looks in growing intervals, from 1 ms to 100 ms, as goleak does it.
+//! Dropping the last handle of something notifies the listeners of its registry, so most scans come when there is
+//! something new to see. For what sends no notification (a task of an open context, a registration, a plain `Arc`) there are
+//! scans in growing intervals, from 1 ms to 100 ms, as goleak does it.
 
 use crate::{
     clock,
     context::core::Core,
     leaks::{
-        find::{self, Found, QuickCheck},
+        find::{self, LeakScan, QuickCheck},
         judge::{self, PATIENCE},
         policy::LeakPolicy,
         snapshot::LeakSnapshot,
@@ -47,7 +47,7 @@ pub(crate) async fn settle(
     root: &Weak<Core>,
     policy: &LeakPolicy,
     mut more: impl FnMut() -> bool,
-) -> Option<(Found, Settled)> {
+) -> Option<(LeakScan, Settled)> {
     let table = Arc::clone(&root.upgrade()?.node.table);
     let listening = table.tracking.listen();
     let started = clock::now();

@@ -73,7 +73,7 @@ impl LeakSnapshot {
             .into_iter()
             .map(|found| Thing::of(found, table))
             .collect();
-        // What has gone since it was listed has nobody left to blame: its context may be gone as well.
+        // What has gone since it was listed has no culprit any more: its context may be gone as well.
         things.retain(|thing| {
             let is_there = || table.state_of(thing.id()).is_some();
             !thing.is_going() && (thing.is_plain() || is_there())
@@ -98,7 +98,7 @@ impl LeakSnapshot {
         }
     }
 
-    pub(crate) fn place(&self, id: ResourceId) -> Option<usize> {
+    pub(crate) fn index_of(&self, id: ResourceId) -> Option<usize> {
         self.places.get(&id).copied()
     }
 
@@ -117,7 +117,7 @@ impl LeakSnapshot {
 
     /// The context that a thing belongs to.
     pub(crate) fn parent(&self, thing: usize) -> Option<usize> {
-        self.place(self.things[thing].resource.parent()?)
+        self.index_of(self.things[thing].resource.parent()?)
     }
 
     /// Whether a thing lies below a context, or is it.
@@ -213,7 +213,7 @@ impl Thing {
         self.class() == Class::Resource && self.resource.record().strong_count() == Some(0)
     }
 
-    /// Whether a plain `Arc` stands behind it, whose handles nobody writes down.
+    /// Whether a plain `Arc` stands behind it, whose handles are not recorded.
     pub(crate) fn is_plain(&self) -> bool {
         let record = self.resource.record();
         record.strong_count().is_some() && record.ledger().is_none()

@@ -8,7 +8,7 @@ use crate::{
         view::{Dump, TaskDump},
     },
     id::ResourceId,
-    leaks::{find::Found, finding::Finding, judge::LeakKind},
+    leaks::{find::LeakScan, finding::Finding, judge::LeakKind},
     name::Printed,
     table::{resource::Resource, store::Table},
 };
@@ -19,12 +19,12 @@ use std::{
 
 /// How many tasks are asked for a report, and how many hooks.
 const ASKED: usize = 32;
-/// How many tasks are told of that hold one thing, and how many deadlocks.
-const TOLD: usize = 3;
+/// How many tasks that hold one thing are named, and how many deadlocks.
+const NAMED: usize = 3;
 
 /// Asks where they are tasks that run on, or hold what leaks, and hooks of closes that do not end; and whether some wait
 /// for each other.
-pub(crate) async fn with_stacks(table: &Arc<Table>, mut found: Found) -> Found {
+pub(crate) async fn with_stacks(table: &Arc<Table>, mut found: LeakScan) -> LeakScan {
     let asked: BTreeSet<_> = found.findings.iter().flat_map(asked).collect();
     let tasks = asked.into_iter().take(ASKED);
     let tasks: Vec<Resource> = tasks.filter_map(|id| table.find_task(id)).collect();
@@ -40,7 +40,7 @@ pub(crate) async fn with_stacks(table: &Arc<Table>, mut found: Found) -> Found {
     }
     if !found.findings.is_empty() {
         let waiting = collect::waiting(table).await;
-        let deadlocks = waiting.deadlocks().iter().take(TOLD);
+        let deadlocks = waiting.deadlocks().iter().take(NAMED);
         found.notes.extend(deadlocks.map(ToString::to_string));
     }
     found
@@ -62,7 +62,7 @@ fn holding(finding: &Finding) -> Vec<ResourceId> {
         .filter_map(crate::Holder::task)
         .collect();
     tasks.dedup();
-    tasks.truncate(TOLD);
+    tasks.truncate(NAMED);
     tasks
 }
 

@@ -1,14 +1,14 @@
-//! How much is written down about handles.
+//! How much is recorded about handles.
 
 use std::{fmt, str::FromStr};
 
-/// How much a registry writes down about every strong handle of a [`Context`](crate::Context) or a
+/// How much a registry records about every strong handle of a [`Context`](crate::Context) or a
 /// [`Tracked`](crate::Tracked) value.
 ///
 /// A new registry starts at `Holders` in debug builds and at `Off` in release builds, or at what the
-/// environment variable `HEADCOUNT_LEVEL` says when the first registry of the process is made (`off`, `counts`,
-/// `holders`, `backtraces`, or `backtraces/16` for one handle in 16). [`Registry::set_level`] changes it
-/// while the program runs.
+/// environment variable `HEADCOUNT_LEVEL` says when the first registry of the process is made: `off`, `counts`,
+/// `holders` or `backtraces`. [`Registry::set_level`] changes it while the program runs, and
+/// [`Registry::sample_backtraces`] takes a backtrace of one handle in so many.
 ///
 /// ```
 /// use headcount::{Level, Registry};
@@ -23,6 +23,7 @@ use std::{fmt, str::FromStr};
 /// ```
 ///
 /// [`Registry::set_level`]: crate::Registry::set_level
+/// [`Registry::sample_backtraces`]: crate::Registry::sample_backtraces
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -45,7 +46,7 @@ pub enum Level {
 const LEVELS: [Level; 4] = [Level::Off, Level::Counts, Level::Holders, Level::Backtraces];
 
 impl Level {
-    /// The level of a registry when nobody says otherwise.
+    /// The level of a registry unless the environment sets one.
     pub(crate) const fn default_of_build() -> Self {
         if cfg!(debug_assertions) {
             Self::Holders
@@ -99,7 +100,7 @@ impl fmt::Display for UnknownLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is no level: use off, counts, holders, backtraces, or backtraces/16 for one handle in 16",
+            "`{}` is no level: use off, counts, holders or backtraces",
             crate::name::Printed(&self.0)
         )
     }
@@ -107,51 +108,9 @@ impl fmt::Display for UnknownLevel {
 
 impl std::error::Error for UnknownLevel {}
 
-/// A level, and of how many handles one gets a backtrace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Setting {
-    pub(crate) level: Level,
-    pub(crate) one_in: u32,
-}
-
-impl Setting {
-    pub(crate) fn of_build() -> Self {
-        Self {
-            level: Level::default_of_build(),
-            one_in: 1,
-        }
-    }
-}
-
-/// `holders`, or `backtraces/16`.
-impl FromStr for Setting {
-    type Err = UnknownLevel;
-
-    fn from_str(text: &str) -> Result<Self, UnknownLevel> {
-        let (level, one_in) = match text.split_once('/') {
-            Some((level, one_in)) => (level, one_in.trim().parse().unwrap_or(0)),
-            None => (text, 1),
-        };
-        let is_sampled = text.contains('/');
-        let unknown = || UnknownLevel(text.to_owned());
-        let level: Level = level.parse().map_err(|_| unknown())?;
-        if one_in == 0 || is_sampled && level != Level::Backtraces {
-            return Err(unknown());
-        }
-        Ok(Self { level, one_in })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn setting(text: &str) -> Result<(Level, u32), String> {
-        let parsed = text.parse::<Setting>();
-        parsed
-            .map(|setting| (setting.level, setting.one_in))
-            .map_err(|unknown| unknown.to_string())
-    }
 
     #[test]
     fn levels_are_read_as_they_are_printed() {
@@ -163,20 +122,15 @@ mod tests {
     }
 
     #[test]
-    fn backtraces_can_be_sampled_and_nothing_else() {
-        assert_eq!(setting("backtraces"), Ok((Level::Backtraces, 1)));
-        assert_eq!(setting("backtraces/16"), Ok((Level::Backtraces, 16)));
-        for bad in ["backtraces/0", "backtraces/x", "backtraces/", "holders/2"] {
-            assert!(setting(bad).is_err(), "{bad}");
+    fn a_bad_value_is_answered_with_the_good_ones() {
+        for bad in ["lots\n", "backtraces/16", "backtraces/", "holders/2", ""] {
+            let error = bad.parse::<Level>().unwrap_err().to_string();
+            assert!(
+                error.ends_with(" is no level: use off, counts, holders or backtraces"),
+                "{error}"
+            );
         }
-    }
-
-    #[test]
-    fn a_bad_value_is_told_the_good_ones() {
-        let said = setting("lots\n").unwrap_err();
-        assert!(
-            said.starts_with("`lots\\n` is no level: use off, counts"),
-            "{said}"
-        );
+        let error = "lots\n".parse::<Level>().unwrap_err().to_string();
+        assert!(error.starts_with("`lots\\n` is no level"), "{error}");
     }
 }

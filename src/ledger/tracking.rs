@@ -3,7 +3,7 @@
 use crate::{
     event,
     ledger::{
-        level::{Level, Setting, UnknownLevel},
+        level::{Level, UnknownLevel},
         probes::Probes,
     },
     panics,
@@ -44,10 +44,9 @@ pub(crate) struct Tracking {
 impl Tracking {
     /// Starts with the level that the environment sets.
     pub(crate) fn new() -> Self {
-        let Setting { level, one_in } = setting_of_process();
         Self {
-            level: AtomicU8::new(level as u8),
-            one_in: AtomicU32::new(one_in),
+            level: AtomicU8::new(level_of_process() as u8),
+            one_in: AtomicU32::new(1),
             candidates: AtomicU32::new(0),
             library_lines: AtomicU32::new(0),
             probes: Probes::default(),
@@ -143,31 +142,30 @@ impl Drop for Listening<'_> {
     }
 }
 
-/// The setting in `HEADCOUNT_LEVEL`, which is read once in a process.
-fn setting_of_process() -> Setting {
-    static SETTING: OnceLock<Setting> = OnceLock::new();
-    if let Some(setting) = SETTING.get() {
-        return *setting;
+/// The level in `HEADCOUNT_LEVEL`, which is read once in a process.
+fn level_of_process() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    if let Some(level) = LEVEL.get() {
+        return *level;
     }
-    let (setting, unknown) = match read_setting() {
-        Ok(setting) => (setting, None),
-        Err(unknown) => (Setting::of_build(), Some(unknown)),
+    let (level, unknown) = match read_level() {
+        Ok(level) => (level, None),
+        Err(unknown) => (Level::default_of_build(), Some(unknown)),
     };
-    let is_first = SETTING.set(setting).is_ok();
-    // After the setting is stored: the subscriber that gets this event may make registries (I9).
+    let is_first = LEVEL.set(level).is_ok();
+    // After the level is stored: the subscriber that gets this event may make registries (I9).
     if let Some(unknown) = unknown.filter(|_| is_first) {
-        let level = setting.level;
         event::emit!(
             WARN,
             "HEADCOUNT_LEVEL is ignored: {unknown}; the level is {level}"
         );
     }
-    setting
+    level
 }
 
-fn read_setting() -> Result<Setting, UnknownLevel> {
+fn read_level() -> Result<Level, UnknownLevel> {
     match std::env::var_os("HEADCOUNT_LEVEL") {
         Some(text) => text.to_string_lossy().parse(),
-        None => Ok(Setting::of_build()),
+        None => Ok(Level::default_of_build()),
     }
 }

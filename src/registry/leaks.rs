@@ -58,7 +58,7 @@ impl Registry {
     /// As [`leaks`](Self::leaks), for synchronous code: one look, without waiting.
     pub fn leaks_now(&self, policy: &LeakPolicy) -> LeakReport {
         let root = self.root();
-        let found = find::look(root, root.node.table.live_now(), policy);
+        let found = find::scan(root, root.node.table.live_now(), policy);
         LeakReport::new(found, None, Vec::new())
     }
 

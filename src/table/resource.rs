@@ -184,8 +184,7 @@ impl Resource {
     }
 
     /// How old it was when it was listed, as exact as the system's coarse clock: to 4 ms on most Linux systems, to 16 ms
-    /// on Windows. In a build with tokio's feature `test-util` it follows tokio's clock, which tests can
-    /// pause and advance.
+    /// on Windows. With the feature `testing` it follows tokio's clock, which tests can pause and advance.
     pub fn age(&self) -> Duration {
         self.snapshot.age()
     }

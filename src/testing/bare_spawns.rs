@@ -2,10 +2,11 @@
 
 use crate::{
     leaks::{
-        find::{self, Found},
-        finding::{Finding, Subject},
+        find::{self, LeakScan},
+        finding::Finding,
         judge::LeakKind,
         policy::LeakPolicy,
+        subject::Subject,
     },
     sync::{Mutex, lock},
 };
@@ -72,7 +73,7 @@ impl BareSpawns {
     }
 
     /// Adds a finding, or a note, about the tasks that are in no registry.
-    pub(super) fn judge(&self, found: &mut Found, policy: &LeakPolicy, notes: &mut Vec<String>) {
+    pub(super) fn judge(&self, found: &mut LeakScan, policy: &LeakPolicy, notes: &mut Vec<String>) {
         let why = self.why_inconclusive();
         if let Some(why) = why.filter(|_| !found.findings.is_empty()) {
             notes.push(format!(

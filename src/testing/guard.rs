@@ -71,11 +71,6 @@ impl LeakGuard {
     }
 
     /// Ignores things of this kind, and what only they keep alive.
-    ///
-    /// # Panics
-    ///
-    /// If the kind is empty.
-    #[track_caller]
     pub fn ignore_kind(mut self, kind: impl AsRef<str>) -> Self {
         self.policy = self.take().ignore_kind(kind);
         self
@@ -84,11 +79,6 @@ impl LeakGuard {
     /// Ignores things that were made in this file or on this line, and what only they keep alive.
     ///
     /// See [`LeakPolicy::ignore_site`].
-    ///
-    /// # Panics
-    ///
-    /// If it names no file.
-    #[track_caller]
     pub fn ignore_site(mut self, site: impl AsRef<str>) -> Self {
         self.policy = self.take().ignore_site(site);
         self
@@ -125,7 +115,7 @@ impl LeakGuard {
             .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread);
         loop {
             let root = self.registry.root();
-            let found = find::look(root, self.registry.live_now(), &self.policy);
+            let found = find::scan(root, self.registry.live_now(), &self.policy);
             let is_pending = found.pending;
             let report = LeakReport::new(found, None, Vec::new());
             let is_over = is_alone || started.elapsed() >= self.policy.settle;

@@ -4,10 +4,7 @@ use headcount::{
     CloseReason, CloseReport, ClosedError, Context, ContextBuilder, Holder, Holders, Hook, Level,
     Live, RefusedError, Registration, Registry, Resource, ResourceId, State, StillClosing, Task,
     TaskBuilder, TaskError, Tracked, WeakContext, WeakTracked, Wrapped,
-    leaks::{
-        Allow, AllowError, AllowList, AllowListError, Finding, Graph, Growth, GrowthEntry,
-        LeakPolicy, LeakReport, LeakWatch,
-    },
+    leaks::{Allow, Finding, Graph, Growth, GrowthEntry, LeakPolicy, LeakReport, LeakWatch},
 };
 use std::rc::Rc;
 
@@ -40,10 +37,7 @@ fn types_cross_threads_as_documented() {
         Level: Send, Sync, Copy, std::str::FromStr;
         Holders: Send, Sync, Clone;
         Holder: Send, Sync, Clone;
-        Allow: Send, Sync, Clone, std::str::FromStr;
-        AllowError: Send, Sync, Clone, std::error::Error;
-        AllowList: Send, Sync, Clone, Default;
-        AllowListError: Send, Sync, std::error::Error;
+        Allow: Send, Sync, Clone;
         LeakPolicy: Send, Sync, Clone, Default;
         LeakReport: Send, Sync, Clone, Unpin;
         Finding: Send, Sync, Clone;

@@ -1,6 +1,6 @@
 //! The close: that it ends, that it does not end early, and what it tells (I1, I2, I8, I10, §4).
 
-use crate::util::{Counter, Log, Notes, in_time, poll_once, settle};
+use crate::util::{Counter, Log, Notes, age, in_time, poll_once, settle};
 use headcount::{CloseReason, CloseStatus, Context, Registry, State, TaskError};
 use std::{pin::pin, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
@@ -276,7 +276,8 @@ async fn close_within_says_who_is_in_the_way_and_the_close_goes_on() {
     assert!(remaining.find("straggler").is_some() && remaining.find("child").is_some());
     let said = still.to_string();
     assert!(
-        said.contains("straggler (task running for 3.0s, spawned at "),
+        said.contains("straggler (task running for ")
+            && said.contains(age("for 3.0s, spawned at ")),
         "{said}"
     );
     assert!(said.contains("close.rs"), "{said}");

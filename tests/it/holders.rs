@@ -1,6 +1,6 @@
 //! Who holds what, and how much of it is recorded.
 
-use crate::util::{TIME_LIMIT, current_thread, settle};
+use crate::util::{AGES_ARE_PAUSED, TIME_LIMIT, age, current_thread, settle};
 use headcount::{Holders, Level, Registry, State};
 use std::{
     panic::Location,
@@ -220,13 +220,15 @@ async fn ages_and_touches_follow_the_clock() {
     tokio::time::advance(second).await;
     let holders = ctx.holders();
     let holder = holders.iter().next().unwrap();
-    assert_eq!(
-        (holder.age(), holder.last_touch()),
-        (Some(4 * second), Some(second))
-    );
+    let ages = (holder.age().unwrap(), holder.last_touch().unwrap());
+    if AGES_ARE_PAUSED {
+        assert_eq!(ages, (4 * second, second));
+    }
+    assert!(ages.0 >= ages.1, "{ages:?}");
+    let said = holder.to_string();
     assert!(
-        holder.to_string().contains("last used 1.0s ago"),
-        "{holder}"
+        said.contains("last used ") && said.contains(age("used 1.0s ago")),
+        "{said}"
     );
 }
 
@@ -349,7 +351,7 @@ fn the_environment_sets_the_level() {
         ("off", "off"),
         ("COUNTS", "counts"),
         ("holders", "holders"),
-        ("backtraces/3", "backtraces"),
+        ("backtraces", "backtraces"),
     ] {
         let said = level_with(Some(value));
         assert!(said.contains(&format!("level={level};")), "{value}: {said}");
@@ -360,12 +362,14 @@ fn the_environment_sets_the_level() {
         "off"
     };
     assert!(level_with(None).contains(&format!("level={usual};")));
-    let bad = level_with(Some("lots"));
-    assert!(bad.contains(&format!("level={usual};")), "{bad}");
-    assert!(
-        bad.contains("WARN") && bad.contains("use off, counts, holders, backtraces"),
-        "{bad}"
-    );
+    for bad in ["lots", "backtraces/3"] {
+        let said = level_with(Some(bad));
+        assert!(said.contains(&format!("level={usual};")), "{said}");
+        assert!(
+            said.contains("WARN") && said.contains("use off, counts, holders or backtraces"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -78,7 +78,14 @@ async fn time_of_report<T>(registry: &Registry, shape: &Shape<T>) -> Duration {
     let report = registry.leaks(&shape.policy).await;
     let text = report.to_string();
     let graph = report.graph();
-    let drawn = [graph.svg(), graph.dot(), graph.mermaid(), graph.json()];
+    let drawn = [
+        #[cfg(feature = "testing")]
+        graph.svg(),
+        graph.dot(),
+        graph.mermaid(),
+        #[cfg(feature = "serde")]
+        graph.json(),
+    ];
     let findings = report.findings().len();
     drop((report, graph));
     let took = begun.elapsed();

@@ -163,3 +163,11 @@ pub(crate) fn within<R: Send + 'static>(
         Err(mpsc::RecvTimeoutError::Disconnected) => resume_unwind(running.join().unwrap_err()),
     }
 }
+
+/// Whether ages follow a clock that a test pauses and advances. Without the feature `testing` they are real.
+pub(crate) const AGES_ARE_PAUSED: bool = cfg!(feature = "testing");
+
+/// A printed age, where it follows the paused clock; else nothing is expected of it.
+pub(crate) fn age(printed: &str) -> &str {
+    if AGES_ARE_PAUSED { printed } else { "" }
+}

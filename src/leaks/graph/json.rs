@@ -1,79 +1,80 @@
 //! The picture for programs.
 
 use super::{Edge, Graph, Node, words};
-use std::fmt::{self, Write};
+use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
+use std::io::{self, Write};
 
-pub(super) struct Json<'a>(pub(super) &'a Graph);
+#[derive(Serialize)]
+struct Picture<'a> {
+    title: &'a str,
+    left_out: usize,
+    nodes: Vec<Numbered<'a>>,
+    edges: &'a [Edge],
+}
 
-impl fmt::Display for Json<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Graph { title, cut, .. } = self.0;
-        writeln!(f, "{{\n  \"title\": {},", Text(title))?;
-        write!(f, "  \"left_out\": {cut},\n  \"nodes\": ")?;
-        list(f, &self.0.nodes, node)?;
-        write!(f, ",\n  \"edges\": ")?;
-        list(f, &self.0.edges, |f, _, edge| arrow(f, edge))?;
-        writeln!(f, "\n}}")
+/// A node with the number that edges know it by.
+#[derive(Serialize)]
+struct Numbered<'a> {
+    id: usize,
+    #[serde(flatten)]
+    node: &'a Node,
+}
+
+/// As [`Graph::json`] describes it.
+impl Serialize for Graph {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nodes = self.nodes.iter().enumerate();
+        let picture = Picture {
+            title: &self.title,
+            left_out: self.cut,
+            nodes: nodes.map(|(id, node)| Numbered { id, node }).collect(),
+            edges: &self.edges,
+        };
+        picture.serialize(serializer)
     }
 }
 
-/// An array with one item a line.
-fn list<T>(
-    f: &mut fmt::Formatter<'_>,
-    items: &[T],
-    item: impl Fn(&mut fmt::Formatter<'_>, usize, &T) -> fmt::Result,
-) -> fmt::Result {
-    let mut separator = "[\n    ";
-    for (at, each) in items.iter().enumerate() {
-        f.write_str(separator)?;
-        item(f, at, each)?;
-        separator = ",\n    ";
+pub(super) fn write(graph: &Graph) -> String {
+    let mut bytes = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Legible);
+    let written = graph.serialize(&mut serializer);
+    debug_assert!(written.is_ok(), "strings and numbers alone");
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// On one line, with blanks. What would spoil a terminal is escaped as well, because JSON is also read by people.
+struct Legible;
+
+impl Formatter for Legible {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+        w.write_all(if first { b"" } else { b", " })
     }
-    f.write_str(if items.is_empty() { "[]" } else { "\n  ]" })
-}
 
-fn node(f: &mut fmt::Formatter<'_>, id: usize, node: &Node) -> fmt::Result {
-    let (kind, name) = (Text(&node.kind), Text(&node.name));
-    write!(f, "{{\"id\": {id}, \"role\": \"{}\", ", node.role.key())?;
-    write!(f, "\"kind\": {kind}, \"name\": {name}, \"facts\": [")?;
-    let mut separator = "";
-    for line in &node.lines {
-        write!(f, "{separator}{}", Text(line))?;
-        separator = ", ";
+    fn begin_object_key<W: ?Sized + Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+        w.write_all(if first { b"" } else { b", " })
     }
-    f.write_str("]}")
-}
 
-fn arrow(f: &mut fmt::Formatter<'_>, edge: &Edge) -> fmt::Result {
-    let (label, strength) = (Text(&edge.label), edge.strength.key());
-    write!(f, "{{\"from\": {}, \"to\": {}, ", edge.from, edge.to)?;
-    write!(f, "\"label\": {label}, \"strength\": \"{strength}\"}}")
-}
+    fn begin_object_value<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
+        w.write_all(b": ")
+    }
 
-/// A string with its quotes. What would spoil a terminal is escaped as well: JSON is looked at, too.
-struct Text<'a>(&'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('"')?;
-        for c in self.0.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                c if words::acts(c) => escaped(f, c)?,
-                c => f.write_char(c)?,
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        w: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for c in fragment.chars() {
+            if words::acts(c) {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(w, "\\u{unit:04x}")?;
+                }
+            } else {
+                write!(w, "{c}")?;
             }
         }
-        f.write_char('"')
+        Ok(())
     }
-}
-
-/// `\u000a`
-fn escaped(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
-    for unit in c.encode_utf16(&mut [0; 2]) {
-        write!(f, "\\u{unit:04x}")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pictures to test with: as reports will make them, and as nobody should.
+//! Pictures to test with: as reports make them, and worse.
 
 use super::{Graph, Node, Role, Strength};
 
@@ -15,6 +15,7 @@ pub(super) fn node(role: Role, kind: &str, name: &str, lines: &[&str]) -> Node {
 }
 
 /// Nodes without facts, all culprits, and edges that are known to hold.
+#[cfg(feature = "testing")]
 pub(super) fn bare(nodes: usize, edges: &[(usize, usize)]) -> Graph {
     let mut graph = Graph::new("bare");
     for n in 0..nodes {
@@ -46,7 +47,8 @@ pub(super) fn one() -> Graph {
     graph
 }
 
-/// Two culprits that hold each other, and nobody holds them.
+/// Two culprits that hold each other, and nothing else holds them.
+#[cfg(feature = "testing")]
 pub(super) fn cycle() -> Graph {
     let mut graph = Graph::new("a cycle");
     let left = graph.add(node(Role::Culprit, "session", "alice", &["src/chat.rs:10"]));
@@ -120,6 +122,7 @@ fn behind(graph: &mut Graph, culprit: usize, pool: usize, n: usize) {
 }
 
 /// Anything at all, the same for the same seed: loops, edges to itself, several edges between two.
+#[cfg(feature = "testing")]
 pub(super) fn tangle(nodes: usize, edges: usize, seed: u64) -> Graph {
     let mut graph = Graph::new("a tangle");
     let mut state = seed;

@@ -1,23 +1,25 @@
 //! The picture for browsers.
 
-mod forest;
-mod plan;
-mod ways;
+mod fit;
+mod grid;
+mod layout;
 
 use super::{Edge, Graph, Node, Role, Strength, words};
-use forest::Forest;
-use plan::{BOX, Label, PORT, Plan, Point, Rect};
+use grid::Grid;
+use layout::{BOX, Label, Layout, PORT, Point, Rect};
 use std::fmt::{self, Write};
-use ways::Ways;
 
 /// Roles and strengths for the light and the dark scheme.
 const STYLE: &str = include_str!("svg/style.css");
 /// Room for the title, and for the legend below it.
-const NARROWEST: usize = 860;
+const NARROWEST: usize = 920;
 /// Where the legend begins.
 const LEGEND: usize = 86;
-/// The height of a line of the legend.
+/// The height of a line of the legend, and the width of a sign with its words.
 const ROW: usize = 28;
+const SIGN: usize = 300;
+/// How many signs a line of the legend has.
+const SIGNS: usize = 3;
 /// What is inside a box, in pixels from its left edge.
 const INDENT: usize = 14;
 /// How round the corners of lines are.
@@ -28,12 +30,12 @@ pub(super) struct Svg<'a>(pub(super) &'a Graph);
 impl fmt::Display for Svg<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let graph = self.0;
-        let forest = Forest::new(graph);
-        let plan = Plan::new(graph, &forest, &Ways::new(graph, &forest));
-        let width = plan.width.max(NARROWEST);
-        let legend = Legend::new(graph, width);
-        let head = LEGEND + ROW * legend.rows;
-        let height = head + plan.height;
+        let grid = Grid::new(graph);
+        let layout = Layout::new(graph, &grid);
+        let signs = signs(graph);
+        let width = layout.width.max(NARROWEST);
+        let head = LEGEND + ROW * signs.len().div_ceil(SIGNS);
+        let height = head + layout.height;
         write!(
             f,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"headcount\" "
@@ -46,15 +48,15 @@ impl fmt::Display for Svg<'_> {
         writeln!(f, "<style>\n{STYLE}</style>")?;
         writeln!(f, "<rect class=\"page\" width=\"100%\" height=\"100%\"/>")?;
         heading(f, graph)?;
-        legend.draw(f)?;
+        legend(f, &signs)?;
         writeln!(f, "<g transform=\"translate(0 {head})\">")?;
-        picture(f, graph, &plan)?;
+        picture(f, graph, &layout)?;
         writeln!(f, "</g>\n</svg>")
     }
 }
 
 fn heading(f: &mut fmt::Formatter<'_>, graph: &Graph) -> fmt::Result {
-    let title = words::cut(&words::legible(&graph.title), 70);
+    let title = fit::cut(&words::legible(&graph.title), 70);
     write!(
         f,
         "<text class=\"title\" x=\"24\" y=\"42\">{}</text>",
@@ -69,29 +71,27 @@ fn heading(f: &mut fmt::Formatter<'_>, graph: &Graph) -> fmt::Result {
 }
 
 /// Lines first, then boxes, then labels: nothing that is to be read lies below something else.
-fn picture(f: &mut fmt::Formatter<'_>, graph: &Graph, plan: &Plan) -> fmt::Result {
+fn picture(f: &mut fmt::Formatter<'_>, graph: &Graph, layout: &Layout<'_>) -> fmt::Result {
+    let lines = (0..graph.edges.len()).map(|edge| layout.line(edge));
+    let mut lines: Vec<_> = graph.edges.iter().zip(lines).collect();
     // What is to be looked at is drawn last, above what it shares a way with.
-    for strength in Strength::ALL.into_iter().rev() {
-        for (edge, line) in graph.edges.iter().zip(&plan.lines) {
-            if edge.strength == strength {
-                write!(f, "<g class=\"{}\">", strength.key())?;
-                whole_edge(f, graph, edge)?;
-                arrow(f, &line.points, line.merges)?;
-                writeln!(f, "</g>")?;
-            }
-        }
-    }
-    for (each, rect) in graph.nodes.iter().zip(&plan.boxes) {
-        node(f, each, *rect)?;
-    }
-    for (edge, line) in graph.edges.iter().zip(&plan.lines) {
-        if line.label.lines.is_empty() {
-            continue;
-        }
+    lines.sort_by_key(|(edge, _)| std::cmp::Reverse(edge.strength));
+    for (edge, line) in &lines {
         write!(f, "<g class=\"{}\">", edge.strength.key())?;
         whole_edge(f, graph, edge)?;
-        label(f, &line.label)?;
+        arrow(f, &line.points, line.merges)?;
         writeln!(f, "</g>")?;
+    }
+    for (number, each) in graph.nodes.iter().enumerate() {
+        node(f, each, layout.rect(number))?;
+    }
+    for (edge, line) in &lines {
+        if !line.label.lines.is_empty() {
+            write!(f, "<g class=\"{}\">", edge.strength.key())?;
+            whole_edge(f, graph, edge)?;
+            label(f, &line.label)?;
+            writeln!(f, "</g>")?;
+        }
     }
     Ok(())
 }
@@ -122,7 +122,7 @@ fn text(
     text: &str,
     most: usize,
 ) -> fmt::Result {
-    let text = words::cut(text, most);
+    let text = fit::cut(text, most);
     writeln!(
         f,
         "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>",
@@ -249,75 +249,44 @@ fn towards(from: Point, to: Point, by: usize) -> Point {
 
 fn label(f: &mut fmt::Formatter<'_>, label: &Label) -> fmt::Result {
     let (x, y) = label.at;
-    let anchor = if label.ends {
-        " text-anchor=\"end\""
-    } else {
-        ""
-    };
     for (n, line) in label.lines.iter().enumerate() {
         let y = if n == 0 { y - 6 } else { y + 15 };
         let line = Text(line);
-        write!(
-            f,
-            "<text class=\"label\" x=\"{x}\" y=\"{y}\"{anchor}>{line}</text>"
-        )?;
+        write!(f, "<text class=\"label\" x=\"{x}\" y=\"{y}\">{line}</text>")?;
     }
     Ok(())
 }
 
-/// What the roles and the lines mean: those that occur.
-struct Legend {
-    items: Vec<(Sign, Point)>,
-    rows: usize,
-}
-
+/// An entry of the legend.
 #[derive(Clone, Copy)]
 enum Sign {
     Box(Role),
     Line(Strength),
 }
 
-impl Legend {
-    fn new(graph: &Graph, width: usize) -> Self {
-        let role = |role: &Role| graph.nodes.iter().any(|node| node.role == *role);
-        let line = |line: &Strength| graph.edges.iter().any(|edge| edge.strength == *line);
-        let boxes = Role::ALL.into_iter().filter(role).map(Sign::Box);
-        let lines = Strength::ALL.into_iter().filter(line).map(Sign::Line);
-        let mut legend = Self {
-            items: Vec::new(),
-            rows: 0,
-        };
-        legend.row(boxes, width);
-        legend.row(lines, width);
-        legend
-    }
+/// The roles and the lines that occur.
+fn signs(graph: &Graph) -> Vec<Sign> {
+    let role = |role: &Role| graph.nodes.iter().any(|node| node.role == *role);
+    let line = |line: &Strength| graph.edges.iter().any(|edge| edge.strength == *line);
+    let boxes = Role::ALL.into_iter().filter(role).map(Sign::Box);
+    let lines = Strength::ALL.into_iter().filter(line).map(Sign::Line);
+    boxes.chain(lines).collect()
+}
 
-    /// Signs beside each other, on as many lines as they need.
-    fn row(&mut self, signs: impl Iterator<Item = Sign>, width: usize) {
-        let (mut x, mut begun) = (24, false);
-        for sign in signs {
-            if !begun || x + sign.width() > width {
-                (x, begun) = (24, true);
-                self.rows += 1;
-            }
-            self.items.push((sign, (x, LEGEND + ROW * (self.rows - 1))));
-            x += sign.width();
+/// What the roles and the lines mean.
+fn legend(f: &mut fmt::Formatter<'_>, signs: &[Sign]) -> fmt::Result {
+    writeln!(f, "<g class=\"legend\">")?;
+    for (n, sign) in signs.iter().enumerate() {
+        let (x, y) = (24 + SIGN * (n % SIGNS), LEGEND + ROW * (n / SIGNS));
+        write!(f, "<g class=\"{}\">", sign.key())?;
+        match sign {
+            Sign::Box(role) => shape(f, *role, (x, y), (46, 18))?,
+            Sign::Line(_) => arrow(f, &[(x, y + 9), (x + 46, y + 9)], false)?,
         }
+        let (x, y, words) = (x + 54, y + 14, sign.words());
+        writeln!(f, "<text x=\"{x}\" y=\"{y}\">{words}</text></g>")?;
     }
-
-    fn draw(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "<g class=\"legend\">")?;
-        for &(sign, (x, y)) in &self.items {
-            write!(f, "<g class=\"{}\">", sign.key())?;
-            match sign {
-                Sign::Box(role) => shape(f, role, (x, y), (34, 18))?,
-                Sign::Line(_) => arrow(f, &[(x, y + 9), (x + 46, y + 9)], false)?,
-            }
-            let (x, y, words) = (x + sign.indent(), y + 14, sign.words());
-            writeln!(f, "<text x=\"{x}\" y=\"{y}\">{words}</text></g>")?;
-        }
-        writeln!(f, "</g>")
-    }
+    writeln!(f, "</g>")
 }
 
 impl Sign {
@@ -339,17 +308,6 @@ impl Sign {
             Sign::Line(Strength::Strong) => "holds",
             Sign::Line(Strength::Weak) => "belongs to, holds nothing",
         }
-    }
-
-    fn indent(self) -> usize {
-        match self {
-            Sign::Box(_) => 42,
-            Sign::Line(_) => 54,
-        }
-    }
-
-    fn width(self) -> usize {
-        self.indent() + 7 * self.words().len() + 20
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who keeps a thing alive, as far as that is known.
+//! What keeps a thing alive, as far as that is known.
 
 use crate::{
     holders::view::{Holder, Says},
@@ -15,7 +15,7 @@ use std::{
 /// One reason why a thing is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reference {
-    pub(crate) from: From,
+    pub(crate) from: Origin,
     /// What the reference is, in words: `taken at src/main.rs:12 by task accept`.
     pub(crate) how: String,
     /// The same in few words, without ages.
@@ -29,14 +29,14 @@ pub(crate) struct Reference {
 
 /// Where a reference comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum Origin {
     /// Another thing that is listed.
     Thing(usize),
     /// Code outside of everything listed: a static, a thread, the body of a test.
     Outside(Outside),
-    /// Handles that nobody wrote down.
+    /// Handles that were not recorded.
     Unknown(String),
-    /// Nobody: it is alive because it runs.
+    /// Nothing else: it is alive because it runs.
     Itself,
 }
 
@@ -49,7 +49,7 @@ impl Reference {
     /// The listed thing that it comes from, if it comes from one.
     pub(crate) fn thing(&self) -> Option<usize> {
         match self.from {
-            From::Thing(at) => Some(at),
+            Origin::Thing(at) => Some(at),
             _ => None,
         }
     }
@@ -71,7 +71,7 @@ pub(crate) fn of_all(snapshot: &LeakSnapshot, mut next: Vec<usize>) -> Reference
     references
 }
 
-/// Somebody who is not listed.
+/// A referrer that is not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Outside {
     pub(crate) who: String,
@@ -79,7 +79,7 @@ pub(crate) struct Outside {
     pub(crate) note: &'static str,
 }
 
-/// `thread main, or whoever got it from there`
+/// `thread main, or code that it was passed to`
 impl fmt::Display for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let comma = if self.note.is_empty() { "" } else { ", " };
@@ -87,9 +87,9 @@ impl fmt::Display for Outside {
     }
 }
 
-fn outside(who: impl Into<String>, note: &'static str) -> From {
+fn outside(who: impl Into<String>, note: &'static str) -> Origin {
     let who = who.into();
-    From::Outside(Outside { who, note })
+    Origin::Outside(Outside { who, note })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,7 +131,7 @@ fn of(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
 fn of_task(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
     let reference = match snapshot.parent(at) {
         Some(context) if snapshot.things[context].state() == State::Open => Reference {
-            from: From::Thing(context),
+            from: Origin::Thing(context),
             how: "runs in it, and was not told to end".to_owned(),
             brief: "runs in it".to_owned(),
             taken: None,
@@ -139,7 +139,7 @@ fn of_task(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
             strength: Strength::Strong,
         },
         _ => Reference {
-            from: From::Itself,
+            from: Origin::Itself,
             how: "it has not ended".to_owned(),
             brief: String::new(),
             taken: None,
@@ -165,7 +165,7 @@ fn of_close(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
         .iter()
         .filter(waits)
         .map(|other| Reference {
-            from: From::Thing(*other),
+            from: Origin::Thing(*other),
             how: "its close waits for it".to_owned(),
             brief: "awaited".to_owned(),
             taken: None,
@@ -192,8 +192,8 @@ fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
     let brief = format!("taken at {site}");
     if let Some(inside) = holder.declared() {
         let from = snapshot
-            .place(inside.who.id)
-            .map_or_else(|| elsewhere(snapshot, inside), From::Thing);
+            .index_of(inside.who.id)
+            .map_or_else(|| elsewhere(snapshot, inside), Origin::Thing);
         let field = inside.field.as_deref().unwrap_or_default();
         return Reference {
             from,
@@ -207,9 +207,9 @@ fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
             strength: Strength::Strong,
         };
     }
-    let (from, strength) = source(snapshot, holder);
+    let (from, strength) = origin(snapshot, holder);
     // Who is outside took it: no need to say so twice.
-    let is_known = matches!(from, From::Thing(_));
+    let is_known = matches!(from, Origin::Thing(_));
     Reference {
         from,
         how: says(is_known),
@@ -220,8 +220,8 @@ fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
     }
 }
 
-/// A keeper that is not listed here.
-fn elsewhere(snapshot: &LeakSnapshot, inside: &Inside) -> From {
+/// A declared container that is not listed here.
+fn elsewhere(snapshot: &LeakSnapshot, inside: &Inside) -> Origin {
     let of_here = snapshot.things.first().map(|thing| thing.id().table);
     let is_gone = of_here == Some(inside.who.id.table);
     let why = if is_gone {
@@ -233,27 +233,27 @@ fn elsewhere(snapshot: &LeakSnapshot, inside: &Inside) -> From {
 }
 
 /// Handles can be passed on.
-const HEIRS: &str = "or whoever got it from there";
+const PASSED_ON: &str = "or code that it was passed to";
 
-/// Whose handle it is: of the task that used it last, else of the one that took it, if that has not
+/// The holder of a handle: the task that used it last, else the one that took it, if that has not
 /// ended.
-fn source(snapshot: &LeakSnapshot, holder: &Holder) -> (From, Strength) {
+fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
     let users = holder.used().map(|(_, by)| by).into_iter();
-    for taker in users.chain([&holder.taken().by]) {
-        let (who, strength) = match taker {
+    for acquirer in users.chain([&holder.taken().by]) {
+        let (who, strength) = match acquirer {
             Acquirer::Task(who) | Acquirer::Hook(who) => (who, Strength::Suspect),
             Acquirer::Owner(who) => (who, Strength::Strong),
             _ => continue,
         };
-        if let Some(at) = snapshot.place(who.id) {
-            return (From::Thing(at), strength);
+        if let Some(at) = snapshot.index_of(who.id) {
+            return (Origin::Thing(at), strength);
         }
     }
-    let taker = &holder.taken().by;
-    let from = match taker {
-        Acquirer::Task(_) => outside(format!("{taker} (ended)"), HEIRS),
-        Acquirer::Unknown => outside("somebody", ""),
-        _ => outside(taker.to_string(), HEIRS),
+    let acquirer = &holder.taken().by;
+    let from = match acquirer {
+        Acquirer::Task(_) => outside(format!("{acquirer} (ended)"), PASSED_ON),
+        Acquirer::Unknown => outside("an unknown holder", ""),
+        _ => outside(acquirer.to_string(), PASSED_ON),
     };
     (from, Strength::Suspect)
 }
@@ -261,7 +261,7 @@ fn source(snapshot: &LeakSnapshot, holder: &Holder) -> (From, Strength) {
 fn of_untracked(thing: &Thing) -> Option<Reference> {
     let (untracked, plain) = (thing.holders.untracked(), thing.is_plain());
     (untracked > 0).then(|| Reference {
-        from: From::Unknown(format!("{untracked} untracked")),
+        from: Origin::Unknown(format!("{untracked} untracked")),
         how: if plain {
             "a plain `Arc`, whose handles are not tracked".to_owned()
         } else {
@@ -298,7 +298,7 @@ fn of_place(thing: &Thing) -> Reference {
 fn of_parent(snapshot: &LeakSnapshot, at: usize) -> Option<Reference> {
     let parent = snapshot.parent(at)?;
     Some(Reference {
-        from: From::Thing(parent),
+        from: Origin::Thing(parent),
         how: "belongs to it".to_owned(),
         brief: "belongs to it".to_owned(),
         taken: None,
