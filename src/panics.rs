@@ -4,6 +4,7 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
 };
+use tokio::sync::Notify;
 
 /// Runs user code; a panic comes back as its payload.
 #[inline]
@@ -17,6 +18,11 @@ pub(crate) fn contain(run: impl FnOnce()) {
     if let Err(payload) = guarded(run) {
         bury(payload);
     }
+}
+
+/// Wakes all that wait. What a waker of theirs panics with concerns nobody else.
+pub(crate) fn notify_all(waiters: &Notify) {
+    contain(|| waiters.notify_waiters());
 }
 
 /// Drops a user's value; says what it panicked with, if it did.

@@ -159,15 +159,7 @@ fn own_by_name(frames: &mut [StackFrame]) {
 }
 
 /// What is round every task and every hook: parts of this crate, as modules and as files.
-const ROUND: [&str; 7] = [
-    "task",
-    "poll",
-    "panics",
-    "context::callback",
-    "context/callback",
-    "context::hook_place",
-    "context/hook_place",
-];
+const ROUND: [&str; 5] = ["task", "poll", "panics", "context::hooks", "context/hooks"];
 
 /// `None` for what is round every task or hook.
 fn frame(symbol: &Symbol) -> Option<StackFrame> {
@@ -360,7 +352,7 @@ mod tests {
     fn what_is_awaited_of_this_crate_is_named_as_it_is_exported() {
         let named = [
             (
-                "headcount::registry::handle::Registry::idle",
+                "headcount::registry::registry::Registry::idle",
                 "headcount::Registry::idle",
             ),
             ("headcount::dump::away::rest", "headcount"),

@@ -307,7 +307,7 @@ const SITES: usize = 5;
 
 /// What is found in a listing.
 pub(crate) fn look(
-    root: &std::sync::Arc<crate::context::core::Core>,
+    root: &std::sync::Arc<crate::context::state::Core>,
     live: Live,
     policy: &LeakPolicy,
 ) -> Found {

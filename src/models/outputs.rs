@@ -10,7 +10,10 @@ use crate::{
         store::Table,
         task_entry::{Role, TaskHandle, TaskKind},
     },
-    task::{guard::TaskGuard, handle::Task, output::Whereabouts},
+    task::{
+        guard::TaskGuard,
+        handle::{Task, Whereabouts},
+    },
 };
 use loom::thread;
 use std::{
@@ -68,14 +71,14 @@ fn owner() -> Arc<Owner> {
 }
 
 /// A task of its own context, and its handle.
-fn insert(owner: &Arc<Owner>) -> (TaskGuard, TaskHandle) {
+fn insert(owner: &Arc<Owner>) -> (TaskGuard<'static>, TaskHandle) {
     let role = Role::Task {
         kind: TaskKind::Spawned,
         supersedes: false,
     };
     let context = Arc::clone(owner) as Arc<dyn Record>;
     let (entry, handle) = owner.table.insert_task(facts(), context, role);
-    (TaskGuard::new(entry), handle)
+    (TaskGuard::listed(entry), handle)
 }
 
 fn handle(held: TaskHandle) -> Task<Counted> {
@@ -83,7 +86,7 @@ fn handle(held: TaskHandle) -> Task<Counted> {
 }
 
 /// What a task does at its end; says whether its result is dropped when it has.
-fn end(mut guard: TaskGuard, drops: &Drops) -> bool {
+fn end(mut guard: TaskGuard<'_>, drops: &Drops) -> bool {
     let result = drops.counted();
     guard.leave(Outcome::Finished, |task| {
         Whereabouts::entry().find(task).deliver(Ok(result), task);

@@ -2,54 +2,23 @@
 
 use crate::{
     clock,
-    context::core::Core,
+    context::state::Core,
     event,
     leaks::{policy::LeakPolicy, report::LeakReport, settle},
-    registry::handle::Registry,
 };
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, sync::Weak, time::Duration};
 use tokio::task::AbortHandle;
 
-impl Registry {
-    /// Looks for leaks in the background, some time after contexts have closed or begun to: one look for all of
-    /// them. Each new leak is told once, in a warning event with its block of the report.
-    ///
-    /// `after` is the time between a close and the look, at most twice; nothing is looked at while nothing closes. It stops
-    /// when the returned guard is dropped, or when the registry is gone, which it does not keep.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{Registry, leaks::LeakPolicy};
-    /// use std::time::Duration;
-    ///
-    /// let registry = Registry::new();
-    /// let watch = registry.watch_leaks(LeakPolicy::new(), Duration::from_secs(5));
-    /// // … the service runs …
-    /// drop(watch);
-    /// # }
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If there is no tokio runtime.
-    #[must_use = "it stops when the guard is dropped"]
-    pub fn watch_leaks(&self, policy: LeakPolicy, after: Duration) -> LeakWatch {
-        let root = Arc::downgrade(self.root());
-        let watching = tokio::spawn(watch(root, policy, after));
-        LeakWatch(watching.abort_handle())
-    }
-}
-
-/// Stops the looking when it is dropped. Made by [`Registry::watch_leaks`].
+/// Stops the looking when it is dropped. Made by [`Registry::watch_leaks`](crate::Registry::watch_leaks).
 #[must_use = "it stops when the guard is dropped"]
 pub struct LeakWatch(AbortHandle);
 
 impl LeakWatch {
+    pub(crate) fn new(root: Weak<Core>, policy: LeakPolicy, after: Duration) -> Self {
+        let watching = tokio::spawn(watch(root, policy, after));
+        Self(watching.abort_handle())
+    }
+
     /// Goes on looking for as long as the registry and the runtime live.
     pub fn detach(self) {
         std::mem::forget(self);
