@@ -260,15 +260,15 @@ impl Context {
         TaskBuilder::new(self.core(), None).spawn_blocking(closure)
     }
 
-    /// Spawns a future that may not leave this thread, on the current
-    /// [`LocalSet`](tokio::task::LocalSet). It is counted, and a close awaits it.
+    /// Spawns a future that may not leave this thread, on the current [`LocalSet`](tokio::task::LocalSet) or
+    /// [`LocalRuntime`](tokio::runtime::LocalRuntime). It is counted, and a close awaits it.
     ///
-    /// Local tasks move only while their `LocalSet` is polled: a close that is awaited outside it can
+    /// Local tasks move only while their `LocalSet`, or their runtime, is polled: a close that is awaited outside it can
     /// not end before it is polled or dropped.
     ///
     /// # Panics
     ///
-    /// Outside a `LocalSet`.
+    /// Outside a `LocalSet` and a `LocalRuntime`.
     #[track_caller]
     pub fn spawn_local<F>(&self, future: F) -> Task<F::Output>
     where
