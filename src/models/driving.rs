@@ -1,7 +1,10 @@
 //! The driver of a close: that a lost one is noticed.
 
 use super::outcomes::Outcomes;
-use crate::context::{lease::Lease, state::Handles};
+use crate::{
+    context::{lease::Lease, state::Handles},
+    sync::order,
+};
 use loom::thread;
 use std::sync::Arc;
 
@@ -61,7 +64,9 @@ fn a_close_that_is_respawned_in_vain_is_torn_down_once() {
         if lease.take() {
             lease.give_back();
         }
-        !attempt.has_succeeded() && handles.count() == 0 && lease.take()
+        let has_failed = !attempt.has_succeeded();
+        order();
+        has_failed && handles.count() == 0 && lease.take()
     }
 
     let outcomes = Outcomes::new();
@@ -70,7 +75,11 @@ fn a_close_that_is_respawned_in_vain_is_torn_down_once() {
         let both = Arc::new((Lease::new(), Handles::one()));
         let dropper = thread::spawn({
             let both = Arc::clone(&both);
-            move || both.1.remove() && respawn(&both.0, &both.1)
+            move || {
+                let is_last = both.1.remove();
+                order();
+                is_last && respawn(&both.0, &both.1)
+            }
         });
         let here = respawn(&both.0, &both.1);
         let there = dropper.join().unwrap();
