@@ -566,9 +566,11 @@ impl Context {
 
     /// Declares that this handle lies inside another thing that is listed, so that a leak report can follow
     /// the chain. Does nothing for a handle that is not recorded.
-    pub fn held_by(&self, keeper: &(impl Container + ?Sized)) {
+    pub fn held_by(&self, container: &(impl Container + ?Sized)) {
         if self.hold().is_tracked() {
-            self.node().ledger.put(self.hold(), inside::inside(keeper));
+            self.node()
+                .ledger
+                .put(self.hold(), inside::inside(container));
         }
     }
 

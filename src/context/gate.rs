@@ -248,11 +248,11 @@ mod tests {
             assert!(gate.end() && !gate.end());
         };
         assert_eq!(leaves(end), (Nothing, Nothing));
-        let end_orphan = |gate: &Gate| {
+        let end_undriven = |gate: &Gate| {
             undriven(gate);
             gate.end();
         };
-        assert_eq!(leaves(end_orphan), (Nothing, Nothing));
+        assert_eq!(leaves(end_undriven), (Nothing, Nothing));
         let end_watched = |gate: &Gate| {
             end(gate);
             gate.watch();

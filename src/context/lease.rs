@@ -3,7 +3,7 @@
 //! 1. At most one drives: [`take`](Lease::take) succeeds for one until it [gives it back](Lease::give_back).
 //! 2. A driver that is lost is noticed by at least one of two: by the one that is trying to place a driver just then,
 //!    because [`has_succeeded`](Attempt::has_succeeded) says no, or by the loser itself, because
-//!    [`give_back`](Lease::give_back) says that nobody is trying. Each of the two writes its own word before it reads the
+//!    [`give_back`](Lease::give_back) says that no attempt is under way. Each of the two writes its own word before it reads the
 //!    other's, so not both can miss (all accesses are `SeqCst`).
 
 use crate::sync::{AtomicUsize, Ordering::SeqCst};
@@ -52,7 +52,7 @@ impl Lease {
         self.taken.compare_exchange(0, 1, SeqCst, SeqCst).is_ok()
     }
 
-    /// Gives it back before the end of the close; true if nobody else will notice.
+    /// Gives it back before the end of the close; true if no attempt will notice.
     pub(crate) fn give_back(&self) -> bool {
         self.taken.store(0, SeqCst);
         self.attempts.load(SeqCst) == 0

@@ -1,4 +1,4 @@
-//! Spawns and wraps that came after a close had begun: counted by line, and told seldom enough to be read.
+//! Spawns and wraps that came after a close had begun: counted by line, and reported seldom enough to be read.
 
 use crate::{
     event,
@@ -18,15 +18,15 @@ const MANY: u64 = 10;
 /// Lines of which a close keeps count.
 const LINES: usize = 32;
 
-type Line = &'static Location<'static>;
+type CallSite = &'static Location<'static>;
 
 /// How often each line of a program was refused in a registry, whatever the context.
 #[derive(Default)]
-pub(crate) struct RefusedLines(Mutex<HashMap<Line, u64, RandomState>>);
+pub(crate) struct RefusedLines(Mutex<HashMap<CallSite, u64, RandomState>>);
 
 impl RefusedLines {
     /// Counts one more from this line, and says how many that makes.
-    pub(crate) fn count(&self, line: Line) -> u64 {
+    pub(crate) fn count(&self, line: CallSite) -> u64 {
         let mut lines = lock(&self.0);
         let count = lines.entry(line).or_default();
         *count += 1;
@@ -57,7 +57,7 @@ impl RefusedLines {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    line: Line,
+    line: CallSite,
     count: u64,
     task: Option<Label>,
 }
@@ -138,11 +138,11 @@ pub(crate) struct Refusals(Vec<Refusal>);
 
 impl Refusals {
     /// Counts one more from this line, by the task that is running.
-    pub(crate) fn note(&mut self, line: Line) {
+    pub(crate) fn note(&mut self, line: CallSite) {
         self.add(line, 1, running_task);
     }
 
-    fn add(&mut self, line: Line, count: u64, task: impl FnOnce() -> Option<Label>) {
+    fn add(&mut self, line: CallSite, count: u64, task: impl FnOnce() -> Option<Label>) {
         if let Some(known) = self.0.iter_mut().find(|known| *known.line == *line) {
             known.count += count;
         } else if self.0.len() < LINES {
@@ -170,7 +170,7 @@ impl Refusals {
 
 /// Says that something was refused on this line, the first time, the tenth, the hundredth and so on.
 #[cold]
-pub(crate) fn warn(context: &str, (what, name): (&str, &str), line: Line, count: u64) {
+pub(crate) fn warn(context: &str, (what, name): (&str, &str), line: CallSite, count: u64) {
     if is_power_of_ten(count) {
         event::emit!(
             WARN,
@@ -209,7 +209,7 @@ impl fmt::Display for SoFar {
         }
         write!(
             f,
-            ", {} so far; told again at ten times as many",
+            ", {} so far; the next warning comes at ten times as many",
             Times(self.0)
         )
     }
@@ -220,11 +220,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_told_at_powers_of_ten() {
-        let told: Vec<_> = (0..=1_000)
+    fn warnings_come_at_powers_of_ten() {
+        let warned: Vec<_> = (0..=1_000)
             .filter(|count| is_power_of_ten(*count))
             .collect();
-        assert_eq!(told, [1, 10, 100, 1_000]);
+        assert_eq!(warned, [1, 10, 100, 1_000]);
     }
 
     #[test]

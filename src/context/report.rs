@@ -35,10 +35,10 @@ const LISTED: usize = 32;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct CloseReport(Arc<Facts>);
+pub struct CloseReport(Arc<ReportData>);
 
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-struct Facts {
+struct ReportData {
     name: String,
     reason: CloseReason,
     status: CloseStatus,
@@ -187,7 +187,7 @@ impl CloseReport {
         counts: Counts,
         log: Log,
     ) -> Self {
-        Self(Arc::new(Facts {
+        Self(Arc::new(ReportData {
             name: name.to_owned(),
             reason,
             status,
@@ -274,7 +274,7 @@ impl CloseReport {
     /// Tasks and hooks that waited for each other while it closed, in this context or below it, each with its line: see
     /// [`Dump::deadlocks`](crate::dump::Dump::deadlocks). At most 32.
     ///
-    /// A close looks for them 1 s, 3 s, 7 s … after it began, and after a hook did, and before it aborts anybody; a warning
+    /// A close looks for them 1 s, 3 s, 7 s … after it began, and after a hook did, and before it aborts tasks; a warning
     /// event tells of each.
     #[cfg(feature = "dump")]
     pub fn deadlocks(&self) -> Vec<String> {
@@ -341,7 +341,7 @@ impl fmt::Display for CloseReport {
         for stack in &facts.stuck {
             write!(
                 f,
-                "\n  ! out of patience with {}",
+                "\n  ! did not end in time: {}",
                 stack.replace('\n', "\n  ")
             )?;
         }

@@ -26,7 +26,7 @@ fn a_lost_driver_is_noticed() {
         let loser_notices = driver.join().unwrap();
         assert!(
             launcher_notices || loser_notices,
-            "nobody drives, and nobody knows"
+            "the close is not driven, and neither knows"
         );
         saw.saw((launcher_notices, loser_notices));
     });

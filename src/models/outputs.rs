@@ -101,7 +101,7 @@ fn poll(task: &mut Task<Counted>, waker: &Waker) -> bool {
     }
 }
 
-/// I6: the result is claimed, or dropped by whoever comes second; once, and never left behind.
+/// I6: the result is claimed, or dropped by the one that comes second; once, and never left behind.
 #[test]
 fn a_result_is_claimed_or_dropped_exactly_once() {
     let outcomes = Outcomes::new();
@@ -179,7 +179,7 @@ fn a_handle_that_waits_is_woken() {
     outcomes.assert_all([(true, false), (false, true)]);
 }
 
-/// I5: whoever looks at a task is never the one who drops its result.
+/// I5: a reader of a task is never the one that drops its result.
 #[test]
 fn a_result_is_dropped_though_somebody_looks_at_the_task() {
     let outcomes = Outcomes::new();

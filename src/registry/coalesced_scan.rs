@@ -65,7 +65,7 @@ impl<Q: Clone + Eq + Hash, A: Clone + Default> CoalescedScan<Q, A> {
         }
         let waiting = lock(&self.waiters).waiting.clone();
         let found = scan(waiting.values().cloned().collect()).await;
-        // Not before: a scan that is dropped is for nobody.
+        // Not before: a scan that is dropped answers no question.
         let mut waiters = lock(&self.waiters);
         for (number, question) in waiting {
             // A waiter that was dropped does not want its answer any more.

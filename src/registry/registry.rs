@@ -286,10 +286,10 @@ impl Registry {
 
     /// Looks for leaks: facts, never guesses.
     ///
-    /// What looks like a leak is given the policy's time to settle; the answer comes as soon as nothing does. It
+    /// What looks like a leak is given the policy's time to settle; the answer comes as soon as nothing does. This
     /// waits for things to go, not for time to pass: dropping the last handle of a context or a tracked value wakes it, and
-    /// it looks again, in intervals from 1 ms to 100 ms, for the rest. With tokio's
-    /// time paused the wait passes at once, as every sleep does.
+    /// for the rest it scans again in intervals from 1 ms to 100 ms. With tokio's time paused the wait passes at once, as every
+    /// sleep does.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -322,7 +322,7 @@ impl Registry {
     ///
     /// # Performance
     ///
-    /// Lists everything, in bounded steps, once for each look; about 200 ns a thing, more where handles are
+    /// Lists everything, in bounded steps, once for each scan; about 200 ns a thing, more where handles are
     /// recorded.
     pub async fn leaks(&self, policy: &LeakPolicy) -> LeakReport {
         let root = Arc::downgrade(self.root());
@@ -331,7 +331,7 @@ impl Registry {
         LeakReport::new(found, Some(settled), Vec::new())
     }
 
-    /// As [`leaks`](Self::leaks), for synchronous code: one look, without waiting.
+    /// As [`leaks`](Self::leaks), for synchronous code: one scan, without waiting.
     pub fn leaks_now(&self, policy: &LeakPolicy) -> LeakReport {
         let root = self.root();
         let found = find::look(root, root.node.table.live_now(), policy);
@@ -375,10 +375,10 @@ impl Registry {
         self.root().node.table.tracking.probes.remove(name)
     }
 
-    /// Looks for leaks in the background, some time after contexts have closed or begun to: one look for all of
-    /// them. Each new leak is told once, in a warning event with its block of the report.
+    /// Looks for leaks in the background, some time after contexts have closed or begun to: one scan for all of
+    /// them. Each new leak is reported once, in a warning event with its block of the report.
     ///
-    /// `after` is the time between a close and the look, at most twice; nothing is looked at while nothing closes. It stops
+    /// `after` is the time between a close and the scan, at most twice; nothing is scanned while nothing closes. It stops
     /// when the returned guard is dropped, or when the registry is gone, which it does not keep.
     ///
     /// ```
@@ -434,7 +434,7 @@ impl Registry {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost when it is dropped; tasks that were asked answer to nobody.
+    /// Nothing is lost when it is dropped; the answers of tasks that were asked are discarded.
     ///
     /// # Performance
     ///

@@ -40,11 +40,11 @@ impl fmt::Debug for LeakWatch {
     }
 }
 
-/// Between two looks; without any time between them a paused clock would stand still.
+/// Between two scans; without any time between them a paused clock would stand still.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
-    let mut told = HashSet::new();
+    let mut reported = HashSet::new();
     let after = after.max(SHORTEST);
     loop {
         clock::sleep(after).await;
@@ -60,21 +60,21 @@ async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
             return;
         };
         if found.is_closing {
-            // What does not come to an end is looked at again.
+            // A close that does not come to an end is scanned again.
             let Some(root) = root.upgrade() else { return };
             root.node.table.tracking.closing();
         }
-        tell(
+        emit_new(
             &LeakReport::new(found, Some(settled), Vec::new()),
-            &mut told,
+            &mut reported,
         );
     }
 }
 
-/// Tells what was not told before.
-fn tell(report: &LeakReport, told: &mut HashSet<String>) {
+/// Reports the leaks that were not reported before.
+fn emit_new(report: &LeakReport, reported: &mut HashSet<String>) {
     for finding in report.findings() {
-        if told.insert(finding.likeness()) {
+        if reported.insert(finding.likeness()) {
             event::emit!(WARN, fingerprint = finding.fingerprint(), "leak: {finding}");
         }
     }

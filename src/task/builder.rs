@@ -84,7 +84,7 @@ impl<'a> TaskBuilder<'a> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let origin = Origin::of::<F>("task");
+        let origin = TaskOrigin::of::<F>("task");
         let reason = match self.0.admit() {
             Ok(guard) => return run(&mut self.0, origin, guard, future),
             Err(reason) => reason,
@@ -104,7 +104,7 @@ impl<'a> TaskBuilder<'a> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let origin = Origin::of::<F>("task");
+        let origin = TaskOrigin::of::<F>("task");
         let reason = match self.0.admit() {
             Ok(guard) => return Ok(run(&mut self.0, origin, guard, future)),
             Err(reason) => reason,
@@ -124,7 +124,7 @@ impl<'a> TaskBuilder<'a> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let origin = Origin::of::<F>("blocking");
+        let origin = TaskOrigin::of::<F>("blocking");
         let reason = match self.0.admit() {
             Ok(guard) => return run_blocking(&mut self.0, origin, guard, closure),
             Err(reason) => reason,
@@ -144,7 +144,7 @@ impl<'a> TaskBuilder<'a> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let origin = Origin::of::<F>("blocking");
+        let origin = TaskOrigin::of::<F>("blocking");
         let reason = match self.0.admit() {
             Ok(guard) => return Ok(run_blocking(&mut self.0, origin, guard, closure)),
             Err(reason) => reason,
@@ -164,7 +164,7 @@ impl<'a> TaskBuilder<'a> {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let origin = Origin::of::<F>("task");
+        let origin = TaskOrigin::of::<F>("task");
         let reason = match self.0.admit_anywhere() {
             Ok(guard) => return run_local(&mut self.0, origin, guard, future),
             Err(reason) => reason,
@@ -188,7 +188,7 @@ impl<'a> TaskBuilder<'a> {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let origin = Origin::of::<F>("task");
+        let origin = TaskOrigin::of::<F>("task");
         let reason = match self.0.admit_anywhere() {
             Ok(guard) => return Ok(run_local(&mut self.0, origin, guard, future)),
             Err(reason) => reason,
@@ -217,7 +217,7 @@ impl<'a> TaskBuilder<'a> {
     /// [`RefusedError`], with the future in it, if the context is closing or closed.
     #[track_caller]
     pub fn try_wrap<F: Future>(mut self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
-        let origin = Origin::of::<F>("wrapped");
+        let origin = TaskOrigin::of::<F>("wrapped");
         let reason = match self.0.admit_anywhere() {
             Ok(guard) => {
                 let role = self.0.role(TaskKind::Wrapped);
@@ -254,7 +254,7 @@ struct TaskOptions<'a> {
 
 /// What the task is by itself: its name and kind unless given, and where it was started.
 #[derive(Clone, Copy)]
-struct Origin {
+struct TaskOrigin {
     name: &'static str,
     kind: &'static str,
     location: &'static Location<'static>,
@@ -266,7 +266,7 @@ struct Rejected {
     reason: RefusedReason,
 }
 
-impl Origin {
+impl TaskOrigin {
     #[track_caller]
     fn of<F>(kind: &'static str) -> Self {
         Self {
@@ -301,7 +301,7 @@ impl<'a> TaskOptions<'a> {
     }
 
     #[inline(always)]
-    fn take_facts(&mut self, origin: Origin) -> Facts {
+    fn take_facts(&mut self, origin: TaskOrigin) -> Facts {
         let or = |given: Option<Label>, name| given.unwrap_or(Label::borrowed(name));
         Facts {
             name: or(self.name.take(), origin.name),
@@ -322,7 +322,7 @@ impl<'a> TaskOptions<'a> {
     #[inline(always)]
     fn list(
         &mut self,
-        origin: Origin,
+        origin: TaskOrigin,
         guard: TaskGuard<'_>,
         kind: TaskKind,
     ) -> (TaskGuard<'static>, TaskHandle) {
@@ -355,7 +355,7 @@ impl<'a> TaskOptions<'a> {
     }
 
     #[cold]
-    fn reject(mut self, origin: Origin, reason: RefusedReason) -> Rejected {
+    fn reject(mut self, origin: TaskOrigin, reason: RefusedReason) -> Rejected {
         Rejected {
             facts: self.take_facts(origin),
             reason,
@@ -365,7 +365,7 @@ impl<'a> TaskOptions<'a> {
 
 fn run<F>(
     options: &mut TaskOptions<'_>,
-    origin: Origin,
+    origin: TaskOrigin,
     guard: TaskGuard<'_>,
     future: F,
 ) -> Task<F::Output>
@@ -387,7 +387,7 @@ where
 
 fn run_blocking<F, T>(
     options: &mut TaskOptions<'_>,
-    origin: Origin,
+    origin: TaskOrigin,
     guard: TaskGuard<'_>,
     closure: F,
 ) -> Task<T>
@@ -404,7 +404,7 @@ where
 #[track_caller]
 fn run_local<F>(
     options: &mut TaskOptions<'_>,
-    origin: Origin,
+    origin: TaskOrigin,
     guard: TaskGuard<'_>,
     future: F,
 ) -> Task<F::Output>

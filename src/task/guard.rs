@@ -267,7 +267,7 @@ impl LateResult {
     #[cold]
     pub(crate) fn emit(&self) {
         let (context, task) = (Printed(&self.context), Printed(&self.task));
-        event::emit!(DEBUG, %context, %task, "a late result was dropped: nobody can claim it");
+        event::emit!(DEBUG, %context, %task, "a late result was dropped: no handle can claim it");
     }
 }
 

@@ -190,7 +190,7 @@ impl<T> fmt::Debug for Task<T> {
 }
 
 /// A place for one result between a task and its handle. Which of them comes first is decided by the
-/// holds on the task's slot: whoever comes second sees the other, and the result is claimed, or
+/// holds on the task's slot: the one that comes second sees the other, and the result is claimed, or
 /// dropped, exactly once. A task whose handle was dropped before needs no place at all.
 #[derive(Debug)]
 pub(crate) struct Output<T>(Mutex<OutputState<T>>);
