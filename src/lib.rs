@@ -77,12 +77,10 @@ mod timer;
 mod tracked;
 
 pub use context::builder::ContextBuilder;
-pub use context::callback::HookOutput;
-pub use context::handle::Context;
-pub use context::hook::Hook;
-pub use context::reason::CloseReason;
+pub use context::context::Context;
+pub use context::hooks::{Hook, HookOutput};
 pub use context::refusal::Refusal;
-pub use context::report::{CloseReport, CloseStatus, HookCounts};
+pub use context::report::{CloseReason, CloseReport, CloseStatus, HookCounts};
 pub use context::stragglers::StillClosing;
 pub use context::weak::WeakContext;
 
@@ -95,7 +93,7 @@ pub use id::ResourceId;
 pub use ledger::level::{Level, UnknownLevel};
 
 pub use registry::free::{context, live, register, spawn, track};
-pub use registry::handle::Registry;
+pub use registry::registry::Registry;
 
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
 };
+use tokio::sync::Notify;
 
 /// Runs user code, and returns the payload if it panics.
 #[inline]
@@ -17,6 +18,11 @@ pub(crate) fn contain(run: impl FnOnce()) {
     if let Err(payload) = guarded(run) {
         bury(payload);
     }
+}
+
+/// Wakes all waiters. A waker that panics concerns none of the others.
+pub(crate) fn notify_all(waiters: &Notify) {
+    contain(|| waiters.notify_waiters());
 }
 
 /// Drops a user's value, and returns the panic message if its destructor panics.

@@ -2,17 +2,17 @@
 
 use crate::{
     context::{
-        core::{Core, Limits},
-        handle::Context,
-        tree::{self, Spec},
+        close, driver,
+        report::{CloseReason, CloseReport, CloseStatus, Counts, Log},
+        state::{ContextOptions, Core, Limits, Node},
     },
-    error::ClosedError,
     name::{Label, Name, label},
-    table::record::Facts,
+    sync::lock,
+    table::record::{Facts, State},
 };
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
-/// Opens a context with settings of its own. Made by [`Context::child_builder`] and
+/// Opens a context with settings of its own. Made by [`Context::child_builder`](crate::Context::child_builder) and
 /// [`Registry::context_builder`](crate::Registry::context_builder).
 ///
 /// ```
@@ -78,73 +78,79 @@ impl<'a> ContextBuilder<'a> {
         self
     }
 
-    /// Opens the context. If the parent is closing or closed it is closed from the start.
-    #[must_use = "a context closes when its last handle is dropped"]
-    pub fn open(self) -> Context {
+    /// Opens the context under its parent, with one handle, which was taken at the location that is returned. If the
+    /// parent is closing the context is closed from the start, and the last answer is false.
+    pub(crate) fn enter(self) -> (Arc<Core>, &'static Location<'static>, bool) {
         let location = self.location;
-        Context::counted(self.enter().0, location)
-    }
-
-    /// Opens the context, unless the parent is closing or closed.
-    ///
-    /// # Errors
-    ///
-    /// [`ClosedError`] if it is.
-    pub fn try_open(self) -> Result<Context, ClosedError<()>> {
-        let location = self.location;
-        let (core, accepted) = self.enter();
-        let context = Context::counted(core, location);
-        if accepted {
-            Ok(context)
-        } else {
-            Err(ClosedError(()))
-        }
-    }
-
-    /// Into the tree; says whether the parent accepted it.
-    fn enter(self) -> (Arc<Core>, bool) {
-        let facts = Facts {
-            name: self.name,
-            kind: self.kind,
-            location: self.location,
-        };
-        let spec = Spec {
-            facts,
+        let options = ContextOptions {
+            facts: Facts {
+                name: self.name,
+                kind: self.kind,
+                location,
+            },
             limits: self.limits,
             close_on_panic: self.close_on_panic,
         };
-        tree::open(self.parent, spec)
+        let (core, accepted) = open(self.parent, options);
+        (core, location, accepted)
     }
 }
 
-impl Context {
-    /// Opens a child context.
-    ///
-    /// It lives as long as somebody holds a handle to it: the parent closes it, but does not hold it
-    /// open. If this context is closing or closed, the child is closed from the start; see
-    /// [`try_child`](Self::try_child).
-    #[must_use = "a child closes when its last handle is dropped"]
-    #[track_caller]
-    pub fn child(&self, name: impl Into<Name>) -> Context {
-        self.child_builder(name).open()
+fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, bool) {
+    match parent.node.gate.enter() {
+        Ok(()) => {
+            let entered = Entered(&parent.node);
+            let core = Core::below(parent, options);
+            // From here on it goes out when it has closed.
+            std::mem::forget(entered);
+            list_with_parent(parent, &core);
+            (core, true)
+        }
+        Err(left) => {
+            close::on_leave(&parent.node, left);
+            let core = Core::below(parent, options);
+            close_from_the_start(&core);
+            (core, false)
+        }
     }
+}
 
-    /// Opens a child context, unless this one is closing or closed.
-    ///
-    /// # Errors
-    ///
-    /// [`ClosedError`] if it is.
-    #[track_caller]
-    pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, ClosedError<()>> {
-        self.child_builder(name).try_open()
-    }
+/// One that came in through a gate and goes out when this is dropped.
+struct Entered<'a>(&'a Node);
 
-    /// Opens a child context with settings of its own; unset ones are inherited.
-    #[must_use = "a builder opens nothing until `open`"]
-    #[track_caller]
-    pub fn child_builder(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
-        ContextBuilder::new(self.core(), label(name.into()), Location::caller())
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        close::on_leave(self.0, self.0.gate.leave());
     }
+}
+
+/// Makes the child known to its parent. A close of the parent that began since the child entered may
+/// have walked past it, so the child looks again: the close first closes the gate and then walks, the child is first listed
+/// and then reads the gate, so one sees the other.
+fn list_with_parent(parent: &Core, child: &Arc<Core>) {
+    lock(&parent.children).insert(child.node.meta.id, Arc::downgrade(child));
+    if parent.node.gate.state() != State::Open {
+        driver::request(child, CloseReason::Parent);
+    }
+}
+
+/// Nothing ever gets in, and no close waits for it.
+fn close_from_the_start(core: &Core) {
+    let node = &core.node;
+    node.token.cancel();
+    close::begin(core, CloseReason::Parent);
+    core.lease.take();
+    core.hooks.seal();
+    node.gate.end();
+    let why = (CloseReason::Parent, Duration::ZERO);
+    let report = CloseReport::new(
+        &node.meta.name,
+        CloseStatus::Closed,
+        why,
+        Counts::default(),
+        Log::default(),
+    );
+    let _ = node.report.set(report);
 }
 
 impl fmt::Debug for ContextBuilder<'_> {

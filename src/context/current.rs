@@ -1,7 +1,7 @@
 //! Where the running code belongs: its context, and the futures that say so.
 
 use crate::{
-    context::core::Node,
+    context::state::Node,
     poll::scope::{self, Owner},
     table::{record::Record, task_entry::TaskEntry},
 };
@@ -13,7 +13,7 @@ use std::{
 
 /// Whose code a future is.
 pub(crate) enum Scope {
-    /// The body of `Registry::scope`: it belongs to nobody, and means this registry.
+    /// The body of `Registry::scope`: it belongs to no context, and means this registry.
     Registry(Arc<Node>),
     /// A hook's.
     Hook(Arc<Node>),

@@ -1,4 +1,4 @@
-//! The driver of a close: a background task on whichever runtime is there (I8, I11).
+//! Who polls a close: a background task on whichever runtime is there (I8, I11).
 //!
 //! A close is driven by one spawned future, which has the [`DriverLease`]. Runtimes end, and with them their futures; a lease
 //! that is dropped before the close has ended gives it up for the next driver. Where no runtime is at hand for that, and
@@ -7,23 +7,163 @@
 
 use crate::{
     context::{
-        close,
-        core::Core,
+        close::{self, Driver},
         current::{self, Scope},
         gate::OnLeave,
-        reason::CloseReason,
-        steps, stragglers,
+        report::{CloseReason, CloseReport},
+        state::{Core, Node},
+        stragglers::StillClosing,
     },
-    panics,
+    event,
+    name::Printed,
+    panics::{self, notify_all},
+    poll::waiting::{For, waiting},
+    registry::state::DroppedWhileOpen,
     sync::lock,
     table::record::State,
 };
-use futures::{FutureExt, StreamExt, future::select, stream::FuturesUnordered};
-use std::{cell::RefCell, collections::VecDeque, future::poll_fn, pin::pin, sync::Arc};
+use futures::{
+    FutureExt, StreamExt,
+    future::{Either, select},
+    stream::FuturesUnordered,
+};
+use std::{
+    cell::RefCell, collections::VecDeque, future::poll_fn, panic::Location, pin::pin, sync::Arc,
+    task::Poll, time::Duration,
+};
 use tokio::runtime::Handle;
 
-/// Contexts looked at between two yields when a close walks its subtree.
-const STEP: usize = 64;
+/// Begins the close and sees to it that it is driven.
+pub(crate) fn request(core: &Arc<Core>, reason: CloseReason) {
+    close::begin(core, reason);
+    ensure_driver(core);
+}
+
+/// As [`request`], on behalf of a line of code.
+pub(crate) fn request_at(
+    core: &Arc<Core>,
+    reason: CloseReason,
+    location: &'static Location<'static>,
+) {
+    if close::begin(core, reason) {
+        let _ = core.closed_at.set(location);
+    }
+    ensure_driver(core);
+}
+
+/// What the last handle leaves behind: an open context is closed in the background (I11), a closed one
+/// leaves the registry. `which` is the number under which the handle was crossed out, if it was recorded.
+pub(crate) fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
+    let node = &core.node;
+    let was_open = close::begin(core, CloseReason::Dropped);
+    if was_open {
+        note_dropped(core, which);
+    }
+    // Either we see that the close has ended, or it sees that we were the last.
+    if node.gate.begin() == State::Closed {
+        node.table.remove(node.meta.id);
+    } else {
+        ensure_driver(core);
+    }
+    node.table.tracking.gone();
+    if was_open {
+        let location = node.meta.location;
+        event::emit!(WARN,
+            context = %Printed(&node.meta.name),
+            id = %node.meta.id,
+            "the last handle of an open context was dropped; closing it in the background (opened at {}:{})",
+            location.file(),
+            location.line()
+        );
+    }
+}
+
+/// Notes for leak reports a context that was dropped while it was open, unless that is excused: a close further up had
+/// begun, or a panic is unwinding.
+fn note_dropped(core: &Core, which: Option<usize>) {
+    let node: &Node = &core.node;
+    if std::thread::panicking() || node.is_closing_above() {
+        return;
+    }
+    let last = which.and_then(|which| node.ledger.read(|log| log.removed(which).cloned())?);
+    let context = DroppedWhileOpen::of(node, node.gate.inside(), last);
+    core.registry.dropped.add(context);
+}
+
+/// Begins the close and waits for its end.
+pub(crate) fn close_for(
+    core: &Arc<Core>,
+    reason: CloseReason,
+    location: &'static Location<'static>,
+) -> impl Future<Output = CloseReport> + use<> {
+    let core = Arc::clone(core);
+    async move {
+        request_at(&core, reason, location);
+        wait(&core).await
+    }
+}
+
+/// Begins the close and waits for its end, at most so long.
+pub(crate) fn close_within(
+    core: &Arc<Core>,
+    limit: Duration,
+    reason: CloseReason,
+    location: &'static Location<'static>,
+) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
+    let core = Arc::clone(core);
+    async move {
+        let close = pin!(close_for(&core, reason, location));
+        let timer = pin!(crate::clock::sleep(limit));
+        match select(close, timer).await {
+            Either::Left((report, _)) => Ok(report),
+            Either::Right(_) => Err(StillClosing::of(&core, limit).await),
+        }
+    }
+}
+
+/// Waits for the end of the close; from inside only for its beginning. The code that polls is asked for each time: what was
+/// begun outside may be awaited inside.
+pub(crate) async fn wait(core: &Arc<Core>) -> CloseReport {
+    let mut outside = pin!(wait_outside(core));
+    let report = poll_fn(|cx| match close::begun_inside(core) {
+        Some(report) => {
+            ensure_driver(core);
+            Poll::Ready(report)
+        }
+        None => outside.as_mut().poll(cx),
+    });
+    report.await
+}
+
+/// Waits for the end of the close, and brings a runtime to it and to those below that lost their drivers.
+async fn wait_outside(core: &Arc<Core>) -> CloseReport {
+    let node = &core.node;
+    loop {
+        let mut changed = pin!(node.changed.notified());
+        changed.as_mut().enable();
+        let mut needs_runtime = pin!(core.registry.undriven.changed.notified());
+        needs_runtime.as_mut().enable();
+        if let Some(report) = node.report.get() {
+            return report.clone();
+        }
+        if node.gate.state() != State::Open {
+            if !ensure_driver(core) {
+                assert!(
+                    Handle::try_current().is_ok(),
+                    "the close of `{}` has no tokio runtime to run on: await it inside one, or open contexts inside one",
+                    Printed(&node.meta.name)
+                );
+                // This runtime is ending, or another driver had the lease and lost it this very moment.
+                drive_here(core).await;
+                continue;
+            }
+            respawn_drivers(core);
+        }
+        let what = For::Close(&**node, node.gate.state() != State::Open);
+        let mut either = select(changed, needs_runtime);
+        poll_fn(|cx| waiting(cx, what, |cx| either.poll_unpin(cx))).await;
+    }
+}
 
 /// The right to drive one close.
 struct DriverLease {
@@ -33,7 +173,7 @@ struct DriverLease {
 
 impl DriverLease {
     fn take(core: &Arc<Core>) -> Option<Self> {
-        core.drive.take().then(|| Self {
+        core.lease.take().then(|| Self {
             core: Arc::clone(core),
             done: false,
         })
@@ -46,44 +186,71 @@ impl Drop for DriverLease {
             return;
         }
         let core = &self.core;
-        let is_ours_to_notice = core.drive.lose();
-        close::notify_all(&core.node.changed);
+        let is_ours_to_notice = core.lease.give_back();
+        notify_all(&core.node.changed);
         if is_ours_to_notice {
             ensure_driver(core);
         }
     }
 }
 
-/// Sees to it that somebody drives the close, which has begun; with no runtime to do so and no handle
+impl Driver for DriverLease {
+    fn of(core: &Arc<Core>) -> Option<Self> {
+        Self::take(core)
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    fn launch(self) {
+        let core = Arc::clone(&self.core);
+        let attempt = core.lease.attempt();
+        match runtimes(&core).next() {
+            Some(runtime) => spawn(&runtime, self),
+            None => drop(self),
+        }
+        if !attempt.has_succeeded() {
+            ensure_driver(&core);
+        }
+    }
+
+    fn keep_respawning(core: &Arc<Core>) -> impl Future<Output = ()> + Send {
+        keep_respawning(core)
+    }
+
+    fn finish(&mut self) {
+        self.done = true;
+    }
+}
+
+/// Sees to it that the close, which has begun, is driven; with no runtime to do so and no handle
 /// left, ends it here and now. False if it needs a runtime.
 pub(crate) fn ensure_driver(core: &Arc<Core>) -> bool {
-    let is_cared_for = find_driver(core) || give_up(core);
+    let is_cared_for = spawn_driver(core) || give_up(core);
     if !is_cared_for {
         note_needs_runtime(core);
     }
     is_cared_for
 }
 
-/// Tells those who await or drive closes in this registry that some of them may have to bring a
-/// runtime. It is for ancestors only, but telling all is cheaper than finding those.
-fn note_needs_runtime(core: &Arc<Core>) {
-    let root = core.root();
-    root.drive.note_needs_runtime();
-    close::notify_all(&root.node.changed);
+/// Wakes those that can bring a runtime, and an ancestor that is being torn down: it may hold the last handle of this one.
+fn note_needs_runtime(core: &Core) {
+    core.registry.undriven.note();
     if let Some(parent) = &core.node.parent {
-        close::look_after(parent);
+        close::tend_if_undriven(parent);
     }
 }
 
 /// Spawns drivers for the closes below that need a runtime, if there are any in the registry.
-pub(crate) fn respawn_drivers(core: &Arc<Core>) {
-    if !core.root().drive.needs_runtime() {
+fn respawn_drivers(core: &Arc<Core>) {
+    if !core.registry.undriven.is_noted() {
         return;
     }
     let mut stack = core.children();
     while let Some(core) = stack.pop() {
         // The drop of the last handle may meanwhile see our attempt and rely on it: if it fails, the rest is ours.
-        if core.node.gate.state() == State::Closing && !find_driver(&core) {
+        if core.node.gate.state() == State::Closing && !spawn_driver(&core) {
             give_up(&core);
         }
         stack.extend(core.children());
@@ -93,7 +260,7 @@ pub(crate) fn respawn_drivers(core: &Arc<Core>) {
 /// Respawns drivers whenever a close in the registry needs a runtime; never ends.
 async fn keep_respawning(core: &Arc<Core>) {
     loop {
-        let mut needs_runtime = pin!(core.root().node.changed.notified());
+        let mut needs_runtime = pin!(core.registry.undriven.changed.notified());
         needs_runtime.as_mut().enable();
         respawn_drivers(core);
         needs_runtime.await;
@@ -101,10 +268,10 @@ async fn keep_respawning(core: &Arc<Core>) {
 }
 
 /// Drives a close, and those below it that need a runtime, in the future that waits for it: no runtime takes them, because that
-/// of this thread is ending. Returns when it is over, or when another drives it.
+/// of this thread is ending. Returns when it is over, or when another driver has it.
 ///
 /// Hooks find that runtime wherever the future is polled later.
-pub(crate) async fn drive_here(core: &Arc<Core>) {
+async fn drive_here(core: &Arc<Core>) {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
@@ -119,15 +286,15 @@ pub(crate) async fn drive_here(core: &Arc<Core>) {
 async fn drive_in_turns(core: &Arc<Core>) {
     let mut closes = FuturesUnordered::new();
     while core.node.report.get().is_none() {
-        let mut needs_runtime = pin!(core.root().node.changed.notified());
+        let mut needs_runtime = pin!(core.registry.undriven.changed.notified());
         needs_runtime.as_mut().enable();
         closes.extend(
             lease_undriven(core)
                 .into_iter()
-                .map(|lease| drive(lease).boxed()),
+                .map(|lease| close::drive(lease).boxed()),
         );
         if closes.is_empty() {
-            // Another had it, and lost it this very moment or will be done with it.
+            // Another driver had it, and lost it this very moment or will be done with it.
             tokio::task::yield_now().await;
             return;
         }
@@ -135,7 +302,7 @@ async fn drive_in_turns(core: &Arc<Core>) {
     }
 }
 
-/// Takes the close of a context, and those below it, that have begun and that nobody drives.
+/// Takes the leases of the close of a context and of those below it that have begun and that nothing drives.
 fn lease_undriven(core: &Arc<Core>) -> Vec<DriverLease> {
     let (mut leases, mut stack) = (Vec::new(), vec![Arc::clone(core)]);
     while let Some(core) = stack.pop() {
@@ -148,26 +315,26 @@ fn lease_undriven(core: &Arc<Core>) -> Vec<DriverLease> {
 }
 
 /// Spawns a driver unless there is one; false if no runtime takes it.
-fn find_driver(core: &Arc<Core>) -> bool {
-    if core.drive.is_driven() {
+fn spawn_driver(core: &Arc<Core>) -> bool {
+    if core.lease.is_taken() {
         return true;
     }
-    let search = core.drive.search();
+    let attempt = core.lease.attempt();
     for runtime in runtimes(core) {
         if let Some(lease) = DriverLease::take(core) {
             spawn(&runtime, lease);
         }
         // A runtime that has shut down drops what it is given to spawn, and with it the lease.
-        if core.drive.is_driven() {
+        if core.lease.is_taken() {
             break;
         }
     }
-    search.found()
+    attempt.has_succeeded()
 }
 
 /// Gives a close to a runtime. One that has shut down drops it, and so does one that panics in a callback of its own.
 fn spawn(runtime: &Handle, lease: DriverLease) {
-    panics::contain(|| drop(runtime.spawn(drive(lease))));
+    panics::contain(|| drop(runtime.spawn(close::drive(lease))));
 }
 
 /// The runtimes that could drive this close: this thread's, which is certainly running, then the
@@ -177,59 +344,8 @@ fn runtimes(core: &Core) -> impl Iterator<Item = Handle> + use<> {
     Handle::try_current().into_iter().chain(own)
 }
 
-/// The whole close of a context and its subtree.
-async fn drive(mut lease: DriverLease) {
-    let core = Arc::clone(&lease.core);
-    let members = close_gates(&core).await;
-    cancel(&core);
-    for member in members {
-        launch(member);
-    }
-    select(pin!(steps::run(&core)), pin!(keep_respawning(&core))).await;
-    lease.done = true;
-    let left = close::conclude(&core);
-    drop(lease);
-    if let Some(parent) = &core.node.parent {
-        close::on_leave(parent, left);
-    }
-    close::emit_closed(&core.node);
-}
-
-/// Closes the gate of every descendant and starts the hooks that want to know, parents first, before
-/// the token is cancelled. Returns the leases of the descendants, whose closes go on one by one.
-async fn close_gates(core: &Arc<Core>) -> Vec<DriverLease> {
-    steps::start_hooks(core);
-    let mut members = Vec::new();
-    let mut queue = VecDeque::from(core.children());
-    while let Some(child) = queue.pop_front() {
-        close::begin(&child, CloseReason::Parent);
-        if let Some(lease) = DriverLease::take(&child) {
-            steps::start_hooks(&child);
-            queue.extend(child.children());
-            members.push(lease);
-        }
-        if members.len() % STEP == STEP - 1 {
-            tokio::task::yield_now().await;
-        }
-    }
-    members
-}
-
-/// Hands a claimed close over to a task of its own.
-fn launch(lease: DriverLease) {
-    let core = Arc::clone(&lease.core);
-    let search = core.drive.search();
-    match runtimes(&core).next() {
-        Some(runtime) => spawn(&runtime, lease),
-        None => drop(lease),
-    }
-    if !search.found() {
-        ensure_driver(&core);
-    }
-}
-
-/// Nobody drives the close and no runtime is at hand. Whoever awaits it, or still holds a handle, may
-/// bring one later; if nobody can, tears it down. False if somebody can.
+/// The close is not driven and no runtime is at hand. Those that await it, or still hold a handle, may
+/// bring one later; if there are none, tears it down. False if there are.
 fn give_up(core: &Arc<Core>) -> bool {
     let hopeless = is_hopeless(core);
     if hopeless {
@@ -240,15 +356,10 @@ fn give_up(core: &Arc<Core>) -> bool {
     hopeless
 }
 
-/// Nobody can bring a runtime any more. A registry has no counted handles, and no end but its drop.
+/// Whether nothing can bring a runtime any more. A registry has no counted handles, and no end but its drop.
 fn is_hopeless(core: &Core) -> bool {
     let node = &core.node;
     !node.is_root() && node.handles.count() == 0 && node.gate.state() == State::Closing
-}
-
-/// Cancels the token. Whoever waits for it may have a waker that panics.
-fn cancel(core: &Core) {
-    panics::contain(|| core.node.token.cancel());
 }
 
 thread_local! {
@@ -271,7 +382,7 @@ fn tear_down(lease: DriverLease) {
     }
 }
 
-/// Leaves a close to whatever this thread tears down just now; hands it back if that is nothing.
+/// Leaves a close to the loop in which this thread tears one down just now; hands it back if there is none.
 fn enqueue(lease: DriverLease) -> Option<DriverLease> {
     let mut lease = Some(lease);
     // A thread that is ending has no queue any more.
@@ -282,7 +393,7 @@ fn enqueue(lease: DriverLease) -> Option<DriverLease> {
     lease
 }
 
-/// The next close to be torn down. If there is none, whoever comes next is the outermost.
+/// The next close to be torn down. If there is none, the next one to come is the outermost.
 fn dequeue() -> Option<DriverLease> {
     let next = |torn_down: &RefCell<Option<VecDeque<DriverLease>>>| {
         let mut queue = torn_down.borrow_mut();
@@ -296,14 +407,12 @@ fn dequeue() -> Option<DriverLease> {
 }
 
 /// Aborts tasks, names the hooks that cannot run, and leaves the rest of the close to the last task that goes.
-/// Descendants that nobody can close any more go the same way.
+/// Descendants that nothing can close any more go the same way.
 fn tear_down_now(lease: DriverLease) {
     let undrivable = cancel_subtree(lease);
-    if undrivable
-        .iter()
-        .any(|lease| stragglers::has_any(&lease.core))
-    {
-        stragglers::abort(&undrivable[0].core.node.table);
+    if undrivable.iter().any(|lease| lease.core.has_tasks()) {
+        let table = &undrivable[0].core.node.table;
+        table.abort_told();
     }
     for lease in undrivable {
         abandon(&lease.core);
@@ -317,10 +426,10 @@ fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
     while let Some(lease) = undrivable.get_mut(next) {
         lease.done = true;
         let core = Arc::clone(&lease.core);
-        cancel(&core);
+        close::cancel(&core);
         for child in core.children() {
             close::begin(&child, CloseReason::Parent);
-            if find_driver(&child) {
+            if spawn_driver(&child) {
                 continue;
             }
             if is_hopeless(&child) {
@@ -329,7 +438,7 @@ fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
                 note_needs_runtime(&child);
             }
         }
-        steps::abort_tasks(&core);
+        core.node.gate.abort();
         next += 1;
     }
     undrivable
@@ -337,15 +446,55 @@ fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
 
 /// Drops the hooks of a context, and leaves the end of its close to the last task that goes.
 fn abandon(core: &Arc<Core>) {
-    let started = std::mem::take(&mut *lock(&core.started));
+    let started = std::mem::take(&mut *lock(&core.hooks.started));
     drop(started);
-    let hooks = core.on_closing.seal().into_iter();
-    for hook in hooks.chain(core.on_close.seal()) {
-        steps::interrupted(&core.node, hook.origin());
+    let hooks = core.hooks.on_closing.seal().into_iter();
+    for hook in hooks.chain(core.hooks.on_close.seal()) {
+        close::note_interrupted(&core.node, hook.origin());
         let scope = Scope::Hook(Arc::clone(&core.node));
         current::enter(&scope, || panics::discard(hook));
     }
     *lock(&core.node.undriven) = Some(Arc::clone(core));
     core.node.gate.leave_undriven();
     close::on_leave(&core.node, OnLeave::FinishClose);
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::Registry;
+
+    /// The last handle is dropped while a respawn holds the lease, and relies on it; then the respawn fails. The close has
+    /// lost its driver between being noticed and being respawned, and no handle is left to notice.
+    #[test]
+    fn a_close_that_was_lost_in_a_respawn_is_torn_down_by_the_next() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
+        let parent = Registry::new().context("parent");
+        let child = {
+            let _entered = runtime.enter();
+            parent.child("child")
+        };
+        drop(runtime);
+        let (core, weak) = (Arc::clone(child.core()), child.downgrade());
+        child.request_close("no runtime takes it");
+        assert!(core.registry.undriven.is_noted() && !core.lease.is_taken());
+        // As `spawn_driver` does it.
+        let attempt = core.lease.attempt();
+        let lease = DriverLease::take(&core);
+        assert!(lease.is_some());
+        drop(child);
+        assert_eq!(
+            (weak.state(), core.lease.is_taken()),
+            (State::Closing, true)
+        );
+        drop(lease);
+        assert!(!attempt.has_succeeded());
+        assert_eq!(
+            (weak.state(), core.lease.is_taken()),
+            (State::Closing, false)
+        );
+        respawn_drivers(parent.core());
+        assert_eq!(weak.state(), State::Closed);
+    }
 }

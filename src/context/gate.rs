@@ -1,8 +1,8 @@
-//! The door of a context: its state and the number of those inside, in one atomic word (I2).
+//! The gate of a context: its state and the number of those inside, in one atomic word (I2).
 //!
 //! Inside are accepted tasks, wrapped futures and open children. Because state and number change in
 //! one word, an [`enter`](Gate::enter) comes either before the [`begin`](Gate::begin) of the close,
-//! and then the close sees it and waits, or after it, and then it is refused. There is no third way.
+//! and then the close sees it and waits, or after it, and then it is refused. There is no third outcome.
 
 use crate::{
     sync::{
@@ -22,25 +22,25 @@ const CLOSED: u64 = 1 << 1;
 const ABORTING: u64 = 1 << 2;
 /// Set when no runtime is left to drive the close: the last one to leave finishes it.
 const UNDRIVEN: u64 = 1 << 3;
-/// Set when somebody wants to be told that the gate is empty whatever its state: `idle`. Also of a
+/// Set when a waiter wants to know that the gate is empty whatever its state: `idle`. Also of a
 /// closed gate, where one who is being refused counts as inside for a moment.
 const WATCHED: u64 = 1 << 4;
 /// One of those inside; there is room for two billion.
 const ONE: u64 = 1 << 5;
 const INSIDE: u64 = FINISHED - ONE;
-/// Set once a billion are inside: nobody else comes in, long before they run into their neighbours in the word.
+/// Set once a billion are inside: no more come in, long before they run into their neighbours in the word.
 const FULL: u64 = FINISHED >> 1;
 /// One of those who left because they were finished.
 const FINISHED: u64 = 1 << 36;
-/// So many of them are put aside, long before they run out of the word.
+/// At this count finished tasks move to `aside`, so that the field cannot overflow.
 pub(crate) const MANY: u64 = 1 << 27;
 
 /// What the last one to leave has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnLeave {
-    /// Others are inside, or nobody is waiting for the gate to be empty.
+    /// Others are inside, or nothing is waiting for the gate to be empty.
     Nothing,
-    /// Somebody waits for this.
+    /// A waiter is to be woken.
     NotifyDrained,
     /// The close has no driver: [finish](Gate::take_undriven) it, or see what is left of it.
     FinishClose,
@@ -71,7 +71,7 @@ impl Gate {
         }
     }
 
-    /// Comes in, or is refused. Whoever came in must [`leave`](Self::leave) once.
+    /// Comes in, or is refused. One that came in must [`leave`](Self::leave) once.
     ///
     /// # Panics
     ///
@@ -110,7 +110,7 @@ impl Gate {
         left(self.word.fetch_add(FINISHED - ONE, SeqCst))
     }
 
-    /// Makes room in the word. The caller is inside, so nobody reads the last count meanwhile.
+    /// Makes room in the word. The caller is inside, so the last count is not read meanwhile.
     #[cold]
     fn put_aside(&self) {
         let fewer = |word: u64| (word / FINISHED >= MANY).then(|| word - MANY * FINISHED);
@@ -119,14 +119,14 @@ impl Gate {
         }
     }
 
-    /// How many have finished; exact once nobody is inside.
+    /// How many have finished; exact once the gate is empty.
     pub(crate) fn finished(&self) -> u64 {
         self.aside.load(SeqCst) + self.word.load(SeqCst) / FINISHED
     }
 
     /// Begins the close, unless it has begun; returns the state before: `Open` for the one caller who
     /// began it (I8). A read-modify-write, so it is not behind: what the caller wrote before it is seen
-    /// by whoever [`end`](Self::end)s the close later.
+    /// by the one that [`end`](Self::end)s the close later.
     pub(crate) fn begin(&self) -> State {
         state_of(self.word.fetch_or(CLOSING, SeqCst))
     }
@@ -143,7 +143,7 @@ impl Gate {
     }
 
     /// Whether the tasks that are there are to be aborted. `SeqCst`: who made a task abortable, and then does
-    /// not see the abort here, is seen by whoever looks for tasks after the abort.
+    /// not see the abort here, is seen by the scan for tasks after the abort.
     #[inline]
     pub(crate) fn is_aborting(&self) -> bool {
         self.word.load(SeqCst) & ABORTING != 0
@@ -155,9 +155,9 @@ impl Gate {
         self.word.fetch_or(UNDRIVEN, SeqCst);
     }
 
-    /// Takes what is needed to finish a close that nobody drives, once nobody is inside. Before that, `tend` does what
-    /// can be done. Whoever leaves calls this: one of them finds nobody else, or finds the slot empty because another
-    /// has it, who looks again after putting it back.
+    /// Takes what is needed to finish a close that nothing drives, once the gate is empty. Before that, `tend` does what
+    /// can be done. All that leave call this: one of them finds the gate empty, or finds the slot empty because another
+    /// has it, which looks again after putting it back.
     pub(crate) fn take_undriven<T>(
         &self,
         slot: &Mutex<Option<T>>,
@@ -193,7 +193,7 @@ impl Gate {
     }
 }
 
-/// What whoever left has to do, by the word as it was before.
+/// What one that left has to do, by the word as it was before.
 #[inline]
 fn left(before: u64) -> OnLeave {
     let is_last = before & INSIDE == ONE;
@@ -229,7 +229,7 @@ mod tests {
         (gate.leave(), gate.leave())
     }
 
-    /// Nobody is woken for nothing: only the last one out has something to do, and only if asked.
+    /// Nothing is woken in vain: only the last one out has something to do, and only if asked.
     #[test]
     fn the_last_one_out_does_what_is_asked_for() {
         use OnLeave::{FinishClose, Nothing, NotifyDrained};
@@ -248,11 +248,11 @@ mod tests {
             assert!(gate.end() && !gate.end());
         };
         assert_eq!(leaves(end), (Nothing, Nothing));
-        let end_orphan = |gate: &Gate| {
+        let end_undriven = |gate: &Gate| {
             undriven(gate);
             gate.end();
         };
-        assert_eq!(leaves(end_orphan), (Nothing, Nothing));
+        assert_eq!(leaves(end_undriven), (Nothing, Nothing));
         let end_watched = |gate: &Gate| {
             end(gate);
             gate.watch();
@@ -283,7 +283,7 @@ mod tests {
 
     /// Each of those who leave tends it, and the last one takes it.
     #[test]
-    fn what_is_undriven_is_tended_until_nobody_is_inside() {
+    fn what_is_undriven_is_tended_until_the_gate_is_empty() {
         let (gate, slot) = (Gate::new(), Mutex::new(Some("undriven")));
         let tended = std::cell::Cell::new(0);
         let take = || gate.take_undriven(&slot, |_| tended.set(tended.get() + 1));
@@ -299,7 +299,7 @@ mod tests {
 
     /// They are counted out again before it panics.
     #[test]
-    fn nobody_comes_in_when_a_billion_are_inside() {
+    fn no_more_come_in_when_a_billion_are_inside() {
         let gate = Gate::new();
         gate.word.fetch_add(FULL - ONE, SeqCst);
         assert_eq!(gate.enter(), Ok(()));

@@ -1,7 +1,6 @@
-//! Spawns and wraps that came after a close had begun: counted by line, and told seldom enough to be read.
+//! Spawns and wraps that came after a close had begun: counted by line, and reported seldom enough to be read.
 
 use crate::{
-    context::core::Core,
     event,
     ledger::acquirer::Acquirer,
     name::{Label, Printed},
@@ -14,20 +13,20 @@ use std::{
     panic::Location,
 };
 
-/// So many from one line while its context closes are no accident any more: whoever spawns does not notice the close.
+/// So many from one line while its context closes are no accident any more: the code that spawns does not notice the close.
 const MANY: u64 = 10;
 /// Lines of which a close keeps count.
 const LINES: usize = 32;
 
-type Line = &'static Location<'static>;
+type CallSite = &'static Location<'static>;
 
-/// In a registry's own core: how often each line was refused, whatever the context.
+/// How often each line of a program was refused in a registry, whatever the context.
 #[derive(Default)]
-pub(crate) struct RefusedLines(Mutex<HashMap<Line, u64, RandomState>>);
+pub(crate) struct RefusedLines(Mutex<HashMap<CallSite, u64, RandomState>>);
 
 impl RefusedLines {
     /// Counts one more from this line, and says how many that makes.
-    fn count(&self, line: Line) -> u64 {
+    pub(crate) fn count(&self, line: CallSite) -> u64 {
         let mut lines = lock(&self.0);
         let count = lines.entry(line).or_default();
         *count += 1;
@@ -58,7 +57,7 @@ impl RefusedLines {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    line: Line,
+    line: CallSite,
     count: u64,
     task: Option<Label>,
 }
@@ -79,7 +78,7 @@ impl Refusal {
         self.task.as_deref()
     }
 
-    /// Whether whoever spawns there does not notice the close.
+    /// Whether the code that spawns there does not notice the close.
     pub(crate) fn is_repeated(&self) -> bool {
         self.count >= MANY
     }
@@ -138,7 +137,12 @@ impl serde::Serialize for Refusal {
 pub(crate) struct Refusals(Vec<Refusal>);
 
 impl Refusals {
-    fn add(&mut self, line: Line, count: u64, task: impl FnOnce() -> Option<Label>) {
+    /// Counts one more from this line, by the task that is running.
+    pub(crate) fn note(&mut self, line: CallSite) {
+        self.add(line, 1, running_task);
+    }
+
+    fn add(&mut self, line: CallSite, count: u64, task: impl FnOnce() -> Option<Label>) {
         if let Some(known) = self.0.iter_mut().find(|known| *known.line == *line) {
             known.count += count;
         } else if self.0.len() < LINES {
@@ -158,24 +162,19 @@ impl Refusals {
         &self.0
     }
 
-    /// Those of whoever does not notice the close.
+    /// Those of code that does not notice the close.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = &Refusal> {
         self.0.iter().filter(|refusal| refusal.is_repeated())
     }
 }
 
-/// Counts something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that
-/// this happens on this line.
+/// Says that something was refused on this line, the first time, the tenth, the hundredth and so on.
 #[cold]
-pub(crate) fn note(core: &Core, what: &str, name: &str, line: Line) {
-    core.node.tally.refused();
-    lock(&core.log).refusals.add(line, 1, running_task);
-    let root = core.root.as_deref().unwrap_or(core);
-    let count = root.refused_lines.count(line);
+pub(crate) fn warn(context: &str, (what, name): (&str, &str), line: CallSite, count: u64) {
     if is_power_of_ten(count) {
         event::emit!(
             WARN,
-            context = %Printed(&core.node.meta.name),
+            context = %Printed(context),
             task = %Printed(name),
             count,
             "{what} was refused because its context is closing or closed (at {}:{}{})",
@@ -210,7 +209,7 @@ impl fmt::Display for SoFar {
         }
         write!(
             f,
-            ", {} so far; told again at ten times as many",
+            ", {} so far; the next warning comes at ten times as many",
             Times(self.0)
         )
     }
@@ -221,11 +220,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_told_at_powers_of_ten() {
-        let told: Vec<_> = (0..=1_000)
+    fn warnings_come_at_powers_of_ten() {
+        let warned: Vec<_> = (0..=1_000)
             .filter(|count| is_power_of_ten(*count))
             .collect();
-        assert_eq!(told, [1, 10, 100, 1_000]);
+        assert_eq!(warned, [1, 10, 100, 1_000]);
     }
 
     #[test]

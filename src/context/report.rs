@@ -1,18 +1,20 @@
-//! How a close went.
+//! How a close went: why it began, what became of the tasks and hooks, and what went wrong.
 
 use crate::{
     clock,
     context::{
-        callback::{End, Origin},
-        reason::CloseReason,
+        hooks::{HookEnd, Origin},
         refusal::{Refusal, Refusals},
-        tally::Counts,
     },
     id::ResourceId,
     name::{Printed, Quoted},
-    table::{record::Record, resource},
+    sync::{AtomicU64, Ordering::Relaxed},
+    table::{
+        record::{Outcome, Record},
+        resource,
+    },
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 /// Failures a report lists; the counters go on beyond that.
 const LISTED: usize = 32;
@@ -33,10 +35,10 @@ const LISTED: usize = 32;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct CloseReport(Arc<Facts>);
+pub struct CloseReport(Arc<ReportData>);
 
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-struct Facts {
+struct ReportData {
     name: String,
     reason: CloseReason,
     status: CloseStatus,
@@ -102,19 +104,19 @@ impl Log {
         &mut self,
         context: &dyn Record,
         origin: Origin,
-        end: End,
+        end: HookEnd,
     ) -> Option<String> {
         let failure = match end {
-            End::Ran => {
+            HookEnd::Ran => {
                 self.hooks.ran += 1;
                 return None;
             }
-            End::Failed(error) => {
+            HookEnd::Failed(error) => {
                 self.hooks.ran += 1;
                 self.hooks.failed += 1;
                 format!("hook {origin}: {error}")
             }
-            End::TimedOut(at) => {
+            HookEnd::TimedOut(at) => {
                 self.hooks.timed_out += 1;
                 if self.stuck.len() < LISTED {
                     self.stuck.extend(at);
@@ -142,7 +144,7 @@ impl Log {
 
     /// Notes where tasks were when the grace period ended.
     #[cfg(feature = "dump")]
-    pub(crate) fn stuck(&mut self, tasks: &[crate::dump::TaskDump]) {
+    pub(crate) fn stuck(&mut self, tasks: &[crate::dump::view::TaskDump]) {
         let room = LISTED - self.stuck.len();
         let texts = tasks.iter().take(room).map(ToString::to_string);
         self.stuck.extend(texts.map(Arc::from));
@@ -185,7 +187,7 @@ impl CloseReport {
         counts: Counts,
         log: Log,
     ) -> Self {
-        Self(Arc::new(Facts {
+        Self(Arc::new(ReportData {
             name: name.to_owned(),
             reason,
             status,
@@ -272,7 +274,7 @@ impl CloseReport {
     /// Tasks and hooks that waited for each other while it closed, in this context or below it, each with its line: see
     /// [`Dump::deadlocks`](crate::dump::Dump::deadlocks). At most 32.
     ///
-    /// A close looks for them 1 s, 3 s, 7 s … after it began, and after a hook did, and before it aborts anybody; a warning
+    /// A close looks for them 1 s, 3 s, 7 s … after it began, and after a hook did, and before it aborts tasks; a warning
     /// event tells of each.
     #[cfg(feature = "dump")]
     pub fn deadlocks(&self) -> Vec<String> {
@@ -339,7 +341,7 @@ impl fmt::Display for CloseReport {
         for stack in &facts.stuck {
             write!(
                 f,
-                "\n  ! out of patience with {}",
+                "\n  ! did not end in time: {}",
                 stack.replace('\n', "\n  ")
             )?;
         }
@@ -367,5 +369,148 @@ impl fmt::Debug for CloseReport {
 impl serde::Serialize for CloseReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
+    }
+}
+
+/// Why a context was closed. The first reason given wins (I8).
+///
+/// Text becomes [`Requested`](Self::Requested):
+///
+/// ```
+/// use headcount::CloseReason;
+/// assert_eq!(CloseReason::from("deploy").to_string(), "requested: deploy");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The program asked for it, with these words.
+    Requested(Cow<'static, str>),
+    /// Its parent closed, or the registry it belongs to.
+    Parent,
+    /// The last strong handle was dropped while it was open (I11).
+    Dropped,
+    /// It was idle for too long, in the judgement of the code that closed it.
+    Culled,
+    /// The service is shutting down.
+    Shutdown,
+    /// A task panicked, and the context was opened with
+    /// [`close_on_panic`](crate::ContextBuilder::close_on_panic).
+    Panic,
+    /// Something newer took its place, in the judgement of the code that closed it.
+    Superseded,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requested(text) => {
+                return write!(f, "requested: {}", Printed(text));
+            }
+            Self::Parent => "its parent closed",
+            Self::Dropped => "its last handle was dropped",
+            Self::Culled => "culled",
+            Self::Shutdown => "shutdown",
+            Self::Panic => "a task panicked",
+            Self::Superseded => "superseded",
+        })
+    }
+}
+
+impl From<&'static str> for CloseReason {
+    fn from(text: &'static str) -> Self {
+        Self::Requested(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for CloseReason {
+    fn from(text: String) -> Self {
+        Self::Requested(Cow::Owned(text))
+    }
+}
+
+impl From<Cow<'static, str>> for CloseReason {
+    fn from(text: Cow<'static, str>) -> Self {
+        Self::Requested(text)
+    }
+}
+
+/// What became of the tasks of a context and of its descendants. Own tasks that finished are not counted here: the gate does,
+/// in the step in which they leave.
+///
+/// Counters that only grow. Exact once the context is closed.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    finished: AtomicU64,
+    cancelled: AtomicU64,
+    aborted: AtomicU64,
+    panicked: AtomicU64,
+    refused: AtomicU64,
+    children: AtomicU64,
+}
+
+/// A tally read at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(crate) struct Counts {
+    pub(crate) finished: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) aborted: u64,
+    pub(crate) panicked: u64,
+    pub(crate) refused: u64,
+    pub(crate) children: u64,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            finished: zero(),
+            cancelled: zero(),
+            aborted: zero(),
+            panicked: zero(),
+            refused: zero(),
+            children: zero(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn task(&self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Finished => &self.finished,
+            Outcome::Cancelled => &self.cancelled,
+            Outcome::Aborted => &self.aborted,
+            Outcome::Panicked => &self.panicked,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Adds a closed child and everything that it counted.
+    pub(crate) fn child(&self, counts: Counts) {
+        self.finished.fetch_add(counts.finished, Relaxed);
+        self.cancelled.fetch_add(counts.cancelled, Relaxed);
+        self.aborted.fetch_add(counts.aborted, Relaxed);
+        self.panicked.fetch_add(counts.panicked, Relaxed);
+        self.refused.fetch_add(counts.refused, Relaxed);
+        self.children.fetch_add(counts.children + 1, Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            finished: self.finished.load(Relaxed),
+            cancelled: self.cancelled.load(Relaxed),
+            aborted: self.aborted.load(Relaxed),
+            panicked: self.panicked.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            children: self.children.load(Relaxed),
+        }
     }
 }

@@ -1,66 +1,92 @@
 //! What is still there when the grace period of a close is over, and how it is ended by force.
 
 use crate::{
-    clock,
+    clock::{self, Stamp},
     context::{
-        coalesced_scan::{NAMED, Stragglers},
-        core::{Core, Node},
         refusal::{Refusal, Refusals},
+        state::{Core, Node, ROOT_ID},
     },
     event,
+    id::ResourceId,
     name::{Printed, Quoted},
+    registry::state::Stragglers,
     sync::lock,
     table::{
         live::Live,
+        record::{Class, Record},
         resource::{self, Resource},
         store::Table,
         task_entry::TaskHold as _,
     },
 };
 #[cfg(feature = "dump")]
-use crate::{
-    context::deadlocks::{self, Known},
-    dump::collect,
-};
+use crate::{context::deadlocks, dump::collect, registry::state::KnownDeadlock};
 #[cfg(feature = "dump")]
 use std::collections::HashSet;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-/// Aborts every task whose context is aborting; scans the whole table.
-pub(crate) fn abort(table: &Table) {
-    table.for_each(|task| task.abort_if_told());
+/// How many stragglers are named.
+const NAMED: usize = 10;
+
+/// Aborts the tasks of a context that is aborting, and returns which they were; one scan of the table is for all contexts
+/// that want one.
+async fn find(core: &Core) -> Stragglers {
+    let table = &core.node.table;
+    let scan = |contexts| scan(table, contexts);
+    core.registry.stragglers.ask(core.node.meta.id, scan).await
 }
 
-/// Whether the close of this context waits for tasks of its own.
-pub(crate) fn has_any(core: &Core) -> bool {
-    let children = lock(&core.children).len() as u64;
-    core.node.gate.inside() > children
+/// Scans the table in bounded steps, and aborts the tasks of these contexts, if they are aborting.
+async fn scan(table: &Table, contexts: Vec<ResourceId>) -> HashMap<ResourceId, Stragglers> {
+    let contexts = contexts.into_iter();
+    let mut found: HashMap<_, _> = contexts.map(|id| (id, Stragglers::default())).collect();
+    let now = Stamp::now();
+    let visit = table.visit(|task| {
+        if task.class() != Class::Task {
+            return;
+        }
+        let context = task.parent().map_or(ROOT_ID, |parent| parent.meta().id);
+        if let Some(stragglers) = found.get_mut(&context) {
+            task.abort_if_told();
+            stragglers.count += 1;
+            if stragglers.named.len() < NAMED {
+                let resource = Resource::of_task(task, &table.tasks, now);
+                stragglers.named.push(resource);
+            }
+        }
+    });
+    visit.await;
+    for stragglers in found.values_mut() {
+        let order = |resource: &Resource| resource.record().meta().order();
+        stragglers.named.sort_unstable_by_key(order);
+    }
+    found
 }
 
 /// Asks the tasks that are still there where they are, for the warning and the report.
 #[cfg(feature = "dump")]
 pub(crate) async fn ask(core: &Arc<Core>) {
-    if !has_any(core) {
+    if !core.has_tasks() {
         return;
     }
     // The context is not aborting yet, so this aborts nothing.
-    let named = core.root().stragglers_scan.of(&core.node).await.named;
+    let named = find(core).await.named;
     let dump = collect::in_the_way(&core.node.table, named, Vec::new()).await;
     lock(&core.log).stuck(dump.tasks());
-    deadlocks::look(core).await;
+    deadlocks::check(core).await;
 }
 
 /// Aborts what the close of this context itself waits for, and warns of it; its children do so
 /// themselves.
 pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
     let node = &core.node;
-    if !has_any(core) {
+    if !core.has_tasks() {
         return;
     }
     let Stragglers {
         count: tasks,
         named,
-    } = core.root().stragglers_scan.of(node).await;
+    } = find(core).await;
     let named: Vec<_> = named.iter().collect();
     let since = core
         .begun
@@ -87,7 +113,7 @@ pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
     );
 }
 
-/// Whoever keeps spawning on a context that closes.
+/// The code that keeps spawning on a context that closes.
 struct Repeated<'a>(&'a Refusals);
 
 impl fmt::Display for Repeated<'_> {
@@ -172,8 +198,8 @@ impl fmt::Display for Stuck<'_> {
 }
 
 impl StillClosing {
-    /// Looks at what the close of this context is waiting for.
-    pub(crate) async fn look(core: &Arc<Core>, limit: Duration) -> Self {
+    /// What the close of this context is waiting for.
+    pub(crate) async fn of(core: &Arc<Core>, limit: Duration) -> Self {
         let node = &core.node;
         let live = node.table.live().await;
         let live = if node.is_root() {
@@ -245,13 +271,13 @@ async fn stuck(_node: &Arc<Node>, _remaining: &Live) -> Vec<Arc<str>> {
 /// Those of these tasks, and of the hooks, that wait for each other.
 #[cfg(feature = "dump")]
 async fn deadlocked(core: &Arc<Core>, remaining: &Live) -> Vec<Arc<str>> {
-    let found = deadlocks::look(core).await;
+    let found = deadlocks::check(core).await;
     if found.is_empty() {
         return Vec::new();
     }
     let hooks = core.node.running_hooks().into_iter().map(|hook| hook.id);
     let remaining: HashSet<_> = remaining.iter().map(Resource::id).chain(hooks).collect();
-    let is_here = |known: &Known| known.members.iter().any(|id| remaining.contains(id));
+    let is_here = |known: &KnownDeadlock| known.members.iter().any(|id| remaining.contains(id));
     let here = found.into_iter().filter(is_here).take(NAMED);
     here.map(|known| known.text).collect()
 }
@@ -268,7 +294,7 @@ fn in_subtree(core: &Arc<Core>) -> (Vec<String>, Refusals) {
     let mut stack = vec![Arc::clone(core)];
     while let Some(core) = stack.pop() {
         refusals.child(&lock(&core.log).refusals);
-        let running = lock(&core.running).clone();
+        let running = lock(&core.hooks.running).clone();
         let path = resource::short_path(&*core.node);
         hooks.extend(
             running

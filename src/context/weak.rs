@@ -1,17 +1,17 @@
 //! [`WeakContext`]: the handle that holds nothing open.
 
 use crate::{
-    context::{core::Node, current, handle::Context, reason::CloseReason},
+    context::{current, state::Node},
     holders::view::Holders,
     id::ResourceId,
     poll::waiting::{For, waiting},
     table::{record::State, resource},
 };
-use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, task::Poll};
+use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
-/// A handle to a context that does not keep it open, for tasks and for whoever only wants to know.
+/// A handle to a context that does not keep it open, for tasks and for code that only wants to know.
 ///
-/// What it tells, it tells for ever: name, path and state are known after the context is gone.
+/// Name, path and state stay readable after the context is gone.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -35,15 +35,8 @@ impl WeakContext {
         Self { node }
     }
 
-    /// A strong handle, unless the last one is gone. Once that is so, it stays so, also while the
-    /// close that follows is still running (I3).
-    #[track_caller]
-    pub fn upgrade(&self) -> Option<Context> {
-        let location = Location::caller();
-        // The core first: a counted handle without its core would be a handle to nothing.
-        let core = self.node.core.upgrade()?;
-        let is_ours = self.node.handles.try_add();
-        is_ours.then(|| Context::counted(core, location))
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// The id of the context.
@@ -71,10 +64,10 @@ impl WeakContext {
         self.node.is_cancelled()
     }
 
-    /// Waits until somebody has closed the context, without holding it open meanwhile. From inside it
+    /// Waits until the context is closed, without holding it open meanwhile. From inside it
     /// waits until the close has begun.
     ///
-    /// Unlike [`Context::closed`] it brings no runtime to a close that lost its own.
+    /// Unlike [`Context::closed`](crate::Context::closed) it brings no runtime to a close that lost its own.
     ///
     /// # Cancel safety
     ///
@@ -104,18 +97,9 @@ impl WeakContext {
         }
     }
 
-    /// Who holds this context open; see [`Context::holders`].
+    /// Who holds this context open; see [`Context::holders`](crate::Context::holders).
     pub fn holders(&self) -> Holders {
         Holders::of(&*self.node, self.node.table.table_ref())
-    }
-
-    /// Begins the close in the background, as [`Context::request_close`]; does nothing if the context
-    /// is gone.
-    #[track_caller]
-    pub fn request_close(&self, reason: impl Into<CloseReason>) {
-        if let Some(context) = self.upgrade() {
-            context.request_close(reason);
-        }
     }
 
     /// Runs a future until it ends or the token is cancelled, whichever comes first; `None` if the
@@ -136,49 +120,6 @@ impl WeakContext {
     /// As [`cancelled`](Self::cancelled), as a future that borrows nothing.
     pub fn cancelled_owned(&self) -> impl Future<Output = ()> + use<> {
         self.node.token.clone().cancelled_owned()
-    }
-}
-
-impl Context {
-    /// The context whose task, blocking closure or hook is running this code, if any.
-    ///
-    /// Also inside futures that were [`wrap`](Self::wrap)ped and spawned elsewhere. Weak, because a
-    /// task must not hold its own context open by accident.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{Context, Registry};
-    /// let ctx = Registry::new().context("ctx");
-    /// let name = ctx.spawn(async { Context::current().unwrap().name().to_owned() }).await.unwrap();
-    /// assert_eq!(name, "ctx");
-    /// assert!(Context::current().is_none());
-    /// # }
-    /// ```
-    pub fn current() -> Option<WeakContext> {
-        current::with_node(|node| (!node.is_root()).then(|| WeakContext::new(node.arc()))).flatten()
-    }
-
-    /// The context this one is a child of.
-    pub fn parent(&self) -> Option<WeakContext> {
-        let parent = self.node().parent.as_ref()?;
-        (!parent.is_root()).then(|| WeakContext::new(Arc::clone(parent)))
-    }
-
-    /// The children that have not closed yet, oldest first.
-    pub fn children(&self) -> Vec<WeakContext> {
-        let mut children: Vec<_> = self
-            .core()
-            .children()
-            .iter()
-            .map(|core| Arc::clone(&core.node))
-            .collect();
-        children.sort_by_key(|node| node.meta.order());
-        children.into_iter().map(WeakContext::new).collect()
-    }
-
-    /// A handle that does not keep the context open.
-    pub fn downgrade(&self) -> WeakContext {
-        WeakContext::new(Arc::clone(self.node()))
     }
 }
 

@@ -3,79 +3,81 @@
 //! `Open → Closing → Closed`, once. [`Context::close`](crate::Context::close) begins it and waits;
 //! [`request_close`](crate::Context::request_close) only begins it;
 //! [`closed`](crate::Context::closed) only waits; dropping the last handle begins it in the background.
-//! Whoever comes first gives the reason, and all get the same report.
+//! The first caller gives the reason, and all get the same report.
 //!
-//! # The ladder
+//! # The steps
 //!
-//! 1. **The door closes.** From one atomic step on, spawns, wraps and children are refused. What got in
-//!    before that step is awaited; there is nothing in between.
+//! 1. **New work is refused.** From one atomic step on, spawns, wraps and children are refused, and everything
+//!    that was accepted before that step is awaited. There is no third outcome.
 //! 2. **`on_closing` hooks start**, parents before children, latest first, each as far as its first
 //!    wait. Then the **token is cancelled**, and with it the tokens of the whole subtree.
 //! 3. **Children close and tasks drain**, all side by side. After the grace period (5 s unless
-//!    [set](crate::ContextBuilder::grace)) those tasks that are left are aborted, a warning event names
+//!    [set](crate::ContextBuilder::grace)) the tasks that are left are aborted, a warning event names
 //!    them with the line that spawned them, and the close goes on waiting, with a warning each time the
 //!    wait has doubled.
 //! 4. **`on_close` hooks run**, latest first, one after the other, each for at most the
 //!    [hook time limit](crate::ContextBuilder::hook_timeout). A panic, an error or a timeout is
-//!    recorded, with the feature `dump` together with where it was waiting, and the next one runs. A hook that
+//!    recorded, with the feature `dump` together with where the hook was waiting, and the next one runs. A hook that
 //!    is registered by then still runs.
 //! 5. **Owned values are dropped**, latest first.
-//! 6. The context leaves its parent; the **report is given out**.
+//! 6. The context leaves its parent, and all that wait get the **report**.
 //!
-//! # How a task hears of it
+//! # What happens to a task
 //!
 //! | the task | at the close |
 //! |---|---|
 //! | watches [`WeakContext::cancelled`](crate::WeakContext::cancelled), or a token | ends by itself: `finished` |
 //! | was spawned [`cancellable`](crate::TaskBuilder::cancellable) | is dropped at its next wait: `cancelled` |
 //! | does neither | is aborted after the grace period: `aborted` |
-//! | never waits, or is a blocking closure that has started | cannot be ended: the close waits, and says for whom |
+//! | never waits, or is a blocking closure that has started | cannot be ended: the close waits, and names it |
 //!
 //! # Queues
 //!
-//! From the first step on nobody can spawn, the context's own tasks included: a worker that empties a queue
+//! From the first step on nothing can be spawned, not even by the context's own tasks: a worker that empties a queue
 //! by spawning must be done with that before the close begins. Stop the intake, let the workers run dry, await
 //! them, then close; or do the rest of the work inside the worker's own future, which has the grace period.
 //!
-//! A task that does not notice that, and spawns on, is refused each time. It harms nobody: awaiting a refused task takes
-//! part in tokio's cooperative budget, so others run meanwhile; a warning event comes with the first refusal of a line of
-//! code, the tenth, the hundredth and so on; and the close says who it is:
+//! A task that does not notice the close, and goes on spawning, is refused each time. It does no harm: awaiting a refused
+//! task takes part in tokio's cooperative budget, so other tasks run meanwhile; a warning event reports the first refusal of a
+//! line of code, the tenth, the hundredth and so on; and the close names the task:
 //! [`CloseReport::refusals`](crate::CloseReport::refusals), [`StillClosing::refusals`](crate::StillClosing::refusals).
 //!
 //! # Time limits
 //!
 //! [`close_within`](crate::Context::close_within) limits the waiting, not the close. With a limit below the
-//! grace period nothing has been aborted when it comes: choose a limit above the grace period and the hook time
-//! limits if it is to be the exception. `on_close` hooks wait for the `on_closing` hooks, so two that hang one
+//! grace period nothing has been aborted when the limit comes: choose one above the grace period and the hook time
+//! limits if reaching it is to be the exception. `on_close` hooks wait for the `on_closing` hooks, so two that hang one
 //! after the other take two limits.
 //!
 //! # From inside
 //!
 //! A task that awaited the close of its own context would wait for itself. `close` notices that it is
 //! awaited from inside, by a task or a hook of the context or of a descendant, or by a destructor of what they leave
-//! behind, begins the close, and returns at once with a report whose status is
-//! [`Begun`](crate::CloseStatus::Begun). It asks at each poll: a future that was made outside may be awaited inside. The
-//! same goes for `closed` and `close_within`.
+//! behind. It then begins the close and returns at once, with a report whose status is
+//! [`Begun`](crate::CloseStatus::Begun). It checks this at each poll, because a future that was made outside may be awaited
+//! inside. The same goes for `closed` and `close_within`.
 //!
 //! It cannot notice a detour: a task that awaits a bare `tokio::spawn` that awaits the close. There the
-//! grace period ends it: the task is aborted, and the close completes.
+//! grace period ends the wait: the task is aborted, and the close completes.
 //!
 //! # Runtimes that end
 //!
-//! A close is driven by a background task, on the runtime of whoever began it, else on the one the context
-//! remembers. When that runtime ends in the middle of it, the other one takes over, or that of whoever
-//! awaits the close, and it goes on where it was; a hook that was under way is recorded as failed. When nobody is left to bring one, because the last handle is gone
-//! too, the context is torn down without: tasks are aborted, an error event names each hook that could
-//! not run, owned values are dropped. A task that is still alive then, on some other runtime or as a
-//! blocking closure, finishes the close when it ends. A child that somebody holds is waited for, because they may bring
-//! it a runtime; but what a context owns may be what holds its child, so once its own tasks have left, the values of such
-//! a context are dropped without waiting for that child.
+//! A close is driven by a background task, on the runtime of the code that began it, else on the one the context
+//! remembers. When that runtime ends in the middle of it, the other one takes over, or the runtime of the code that awaits
+//! the close, and the close goes on where it was; a hook that was under way is recorded as failed.
 //!
-//! Who awaits a close by the handle of a runtime that has ended (`handle.block_on(ctx.close())`) drives it there: no
-//! runtime would take it. A hook under way is recorded as failed if that future is dropped before its end.
+//! When the last handle is gone too, nothing can bring another runtime, and the context is torn down without one: tasks are
+//! aborted, an error event names each hook that could not run, owned values are dropped. A task that is still alive then, on
+//! some other runtime or as a blocking closure, finishes the close when it ends. A child that has handles is waited for,
+//! because their owners may bring it a runtime. But what a context owns may be what holds its child, so once its own tasks
+//! have left, the values of such a context are dropped without waiting for that child.
+//!
+//! Code that awaits a close by the handle of a runtime that has ended (`handle.block_on(ctx.close())`) drives the close
+//! itself, because that runtime accepts no task any more. A hook under way is recorded as failed if that future is dropped
+//! before its end.
 //!
 //! # Subscribers, wakers and destructors that panic
 //!
-//! They change nothing: what has to happen next happens. An event comes after the state that it tells of, so a subscriber
+//! They change nothing: what has to happen next happens. An event comes after the state that it reports, so a subscriber
 //! may use the registry, and its panic goes no further. The same holds for wakers, and for what is dropped on the way:
 //! results, hooks, owned values, and what the memory of a runtime that has ended still holds.

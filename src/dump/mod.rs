@@ -20,7 +20,7 @@ pub(crate) mod view;
 
 pub use crate::poll::{awaited::Awaited, long_polls::set_long_poll_threshold};
 #[cfg(all(feature = "signal", unix))]
-pub use crate::registry::signal::dump_on;
+pub use crate::registry::free::dump_on;
 pub use deadlock::{Deadlock, Waiter};
 pub use hook::HookDump;
 pub use view::{Activity, AwaitStack, Dump, StackFrame, TaskDump};

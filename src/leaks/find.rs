@@ -318,7 +318,7 @@ const SITES: usize = 5;
 
 /// Scans a listing.
 pub(crate) fn scan(
-    root: &std::sync::Arc<crate::context::core::Core>,
+    root: &std::sync::Arc<crate::context::state::Core>,
     live: Live,
     policy: &LeakPolicy,
 ) -> LeakScan {

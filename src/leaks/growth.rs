@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Stamp,
-    context::core::Core,
+    context::state::Core,
     table::{live::Live, resource::Resource, store::Table},
 };
 use std::{

@@ -6,7 +6,7 @@
 
 use crate::{
     clock,
-    context::core::Core,
+    context::state::Core,
     leaks::{
         find::{self, LeakScan, QuickCheck},
         judge::{self, PATIENCE},

@@ -3,13 +3,13 @@
 use crate::{
     clock::Stamp,
     context::{
-        core::{Core, Node},
         current::node_of,
-        dropped::Dropped,
+        state::{Core, Node},
     },
     holders::view::Holders,
     id::ResourceId,
     poll::scope::{self, Owner},
+    registry::state::Dropped,
     table::{
         live::Live,
         record::{Class, Record, State},
@@ -92,7 +92,7 @@ impl LeakSnapshot {
             places,
             members,
             asking: asking(),
-            dropped: root.dropped.look(),
+            dropped: root.registry.dropped.snapshot(),
             root_close: Closing::of(&root.node),
             now: Stamp::now(),
         }
@@ -235,7 +235,7 @@ impl Closing {
             since: since.saturating_sub(took.unwrap_or_default()),
             grace: core.limits.grace,
             hook: core.limits.hook,
-            hooks: crate::sync::lock(&core.running)
+            hooks: crate::sync::lock(&core.hooks.running)
                 .iter()
                 .map(ToString::to_string)
                 .collect(),

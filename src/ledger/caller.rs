@@ -139,8 +139,8 @@ mod tests {
             "/rustc/1/library/core/src/option.rs:1:1"
         ));
         assert!(!own(
-            "<headcount::context::handle::Context as core::clone::Clone>::clone",
-            "./src/context/handle.rs:1:1"
+            "<headcount::context::context::Context as core::clone::Clone>::clone",
+            "./src/context/context.rs:1:1"
         ));
         assert!(!own("start_thread", "./nptl/pthread_create.c:442:8"));
         assert!(!own(

@@ -20,8 +20,8 @@ use std::sync::{
     },
 };
 
-/// I2: a spawn is refused or awaited. The closer either finds nobody inside, and then nobody who was
-/// let in is still alive; or it will be told when the last one leaves.
+/// I2: a spawn is refused or awaited. The closer either finds the gate empty, and then none of those
+/// that were let in is still alive; or it is notified when the last one leaves.
 #[test]
 fn a_spawn_is_refused_or_awaited() {
     let outcomes = Outcomes::new();
@@ -45,7 +45,7 @@ fn a_spawn_is_refused_or_awaited() {
         assert_eq!(gate.begin(), State::Open);
         let is_empty = gate.inside() == 0;
         if is_empty {
-            assert_eq!(alive.load(SeqCst), 0, "found empty, and somebody is alive");
+            assert_eq!(alive.load(SeqCst), 0, "found empty, and a task is alive");
             assert!(gate.enter().is_err(), "let in after the close began");
         }
         let left: Vec<_> = spawners
@@ -60,7 +60,7 @@ fn a_spawn_is_refused_or_awaited() {
         });
         assert!(
             is_empty || told,
-            "somebody was inside, and nobody said when they left"
+            "a task was inside, and its end was not announced"
         );
         assert_eq!(gate.inside(), 0);
         saw.saw((left.iter().filter(|left| left.is_ok()).count(), is_empty));
@@ -96,8 +96,8 @@ fn one_of_two_closers_begins_and_one_ends() {
     outcomes.assert_all([(true, true), (true, false), (false, true), (false, false)]);
 }
 
-/// Without a runtime the rest of a close falls to exactly one: whoever gives it up, if nobody is
-/// inside, or one of those who leave; and nobody is inside then.
+/// Without a runtime the rest of a close falls to exactly one: the driver that gives it up, if the gate is
+/// empty, or one of those that leave; and the gate is empty then.
 #[test]
 fn a_close_that_nobody_drives_is_finished_by_exactly_one() {
     let outcomes = Outcomes::new();
@@ -131,7 +131,7 @@ fn a_close_that_nobody_drives_is_finished_by_exactly_one() {
     outcomes.assert_all([true, false]);
 }
 
-/// `idle`: whoever watches an open gate is told when the last one leaves, or finds it empty.
+/// `idle`: a watcher of an open gate is notified when the last one leaves, or finds it empty.
 #[test]
 fn a_watcher_finds_the_gate_empty_or_is_told() {
     let outcomes = Outcomes::new();
@@ -152,7 +152,7 @@ fn a_watcher_finds_the_gate_empty_or_is_told() {
     outcomes.assert_all([(true, false), (true, true), (false, true)]);
 }
 
-/// A close that finds nobody inside, or is told that the last one left, knows how many have finished.
+/// A close that finds the gate empty, or is notified that the last one left, knows how many have finished.
 #[test]
 fn a_close_knows_how_many_have_finished() {
     let outcomes = Outcomes::new();

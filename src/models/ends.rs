@@ -1,6 +1,6 @@
 //! The end of a slab: it goes with its last entry, and a hold that was given up does not touch it any more.
 //!
-//! loom does not know when memory is freed. So each block has a `Lifetime` here: whoever reaches it by its address
+//! loom does not know when memory is freed. So each block has a `Lifetime` here: code that reaches it by its address
 //! reads it, and its end writes it.
 
 use super::outcomes::{Outcomes, bounded};

@@ -10,7 +10,10 @@ use crate::{
         store::Table,
         task_entry::{Role, TaskHandle, TaskKind},
     },
-    task::{guard::TaskGuard, handle::Task, output::Whereabouts},
+    task::{
+        guard::TaskGuard,
+        handle::{Task, Whereabouts},
+    },
 };
 use loom::thread;
 use std::{
@@ -68,14 +71,14 @@ fn owner() -> Arc<Owner> {
 }
 
 /// A task of its own context, and its handle.
-fn insert(owner: &Arc<Owner>) -> (TaskGuard, TaskHandle) {
+fn insert(owner: &Arc<Owner>) -> (TaskGuard<'static>, TaskHandle) {
     let role = Role::Task {
         kind: TaskKind::Spawned,
         supersedes: false,
     };
     let context = Arc::clone(owner) as Arc<dyn Record>;
     let (entry, handle) = owner.table.insert_task(facts(), context, role);
-    (TaskGuard::new(entry), handle)
+    (TaskGuard::listed(entry), handle)
 }
 
 fn handle(held: TaskHandle) -> Task<Counted> {
@@ -83,7 +86,7 @@ fn handle(held: TaskHandle) -> Task<Counted> {
 }
 
 /// What a task does at its end; says whether its result is dropped when it has.
-fn end(mut guard: TaskGuard, drops: &Drops) -> bool {
+fn end(mut guard: TaskGuard<'_>, drops: &Drops) -> bool {
     let result = drops.counted();
     guard.leave(Outcome::Finished, |task| {
         Whereabouts::entry().find(task).deliver(Ok(result), task);
@@ -98,7 +101,7 @@ fn poll(task: &mut Task<Counted>, waker: &Waker) -> bool {
     }
 }
 
-/// I6: the result is claimed, or dropped by whoever comes second; once, and never left behind.
+/// I6: the result is claimed, or dropped by the one that comes second; once, and never left behind.
 #[test]
 fn a_result_is_claimed_or_dropped_exactly_once() {
     let outcomes = Outcomes::new();
@@ -176,7 +179,7 @@ fn a_handle_that_waits_is_woken() {
     outcomes.assert_all([(true, false), (false, true)]);
 }
 
-/// I5: whoever looks at a task is never the one who drops its result.
+/// I5: a reader of a task is never the one that drops its result.
 #[test]
 fn a_result_is_dropped_though_somebody_looks_at_the_task() {
     let outcomes = Outcomes::new();

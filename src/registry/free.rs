@@ -1,10 +1,10 @@
 //! The same verbs, on the current registry.
 
 use crate::{
-    context::{current, handle::Context},
+    context::{context::Context, current},
     id::ResourceId,
     name::Name,
-    registry::handle::Registry,
+    registry::registry::Registry,
     table::{live::Live, registration::Registration},
     task::{builder::TaskBuilder, handle::Task},
 };
@@ -65,4 +65,15 @@ where
 /// [`Registry::live`] on the [current](Registry::current) registry.
 pub async fn live() -> Live {
     Registry::current().live().await
+}
+
+/// [`Registry::dump_on`] on the [global](Registry::global) registry.
+///
+/// # Errors
+///
+/// As [`Registry::dump_on`], whose panics it has too.
+#[cfg(all(feature = "signal", unix))]
+#[track_caller]
+pub fn dump_on(kind: tokio::signal::unix::SignalKind) -> std::io::Result<()> {
+    Registry::global().dump_on(kind)
 }

@@ -1,12 +1,9 @@
-//! Registries: the head counts. A [`Registry`](handle::Registry) is the root of a tree of contexts and
+//! Registries: the head counts. A [`Registry`](registry::Registry) is the root of a tree of contexts and
 //! the table of everything alive in it.
 
-pub(crate) mod current;
-#[cfg(feature = "dump")]
-pub(crate) mod dump;
+pub(crate) mod coalesced_scan;
 pub(crate) mod free;
-pub(crate) mod handle;
-pub(crate) mod leaks;
-#[cfg(all(feature = "signal", unix))]
-pub(crate) mod signal;
+#[expect(clippy::module_inception, reason = "it is the registry")]
+pub(crate) mod registry;
+pub(crate) mod state;
 pub(crate) mod watch;

@@ -2,54 +2,23 @@
 
 use crate::{
     clock,
-    context::core::Core,
+    context::state::Core,
     event,
     leaks::{policy::LeakPolicy, report::LeakReport, settle},
-    registry::handle::Registry,
 };
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, sync::Weak, time::Duration};
 use tokio::task::AbortHandle;
 
-impl Registry {
-    /// Looks for leaks in the background, some time after contexts have closed or begun to: one look for all of
-    /// them. Each new leak is told once, in a warning event with its block of the report.
-    ///
-    /// `after` is the time between a close and the look, at most twice; nothing is looked at while nothing closes. It stops
-    /// when the returned guard is dropped, or when the registry is gone, which it does not keep.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{Registry, leaks::LeakPolicy};
-    /// use std::time::Duration;
-    ///
-    /// let registry = Registry::new();
-    /// let watch = registry.watch_leaks(LeakPolicy::new(), Duration::from_secs(5));
-    /// // … the service runs …
-    /// drop(watch);
-    /// # }
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If there is no tokio runtime.
-    #[must_use = "it stops when the guard is dropped"]
-    pub fn watch_leaks(&self, policy: LeakPolicy, after: Duration) -> LeakWatch {
-        let root = Arc::downgrade(self.root());
-        let watching = tokio::spawn(watch(root, policy, after));
-        LeakWatch(watching.abort_handle())
-    }
-}
-
-/// Stops the looking when it is dropped. Made by [`Registry::watch_leaks`].
+/// Stops the looking when it is dropped. Made by [`Registry::watch_leaks`](crate::Registry::watch_leaks).
 #[must_use = "it stops when the guard is dropped"]
 pub struct LeakWatch(AbortHandle);
 
 impl LeakWatch {
+    pub(crate) fn new(root: Weak<Core>, policy: LeakPolicy, after: Duration) -> Self {
+        let watching = tokio::spawn(watch(root, policy, after));
+        Self(watching.abort_handle())
+    }
+
     /// Goes on looking for as long as the registry and the runtime live.
     pub fn detach(self) {
         std::mem::forget(self);
@@ -71,11 +40,11 @@ impl fmt::Debug for LeakWatch {
     }
 }
 
-/// Between two looks; without any time between them a paused clock would stand still.
+/// Between two scans; without any time between them a paused clock would stand still.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
-    let mut told = HashSet::new();
+    let mut reported = HashSet::new();
     let after = after.max(SHORTEST);
     loop {
         clock::sleep(after).await;
@@ -91,21 +60,21 @@ async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
             return;
         };
         if found.is_closing {
-            // What does not come to an end is looked at again.
+            // A close that does not come to an end is scanned again.
             let Some(root) = root.upgrade() else { return };
             root.node.table.tracking.closing();
         }
-        tell(
+        emit_new(
             &LeakReport::new(found, Some(settled), Vec::new()),
-            &mut told,
+            &mut reported,
         );
     }
 }
 
-/// Tells what was not told before.
-fn tell(report: &LeakReport, told: &mut HashSet<String>) {
+/// Reports the leaks that were not reported before.
+fn emit_new(report: &LeakReport, reported: &mut HashSet<String>) {
     for finding in report.findings() {
-        if told.insert(finding.likeness()) {
+        if reported.insert(finding.likeness()) {
             event::emit!(WARN, fingerprint = finding.fingerprint(), "leak: {finding}");
         }
     }

@@ -224,6 +224,11 @@ impl Table {
         self.look_at(id, |task| task.request_abort());
     }
 
+    /// Aborts the tasks of every context that is aborting its tasks.
+    pub(crate) fn abort_told(&self) {
+        self.for_each(|task| task.abort_if_told());
+    }
+
     /// The task with this id, if it is still listed.
     #[cfg(feature = "dump")]
     pub(crate) fn find_task(&self, id: ResourceId) -> Option<crate::table::resource::Resource> {

@@ -1,20 +1,24 @@
-//! Starting a task with settings.
+//! [`TaskBuilder`]: starting a task with settings.
 
 use crate::{
-    context::core::Core,
-    error::RefusedError,
+    context::{close, state::Core},
+    error::{NO_RUNTIME, RefusedError, RefusedReason},
     name::{self, Label, Name, label},
-    table::task_entry::TaskKind,
+    panics,
+    table::{
+        record::{Facts, Record},
+        task_entry::{Role, TaskHandle, TaskKind},
+    },
     task::{
-        admit::{Admission, Origin, TaskOptions},
-        blocking::Job,
-        handle::Task,
-        output::{Apart, Output, Together, Whereabouts},
-        running::{Plain, Running, UntilCancelled},
+        future::{Job, Plain, Running, UntilCancelled},
+        guard::{self, TaskGuard},
+        handle::{Apart, Output, Task, Together, Whereabouts},
+        wrapped::Wrapped,
     },
 };
 use std::{fmt, panic::Location, sync::Arc};
 use tokio::{runtime::Handle, task::spawn_local};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// Starts a task with a name and settings. Made by [`Context::task`](crate::Context::task).
 ///
@@ -39,14 +43,6 @@ impl<'a> TaskBuilder<'a> {
             is_cancellable: false,
             supersedes: false,
         })
-    }
-
-    pub(crate) fn core(&self) -> &'a Arc<Core> {
-        self.0.core
-    }
-
-    pub(crate) fn into_options(self) -> TaskOptions<'a> {
-        self.0
     }
 
     /// The kind it is listed under; `task`, `blocking` or `wrapped` otherwise.
@@ -88,9 +84,9 @@ impl<'a> TaskBuilder<'a> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let origin = Origin::of::<F>("task");
-        let reason = match self.0.admit(origin) {
-            Ok(admitted) => return run(admitted, future),
+        let origin = TaskOrigin::of::<F>("task");
+        let reason = match self.0.admit() {
+            Ok(guard) => return run(&mut self.0, origin, guard, future),
             Err(reason) => reason,
         };
         let core = self.0.core;
@@ -108,9 +104,9 @@ impl<'a> TaskBuilder<'a> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let origin = Origin::of::<F>("task");
-        let reason = match self.0.admit(origin) {
-            Ok(admitted) => return Ok(run(admitted, future)),
+        let origin = TaskOrigin::of::<F>("task");
+        let reason = match self.0.admit() {
+            Ok(guard) => return Ok(run(&mut self.0, origin, guard, future)),
             Err(reason) => reason,
         };
         Err(self.0.reject(origin, reason).refused(future))
@@ -128,9 +124,9 @@ impl<'a> TaskBuilder<'a> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let origin = Origin::of::<F>("blocking");
-        let reason = match self.0.admit(origin) {
-            Ok(admitted) => return run_blocking(admitted, closure),
+        let origin = TaskOrigin::of::<F>("blocking");
+        let reason = match self.0.admit() {
+            Ok(guard) => return run_blocking(&mut self.0, origin, guard, closure),
             Err(reason) => reason,
         };
         let core = self.0.core;
@@ -148,9 +144,9 @@ impl<'a> TaskBuilder<'a> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let origin = Origin::of::<F>("blocking");
-        let reason = match self.0.admit(origin) {
-            Ok(admitted) => return Ok(run_blocking(admitted, closure)),
+        let origin = TaskOrigin::of::<F>("blocking");
+        let reason = match self.0.admit() {
+            Ok(guard) => return Ok(run_blocking(&mut self.0, origin, guard, closure)),
             Err(reason) => reason,
         };
         Err(self.0.reject(origin, reason).refused(closure))
@@ -161,16 +157,16 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// # Panics
     ///
-    /// Outside a [`LocalSet`](tokio::task::LocalSet).
+    /// Outside a [`LocalSet`](tokio::task::LocalSet) and a [`LocalRuntime`](tokio::runtime::LocalRuntime).
     #[track_caller]
     pub fn spawn_local<F>(mut self, future: F) -> Task<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        let origin = Origin::of::<F>("task");
-        let reason = match self.0.admit_anywhere(origin) {
-            Ok(admitted) => return run_local(admitted, future),
+        let origin = TaskOrigin::of::<F>("task");
+        let reason = match self.0.admit_anywhere() {
+            Ok(guard) => return run_local(&mut self.0, origin, guard, future),
             Err(reason) => reason,
         };
         let core = self.0.core;
@@ -185,79 +181,53 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// # Panics
     ///
-    /// Outside a [`LocalSet`](tokio::task::LocalSet).
+    /// Outside a [`LocalSet`](tokio::task::LocalSet) and a [`LocalRuntime`](tokio::runtime::LocalRuntime).
     #[track_caller]
     pub fn try_spawn_local<F>(mut self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        let origin = Origin::of::<F>("task");
-        let reason = match self.0.admit_anywhere(origin) {
-            Ok(admitted) => return Ok(run_local(admitted, future)),
+        let origin = TaskOrigin::of::<F>("task");
+        let reason = match self.0.admit_anywhere() {
+            Ok(guard) => return Ok(run_local(&mut self.0, origin, guard, future)),
             Err(reason) => reason,
         };
         Err(self.0.reject(origin, reason).refused(future))
     }
-}
 
-impl Origin {
+    /// Counts a future that is polled elsewhere. See [`Context::wrap`](crate::Context::wrap).
     #[track_caller]
-    pub(crate) fn of<F>(kind: &'static str) -> Self {
-        Self {
-            name: name::of_type::<F>(),
-            kind,
-            location: Location::caller(),
+    pub fn wrap<F: Future>(self, future: F) -> Wrapped<F> {
+        let core = self.0.core;
+        match self.try_wrap(future) {
+            Ok(wrapped) => wrapped,
+            Err(refused) => {
+                core.note_refusal("a wrap", name::of_type::<F>(), Location::caller());
+                panics::discard(refused);
+                Wrapped::refused()
+            }
         }
     }
-}
 
-fn run<F>(mut admitted: Admission<'_, '_>, future: F) -> Task<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    let (handle, guard) = admitted.insert(TaskKind::Spawned);
-    let (outlet, runtime) = (Together::new(), admitted.runtime());
-    match admitted.cancelled() {
-        None => drop(runtime.spawn(Running::new(Plain { future }, outlet, guard))),
-        Some(cancelled) => {
-            let future = UntilCancelled { future, cancelled };
-            drop(runtime.spawn(Running::new(future, outlet, guard)));
-        }
+    /// Counts a future that is polled elsewhere, or hands it back. See [`Context::wrap`](crate::Context::wrap).
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedError`], with the future in it, if the context is closing or closed.
+    #[track_caller]
+    pub fn try_wrap<F: Future>(mut self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
+        let origin = TaskOrigin::of::<F>("wrapped");
+        let reason = match self.0.admit_anywhere() {
+            Ok(guard) => {
+                let role = self.0.role(TaskKind::Wrapped);
+                let guard = guard.list_alone(self.0.take_facts(origin), role);
+                return Ok(Wrapped::new(future, guard));
+            }
+            Err(reason) => reason,
+        };
+        Err(self.0.reject(origin, reason).refused(future))
     }
-    admitted.spawned(handle, Whereabouts::entry())
-}
-
-fn run_blocking<F, T>(mut admitted: Admission<'_, '_>, closure: F) -> Task<T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    let (handle, guard) = admitted.insert(TaskKind::Blocking);
-    let job = Job::new(closure, guard);
-    drop(admitted.runtime().spawn_blocking(move || job.run()));
-    admitted.spawned(handle, Whereabouts::entry())
-}
-
-#[track_caller]
-fn run_local<F>(mut admitted: Admission<'_, '_>, future: F) -> Task<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    let (handle, guard) = admitted.insert(TaskKind::Spawned);
-    let output = Arc::new(Output::new());
-    let outlet = Apart(Arc::clone(&output));
-    // Outside a `LocalSet` tokio panics, at the line of whoever called us.
-    match admitted.cancelled() {
-        None => drop(spawn_local(Running::new(Plain { future }, outlet, guard))),
-        Some(cancelled) => {
-            let future = UntilCancelled { future, cancelled };
-            drop(spawn_local(Running::new(future, outlet, guard)));
-        }
-    }
-    admitted.spawned(handle, Whereabouts::Apart(output))
 }
 
 impl fmt::Debug for TaskBuilder<'_> {
@@ -269,5 +239,211 @@ impl fmt::Debug for TaskBuilder<'_> {
             .field("is_cancellable", &options.is_cancellable)
             .field("supersedes", &options.supersedes)
             .finish_non_exhaustive()
+    }
+}
+
+/// How a task is to be started.
+struct TaskOptions<'a> {
+    core: &'a Arc<Core>,
+    name: Option<Label>,
+    kind: Option<Label>,
+    runtime: Option<Handle>,
+    is_cancellable: bool,
+    supersedes: bool,
+}
+
+/// What the task is by itself: its name and kind unless given, and where it was started.
+#[derive(Clone, Copy)]
+struct TaskOrigin {
+    name: &'static str,
+    kind: &'static str,
+    location: &'static Location<'static>,
+}
+
+/// A task that was refused: what it would have been, and why.
+struct Rejected {
+    facts: Facts,
+    reason: RefusedReason,
+}
+
+impl TaskOrigin {
+    #[track_caller]
+    fn of<F>(kind: &'static str) -> Self {
+        Self {
+            name: name::of_type::<F>(),
+            kind,
+            location: Location::caller(),
+        }
+    }
+}
+
+impl<'a> TaskOptions<'a> {
+    /// Asks for a place that needs a runtime to run on.
+    #[inline(always)]
+    fn admit(&mut self) -> Result<TaskGuard<'a>, RefusedReason> {
+        if self.runtime.is_none() && self.core.node.is_root() {
+            // A registry outlives runtimes, the global one all of them: here and now comes first.
+            self.runtime = Handle::try_current().ok();
+        }
+        if self.runtime.is_none() && self.core.runtime().is_none() {
+            return Err(RefusedReason::NoRuntime);
+        }
+        self.admit_anywhere()
+    }
+
+    /// Asks for a place that is brought its own runtime.
+    #[inline(always)]
+    fn admit_anywhere(&self) -> Result<TaskGuard<'a>, RefusedReason> {
+        TaskGuard::admit(&self.core.node).map_err(|left| {
+            close::on_leave(&self.core.node, left);
+            RefusedReason::Closed
+        })
+    }
+
+    #[inline(always)]
+    fn take_facts(&mut self, origin: TaskOrigin) -> Facts {
+        let or = |given: Option<Label>, name| given.unwrap_or(Label::borrowed(name));
+        Facts {
+            name: or(self.name.take(), origin.name),
+            kind: or(self.kind.take(), origin.kind),
+            location: origin.location,
+        }
+    }
+
+    #[inline(always)]
+    fn role(&self, kind: TaskKind) -> Role {
+        Role::Task {
+            kind,
+            supersedes: self.supersedes,
+        }
+    }
+
+    /// Lists the task. The options are borrowed, because moving so much about costs as much as the gate does.
+    #[inline(always)]
+    fn list(
+        &mut self,
+        origin: TaskOrigin,
+        guard: TaskGuard<'_>,
+        kind: TaskKind,
+    ) -> (TaskGuard<'static>, TaskHandle) {
+        let role = self.role(kind);
+        guard.list(self.take_facts(origin), role)
+    }
+
+    /// The runtime to spawn on.
+    #[inline]
+    fn runtime_to_use(&self) -> &Handle {
+        let asked = self.runtime.as_ref();
+        let runtime = asked.or_else(|| self.core.runtime());
+        runtime.expect("a task that needs a runtime is admitted only with one")
+    }
+
+    /// What ends a cancellable task.
+    #[inline]
+    fn cancelled(&self) -> Option<WaitForCancellationFutureOwned> {
+        self.is_cancellable
+            .then(|| self.core.node.token.clone().cancelled_owned())
+    }
+
+    /// The task is with the runtime.
+    #[inline(always)]
+    fn spawned<T>(&self, handle: TaskHandle, output: Whereabouts<T>) -> Task<T> {
+        if self.supersedes {
+            guard::supersede(self.core, handle.meta());
+        }
+        Task::accepted(handle, output)
+    }
+
+    #[cold]
+    fn reject(mut self, origin: TaskOrigin, reason: RefusedReason) -> Rejected {
+        Rejected {
+            facts: self.take_facts(origin),
+            reason,
+        }
+    }
+}
+
+fn run<F>(
+    options: &mut TaskOptions<'_>,
+    origin: TaskOrigin,
+    guard: TaskGuard<'_>,
+    future: F,
+) -> Task<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let (guard, handle) = options.list(origin, guard, TaskKind::Spawned);
+    let (outlet, runtime) = (Together::new(), options.runtime_to_use());
+    match options.cancelled() {
+        None => drop(runtime.spawn(Running::new(Plain { future }, outlet, guard))),
+        Some(cancelled) => {
+            let future = UntilCancelled { future, cancelled };
+            drop(runtime.spawn(Running::new(future, outlet, guard)));
+        }
+    }
+    options.spawned(handle, Whereabouts::entry())
+}
+
+fn run_blocking<F, T>(
+    options: &mut TaskOptions<'_>,
+    origin: TaskOrigin,
+    guard: TaskGuard<'_>,
+    closure: F,
+) -> Task<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (guard, handle) = options.list(origin, guard, TaskKind::Blocking);
+    let job = Job::new(closure, guard);
+    drop(options.runtime_to_use().spawn_blocking(move || job.run()));
+    options.spawned(handle, Whereabouts::entry())
+}
+
+#[track_caller]
+fn run_local<F>(
+    options: &mut TaskOptions<'_>,
+    origin: TaskOrigin,
+    guard: TaskGuard<'_>,
+    future: F,
+) -> Task<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let (guard, handle) = options.list(origin, guard, TaskKind::Spawned);
+    let output = Arc::new(Output::new());
+    let outlet = Apart(Arc::clone(&output));
+    // Outside a `LocalSet` and a `LocalRuntime` tokio panics, at the line of our caller.
+    match options.cancelled() {
+        None => drop(spawn_local(Running::new(Plain { future }, outlet, guard))),
+        Some(cancelled) => {
+            let future = UntilCancelled { future, cancelled };
+            drop(spawn_local(Running::new(future, outlet, guard)));
+        }
+    }
+    options.spawned(handle, Whereabouts::Apart(output))
+}
+
+impl Rejected {
+    /// The error that hands the future back.
+    fn refused<F>(self, future: F) -> RefusedError<F> {
+        RefusedError::new(future, self.reason)
+    }
+
+    /// The answer where there is no error to hand it back: the future is dropped unpolled, an event
+    /// says where, and the handle resolves to `Refused`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no runtime, as `tokio::spawn` does.
+    #[track_caller]
+    fn task<F, T>(self, core: &Core, future: F) -> Task<T> {
+        assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
+        let Facts { name, location, .. } = self.facts;
+        core.note_refusal("a task", &name, location);
+        panics::discard(future);
+        Task::refused(name)
     }
 }

@@ -1,8 +1,16 @@
 //! [`TaskGuard`]: a task that a context accepted leaves it again, once, however it ends.
 
 use crate::{
-    context::{core::Node, current::context_of, handle, reason::CloseReason},
+    context::{
+        close,
+        current::context_of,
+        driver,
+        gate::OnLeave,
+        report::CloseReason,
+        state::{Core, Node},
+    },
     event,
+    id::ResourceId,
     name::{Label, Printed},
     poll::{
         capture::{self, Captured},
@@ -13,40 +21,97 @@ use crate::{
     slab::guard::Left,
     sync::lock,
     table::{
-        record::{Outcome, Record},
-        task_entry::{Role, TaskEntry, TaskHold as _, TaskOwner},
+        record::{Facts, Meta, Outcome, Record, State},
+        task_entry::{Role, TaskEntry, TaskHandle, TaskHold as _, TaskOwner},
     },
-    task::supersede::Latest,
 };
-use std::task::Context;
+use std::{mem, sync::Arc, task::Context};
 
-/// An accepted task: its entry, and what it owes its context. When it ends, or is dropped, the task leaves the list and the
-/// gate.
-pub(crate) struct TaskGuard {
-    /// `None` once the task has left.
-    entry: Option<TaskOwner>,
+/// A task from its admission to its end, and what it owes its context: when it ends, or this is dropped, it leaves the list
+/// and the gate.
+pub(crate) struct TaskGuard<'a>(Stage<'a>);
+
+enum Stage<'a> {
+    /// Inside the gate of this context, and not listed yet; `None` once the task has left.
+    Unlisted(Option<&'a Arc<Node>>),
+    /// Inside the gate and listed.
+    Listed(TaskOwner),
 }
 
-impl TaskGuard {
-    pub(crate) fn new(entry: TaskOwner) -> Self {
-        Self { entry: Some(entry) }
+impl<'a> TaskGuard<'a> {
+    /// Goes in through the gate of a context, or is refused.
+    #[inline(always)]
+    pub(crate) fn admit(context: &'a Arc<Node>) -> Result<Self, OnLeave> {
+        context.gate.enter()?;
+        Ok(Self(Stage::Unlisted(Some(context))))
     }
 
-    /// The task, if it has not left.
+    /// Lists the task with what `insert` makes of its context.
+    #[inline(always)]
+    fn insert<R>(
+        self,
+        insert: impl FnOnce(&'a Arc<Node>) -> (TaskOwner, R),
+    ) -> (TaskGuard<'static>, R) {
+        let Stage::Unlisted(Some(context)) = self.0 else {
+            unreachable!("a task is listed once");
+        };
+        let (owner, handle) = insert(context);
+        // From here on the listed task goes out of the gate. If that panicked this would have.
+        mem::forget(self);
+        // A close sets ABORTING, then scans for tasks; we list the task, then read ABORTING: one of us sees the other.
+        owner.abort_if_told();
+        (TaskGuard::listed(owner), handle)
+    }
+
+    /// Lists the task, with a handle.
+    #[inline(always)]
+    pub(crate) fn list(self, facts: Facts, role: Role) -> (TaskGuard<'static>, TaskHandle) {
+        self.insert(|context| {
+            let parent = Arc::<Node>::clone(context);
+            context.table.insert_task(facts, parent, role)
+        })
+    }
+
+    /// Lists a wrapped future, without a handle: the code that polls it gets its output.
+    pub(crate) fn list_alone(self, facts: Facts, role: Role) -> TaskGuard<'static> {
+        let (guard, ()) = self.insert(|context| {
+            let parent = Arc::<Node>::clone(context);
+            (context.table.insert_task_alone(facts, parent, role), ())
+        });
+        guard
+    }
+}
+
+impl TaskGuard<'static> {
+    /// The guard of a task that is in the gate and listed.
+    pub(crate) fn listed(entry: TaskOwner) -> Self {
+        Self(Stage::Listed(entry))
+    }
+}
+
+impl TaskGuard<'_> {
+    fn entry(&self) -> Option<&TaskOwner> {
+        match &self.0 {
+            Stage::Listed(entry) => Some(entry),
+            Stage::Unlisted(_) => None,
+        }
+    }
+
+    /// The task, if it is listed.
     pub(crate) fn task(&self) -> Option<&TaskEntry> {
-        self.entry.as_deref()
+        self.entry().map(|entry| &**entry)
     }
 
     /// Whether the task has a handle.
     #[inline]
     pub(crate) fn is_claimed(&self) -> bool {
-        self.entry.as_ref().is_some_and(TaskOwner::is_held)
+        self.entry().is_some_and(TaskOwner::is_held)
     }
 
     /// A poll has not finished the future: the task leaves its waker.
     #[inline]
     pub(crate) fn park(&self, cx: &mut Context<'_>) {
-        if let Some(task) = self.entry.as_ref() {
+        if let Some(task) = self.entry() {
             task.leave_waker(|| capture::original(cx.waker()));
         }
     }
@@ -117,7 +182,7 @@ impl TaskGuard {
     /// unless it is still read, and only then leaves the gate (I1). Nothing happens the second time.
     #[inline]
     pub(crate) fn leave(&mut self, outcome: Outcome, deliver: impl FnOnce(&TaskOwner)) {
-        let Some(entry) = self.entry.take() else {
+        let Stage::Listed(entry) = mem::replace(&mut self.0, Stage::Unlisted(None)) else {
             return;
         };
         entry.end();
@@ -143,6 +208,10 @@ impl TaskGuard {
 
     #[cold]
     fn abandon(&mut self) {
+        if let Stage::Unlisted(Some(context)) = self.0 {
+            self.0 = Stage::Unlisted(None);
+            close::on_leave(context, context.gate.leave());
+        }
         self.leave(Outcome::Aborted, |_| {});
     }
 
@@ -158,8 +227,8 @@ impl TaskGuard {
 
     /// Whether its context closes.
     pub(crate) fn is_cancelled(&self) -> bool {
-        let task = self.task();
-        task.is_some_and(|task| context_of(task).is_cancelled())
+        let context = self.task().and_then(TaskEntry::owner);
+        context.is_some_and(|context| context.state() != State::Open)
     }
 
     /// Notes that the task panicked for the report of its close. If it has no handle, the event that comes back is
@@ -174,7 +243,7 @@ impl TaskGuard {
             meta.location.line()
         );
         if let Some(core) = node.core.upgrade() {
-            lock(&core.log).failure(node, &failure);
+            core.note_failure(&failure);
         }
         let context = node.meta.name.clone();
         Some(TaskPanic { context, failure })
@@ -182,10 +251,10 @@ impl TaskGuard {
 }
 
 /// An accepted task leaves, once, whatever unwinds on its way.
-impl Drop for TaskGuard {
+impl Drop for TaskGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.entry.is_some() {
+        if !matches!(self.0, Stage::Unlisted(None)) {
             self.abandon();
         }
     }
@@ -201,7 +270,7 @@ impl LateResult {
     #[cold]
     pub(crate) fn emit(&self) {
         let (context, task) = (Printed(&self.context), Printed(&self.task));
-        event::emit!(DEBUG, %context, %task, "a late result was dropped: nobody can claim it");
+        event::emit!(DEBUG, %context, %task, "a late result was dropped: no handle can claim it");
     }
 }
 
@@ -221,7 +290,51 @@ impl TaskPanic {
 #[cold]
 fn close_on_panic(node: &Node) {
     if let Some(core) = node.core.upgrade().filter(|_| node.close_on_panic) {
-        handle::request(&core, CloseReason::Panic);
+        driver::request(&core, CloseReason::Panic);
+    }
+}
+
+/// Makes `task` the latest of its name, and aborts the one that was.
+#[cold]
+pub(crate) fn supersede(core: &Core, task: &Meta) {
+    let previous = lock(&core.latest).insert((*task.name).to_owned(), task.id);
+    let table = &core.node.table;
+    if let Some(previous) = previous {
+        table.abort(previous);
+    }
+    // It may have left before it was entered, and then nothing else takes it out again.
+    if table.table_ref().state_of(task.id).is_none() {
+        forget(core, &task.name, task.id);
+    }
+}
+
+/// What may be the latest of its name, and is about to leave the list.
+struct Latest {
+    core: Arc<Core>,
+    name: Label,
+    id: ResourceId,
+}
+
+impl Latest {
+    #[cold]
+    fn of(task: &TaskEntry) -> Option<Self> {
+        let core = context_of(task).core.upgrade()?;
+        let (name, id) = (task.meta().name.clone(), task.meta().id);
+        Some(Self { core, name, id })
+    }
+
+    /// It has left the list: a [`supersede`] that enters it from here on sees that.
+    #[cold]
+    fn has_left(self) {
+        forget(&self.core, &self.name, self.id);
+    }
+}
+
+/// Forgets the task, if it is still the latest of its name.
+fn forget(core: &Core, name: &str, id: ResourceId) {
+    let mut latest = lock(&core.latest);
+    if latest.get(name).is_some_and(|latest| *latest == id) {
+        latest.remove(name);
     }
 }
 
@@ -231,6 +344,6 @@ mod tests {
 
     #[test]
     fn a_guard_adds_two_words_to_every_task() {
-        assert_eq!(size_of::<TaskGuard>(), 16);
+        assert_eq!(size_of::<TaskGuard<'_>>(), 16);
     }
 }

@@ -1,20 +1,26 @@
-//! [`Task`]: the handle to a spawned task.
+//! [`Task`]: the handle to a spawned task, and how the result of the task reaches it, or is dropped where no handle can claim
+//! it.
 
 use crate::{
     error::TaskError,
     id::ResourceId,
     name::Label,
+    panics,
     poll::waiting::{For, waiting},
+    slab::guard::Hold,
+    sync::{Mutex, lock},
     table::{
         record::{Meta, Record},
-        task_entry::{TaskHandle, TaskHold as _},
+        task_entry::{TaskAside, TaskEntry, TaskHandle, TaskHold as _, TaskOwner},
     },
-    task::output::{Output, Whereabouts},
 };
 use std::{
     fmt,
+    marker::PhantomData,
+    mem,
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
 };
 use tokio::task::coop::poll_proceed;
 
@@ -41,7 +47,7 @@ use tokio::task::coop::poll_proceed;
 ///
 /// Awaiting `&mut task` and dropping that future loses nothing.
 ///
-/// It takes part in tokio's cooperative budget: whoever awaits many finished tasks in a row yields now and then.
+/// It takes part in tokio's cooperative budget: code that awaits many finished tasks in a row yields now and then.
 ///
 /// # Panics
 ///
@@ -81,11 +87,6 @@ impl<T> Task<T> {
         }
     }
 
-    #[cfg(feature = "dump")]
-    pub(crate) fn entry(&self) -> Option<&crate::table::task_entry::TaskEntry> {
-        self.held().map(|held| &**held)
-    }
-
     fn meta(&self) -> Option<&Meta> {
         self.held().map(|held| held.meta())
     }
@@ -115,6 +116,19 @@ impl<T> Task<T> {
     pub fn is_finished(&self) -> bool {
         self.held().is_none_or(TaskHandle::is_ready)
     }
+
+    /// Asks this task where it waits; `None` if it has ended, or was refused. See [`Registry::dump`](crate::Registry::dump).
+    #[cfg(feature = "dump")]
+    pub async fn trace(&self) -> Option<crate::dump::view::TaskDump> {
+        use crate::{
+            context::{current::node_of, state::DUMP_LIMIT},
+            dump::collect,
+        };
+        let table = Arc::clone(&node_of(self.held()?.owner()?)?.table);
+        let task = table.find_task(self.id())?;
+        let dump = collect::dump(table, vec![task], Vec::new(), DUMP_LIMIT).await;
+        dump.tasks.into_iter().next()
+    }
 }
 
 impl<T> Future for Task<T> {
@@ -141,7 +155,7 @@ impl<T> Future for Task<T> {
         };
         let is_ready = held.is_ready();
         if is_ready {
-            // Whoever awaits one finished task after the other lets others run now and then.
+            // Awaiting one finished task after the other lets others run now and then.
             ready!(poll_proceed(cx)).made_progress();
         }
         let result = ready!(waiting(cx, For::Task(&**held), |cx| {
@@ -173,5 +187,148 @@ impl<T> fmt::Debug for Task<T> {
             .field("name", &self.name())
             .field("is_finished", &self.is_finished())
             .finish_non_exhaustive()
+    }
+}
+
+/// A place for one result between a task and its handle. Which of them comes first is decided by the
+/// holds on the task's slot: the one that comes second sees the other, and the result is claimed, or
+/// dropped, exactly once. A task whose handle was dropped before needs no place at all.
+#[derive(Debug)]
+pub(crate) struct Output<T>(Mutex<OutputState<T>>);
+
+/// Where the output of a task goes.
+pub(crate) trait Outlet {
+    type Output;
+
+    fn output<'a>(&'a self, task: &'a TaskOwner) -> &'a Output<Self::Output>;
+}
+
+/// The output lies with the entry of the task.
+pub(crate) struct Together<T>(PhantomData<fn(T)>);
+
+impl<T> Together<T> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Send + 'static> Outlet for Together<T> {
+    type Output = T;
+
+    fn output<'a>(&'a self, task: &'a TaskOwner) -> &'a Output<T> {
+        task.aside().output(Output::new)
+    }
+}
+
+/// The output lies by itself, because it may not leave its thread.
+pub(crate) struct Apart<T>(pub(crate) Arc<Output<T>>);
+
+impl<T> Outlet for Apart<T> {
+    type Output = T;
+
+    fn output<'a>(&'a self, _: &'a TaskOwner) -> &'a Output<T> {
+        &self.0
+    }
+}
+
+/// Where the output of a task comes from.
+pub(crate) enum Whereabouts<T> {
+    /// With the task's entry, which finds or makes it.
+    Entry(fn(&TaskAside) -> &Output<T>),
+    /// By itself, because it may not leave its thread.
+    Apart(Arc<Output<T>>),
+}
+
+impl<T: Send + 'static> Whereabouts<T> {
+    pub(crate) fn entry() -> Self {
+        Self::Entry(|task| task.output(Output::new))
+    }
+}
+
+impl<T> Whereabouts<T> {
+    #[inline]
+    pub(crate) fn find<'a>(&'a self, task: &'a impl Hold<Entry = TaskEntry>) -> &'a Output<T> {
+        match self {
+            Self::Entry(find) => find(task.aside()),
+            Self::Apart(output) => output,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum OutputState<T> {
+    Empty,
+    /// The handle waits.
+    Waiting(Waker),
+    /// Errors are boxed, because they are rare, and a place is part of many tasks.
+    Done(Result<T, Box<TaskError>>),
+}
+
+impl<T> Output<T> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(OutputState::Empty))
+    }
+
+    /// The task's part, once, when it has left the list. Never panics, whatever
+    /// wakers and destructors do.
+    pub(crate) fn deliver(&self, result: Result<T, TaskError>, owner: &TaskOwner) {
+        let done = OutputState::Done(result.map_err(Box::new));
+        let before = mem::replace(&mut *lock(&self.0), done);
+        if !owner.make_ready() {
+            panics::discard(self.take());
+        }
+        if let OutputState::Waiting(waker) = before {
+            panics::contain(|| waker.wake());
+        }
+    }
+
+    /// The handle's part, once. `has_waited` if it was ever polled: then there may be a waker.
+    #[inline]
+    pub(crate) fn abandon(held: TaskHandle, place: &Whereabouts<T>, has_waited: bool) {
+        if has_waited {
+            panics::discard(place.find(&held).take());
+        }
+        if let Err(held) = held.release_unready() {
+            panics::discard(place.find(&held).take());
+        }
+    }
+
+    fn take(&self) -> OutputState<T> {
+        mem::replace(&mut *lock(&self.0), OutputState::Empty)
+    }
+
+    /// The result, once it is there. After that there is none.
+    #[inline]
+    pub(crate) fn poll(
+        &self,
+        is_ready: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<T, TaskError>>> {
+        // Made before the lock is taken and dropped after it is let go: wakers are user code (I9).
+        let mut waker = (!is_ready).then(|| cx.waker().clone());
+        let mut place = lock(&self.0);
+        let before = match (&*place, waker.take()) {
+            (OutputState::Empty | OutputState::Waiting(_), Some(waker)) => {
+                mem::replace(&mut *place, OutputState::Waiting(waker))
+            }
+            (_, unused) => {
+                waker = unused;
+                mem::replace(&mut *place, OutputState::Empty)
+            }
+        };
+        let is_waiting = matches!(*place, OutputState::Waiting(_));
+        drop(place);
+        panics::discard(waker);
+        match before {
+            OutputState::Done(result) => Poll::Ready(Some(result.map_err(|error| *error))),
+            before => {
+                panics::discard(before);
+                if is_waiting {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(None)
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     leaks::{policy::LeakPolicy, report::LeakReport, settle},
     ledger::level::Level,
-    registry::handle::Registry,
+    registry::registry::Registry,
     testing::{bare_spawns::BareSpawns, files, overdue},
 };
 use futures::FutureExt;

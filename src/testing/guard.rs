@@ -2,7 +2,7 @@
 
 use crate::{
     leaks::{find, policy::LeakPolicy, report::LeakReport},
-    registry::handle::Registry,
+    registry::registry::Registry,
     testing::check,
 };
 use std::{
@@ -55,7 +55,7 @@ impl LeakGuard {
     #[track_caller]
     pub fn new(registry: &Registry) -> Self {
         let mut policy = LeakPolicy::nothing_left();
-        policy.dropped_before = registry.root().dropped.look().count;
+        policy.dropped_before = registry.root().registry.dropped.snapshot().count;
         Self {
             registry: registry.clone(),
             policy,

@@ -4,7 +4,7 @@ use crate::{
     clock,
     leaks::{growth::Growth, policy::LeakPolicy},
     ledger::level::Level,
-    registry::handle::Registry,
+    registry::registry::Registry,
     testing::check,
 };
 use futures::future::select;

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::{self, human},
-    registry::handle::Registry,
+    registry::registry::Registry,
 };
 use futures::future::{Either, select};
 use std::{panic::Location, pin::Pin, pin::pin, time::Duration};

@@ -505,6 +505,6 @@ async fn the_report_prints_what_happened() {
         printed.contains(") panicked: on purpose [svc]"),
         "{printed}"
     );
-    let failures = printed.split("\n  ! out of patience").next().unwrap();
+    let failures = printed.split("\n  ! did not end in time").next().unwrap();
     assert!(failures.ends_with("disk full [svc]"), "{printed}");
 }

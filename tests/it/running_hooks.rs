@@ -401,7 +401,7 @@ async fn a_hook_at_its_time_limit_is_reported_with_its_stack() {
             stuck.starts_with(&begin) && stuck.ends_with(&end),
             "{stuck}"
         );
-        let said = format!("! out of patience with {begin}");
+        let said = format!("! did not end in time: {begin}");
         assert!(report.to_string().contains(&said), "{report}");
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::util::{Counter, Log, OnDrop, Wakes, in_time, poll_once, settle};
 use headcount::{Registry, State, Task, TaskError};
-use std::{pin::pin, sync::Arc, task::Waker, time::Duration};
-use tokio::{sync::oneshot, task::LocalSet};
+use std::{pin::pin, rc::Rc, sync::Arc, task::Waker, time::Duration};
+use tokio::{runtime::LocalRuntime, sync::oneshot, task::LocalSet};
 
 #[tokio::test]
 async fn a_task_gives_its_output_to_its_handle() {
@@ -22,6 +22,65 @@ async fn a_task_gives_its_output_to_its_handle() {
         .await;
     assert_eq!(*output.unwrap(), "local");
     assert_eq!(in_time(ctx.close()).await.finished(), 3);
+}
+
+/// A `LocalRuntime` is a `LocalSet` for all that runs on it.
+#[test]
+fn local_tasks_run_on_a_local_runtime() {
+    let runtime = LocalRuntime::new().unwrap();
+    let counter = Counter::default();
+    runtime.block_on(async {
+        let ctx = Registry::new()
+            .context_builder("ctx")
+            .grace(Duration::ZERO)
+            .open();
+        let output = ctx.spawn_local(async {
+            tokio::task::yield_now().await;
+            Rc::new("local")
+        });
+        assert_eq!(*in_time(output).await.unwrap(), "local");
+        let until_cancelled = ctx.task("cancellable").cancellable();
+        drop(
+            until_cancelled
+                .try_spawn_local(std::future::pending::<()>())
+                .unwrap(),
+        );
+        let guard = counter.guard();
+        drop(ctx.spawn_local(async move {
+            let _not_send = (Rc::new(()), guard);
+            std::future::pending::<()>().await;
+        }));
+        settle().await;
+        let report = in_time(ctx.close()).await;
+        assert_eq!(
+            (report.finished(), report.cancelled(), report.aborted()),
+            (1, 1, 1)
+        );
+        assert_eq!(counter.alive(), 0);
+    });
+}
+
+/// I1: the runtime drops what it has, and the close goes on where it is awaited.
+#[test]
+fn local_tasks_end_with_their_local_runtime() {
+    let runtime = LocalRuntime::new().unwrap();
+    let counter = Counter::default();
+    let ctx = runtime.block_on(async {
+        let ctx = Registry::new().context("ctx");
+        let guard = counter.guard();
+        drop(ctx.spawn_local(async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        }));
+        ctx.request_close("its driver runs there");
+        settle().await;
+        ctx
+    });
+    assert_eq!((ctx.state(), counter.alive()), (State::Closing, 1));
+    drop(runtime);
+    assert_eq!((ctx.state(), counter.alive()), (State::Closing, 0));
+    let report = LocalRuntime::new().unwrap().block_on(in_time(ctx.close()));
+    assert_eq!(report.aborted(), 1);
 }
 
 /// I4

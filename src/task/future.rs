@@ -1,12 +1,17 @@
-//! A spawned future, as the runtime sees it.
+//! A spawned future or blocking closure, as the runtime sees it.
 
 use crate::{
     error::TaskError,
     panics,
-    poll::scope::{self, Owner},
-    poll::waiting::{For, waiting},
+    poll::{
+        scope::{self, Owner},
+        waiting::{For, waiting},
+    },
     table::record::Outcome,
-    task::{guard::TaskGuard, output::Outlet},
+    task::{
+        guard::TaskGuard,
+        handle::{Outlet, Together},
+    },
 };
 use std::{
     any::Any,
@@ -29,7 +34,7 @@ pin_project_lite::pin_project! {
         #[pin]
         future: Option<F>,
         outlet: O,
-        guard: TaskGuard,
+        guard: TaskGuard<'static>,
     }
 
     impl<F, O> PinnedDrop for Running<F, O>
@@ -47,7 +52,7 @@ pin_project_lite::pin_project! {
 type Payload = Box<dyn Any + Send>;
 
 impl<F, O: Outlet> Running<F, O> {
-    pub(crate) fn new(future: F, outlet: O, guard: TaskGuard) -> Self {
+    pub(crate) fn new(future: F, outlet: O, guard: TaskGuard<'static>) -> Self {
         Self {
             future: Some(future),
             outlet,
@@ -87,13 +92,13 @@ fn ended<T>(result: Result<Ended<T>, Payload>, dropped: Result<(), Payload>) -> 
 
 /// Delivers a result and lets the task leave.
 #[inline]
-pub(crate) fn finish<O: Outlet>(outlet: &O, guard: &mut TaskGuard, result: Ended<O::Output>) {
+fn finish<O: Outlet>(outlet: &O, guard: &mut TaskGuard<'static>, result: Ended<O::Output>) {
     if guard.task().is_none() {
         return;
     }
     if guard.is_claimed() {
         if let Err(TaskError::Panicked(_, message)) = &result {
-            // Whoever has the handle gets it as well.
+            // The handle gets it as well.
             drop(guard.note_panic(message));
         }
         // The handle may be dropped in the last moment; `deliver` drops the result then.
@@ -113,7 +118,7 @@ pub(crate) fn finish<O: Outlet>(outlet: &O, guard: &mut TaskGuard, result: Ended
 
 /// Whether there is nothing to run or to say when a result is dropped.
 #[inline]
-fn is_plain<T>(result: &Ended<T>, guard: &TaskGuard) -> bool {
+fn is_plain<T>(result: &Ended<T>, guard: &TaskGuard<'_>) -> bool {
     match result {
         Ok(_) => !needs_drop::<T>() && (size_of::<T>() == 0 || !guard.is_cancelled()),
         Err(error) => !error.is_panic(),
@@ -123,7 +128,7 @@ fn is_plain<T>(result: &Ended<T>, guard: &TaskGuard) -> bool {
 /// Drops the result of a task without a handle, while the task is still listed and in its scope, and lets the task leave. Events
 /// come last: a subscriber may do anything.
 #[inline(never)]
-fn finish_unclaimed<T>(guard: &mut TaskGuard, result: Ended<T>) {
+fn finish_unclaimed<T>(guard: &mut TaskGuard<'static>, result: Ended<T>) {
     let outcome = outcome(&result);
     let is_late = result.is_ok() && size_of::<T>() > 0;
     let late = is_late.then(|| guard.late_result()).flatten();
@@ -240,5 +245,47 @@ where
         };
         finish(this.outlet, guard, result);
         Poll::Ready(())
+    }
+}
+
+/// A closure that runs in its context's scope, and settles everything when it ends, also by being
+/// dropped before it started.
+pub(crate) struct Job<F, T: Send + 'static> {
+    closure: Option<F>,
+    outlet: Together<T>,
+    guard: TaskGuard<'static>,
+}
+
+impl<F: FnOnce() -> T, T: Send + 'static> Job<F, T> {
+    pub(crate) fn new(closure: F, guard: TaskGuard<'static>) -> Self {
+        Self {
+            closure: Some(closure),
+            outlet: Together::new(),
+            guard,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        if self.guard.start_closure() {
+            return;
+        }
+        if let Some(closure) = self.closure.take() {
+            let result = self.guard.enter(|| panics::guarded(closure));
+            finish(
+                &self.outlet,
+                &mut self.guard,
+                result.map_err(TaskError::panicked),
+            );
+        }
+    }
+}
+
+impl<F, T: Send + 'static> Drop for Job<F, T> {
+    fn drop(&mut self) {
+        if let Some(closure) = self.closure.take() {
+            let dropped = self.guard.enter(|| panics::guarded(|| drop(closure)));
+            let error = dropped.map_or_else(TaskError::panicked, |()| TaskError::Aborted);
+            finish(&self.outlet, &mut self.guard, Err(error));
+        }
     }
 }

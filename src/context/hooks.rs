@@ -1,0 +1,541 @@
+//! Hooks and owned values: what a context keeps for its close (I7).
+//!
+//! A [`Callback`] is a hook that has not been started. It waits in a [`Stack`], which is sealed in the same step in which it is
+//! found empty. While it runs it has a [`HookGuard`], by which a dump can ask it where it waits.
+
+#[cfg(feature = "dump")]
+use crate::dump::collect::FinalPoll;
+use crate::{
+    clock::{self, Stamp},
+    id::ResourceId,
+    name, panics,
+    poll::{
+        capture,
+        running_hooks::{RunningGuard, RunningHook},
+        scope::{self, Owner},
+        state::PollState,
+        waker_cell::WakerCell,
+    },
+    sync::{Mutex, lock},
+    table::{record::Record, store::Table},
+};
+use futures::{FutureExt, future::BoxFuture};
+use std::{
+    any::Any,
+    fmt,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, Location},
+    pin::{Pin, pin},
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// What a context keeps for its close.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    /// Hooks that start when the close begins.
+    pub(crate) on_closing: Stack<Callback>,
+    /// Hooks that run when everything has left.
+    pub(crate) on_close: Stack<Callback>,
+    /// Values that are dropped after that.
+    pub(crate) owned: Stack<Owned>,
+    /// `on_closing` hooks that were started and not yet awaited.
+    pub(crate) started: Mutex<Vec<BoxFuture<'static, ()>>>,
+    /// Where the hooks come from that are running just now.
+    pub(crate) running: Mutex<Vec<Origin>>,
+}
+
+/// A value that lives until the close.
+pub(crate) struct Owned {
+    pub(crate) id: ResourceId,
+    pub(crate) name: String,
+    pub(crate) value: Box<dyn Any + Send>,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Closing,
+    Close,
+}
+
+impl Hooks {
+    /// Registers a hook; says when it will run, and its key. Hands it back once the hooks have run. One that is too late to
+    /// run when the close begins runs with the others.
+    ///
+    /// Boxes the hook only once there is a place for it, so that a refused one goes back as it came.
+    pub(crate) fn add<H, F>(
+        &self,
+        when: When,
+        hook: H,
+        location: &'static Location<'static>,
+    ) -> Result<(When, u64), H>
+    where
+        H: FnOnce() -> F + Send + 'static,
+        F: Future<Output: HookOutput> + Send + 'static,
+    {
+        let make = |hook| Callback::new(hook, location);
+        let hook = match when {
+            When::Close => hook,
+            When::Closing => match self.on_closing.push_with(hook, make) {
+                Ok(key) => return Ok((When::Closing, key)),
+                Err(hook) => hook,
+            },
+        };
+        let key = self.on_close.push_with(hook, make)?;
+        Ok((When::Close, key))
+    }
+
+    fn stack(&self, when: When) -> &Stack<Callback> {
+        match when {
+            When::Closing => &self.on_closing,
+            When::Close => &self.on_close,
+        }
+    }
+
+    /// Refuses hooks and values from here on.
+    pub(crate) fn seal(&self) {
+        self.on_closing.seal();
+        self.on_close.seal();
+        self.owned.seal();
+    }
+
+    /// Notes that a hook is running.
+    pub(crate) fn has_started(&self, origin: Origin) {
+        lock(&self.running).push(origin);
+    }
+
+    /// Notes that a hook is not running any more.
+    pub(crate) fn has_ended(&self, origin: Origin) {
+        let mut running = lock(&self.running);
+        if let Some(at) = running.iter().position(|other| *other == origin) {
+            running.swap_remove(at);
+        }
+    }
+}
+
+/// A registered hook. Dropping this leaves the hook in place; [`cancel`](Self::cancel) takes it out.
+///
+/// It holds no strong context.
+pub struct Hook {
+    context: Arc<dyn Record>,
+    hooks: Weak<dyn AsRef<Hooks> + Send + Sync>,
+    when: When,
+    key: u64,
+}
+
+impl Hook {
+    /// A hook among those of a context.
+    pub(crate) fn new(
+        context: Arc<dyn Record>,
+        hooks: Weak<dyn AsRef<Hooks> + Send + Sync>,
+        (when, key): (When, u64),
+    ) -> Self {
+        Self {
+            context,
+            hooks,
+            when,
+            key,
+        }
+    }
+
+    /// Takes the hook out, so that it will not run, and drops it. False if it has run, is running, or
+    /// was taken out before.
+    pub fn cancel(&self) -> bool {
+        let Some(context) = self.hooks.upgrade() else {
+            return false;
+        };
+        let hook = (*context).as_ref().stack(self.when).take(self.key);
+        let found = hook.is_some();
+        panics::discard(hook);
+        found
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook")
+            .field("context", &self.context.meta().name)
+            .field("when", &self.when)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a hook may return: nothing, or a result whose error goes into the close report.
+///
+/// Implemented for `()`, for `Result<(), E>` with any printable `E`, and for `!`, which is what a hook
+/// returns that always panics.
+pub trait HookOutput {
+    /// The error to be reported, printed.
+    fn into_error(self) -> Option<String>;
+}
+
+impl HookOutput for () {
+    fn into_error(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: fmt::Display> HookOutput for Result<(), E> {
+    fn into_error(self) -> Option<String> {
+        self.err().map(|error| error.to_string())
+    }
+}
+
+/// `!`, by a name that the stable compiler accepts.
+type Never = <fn() -> ! as Returns>::Output;
+
+trait Returns {
+    type Output;
+}
+
+impl<T> Returns for fn() -> T {
+    type Output = T;
+}
+
+#[doc(hidden)]
+#[expect(
+    private_interfaces,
+    reason = "the private trait is only a way to write `!`"
+)]
+impl HookOutput for Never {
+    fn into_error(self) -> Option<String> {
+        self
+    }
+}
+
+/// How a hook ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HookEnd {
+    Ran,
+    Failed(String),
+    /// And where it was then, if that is known.
+    TimedOut(Option<Arc<str>>),
+}
+
+impl HookEnd {
+    /// Where it was at its time limit.
+    pub(crate) fn whereabouts(&self) -> Option<Arc<str>> {
+        match self {
+            Self::TimedOut(at) => at.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// A hook that has not been started.
+pub(crate) struct Callback {
+    /// The type path of the closure: the function that registered it.
+    what: &'static str,
+    location: &'static Location<'static>,
+    call: Box<dyn FnOnce() -> BoxFuture<'static, Option<String>> + Send>,
+}
+
+impl Callback {
+    pub(crate) fn new<H, F>(hook: H, location: &'static Location<'static>) -> Self
+    where
+        H: FnOnce() -> F + Send + 'static,
+        F: Future<Output: HookOutput> + Send + 'static,
+    {
+        let call = Box::new(|| async move { hook().await.into_error() }.boxed());
+        Self {
+            what: name::of_type::<H>(),
+            location,
+            call,
+        }
+    }
+
+    /// Where it came from, for reports.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            what: self.what,
+            location: self.location,
+        }
+    }
+
+    /// Runs the hook to its end, its panic, or the time limit. Dropping the returned future drops the
+    /// hook where it stands.
+    pub(crate) async fn run(self, limit: Duration, guard: HookGuard) -> HookEnd {
+        let hook = guard.run((self.call)());
+        let hook = AssertUnwindSafe(hook).catch_unwind();
+        let mut hook = Box::pin(hook);
+        let ended = within(limit, hook.as_mut(), || guard.final_poll()).await;
+        match (ended, panics::discard(hook)) {
+            (Ok(Ok(None)), None) => HookEnd::Ran,
+            (Ok(Ok(None)), Some(panic)) => {
+                HookEnd::Failed(format!("panicked while it was dropped: {panic}"))
+            }
+            (Ok(Ok(Some(error))), _) => HookEnd::Failed(error),
+            (Ok(Err(payload)), _) => {
+                let said = panics::message(&*payload);
+                panics::bury(payload);
+                HookEnd::Failed(format!("panicked: {said}"))
+            }
+            (Err(late), _) => HookEnd::TimedOut(late.whereabouts().await),
+        }
+    }
+}
+
+/// Polls a future until it ends or the limit comes, and then once more, with what `late` makes before that.
+async fn within<F: Future, L>(
+    limit: Duration,
+    mut future: Pin<&mut F>,
+    late: impl Fn() -> L,
+) -> Result<F::Output, L> {
+    let mut timer = pin!(clock::sleep(limit));
+    let limited = poll_fn(|cx| {
+        let late = timer.as_mut().poll(cx).is_ready().then(&late);
+        match (future.as_mut().poll(cx), late) {
+            (Poll::Ready(output), _) => Poll::Ready(Ok(output)),
+            (Poll::Pending, Some(late)) => Poll::Ready(Err(late)),
+            (Poll::Pending, None) => Poll::Pending,
+        }
+    });
+    limited.await
+}
+
+/// Where a hook was registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) what: &'static str,
+    pub(crate) location: &'static Location<'static>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} at {}:{}",
+            self.what,
+            self.location.file(),
+            self.location.line()
+        )
+    }
+}
+
+/// What the user's code of a hook comes to: its error, if it fails.
+type HookFuture = BoxFuture<'static, Option<String>>;
+
+/// A hook among those that are running. Taken out when dropped.
+pub(crate) struct HookGuard {
+    table: Arc<Table>,
+    hook: RunningGuard,
+}
+
+impl HookGuard {
+    pub(crate) fn new(
+        table: &Arc<Table>,
+        context: Arc<dyn Record>,
+        origin: Origin,
+        kind: &'static str,
+    ) -> Self {
+        let hook = table.hooks.add(|number| RunningHook {
+            id: RunningHook::id(table.number, number),
+            context,
+            kind,
+            what: origin.what,
+            location: origin.location,
+            started: Stamp::now(),
+            poll_state: PollState::default(),
+            waker: WakerCell::default(),
+        });
+        let table = Arc::clone(table);
+        Self { table, hook }
+    }
+
+    /// The hook, which answers from here on.
+    fn run(&self, run: HookFuture) -> AskableHook<'_> {
+        AskableHook { guard: self, run }
+    }
+
+    /// The time limit of the hook has come: it says where it is in its next poll.
+    #[cfg(feature = "dump")]
+    fn final_poll(&self) -> LastAnswer {
+        LastAnswer(FinalPoll::of(&self.table, self.hook.arc()))
+    }
+
+    #[cfg(not(feature = "dump"))]
+    #[expect(clippy::unused_self, reason = "it is used with the feature `dump`")]
+    fn final_poll(&self) -> LastAnswer {
+        LastAnswer
+    }
+}
+
+impl Drop for HookGuard {
+    fn drop(&mut self) {
+        self.hook.waker.close();
+    }
+}
+
+/// What a hook answers that is out of time.
+#[cfg(feature = "dump")]
+struct LastAnswer(FinalPoll);
+
+#[cfg(feature = "dump")]
+impl LastAnswer {
+    async fn whereabouts(self) -> Option<Arc<str>> {
+        let hook = self.0.heard().await?;
+        Some(hook.to_string().into())
+    }
+}
+
+/// What a hook answers that is out of time.
+#[cfg(not(feature = "dump"))]
+struct LastAnswer;
+
+#[cfg(not(feature = "dump"))]
+impl LastAnswer {
+    #[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
+    async fn whereabouts(self) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// Runs a hook, and answers.
+struct AskableHook<'a> {
+    guard: &'a HookGuard,
+    run: HookFuture,
+}
+
+impl Future for AskableHook<'_> {
+    type Output = Option<String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { guard, run } = &mut *self;
+        let RunningHook {
+            id,
+            context,
+            poll_state,
+            waker,
+            ..
+        } = &*guard.hook;
+        let owner = Owner::Hook {
+            context: &**context,
+            poll_state: Some(poll_state),
+        };
+        waker.set(capture::original(cx.waker()));
+        poll_state.poll(
+            cx,
+            |cx| scope::enter_as(owner, || run.as_mut().poll(cx)),
+            |captured| guard.table.replies.answer(*id, captured),
+        )
+    }
+}
+
+/// A last-in-first-out list that can be sealed: what is pushed is either popped or handed back.
+///
+/// Emptiness and the seal are decided under one lock, so nothing can slip in between "it is empty" and "no more" (I7).
+pub(crate) struct Stack<T>(Mutex<StackItems<T>>);
+
+struct StackItems<T> {
+    items: Vec<(u64, T)>,
+    pushed: u64,
+    sealed: bool,
+}
+
+impl<T> Stack<T> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(StackItems {
+            items: Vec::new(),
+            pushed: 0,
+            sealed: false,
+        }))
+    }
+
+    /// Adds an item and returns its key, or hands it back once sealed.
+    pub(crate) fn push(&self, item: T) -> Result<u64, T> {
+        self.push_with(item, |item| item)
+    }
+
+    /// Adds what `make` makes of `source`, or hands `source` back once sealed.
+    pub(crate) fn push_with<S>(&self, source: S, make: impl FnOnce(S) -> T) -> Result<u64, S> {
+        let mut inner = lock(&self.0);
+        if inner.sealed {
+            return Err(source);
+        }
+        let key = inner.pushed;
+        inner.pushed += 1;
+        inner.items.push((key, make(source)));
+        Ok(key)
+    }
+
+    /// The latest item; seals the stack if there is none.
+    pub(crate) fn pop_or_seal(&self) -> Option<T> {
+        let mut inner = lock(&self.0);
+        let popped = inner.items.pop();
+        inner.sealed |= popped.is_none();
+        popped.map(|(_, item)| item)
+    }
+
+    /// Seals the stack and returns what is left, latest first.
+    pub(crate) fn seal(&self) -> Vec<T> {
+        let mut inner = lock(&self.0);
+        inner.sealed = true;
+        let items = std::mem::take(&mut inner.items);
+        drop(inner);
+        items.into_iter().rev().map(|(_, item)| item).collect()
+    }
+
+    /// Takes one item out by its key.
+    pub(crate) fn take(&self, key: u64) -> Option<T> {
+        let mut inner = lock(&self.0);
+        let at = inner.items.iter().rposition(|(other, _)| *other == key)?;
+        Some(inner.items.remove(at).1)
+    }
+}
+
+impl<T> fmt::Debug for Stack<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack").finish_non_exhaustive()
+    }
+}
+
+impl<T> Default for Stack<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(all(test, feature = "dump", not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::context::state::{Core, Node};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        task::{Wake, Waker},
+    };
+
+    #[derive(Default)]
+    struct Counts(AtomicUsize);
+
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Though a dump may still have the facts.
+    #[test]
+    fn the_waker_of_a_hook_that_ended_is_not_kept() {
+        let root = Core::of_registry();
+        let origin = Callback::new(async || {}, Location::caller()).origin();
+        let context = Arc::<Node>::clone(&root.node);
+        let guard = HookGuard::new(&root.node.table, context, origin, "on_close");
+        let facts = guard.hook.arc();
+        let wakes = Arc::new(Counts::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut run = guard.run(std::future::pending().boxed());
+        let polled = run.poll_unpin(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        drop(waker);
+        assert!(facts.ask());
+        assert_eq!(wakes.0.load(SeqCst), 1);
+        assert_eq!(root.node.running_hooks().len(), 1);
+        drop(run);
+        drop(guard);
+        assert_eq!(Arc::strong_count(&wakes), 1);
+        assert!(facts.waker.is_closed() && !facts.ask());
+        assert!(root.node.running_hooks().is_empty());
+    }
+}

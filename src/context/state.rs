@@ -1,0 +1,470 @@
+//! What a context is made of: a node that is known as long as anything refers to it, and a core that is there as long as the
+//! context is open or closing.
+//!
+//! A [`Node`] is the identity of a context: its name, its gate, its counters, its report. Tasks, weak handles and listings
+//! hold nodes. A [`Core`] is everything that a close has to bring to an end: tasks, hooks, owned values, children. Only strong
+//! handles hold cores, and the driver of a close while it runs; all others have the `Weak` in the node (I3).
+//!
+//! They are two, because they end at different times. The core of a registry is held by its handles and the cores of its
+//! contexts, and ends the registry's own tasks when it goes; those hold its node. And a core may be the last to hold the memory
+//! of a runtime that has shut down, which a weak handle must not keep.
+
+use crate::{
+    context::{
+        gate::Gate,
+        hooks::Hooks,
+        lease::Lease,
+        refusal,
+        report::{CloseReason, CloseReport, Counts, Log, Tally},
+    },
+    id::ResourceId,
+    ledger::handle_log::{HandleId, Ledger},
+    name::Label,
+    panics,
+    poll::scope,
+    registry::state::RegistryState,
+    sync::{
+        AtomicUsize, Mutex,
+        Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+        lock,
+    },
+    table::{
+        record::{Facts, Meta, State},
+        store::Table,
+    },
+};
+use std::{
+    collections::BTreeMap,
+    iter,
+    panic::Location,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The index that marks the node of a registry itself, which is in no table.
+const ROOT: u32 = u32::MAX;
+/// The id of a registry's own node.
+pub(crate) const ROOT_ID: ResourceId = ResourceId {
+    table: 0,
+    index: ROOT,
+    generation: ROOT,
+};
+/// How long a dump waits for answers, unless told.
+#[cfg(feature = "dump")]
+pub(crate) const DUMP_LIMIT: Duration = Duration::from_secs(1);
+/// How many ancestors are asked whether they close.
+const ASKED_ABOVE: usize = 64;
+
+/// What is known of a context, as long as anything refers to it.
+///
+/// What every task writes comes first, on a cache line of its own, and away from the rest.
+#[repr(C, align(128))]
+pub(crate) struct Node {
+    pub(crate) gate: Gate,
+    pub(crate) tally: Tally,
+    pub(crate) me: Weak<Node>,
+    pub(crate) meta: Meta,
+    pub(crate) parent: Option<Arc<Node>>,
+    pub(crate) core: Weak<Core>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) handles: Handles,
+    /// Who has them.
+    pub(crate) ledger: Ledger,
+    pub(crate) token: CancellationToken,
+    pub(crate) close_on_panic: bool,
+    /// Set when the close has ended, last of all.
+    pub(crate) report: OnceLock<CloseReport>,
+    /// Notified when the close begins, when it ends, and when it lost its driver.
+    pub(crate) changed: Notify,
+    /// Notified when the last one left the gate and a waiter wants to know.
+    pub(crate) drained: Notify,
+    /// The core of a close that no runtime is left to drive, until the last one leaves.
+    pub(crate) undriven: Mutex<Option<Arc<Core>>>,
+}
+
+/// What a close brings to an end.
+pub(crate) struct Core {
+    pub(crate) node: Arc<Node>,
+    /// The core of the registry; `None` in that core itself.
+    root: Option<Arc<Core>>,
+    /// What all contexts of the registry share.
+    pub(crate) registry: Arc<RegistryState>,
+    /// The runtime the context was opened on, or the first one it saw.
+    runtime: OnceLock<Handle>,
+    pub(crate) limits: Limits,
+    /// Open and closing children. They hold themselves, as long as they have handles or close.
+    pub(crate) children: Mutex<BTreeMap<ResourceId, Weak<Core>>>,
+    pub(crate) hooks: Hooks,
+    pub(crate) log: Mutex<Log>,
+    /// Why and when the close began.
+    pub(crate) begun: OnceLock<(CloseReason, Instant)>,
+    /// The line that asked for it, if one did.
+    pub(crate) closed_at: OnceLock<&'static Location<'static>>,
+    /// Who drives the close.
+    pub(crate) lease: Lease,
+    /// The latest superseding task of each name.
+    pub(crate) latest: Mutex<BTreeMap<String, ResourceId>>,
+}
+
+/// How long a close waits for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For tasks, between their cancellation and their abort.
+    pub(crate) grace: Duration,
+    /// For each hook.
+    pub(crate) hook: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(5),
+            hook: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a new context shall be like.
+pub(crate) struct ContextOptions {
+    pub(crate) facts: Facts,
+    pub(crate) limits: Limits,
+    pub(crate) close_on_panic: bool,
+}
+
+/// Counts the strong handles of a context.
+///
+/// Not the count of an `Arc`, because the close needs the context's core after the last handle is gone (I11), and must not make
+/// `upgrade` work again by holding it.
+#[derive(Debug)]
+pub(crate) struct Handles(AtomicUsize);
+
+impl Handles {
+    /// One handle.
+    pub(crate) fn one() -> Self {
+        Self(AtomicUsize::new(1))
+    }
+
+    /// No handle, for good.
+    pub(crate) fn none() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// One more, from one that exists.
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// One more, unless the last one is gone: once none, none for ever.
+    pub(crate) fn try_add(&self) -> bool {
+        let more = |handles: usize| (handles > 0).then(|| handles + 1);
+        self.0.fetch_update(AcqRel, Acquire, more).is_ok()
+    }
+
+    /// One less; true for the last one.
+    pub(crate) fn remove(&self) -> bool {
+        self.0.fetch_sub(1, SeqCst) == 1
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Node {
+    /// A node of a new context, or with no parent of a new registry.
+    fn new(
+        (me, core): (&Weak<Node>, &Weak<Core>),
+        meta: Meta,
+        table: &Arc<Table>,
+        parent: Option<&Arc<Node>>,
+        close_on_panic: bool,
+    ) -> Self {
+        Self {
+            me: Weak::clone(me),
+            meta,
+            parent: parent.cloned(),
+            core: Weak::clone(core),
+            table: Arc::clone(table),
+            gate: Gate::new(),
+            handles: parent.map_or_else(Handles::none, |_| Handles::one()),
+            ledger: Ledger::default(),
+            token: parent.map_or_else(CancellationToken::new, |parent| parent.token.child_token()),
+            tally: Tally::new(),
+            close_on_panic,
+            report: OnceLock::new(),
+            changed: Notify::new(),
+            drained: Notify::new(),
+            undriven: Mutex::new(None),
+        }
+    }
+
+    /// The node, to be held.
+    pub(crate) fn arc(&self) -> Arc<Self> {
+        self.me
+            .upgrade()
+            .expect("it is held by the caller, who refers to it")
+    }
+
+    /// Records a handle that is counted already.
+    #[inline]
+    pub(crate) fn hold(&self, location: &'static Location<'static>) -> HandleId {
+        self.ledger
+            .take(&self.table.tracking, location, scope::acquirer)
+    }
+
+    /// What became of its tasks and of those below it.
+    pub(crate) fn counts(&self) -> Counts {
+        let counts = self.tally.counts();
+        Counts {
+            finished: counts.finished + self.gate.finished(),
+            ..counts
+        }
+    }
+
+    /// The hooks that its close waits for just now, those of descendants included.
+    #[cfg(feature = "dump")]
+    pub(crate) fn running_hooks(&self) -> Vec<Arc<crate::poll::running_hooks::RunningHook>> {
+        let mut hooks = self.table.hooks.all();
+        hooks.retain(|hook| hook.is_below(self));
+        hooks
+    }
+
+    /// Asks the tasks of a listing, or of some part of it, where they wait, and the hooks of this context and those below it.
+    #[cfg(feature = "dump")]
+    pub(crate) async fn dump(
+        &self,
+        limit: Duration,
+        part: impl FnOnce(crate::table::live::Live) -> crate::table::live::Live + Send + 'static,
+    ) -> crate::dump::view::Dump {
+        use crate::dump::{collect, offload::offload};
+        let table = Arc::clone(&self.table);
+        let live = table.live().await;
+        // Sorting them takes a while.
+        let tasks = offload(move || part(live).tasks().into_iter().collect()).await;
+        collect::dump(table, tasks, self.running_hooks(), limit).await
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.meta.id.index == ROOT
+    }
+
+    /// Whether this is `other` or lies below it in the tree.
+    pub(crate) fn is_inside(&self, other: &Node) -> bool {
+        iter::once(self)
+            .chain(self.ancestors())
+            .any(|node| std::ptr::eq(node, other))
+    }
+
+    /// The contexts it is in, from the inside out, and the registry's own node.
+    fn ancestors(&self) -> impl Iterator<Item = &Node> {
+        iter::successors(self.parent.as_deref(), |node| node.parent.as_deref())
+    }
+
+    /// Whether the close of a context not far above has begun.
+    pub(crate) fn is_closing_above(&self) -> bool {
+        self.ancestors()
+            .take(ASKED_ABOVE)
+            .any(|node| node.gate.state() != State::Open)
+    }
+
+    /// How far along it is. Without handles it is not open any more, though the drop of the last one may need another moment
+    /// to close the gate.
+    pub(crate) fn state(&self) -> State {
+        match self.gate.state() {
+            State::Open if self.handles.count() == 0 && !self.is_root() => State::Closing,
+            state => state,
+        }
+    }
+
+    /// Whether the close has begun: what the token says as well, without its mutex.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.state() != State::Open
+    }
+}
+
+/// The chain of parents is let go one by one: it may be 50,000 long (I13).
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.parent.take();
+        }
+    }
+}
+
+impl Core {
+    /// The node and core of a registry: the parent of its contexts, listed nowhere.
+    #[track_caller]
+    pub(crate) fn of_registry() -> Arc<Self> {
+        let meta = Meta::new(
+            ROOT_ID,
+            Facts {
+                name: Label::borrowed("registry"),
+                kind: Label::borrowed("registry"),
+                location: Location::caller(),
+            },
+        );
+        let table = Arc::new(Table::new());
+        Arc::new_cyclic(|core| {
+            let node = Arc::new_cyclic(|me| Node::new((me, core), meta, &table, None, false));
+            Self::new(node, None, Limits::default())
+        })
+    }
+
+    /// A new context under `parent`, listed, with one handle. It is in no gate and no list of children yet.
+    pub(crate) fn below(parent: &Arc<Self>, options: ContextOptions) -> Arc<Self> {
+        let ContextOptions {
+            facts,
+            limits,
+            close_on_panic,
+        } = options;
+        let (table, above) = (&parent.node.table, &parent.node);
+        Arc::new_cyclic(|core| {
+            let node = table.insert(facts, |meta| {
+                Arc::new_cyclic(|me| {
+                    Node::new((me, core), meta, table, Some(above), close_on_panic)
+                })
+            });
+            let core = Self::new(node, Some(parent), limits);
+            if let Some(runtime) = Handle::try_current()
+                .ok()
+                .or_else(|| parent.runtime.get().cloned())
+            {
+                let _ = core.runtime.set(runtime);
+            }
+            core
+        })
+    }
+
+    fn new(node: Arc<Node>, parent: Option<&Arc<Self>>, limits: Limits) -> Self {
+        Self {
+            node,
+            root: parent.map(|parent| Arc::clone(parent.root())),
+            registry: parent
+                .map(|parent| Arc::clone(&parent.registry))
+                .unwrap_or_default(),
+            runtime: OnceLock::new(),
+            limits,
+            children: Mutex::new(BTreeMap::new()),
+            hooks: Hooks::default(),
+            log: Mutex::default(),
+            begun: OnceLock::new(),
+            closed_at: OnceLock::new(),
+            lease: Lease::new(),
+            latest: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The core of the registry this context belongs to.
+    pub(crate) fn root(self: &Arc<Self>) -> &Arc<Core> {
+        self.root.as_ref().unwrap_or(self)
+    }
+
+    /// The runtime to work on: the one remembered, else this thread's, which is remembered.
+    #[inline]
+    pub(crate) fn runtime(&self) -> Option<&Handle> {
+        if self.runtime.get().is_none() {
+            if let Ok(handle) = Handle::try_current() {
+                let _ = self.runtime.set(handle);
+            }
+        }
+        self.runtime.get()
+    }
+
+    /// The children that have not closed.
+    pub(crate) fn children(&self) -> Vec<Arc<Core>> {
+        lock(&self.children)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Whether the close of this context waits for tasks of its own.
+    pub(crate) fn has_tasks(&self) -> bool {
+        let children = lock(&self.children).len() as u64;
+        self.node.gate.inside() > children
+    }
+
+    /// Notes something that went wrong in this context, for the report of its close.
+    pub(crate) fn note_failure(&self, failure: &str) {
+        lock(&self.log).failure(&*self.node, failure);
+    }
+
+    /// Counts something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that
+    /// this happens on this line.
+    #[cold]
+    pub(crate) fn note_refusal(
+        &self,
+        what: &str,
+        name: &str,
+        location: &'static Location<'static>,
+    ) {
+        self.node.tally.refused();
+        lock(&self.log).refusals.note(location);
+        let count = self.registry.refused_lines.count(location);
+        refusal::warn(&self.node.meta.name, (what, name), location, count);
+    }
+}
+
+impl AsRef<Hooks> for Core {
+    fn as_ref(&self) -> &Hooks {
+        &self.hooks
+    }
+}
+
+/// A core that was never closed is a registry's own, whose tasks end with it.
+impl Drop for Core {
+    fn drop(&mut self) {
+        // It may be the last thing that keeps a dead runtime's memory, with values of users in it.
+        panics::discard(self.runtime.take());
+        if self.node.is_root() {
+            let table = &self.node.table;
+            self.node.gate.abort();
+            table.abort_told();
+            // Tracked `Arc`s know the context they belong to, and with it this table: let them go.
+            table.clear();
+        }
+    }
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::Registry;
+
+    /// I6: whatever was tracked by which context, and is dead or alive, a registry that goes leaves no memory behind.
+    #[tokio::test]
+    async fn a_registry_takes_its_table_along() {
+        let registry = Registry::new();
+        let table = Arc::downgrade(&registry.root().node.table);
+        let ctx = registry.context("ctx");
+        let (own, alive) = (registry.clone(), Arc::new("alive"));
+        let tracked = Arc::clone(&alive);
+        let track = async move {
+            // The task's context is the parent of each entry.
+            own.track(&tracked, "alive", "arc");
+            for _ in 0..100 {
+                own.track(&Arc::new("dead"), "dead", "arc");
+            }
+            drop(own.register("gone", "entry"));
+            drop(own.own("gone", "value", ()));
+        };
+        ctx.spawn(track).await.unwrap();
+        ctx.close().await;
+        drop(ctx);
+        assert!(table.strong_count() > 0);
+        drop(registry);
+        assert_eq!(table.strong_count(), 0);
+        drop(alive);
+    }
+
+    #[test]
+    fn a_root_alone_goes_whole() {
+        let root = Core::of_registry();
+        let table: Weak<_> = Arc::downgrade(&root.node.table);
+        drop(root);
+        assert_eq!(table.strong_count(), 0);
+    }
+}

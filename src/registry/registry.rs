@@ -1,0 +1,567 @@
+//! [`Registry`]: the handle.
+
+#[cfg(feature = "dump")]
+use crate::{context::state::DUMP_LIMIT, dump::view::Dump};
+use crate::{
+    context::{
+        builder::ContextBuilder,
+        context::Context,
+        current::{self, Scope, Scoped},
+        driver,
+        report::{CloseReason, CloseReport},
+        state::Core,
+        stragglers::StillClosing,
+    },
+    id::ResourceId,
+    leaks::{find, growth::Growth, policy::LeakPolicy, report::LeakReport, settle},
+    ledger::level::Level,
+    name::{Name, label},
+    poll::waiting::{For, waiting},
+    registry::watch::LeakWatch,
+    table::{
+        live::Live,
+        record::{Facts, Record},
+        registration::Registration,
+        store::Table,
+    },
+    tracked::Tracked,
+};
+use std::{
+    fmt,
+    future::poll_fn,
+    panic::Location,
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+/// A registry lists everything that is alive, with its name, kind, age, parent, and the line that created it.
+///
+/// It lists tasks and contexts for as long as they live, and whatever else is [`register`](Self::register)ed,
+/// [`own`](Self::own)ed or [`track`](Self::track)ed. It keeps none of them alive (I3, I5). Clones are cheap and refer to the
+/// same registry. Different registries are independent of each other.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::Registry;
+///
+/// let registry = Registry::new();
+/// let server = registry.context("server");
+/// server.task("accept").cancellable().spawn(std::future::pending::<()>());
+///
+/// println!("{}", registry.live().await);
+/// assert_eq!(registry.count(), 2);
+///
+/// assert_eq!(registry.close().await.cancelled(), 1);
+/// drop(server);
+/// assert!(registry.is_empty());
+/// # }
+/// ```
+///
+/// # Performance
+///
+/// Registering and removing an entry are lock-free. Together they take about as long as an insertion into a `DashMap` and a
+/// removal from it, however many entries there are. Memory is O(live): the table shrinks again (I6).
+#[derive(Clone)]
+pub struct Registry {
+    root: Arc<Core>,
+}
+
+impl Registry {
+    /// A registry of its own.
+    #[track_caller]
+    pub fn new() -> Self {
+        Self {
+            root: Core::of_registry(),
+        }
+    }
+
+    /// The registry of the whole process. [`close`](Self::close) ends it for good; tests want one of
+    /// their own, see [`scope`](Self::scope).
+    pub fn global() -> &'static Self {
+        static GLOBAL: OnceLock<Registry> = OnceLock::new();
+        // Made outside of the lock: a subscriber that hears of it may ask for this one (I9).
+        GLOBAL.get().unwrap_or_else(|| {
+            let fresh = Self::new();
+            GLOBAL.get_or_init(|| fresh)
+        })
+    }
+
+    /// The registry that the running code belongs to: inside a task, blocking closure or hook of a
+    /// context that context's registry; inside [`scope`](Self::scope) that one; whichever is
+    /// innermost. Otherwise the [global](Self::global) one.
+    pub fn current() -> Self {
+        current::with_node(|node| node.core.upgrade())
+            .flatten()
+            .map_or_else(|| Self::global().clone(), |core| Self::of(&core))
+    }
+
+    /// Runs a future with this registry as the [current](Self::current) one.
+    ///
+    /// It waits for the future and for nothing that it spawns, and does not reach into what that spawns
+    /// with bare `tokio::spawn`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::Registry;
+    /// let registry = Registry::new();
+    /// registry
+    ///     .scope(async {
+    ///         let _entry = headcount::register("request", "request");
+    ///         assert_eq!(Registry::current().count(), 1);
+    ///     })
+    ///     .await;
+    /// assert_eq!(registry.count(), 0);
+    /// # }
+    /// ```
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        let held = self.clone();
+        let scoped = Scoped::new(Scope::Registry(Arc::clone(&self.root().node)), future);
+        async move {
+            // The scope knows the registry's node; the registry itself must live as long.
+            let _held = held;
+            scoped.await
+        }
+    }
+
+    /// Opens a context at the top of this registry. Its settings are the defaults: a grace period and
+    /// a hook time limit of 5 s; [`context_builder`](Self::context_builder) changes them.
+    ///
+    /// Once the registry was [`close`](Self::close)d, contexts are closed from the start.
+    #[must_use = "a context closes when its last handle is dropped"]
+    #[track_caller]
+    pub fn context(&self, name: impl Into<Name>) -> Context {
+        self.context_builder(name).open()
+    }
+
+    /// Opens a context at the top of this registry, with settings.
+    #[must_use = "a builder opens nothing until `open`"]
+    #[track_caller]
+    pub fn context_builder(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
+        ContextBuilder::new(&self.root, label(name.into()), Location::caller())
+    }
+
+    /// Lists something for as long as the returned [`Registration`] lives.
+    #[track_caller]
+    pub fn register(&self, name: impl Into<Name>, kind: impl Into<Name>) -> Registration {
+        Registration::new(self.table(), facts(name, kind), self.parent())
+    }
+
+    /// Takes a value and lists it for as long as a handle to it lives.
+    #[must_use = "the value is dropped with its last handle"]
+    #[track_caller]
+    pub fn own<T: Send + Sync + 'static>(
+        &self,
+        name: impl Into<Name>,
+        kind: impl Into<Name>,
+        value: T,
+    ) -> Tracked<T> {
+        let parent = (self.parent(), false);
+        Tracked::new(self.table(), facts(name, kind), parent, value)
+    }
+
+    /// Lists an `Arc` of yours, without holding it, until its last handle is gone or it is
+    /// [`untrack`](Self::untrack)ed.
+    ///
+    /// The registry is not told when that is: a dead entry is never listed or counted, and is swept
+    /// as others register. Until then it keeps the `Arc`'s memory, as every `Weak` does, but not
+    /// the value. [`own`](Self::own) and [`register`](Self::register) are exact.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// let registry = headcount::Registry::new();
+    /// let conn = Arc::new("a connection");
+    /// registry.track(&conn, "conn-1", "connection");
+    /// assert_eq!(registry.live_now().len(), 1);
+    /// drop(conn);
+    /// assert!(registry.live_now().is_empty());
+    /// ```
+    #[track_caller]
+    pub fn track<T: Send + Sync + ?Sized + 'static>(
+        &self,
+        value: &Arc<T>,
+        name: impl Into<Name>,
+        kind: impl Into<Name>,
+    ) -> ResourceId {
+        self.table()
+            .track(facts(name, kind), self.parent(), Arc::downgrade(value))
+    }
+
+    /// Forgets a resource; the thing itself lives on. False, and nothing happens, if the id names no
+    /// resource any more, or a task or a context.
+    pub fn untrack(&self, id: ResourceId) -> bool {
+        self.table().forget(id)
+    }
+
+    /// Forgets every resource, and returns how many that were; the things themselves live on. Tasks
+    /// and contexts stay.
+    pub fn clear(&self) -> usize {
+        self.table().clear()
+    }
+
+    /// Lists everything that is alive.
+    ///
+    /// Scans in bounded steps and yields to the runtime between them, so it never blocks the event
+    /// loop. What was alive during the whole call is in, what had ended before it is not (I4).
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub async fn live(&self) -> Live {
+        self.table().live().await
+    }
+
+    /// As [`live`](Self::live), for synchronous code: a panic hook, a destructor, the last line of a
+    /// test. Takes about 30 ns an entry, without yielding.
+    pub fn live_now(&self) -> Live {
+        self.table().live_now()
+    }
+
+    /// How many entries there are: exact while nothing registers or ends. Does not scan, except that
+    /// tracked `Arc`s are looked at one by one.
+    pub fn count(&self) -> usize {
+        self.table().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    /// Waits until no task and no open context is left. Closes nothing itself.
+    ///
+    /// From inside a task of this registry that moment never comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub async fn idle(&self) {
+        let node = &self.root.node;
+        node.gate.watch();
+        loop {
+            let mut drained = pin!(node.drained.notified());
+            drained.as_mut().enable();
+            if node.gate.inside() == 0 {
+                return;
+            }
+            if current::is_inside(node) {
+                let what = For::Idle(node.table.number);
+                poll_fn(|cx| waiting(cx, what, |cx| drained.as_mut().poll(cx))).await;
+            } else {
+                drained.await;
+            }
+        }
+    }
+
+    /// Closes every context of this registry, all at once, and the registry with them: afterwards
+    /// nothing runs in it, and contexts opened from now on are closed from the start.
+    ///
+    /// The reason the contexts see is [`Parent`](CloseReason::Parent), that of the returned report
+    /// [`Shutdown`](CloseReason::Shutdown); the report counts everything that ever ran in this
+    /// registry. Resources can be registered and listed as before.
+    ///
+    /// As [`Context::close`] in all other respects: from inside it only begins, callers share one
+    /// close, and dropping the future abandons nothing.
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime.
+    #[track_caller]
+    pub fn close(&self) -> impl Future<Output = CloseReport> + use<> {
+        driver::close_for(&self.root, CloseReason::Shutdown, Location::caller())
+    }
+
+    /// Closes the registry, but waits no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`StillClosing`], with what is in the way, when the limit comes first. The close goes on.
+    #[track_caller]
+    pub fn close_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
+        driver::close_within(&self.root, limit, CloseReason::Shutdown, Location::caller())
+    }
+
+    /// Looks for leaks: facts, never guesses.
+    ///
+    /// What looks like a leak is given the policy's time to settle; the answer comes as soon as nothing does. This
+    /// waits for things to go, not for time to pass: dropping the last handle of a context or a tracked value wakes it, and
+    /// for the rest it scans again in intervals from 1 ms to 100 ms. With tokio's time paused the wait passes at once, as every
+    /// sleep does.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Level, Registry, leaks::{LeakKind, LeakPolicy}};
+    /// use std::time::Duration;
+    ///
+    /// let registry = Registry::new();
+    /// registry.set_level(Level::Holders);
+    /// let conn = registry.context("conn-7");
+    /// let forgotten = conn.clone();
+    /// conn.close().await;
+    /// drop(conn);
+    ///
+    /// let policy = LeakPolicy::new().settle(Duration::from_millis(10));
+    /// let report = registry.leaks(&policy).await;
+    /// let leak = &report.findings()[0];
+    /// assert_eq!((leak.kind(), leak.name()), (LeakKind::ClosedButHeld, "conn-7"));
+    /// assert!(leak.advice().starts_with("drop the handle taken at "));
+    /// println!("{report}");
+    /// # drop(forgotten);
+    /// # }
+    /// ```
+    ///
+    /// From a task of the registry it works as well; that task and its contexts are not counted. It may be
+    /// called in a hook. In a destructor, or where there is no runtime, use [`leaks_now`](Self::leaks_now).
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    ///
+    /// # Performance
+    ///
+    /// Lists everything, in bounded steps, once for each scan; about 200 ns a thing, more where handles are
+    /// recorded.
+    pub async fn leaks(&self, policy: &LeakPolicy) -> LeakReport {
+        let root = Arc::downgrade(self.root());
+        let settled = settle::settle(&root, policy, || false).await;
+        let (found, settled) = settled.expect("the registry is there");
+        LeakReport::new(found, Some(settled), Vec::new())
+    }
+
+    /// As [`leaks`](Self::leaks), for synchronous code: one scan, without waiting.
+    pub fn leaks_now(&self, policy: &LeakPolicy) -> LeakReport {
+        let root = self.root();
+        let found = find::scan(root, root.node.table.live_now(), policy);
+        LeakReport::new(found, None, Vec::new())
+    }
+
+    /// Begins to compare counts: what rises and never falls is leaking. See [`Growth`].
+    pub async fn growth(&self) -> Growth {
+        Growth::start(self.root()).await
+    }
+
+    /// Counts something of your own with everything else: listeners, entries of a cache. [`growth`](Self::growth)
+    /// asks it at each sample, on the thread that samples. It lives as long as the registry, so let it hold a
+    /// `Weak` of what it counts; one of the same name is replaced.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::sync::{Arc, Mutex};
+    /// let listeners = Arc::new(Mutex::new(vec!["first"]));
+    /// let registry = headcount::Registry::new();
+    /// let weak = Arc::downgrade(&listeners);
+    /// registry.probe("listeners", move || weak.upgrade().map_or(0, |them| them.lock().unwrap().len()));
+    ///
+    /// let mut growth = registry.growth().await;
+    /// listeners.lock().unwrap().push("second");
+    /// growth.sample().await;
+    /// assert_eq!(growth.changes()[0].counts(), [1, 2]);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Never; a probe that panics is left out of that sample, with a warning event.
+    pub fn probe(&self, name: impl Into<Name>, count: impl Fn() -> usize + Send + Sync + 'static) {
+        let probes = &self.root().node.table.tracking.probes;
+        probes.set(name.into().into_owned(), count);
+    }
+
+    /// Takes a probe out again. False if there is none of this name.
+    pub fn remove_probe(&self, name: &str) -> bool {
+        self.root().node.table.tracking.probes.remove(name)
+    }
+
+    /// Looks for leaks in the background, some time after contexts have closed or begun to: one scan for all of
+    /// them. Each new leak is reported once, in a warning event with its block of the report.
+    ///
+    /// `after` is the time between a close and the scan, at most twice; nothing is scanned while nothing closes. It stops
+    /// when the returned guard is dropped, or when the registry is gone, which it does not keep.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Registry, leaks::LeakPolicy};
+    /// use std::time::Duration;
+    ///
+    /// let registry = Registry::new();
+    /// let watch = registry.watch_leaks(LeakPolicy::new(), Duration::from_secs(5));
+    /// // … the service runs …
+    /// drop(watch);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime.
+    #[must_use = "it stops when the guard is dropped"]
+    pub fn watch_leaks(&self, policy: LeakPolicy, after: Duration) -> LeakWatch {
+        LeakWatch::new(Arc::downgrade(self.root()), policy, after)
+    }
+
+    /// Asks every task where it waits, and every hook that is running: the chain of `.await`s down to the line, or several
+    /// where it waits for several things. Needs the feature `dump`; works on stable Rust, in debug and in release builds.
+    ///
+    /// Each task is woken, and polled once more with a waker that notes who clones it: see
+    /// [how it works](crate::docs::dumps). It waits for answers for up to 1 s; who does not answer is named.
+    /// Blocking closures cannot answer.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::Registry;
+    /// use std::sync::Arc;
+    /// use tokio::sync::Mutex;
+    ///
+    /// let registry = Registry::new();
+    /// let ctx = registry.context("server");
+    /// let lock = Arc::new(Mutex::new(()));
+    /// let held = lock.clone().lock_owned().await;
+    /// ctx.task("writer").cancellable().spawn(async move {
+    ///     let _guard = lock.lock().await;
+    /// });
+    /// tokio::task::yield_now().await;
+    ///
+    /// let dump = registry.dump().await;
+    /// let stack = &dump.find("writer").unwrap().stacks()[0];
+    /// assert_eq!(stack.leaf(), Some("tokio::sync::Mutex::lock"));
+    /// println!("{dump}");
+    /// # drop(held);
+    /// # ctx.close().await;
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped; the answers of tasks that were asked are discarded.
+    ///
+    /// # Performance
+    ///
+    /// A wake and a poll for each task, and 5 to 20 µs for each stack; lines are looked up on a blocking thread, each
+    /// once.
+    #[cfg(feature = "dump")]
+    pub async fn dump(&self) -> Dump {
+        self.dump_within(DUMP_LIMIT).await
+    }
+
+    /// As [`dump`](Self::dump), but waits for answers no longer than `limit`.
+    #[cfg(feature = "dump")]
+    pub async fn dump_within(&self, limit: Duration) -> Dump {
+        self.root.node.dump(limit, |live| live).await
+    }
+
+    /// Prints everything that is alive in this registry, and where every task waits, to standard error each time the
+    /// process gets this signal: for a service that hangs.
+    ///
+    /// It goes on for as long as the runtime lives, and does not keep the registry. Unix only; needs the feature `signal`.
+    /// It is a task like any other: where every thread of the runtime is blocked, nothing is printed.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// # let runtime = tokio::runtime::Runtime::new()?;
+    /// # let _entered = runtime.enter();
+    /// use headcount::Registry;
+    /// use tokio::signal::unix::SignalKind;
+    /// Registry::global().dump_on(SignalKind::user_defined1())?; // kill -USR1 <pid>
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the signal cannot be listened to, as `SIGKILL`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime with I/O.
+    #[cfg(all(feature = "signal", unix))]
+    #[track_caller]
+    pub fn dump_on(&self, kind: tokio::signal::unix::SignalKind) -> std::io::Result<()> {
+        let mut signals = tokio::signal::unix::signal(kind)?;
+        let root = Arc::downgrade(self.root());
+        let location = Location::caller();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                let Some(root) = root.upgrade() else { return };
+                Self::of(&root).print_dump(location).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// How much is recorded of handles in this registry. One relaxed load.
+    pub fn level(&self) -> Level {
+        self.table().tracking.level()
+    }
+
+    /// Changes how much is recorded of handles, from the next one on. Handles that were taken
+    /// before keep what is known of them, which may be nothing: they count as
+    /// [`untracked`](crate::Holders::untracked), never as another holder's.
+    pub fn set_level(&self, level: Level) {
+        self.table().tracking.set_level(level);
+    }
+
+    /// At [`Level::Backtraces`], captures the stack of one handle in `n` (0 means 1: of each). A capture takes
+    /// some microseconds; symbols are resolved when it is printed.
+    pub fn sample_backtraces(&self, n: u32) {
+        self.table().tracking.sample(n);
+    }
+
+    pub(crate) fn of(core: &Arc<Core>) -> Self {
+        Self {
+            root: Arc::clone(core.root()),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Arc<Core> {
+        &self.root
+    }
+
+    fn table(&self) -> &Arc<Table> {
+        &self.root.node.table
+    }
+
+    /// The context whose task is registering something here, if it is one of ours.
+    fn parent(&self) -> Option<Arc<dyn Record>> {
+        current::with_node(|node| {
+            let is_ours = !node.is_root() && Arc::ptr_eq(&node.table, self.table());
+            is_ours.then(|| node.arc() as _)
+        })
+        .flatten()
+    }
+
+    #[cfg(all(feature = "signal", unix))]
+    async fn print_dump(&self, location: &Location<'_>) {
+        use std::io::Write;
+        let live = self.live().await;
+        let dump = self.dump().await;
+        let said = format!("dump asked for by a signal (see {location})\n{live}\n\n{dump}");
+        // Where nothing reads it, it is lost; `eprintln` would panic.
+        let _ = writeln!(std::io::stderr(), "{said}");
+    }
+}
+
+#[track_caller]
+fn facts(name: impl Into<Name>, kind: impl Into<Name>) -> Facts {
+    Facts {
+        name: label(name.into()),
+        kind: label(kind.into()),
+        location: Location::caller(),
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("count", &self.count())
+            .field("state", &self.root.node.gate.state())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! What exists once a registry, and not in each of its contexts.
+
+use crate::{
+    clock::Stamp,
+    context::refusal::RefusedLines,
+    id::ResourceId,
+    ledger::handle_log::Acquisition,
+    name::Label,
+    panics,
+    registry::coalesced_scan::CoalescedScan,
+    sync::{AtomicUsize, Mutex, Ordering::SeqCst, lock},
+    table::{
+        record::Record,
+        resource::{self, Resource},
+    },
+};
+#[cfg(feature = "dump")]
+use std::{collections::HashSet, sync::Arc};
+use std::{collections::VecDeque, panic::Location};
+use tokio::sync::Notify;
+
+/// How many contexts that were dropped while open are remembered.
+const REMEMBERED: usize = 64;
+
+/// Shared by all contexts of a registry.
+#[derive(Default)]
+pub(crate) struct RegistryState {
+    /// Contexts whose last handle was dropped while they were open.
+    pub(crate) dropped: DroppedContexts,
+    /// How often each line was refused.
+    pub(crate) refused_lines: RefusedLines,
+    /// Closes that no runtime was at hand for.
+    pub(crate) undriven: UndrivenCloses,
+    /// The scan for the tasks of contexts that outlived their grace period.
+    pub(crate) stragglers: CoalescedScan<ResourceId, Stragglers>,
+    /// The search for tasks and hooks that wait for each other.
+    #[cfg(feature = "dump")]
+    pub(crate) deadlocks: Deadlocks,
+}
+
+/// Whether closes somewhere in the registry need a runtime.
+#[derive(Default)]
+pub(crate) struct UndrivenCloses {
+    /// 1 once a close found no runtime.
+    noted: AtomicUsize,
+    /// Notified when another close needs a runtime.
+    pub(crate) changed: Notify,
+}
+
+impl UndrivenCloses {
+    /// Notes that a close found no runtime, and wakes those that await or drive closes: some of them may have to bring one.
+    /// It is for ancestors only, but waking all is cheaper than finding those. It stays noted: from here on those that await
+    /// closes look for such ones below them.
+    pub(crate) fn note(&self) {
+        self.noted.store(1, SeqCst);
+        panics::notify_all(&self.changed);
+    }
+
+    /// Whether there was any.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.noted.load(SeqCst) == 1
+    }
+}
+
+/// The tasks of one context that are still there when its grace period is over.
+#[derive(Clone, Default)]
+pub(crate) struct Stragglers {
+    pub(crate) count: usize,
+    /// The oldest of the first few that were found.
+    pub(crate) named: Vec<Resource>,
+}
+
+/// The deadlocks of a registry.
+#[cfg(feature = "dump")]
+#[derive(Default)]
+pub(crate) struct Deadlocks {
+    pub(crate) scan: CoalescedScan<(), Vec<KnownDeadlock>>,
+    /// The members of those that a warning has reported, as long as they are there.
+    pub(crate) reported: Mutex<HashSet<Vec<ResourceId>>>,
+}
+
+/// A deadlock that was found.
+#[cfg(feature = "dump")]
+#[derive(Clone)]
+pub(crate) struct KnownDeadlock {
+    /// Its tasks and hooks, sorted.
+    pub(crate) members: Vec<ResourceId>,
+    pub(crate) text: Arc<str>,
+}
+
+/// Contexts whose last handle was dropped while they were open: remembered, because they are gone when a leak report asks.
+#[derive(Default)]
+pub(crate) struct DroppedContexts(Mutex<Dropped>);
+
+/// The dropped contexts at one moment.
+#[derive(Clone, Default)]
+pub(crate) struct Dropped {
+    /// How many there were.
+    pub(crate) count: u64,
+    /// The latest last.
+    pub(crate) latest: VecDeque<DroppedWhileOpen>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct DroppedWhileOpen {
+    pub(crate) name: Label,
+    pub(crate) kind: Label,
+    pub(crate) path: String,
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) at: Stamp,
+    /// How many tasks and children it had.
+    pub(crate) inside: u64,
+    /// How the last handle had been taken, where that was recorded.
+    pub(crate) last: Option<Acquisition>,
+}
+
+impl DroppedWhileOpen {
+    pub(crate) fn of(context: &dyn Record, inside: u64, last: Option<Acquisition>) -> Self {
+        let meta = context.meta();
+        Self {
+            name: meta.name.clone(),
+            kind: meta.kind.clone(),
+            path: resource::short_path(context),
+            location: meta.location,
+            at: Stamp::now(),
+            inside,
+            last,
+        }
+    }
+}
+
+impl Dropped {
+    /// How many there were since the first so many, and are not remembered.
+    pub(crate) fn forgotten(&self, before: u64) -> u64 {
+        let new = self.count.saturating_sub(before);
+        new.saturating_sub(self.latest.len() as u64)
+    }
+}
+
+impl DroppedContexts {
+    pub(crate) fn add(&self, context: DroppedWhileOpen) {
+        let mut dropped = lock(&self.0);
+        dropped.count += 1;
+        let oldest = (dropped.latest.len() == REMEMBERED).then(|| dropped.latest.pop_front());
+        dropped.latest.push_back(context);
+        drop(dropped);
+        drop(oldest);
+    }
+
+    pub(crate) fn snapshot(&self) -> Dropped {
+        lock(&self.0).clone()
+    }
+}
