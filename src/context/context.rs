@@ -159,7 +159,7 @@ impl Context {
     }
 
     /// Asks every task of this context, and of those below it, where it waits, and every hook of theirs that is running.
-    /// See [`Registry::dump`].
+    /// See [`Registry::dump`](crate::Registry::dump).
     #[cfg(feature = "dump")]
     pub async fn dump(&self) -> Dump {
         let id = self.id();
@@ -289,8 +289,8 @@ impl Context {
     ///
     /// The future's output comes as `Ok`. A panic passes through to the code that polls it, and is counted. When
     /// the grace period of a close is over the future is dropped at its next poll, and the output is
-    /// [`TaskError::Aborted`]; on a context that is closing or closed it is dropped at once, unpolled,
-    /// and the output is [`TaskError::Refused`].
+    /// [`TaskError::Aborted`](crate::TaskError::Aborted); on a context that is closing or closed it is dropped at once, unpolled,
+    /// and the output is [`TaskError::Refused`](crate::TaskError::Refused).
     ///
     /// A wrapped future that is neither polled nor dropped keeps the close waiting.
     ///

@@ -30,32 +30,25 @@ fn local_tasks_run_on_a_local_runtime() {
     let runtime = LocalRuntime::new().unwrap();
     let counter = Counter::default();
     runtime.block_on(async {
-        let ctx = Registry::new()
-            .context_builder("ctx")
-            .grace(Duration::ZERO)
-            .open();
+        let ctx = Registry::new().context("ctx");
         let output = ctx.spawn_local(async {
             tokio::task::yield_now().await;
             Rc::new("local")
         });
         assert_eq!(*in_time(output).await.unwrap(), "local");
         let until_cancelled = ctx.task("cancellable").cancellable();
-        drop(
-            until_cancelled
-                .try_spawn_local(std::future::pending::<()>())
-                .unwrap(),
-        );
+        let cancelled = until_cancelled.try_spawn_local(std::future::pending::<()>());
+        drop(cancelled.unwrap());
+        let hasty = ctx.child_builder("hasty").grace(Duration::ZERO).open();
         let guard = counter.guard();
-        drop(ctx.spawn_local(async move {
+        drop(hasty.spawn_local(async move {
             let _not_send = (Rc::new(()), guard);
             std::future::pending::<()>().await;
         }));
         settle().await;
         let report = in_time(ctx.close()).await;
-        assert_eq!(
-            (report.finished(), report.cancelled(), report.aborted()),
-            (1, 1, 1)
-        );
+        let counts = (report.finished(), report.cancelled(), report.aborted());
+        assert_eq!(counts, (1, 1, 1));
         assert_eq!(counter.alive(), 0);
     });
 }
