@@ -1,7 +1,7 @@
 //! [`Context`]: the strong handle.
 
 #[cfg(feature = "dump")]
-use crate::{context::state::DUMP_LIMIT, dump::view::Dump};
+use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
     context::{
         builder::ContextBuilder,

@@ -8,7 +8,8 @@ use crate::{
     dump::{
         collect,
         deadlock::{Deadlock, Waiter},
-        view::{Dump, TaskDump},
+        dump::Dump,
+        view::TaskDump,
     },
     event,
     id::ResourceId,

@@ -237,7 +237,7 @@ impl Node {
         &self,
         limit: Duration,
         part: impl FnOnce(crate::table::live::Live) -> crate::table::live::Live + Send + 'static,
-    ) -> crate::dump::view::Dump {
+    ) -> crate::dump::dump::Dump {
         use crate::dump::{collect, offload::offload};
         let table = Arc::clone(&self.table);
         let live = table.live().await;

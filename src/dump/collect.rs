@@ -3,12 +3,14 @@
 use crate::{
     clock::{self, Stamp},
     dump::{
-        deadlock, fold,
+        deadlock,
+        dump::Dump,
+        fold,
         hook::HookDump,
         offload::offload,
         subject::Subject,
         symbols::{self, Symbol},
-        view::{Activity, AwaitStack, Dump, TaskDump, Whereabouts},
+        view::{Activity, AwaitStack, TaskDump, Whereabouts},
     },
     id::ResourceId,
     poll::running_hooks::RunningHook,

@@ -3,8 +3,9 @@
 use crate::{
     clock,
     dump::{
+        dump::Dump,
         hook::{self, HookDump},
-        view::{Activity, AwaitStack, Dump, StackFrame, TaskDump, Whereabouts},
+        view::{Activity, AwaitStack, StackFrame, TaskDump, Whereabouts},
     },
     name::{Printed, Quoted},
     poll::awaited::Awaited,

@@ -2,11 +2,7 @@
 //! a close waits for.
 
 use crate::{
-    dump::{
-        collect,
-        hook::HookDump,
-        view::{Dump, TaskDump},
-    },
+    dump::{collect, dump::Dump, hook::HookDump, view::TaskDump},
     id::ResourceId,
     leaks::{find::LeakScan, finding::Finding, judge::LeakKind},
     name::Printed,

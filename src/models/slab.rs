@@ -3,7 +3,8 @@
 
 use super::outcomes::{Outcomes, bounded};
 use crate::slab::{
-    slab::{Key, Slab},
+    directory::Key,
+    slab::Slab,
     testing::{Drops, Guest, listed, own, share},
 };
 use loom::thread;

@@ -1,7 +1,7 @@
 //! [`Registry`]: the handle.
 
 #[cfg(feature = "dump")]
-use crate::{context::state::DUMP_LIMIT, dump::view::Dump};
+use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
     context::{
         builder::ContextBuilder,

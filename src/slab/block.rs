@@ -9,7 +9,6 @@ use crate::{
     slab::{
         free_list::{FreeLists, Freed, Line, Popped, Pushed},
         lifetime::Lives,
-        slab::SlabRef,
         slot::{Aside, Gone, PIN, Slot},
     },
     sync::{
@@ -29,6 +28,19 @@ const SPARE_STALE: usize = 16;
 pub(crate) trait Shrink: Send + Sync {
     /// Much of a block is free.
     fn shrink(&self);
+}
+
+/// What an entry keeps its slab by. There is one for each stripe of threads, so that entries made on several threads do not
+/// count themselves in one place.
+#[repr(align(128))]
+pub(super) struct KeepAlive {
+    _slab: Arc<dyn Shrink>,
+}
+
+impl KeepAlive {
+    pub(super) fn of(slab: Arc<dyn Shrink>) -> Arc<Self> {
+        Arc::new(Self { _slab: slab })
+    }
 }
 
 /// What all blocks of a slab share.
@@ -78,7 +90,7 @@ pub(crate) trait Entry: Default + Send + Sync + 'static {
 #[repr(C)]
 pub(super) struct Occupied<T: Entry> {
     /// None of an entry that belongs to the list: it would keep the slab for ever.
-    pub(super) slab: Option<Arc<SlabRef<T>>>,
+    pub(super) slab: Option<Arc<KeepAlive>>,
     pub(super) entry: T,
 }
 
@@ -95,7 +107,7 @@ pub(crate) struct Block<T: Entry> {
     pub(super) number: usize,
     pub(super) slots: Box<[Slot<Occupied<T>>]>,
     /// In the order of the slots.
-    asides: Box<[Aside<T::Aside>]>,
+    pub(super) asides: Box<[Aside<T::Aside>]>,
     pub(super) free: FreeLists,
     /// Slots that ran out of generations and are never used again.
     exhausted: AtomicU32,
@@ -110,7 +122,7 @@ pub(crate) struct Block<T: Entry> {
 /// soon as its last place was free. Dropped when nothing is left to be done with slab or block.
 pub(crate) struct Vacated<T: Entry> {
     pub(crate) remains: T::Remains,
-    _slab: Option<Arc<SlabRef<T>>>,
+    _slab: Option<Arc<KeepAlive>>,
     _block: Option<Arc<Block<T>>>,
 }
 
@@ -195,7 +207,7 @@ impl<T: Entry> Block<T> {
         }
     }
 
-    /// Fills a free slot, and lists its entry; see [`Slot::fill`].
+    /// Fills a free slot, and lists its entry; see [`Slot::list`].
     ///
     /// # Safety
     ///
@@ -208,24 +220,12 @@ impl<T: Entry> Block<T> {
         order: Ordering,
         fill: impl FnOnce(&mut Occupied<T>, &mut T::Aside),
     ) {
-        let aside = &self.asides[at];
+        let (slot, aside) = (&self.slots[at], &self.asides[at]);
         // SAFETY: as demanded.
         unsafe {
-            self.slots[at].fill(holds, order, |place| {
-                aside.change(|aside| fill(place, aside));
-            });
+            slot.reach_free(|place| aside.change(|aside| fill(place, aside)));
+            slot.list(holds, order);
         }
-    }
-
-    /// What lies beside a slot.
-    ///
-    /// # Safety
-    ///
-    /// The caller holds the entry there, as long as the reference lives.
-    #[inline]
-    pub(super) unsafe fn aside(&self, at: usize) -> &T::Aside {
-        // SAFETY: as demanded.
-        unsafe { self.asides[at].get() }
     }
 
     /// Puts a place back.
@@ -239,7 +239,7 @@ impl<T: Entry> Block<T> {
     }
 
     /// The owner takes its entry off the list. True if it has no other holder, nor ever will: then it is to be
-    /// [vacated](Self::vacate_unlisted) directly. Otherwise it is still to be [`release`](Self::release)d.
+    /// [vacated](Self::vacate) directly. Otherwise it is still to be [`release`](Self::release)d.
     ///
     /// # Safety
     ///
@@ -253,17 +253,6 @@ impl<T: Entry> Block<T> {
             self.free.retire(at);
         }
         was_listed && is_alone
-    }
-
-    /// Empties the slot of an entry that its owner alone has.
-    ///
-    /// # Safety
-    ///
-    /// The caller has `OWNED`, and gives it up with this; [`unlist`](Self::unlist) returned true.
-    #[inline]
-    pub(super) unsafe fn vacate_unlisted(&self, at: usize) -> Vacated<T> {
-        // SAFETY: as demanded.
-        unsafe { self.vacate(at, Pushed::Directly) }
     }
 
     /// Takes the entry of this generation off the list; says whether it was there.
@@ -309,13 +298,13 @@ impl<T: Entry> Block<T> {
         is_last.then(|| unsafe { self.vacate(at, Pushed::Retired) })
     }
 
-    /// Empties a slot, and frees its place.
+    /// Empties a slot, and frees its place: `Directly` if its owner alone had the entry, and has not released it.
     ///
     /// # Safety
     ///
-    /// The caller released last.
+    /// The caller released last; or it has `OWNED`, gives it up with this, and [`unlist`](Self::unlist) returned true.
     #[inline]
-    unsafe fn vacate(&self, at: usize, pushed: Pushed) -> Vacated<T> {
+    pub(super) unsafe fn vacate(&self, at: usize, pushed: Pushed) -> Vacated<T> {
         self.lives.lifetime().assert_alive();
         // Before the place is free: after that, nothing else keeps the block.
         let block = self.me.as_ref().and_then(Weak::upgrade);

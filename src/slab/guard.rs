@@ -10,6 +10,7 @@
 
 use crate::slab::{
     block::{Block, Entry, Occupied, Vacated},
+    free_list::Pushed,
     lifetime::Lifetime,
     slot::{Gone, HELD, OWNED, PIN, Slot},
 };
@@ -98,7 +99,7 @@ macro_rules! guard {
             #[inline]
             fn aside(&self) -> &T::Aside {
                 // SAFETY: we hold the entry.
-                unsafe { self.block().aside(self.at()) }
+                unsafe { self.block().asides[self.at()].get() }
             }
         }
 
@@ -168,7 +169,7 @@ impl<T: Entry> UnlistedGuard<T> {
         }
         let this = ManuallyDrop::new(self);
         // SAFETY: this is its only holder, and this guard is forgotten.
-        Left::Alone(unsafe { this.owner.block().vacate_unlisted(this.owner.at()) })
+        Left::Alone(unsafe { this.owner.block().vacate(this.owner.at(), Pushed::Directly) })
     }
 }
 
@@ -188,7 +189,7 @@ impl<T: Entry> Drop for UnlistedGuard<T> {
         // SAFETY: `OWNED` is ours, and given up here; `is_alone` is what `unlist` said.
         drop(unsafe {
             if self.is_alone {
-                Some(block.vacate_unlisted(at))
+                Some(block.vacate(at, Pushed::Directly))
             } else {
                 block.release(at, OWNED)
             }
@@ -277,8 +278,9 @@ impl<T: Entry> Drop for ReadGuard<T> {
 mod tests {
     use super::*;
     use crate::slab::{
+        directory::Key,
         pins::Pinned,
-        slab::{Key, Slab},
+        slab::Slab,
         testing::{Drops, Guest, listed, own, share},
     };
     use std::sync::Arc;

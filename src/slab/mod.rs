@@ -8,6 +8,7 @@
 //! safe, whatever it does, because an entry that is held keeps its slab.
 
 pub(crate) mod block;
+pub(crate) mod directory;
 pub(crate) mod free_list;
 pub(crate) mod guard;
 pub(crate) mod lifetime;

@@ -7,8 +7,9 @@
 
 use crate::slab::{
     block::Entry,
+    directory::EntryRef,
     guard::{Hold, ReadGuard},
-    slab::{EntryRef, Slab},
+    slab::Slab,
 };
 use std::{fmt, mem::ManuallyDrop, ops::Deref, sync::Arc};
 
@@ -29,7 +30,7 @@ impl<T: Entry, N> Pins<T, N> {
     /// Keeps an entry of the same slab.
     #[inline]
     pub(crate) fn keep(&mut self, entry: EntryRef<'_, T>, note: N) {
-        self.found.push((entry.keep(&self.slab), note));
+        self.found.push((entry.keep(self.slab.shared()), note));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -78,7 +79,7 @@ impl<T: Entry> Pinned<T> {
     /// Keeps an entry of this slab.
     pub(crate) fn of(entry: EntryRef<'_, T>, slab: &Arc<Slab<T>>) -> Self {
         Self {
-            pin: take_up(slab, entry.keep(slab)),
+            pin: take_up(slab, entry.keep(slab.shared())),
             slab: Arc::clone(slab),
         }
     }

@@ -15,10 +15,11 @@
 
 use crate::{
     slab::{
-        block::{Block, Entry, Occupied, Shared, Shrink, hint, hinted},
-        free_list::{Line, MOST},
-        guard::{At, HandleGuard, Hold, OwnerGuard, ReadGuard},
-        slot::{HELD, OWNED, PIN},
+        block::{Block, Entry, KeepAlive, Occupied, Shared, Shrink, hint, hinted},
+        directory::{Directory, Key, base, key_of, size},
+        free_list::Line,
+        guard::{At, HandleGuard, OwnerGuard, ReadGuard},
+        slot::{HELD, OWNED},
         stripe,
     },
     sync::{
@@ -29,33 +30,13 @@ use crate::{
 };
 use std::{
     fmt,
-    marker::PhantomData,
-    mem,
     ops::Deref,
     sync::{Arc, OnceLock, Weak},
 };
 
-/// Slots in the first block. Each further block has twice as many as the one before it, up to
-/// `FIRST << DOUBLINGS`.
-#[cfg(not(headcount_loom))]
-pub(crate) const FIRST: usize = 64;
-#[cfg(headcount_loom)]
-pub(crate) const FIRST: usize = 1;
-/// From here on blocks are of one size: a slab has little spare room, and growing never takes long.
-const DOUBLINGS: usize = 5;
-const LARGEST: usize = FIRST << DOUBLINGS;
-const _: () = assert!(LARGEST <= MOST);
-
 /// Blocks that a slab keeps once it has them: 960 places. Without them a slab that is used in bursts
 /// would grow and shrink with each.
 const KEPT: usize = 4;
-
-/// Where an entry is, and which one of all that were there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
-}
 
 /// A growing and shrinking set of entries, each found again by its [`Key`].
 pub(crate) struct Slab<T: Entry> {
@@ -69,44 +50,35 @@ pub(crate) struct Slab<T: Entry> {
     me: Weak<Self>,
 }
 
-/// The blocks of one moment. Replaced, never changed.
-#[derive(Debug)]
-pub(crate) struct Directory<T: Entry> {
-    blocks: Vec<Arc<Block<T>>>,
-}
-
-/// What an entry keeps its slab by. There is one for each stripe of threads, so that entries made on several threads do not
-/// count themselves in one place.
-#[repr(align(128))]
-pub(crate) struct SlabRef<T: Entry>(Arc<Slab<T>>);
-
-impl<T: Entry> Deref for SlabRef<T> {
-    type Target = Arc<Slab<T>>;
-
-    fn deref(&self) -> &Arc<Slab<T>> {
-        &self.0
-    }
+/// A slab, and what the entries that are made on one stripe of threads keep it by.
+pub(crate) struct SlabRef<T: Entry> {
+    slab: Arc<Slab<T>>,
+    /// Of the same slab.
+    keep_alive: Arc<KeepAlive>,
 }
 
 impl<T: Entry> SlabRef<T> {
-    pub(crate) fn new(slab: &Arc<Slab<T>>) -> Arc<Self> {
-        Arc::new(Self(Arc::clone(slab)))
+    pub(crate) fn new(slab: &Arc<Slab<T>>) -> Self {
+        Self {
+            slab: Arc::clone(slab),
+            keep_alive: KeepAlive::of(Arc::clone(slab) as _),
+        }
     }
 
     /// Lists the entry that `fill` makes for its key, for as long as its owner has it. With what order, see
     /// [`Slot::fill`](super::slot::Slot::fill).
     #[inline(always)]
     pub(crate) fn insert(
-        self: &Arc<Self>,
+        &self,
         order: Ordering,
         fill: impl FnOnce(&mut T, &mut T::Aside, Key),
     ) -> OwnerGuard<T> {
-        self.insert_on(self.own_stripe(), order, fill)
+        self.insert_on(self.slab.own_stripe(), order, fill)
     }
 
     #[inline(always)]
     pub(super) fn insert_on(
-        self: &Arc<Self>,
+        &self,
         stripe: usize,
         order: Ordering,
         fill: impl FnOnce(&mut T, &mut T::Aside, Key),
@@ -119,15 +91,15 @@ impl<T: Entry> SlabRef<T> {
     /// Lists the entry that `fill` makes for its key, for as long as its owner has it, with a handle to it; `SeqCst`.
     #[inline(always)]
     pub(crate) fn insert_shared(
-        self: &Arc<Self>,
+        &self,
         fill: impl FnOnce(&mut T, &mut T::Aside, Key),
     ) -> (OwnerGuard<T>, HandleGuard<T>) {
-        self.insert_shared_on(self.own_stripe(), fill)
+        self.insert_shared_on(self.slab.own_stripe(), fill)
     }
 
     #[inline(always)]
     pub(super) fn insert_shared_on(
-        self: &Arc<Self>,
+        &self,
         stripe: usize,
         fill: impl FnOnce(&mut T, &mut T::Aside, Key),
     ) -> (OwnerGuard<T>, HandleGuard<T>) {
@@ -138,16 +110,16 @@ impl<T: Entry> SlabRef<T> {
 
     #[inline(always)]
     fn fill(
-        self: &Arc<Self>,
+        &self,
         stripe: usize,
         (holds, order): (u64, Ordering),
         fill: impl FnOnce(&mut T, &mut T::Aside, Key),
     ) -> At<T> {
-        let reserved = self.reserve_on(stripe);
+        let reserved = self.slab.reserve_on(stripe);
         let key = reserved.key();
         reserved.fill(holds, order, |place, aside| {
             fill(&mut place.entry, aside, key);
-            place.slab = Some(Arc::clone(self));
+            place.slab = Some(Arc::clone(&self.keep_alive));
         })
     }
 }
@@ -184,6 +156,11 @@ impl<T: Entry> Slab<T> {
             floor: AtomicU32::new(0),
             me: Weak::clone(me),
         })
+    }
+
+    /// What tells its blocks from those of others.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     #[inline]
@@ -383,81 +360,6 @@ impl<T: Entry> Shrink for Slab<T> {
     }
 }
 
-impl<T: Entry> Directory<T> {
-    /// Looks at the entries in up to `steps` slots from `cursor` on; returns where to go on, or `None` at
-    /// the end.
-    pub(crate) fn scan(
-        &self,
-        cursor: usize,
-        steps: usize,
-        mut visit: impl FnMut(EntryRef<'_, T>),
-    ) -> Option<usize> {
-        let (mut cursor, end) = (cursor, cursor.saturating_add(steps));
-        while cursor < end {
-            let (block, start) = self.place(narrow(cursor))?;
-            let most = (block.len() - start).min(end - cursor);
-            for at in start..start + most {
-                if let Some(generation) = block.slots[at].pin(None) {
-                    visit(EntryRef {
-                        // SAFETY: it is pinned, for this, and the directory, which is borrowed as long, keeps the block.
-                        guard: unsafe { ReadGuard::new(At::new(block, at)) },
-                        generation,
-                        _directory: PhantomData,
-                    });
-                }
-            }
-            cursor += most;
-        }
-        Some(cursor)
-    }
-
-    /// Releases a pin that an [`EntryRef`] left on an entry.
-    ///
-    /// # Safety
-    ///
-    /// There is one, and it is given up with this.
-    #[inline]
-    pub(super) unsafe fn unpin(&self, index: u32) {
-        if let Some((block, at)) = self.place(index) {
-            // SAFETY: as demanded.
-            drop(unsafe { block.release(at, PIN) });
-        }
-    }
-
-    #[inline]
-    fn place(&self, index: u32) -> Option<(&Block<T>, usize)> {
-        let index = index as usize;
-        let number = if index < base(DOUBLINGS) {
-            (index / FIRST + 1).ilog2() as usize
-        } else {
-            DOUBLINGS + (index - base(DOUBLINGS)) / LARGEST
-        };
-        let block = self.blocks.get(number)?;
-        Some((block, index - base(number)))
-    }
-}
-
-/// How many slots a block has.
-fn size(number: usize) -> usize {
-    FIRST << number.min(DOUBLINGS)
-}
-
-/// Index of the first slot of a block.
-#[inline]
-fn base(number: usize) -> usize {
-    let doubled = number.min(DOUBLINGS);
-    FIRST * ((1 << doubled) - 1) + (number - doubled) * LARGEST
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a slab does not grow beyond that: see `grow`"
-)]
-#[inline]
-fn narrow(index: usize) -> u32 {
-    index as u32
-}
-
 /// A slot taken but not yet listed. Dropping it frees the slot.
 pub(crate) struct Reserved<'a, T: Entry> {
     /// `None` once the slot is filled.
@@ -535,64 +437,6 @@ impl<T: Entry> Drop for Reserved<'_, T> {
         if self.block.is_some() {
             self.put_back();
         }
-    }
-}
-
-#[inline]
-fn key_of<T: Entry>(block: &Block<T>, at: usize) -> Key {
-    Key {
-        index: narrow(base(block.number) + at),
-        generation: block.slots[at].generation(),
-    }
-}
-
-/// An entry that is being read, and stays as long as that lasts.
-pub(crate) struct EntryRef<'a, T: Entry> {
-    guard: ReadGuard<T>,
-    generation: u32,
-    /// What keeps the slab meanwhile.
-    _directory: PhantomData<&'a Directory<T>>,
-}
-
-impl<T: Entry> EntryRef<'_, T> {
-    pub(crate) fn key(&self) -> Key {
-        Key {
-            index: self.index(),
-            generation: self.generation,
-        }
-    }
-
-    #[inline]
-    fn index(&self) -> u32 {
-        narrow(base(self.guard.block().number) + self.guard.at())
-    }
-
-    /// Leaves the entry pinned, to be [taken up](Slab::take_up) from its slab.
-    #[inline]
-    pub(super) fn keep(self, slab: &Slab<T>) -> u32 {
-        let block = self.guard.block();
-        assert!(block.is_of(&slab.shared), "it is kept by its own slab");
-        let index = self.index();
-        mem::forget(self.guard);
-        index
-    }
-}
-
-impl<T: Entry> Hold for EntryRef<'_, T> {
-    type Entry = T;
-
-    #[inline]
-    fn aside(&self) -> &T::Aside {
-        self.guard.aside()
-    }
-}
-
-impl<T: Entry> Deref for EntryRef<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.guard
     }
 }
 

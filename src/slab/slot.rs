@@ -6,8 +6,8 @@
 //!
 //! 1. *Free*: none of the flags, no pins. The entry is vacant: it is there, so that it can be filled in place, but stands
 //!    for nothing. The slot is on a free list, or in the hand of the one who took it from there, who may
-//!    [`fill`](Slot::fill) it.
-//! 2. `LISTED`: set by `fill`, after the entry is in place. Only now may it be pinned. Cleared once, by its owner, and with
+//!    [`fill`](Slot::reach_free) and [`list`](Slot::list) it.
+//! 2. `LISTED`: set by `list`, after the entry is in place. Only now may it be pinned. Cleared once, by its owner, and with
 //!    it goes the right to new pins. Others, who know its key, can take that right away before: by `TOMBSTONE`, which is
 //!    set once; and then clears `LISTED` as well if there is no owner.
 //! 3. `OWNED`, `HELD`, pins: who still holds the entry. `OWNED` is set if the entry has an owner, who will release it;
@@ -86,28 +86,8 @@ impl<T> Slot<T> {
         generation_of(self.state.load(Relaxed))
     }
 
-    /// Lists the entry that `fill` makes of a vacant one, with these holds. In place: an entry that is made elsewhere and
-    /// moved here costs as much as three atomic operations more. If `fill` panics the slot is still free.
-    ///
-    /// `order` is `Release`, or `SeqCst` if the caller then reads something: who misses what others wrote there is listed for
-    /// those who look through the slots after they wrote it.
-    ///
-    /// # Safety
-    ///
-    /// The caller alone has this slot: it took it from a free list, and fills it once.
-    #[inline(always)]
-    pub(crate) unsafe fn fill(&self, holds: u64, order: Ordering, fill: impl FnOnce(&mut T)) {
-        // SAFETY: as demanded.
-        unsafe { self.reach_free(fill) };
-        // Pairs with `pin`: who sees `LISTED` sees the entry.
-        self.state
-            .store(free(self.generation()) | LISTED | holds, order);
-        if order == SeqCst {
-            sync::order();
-        }
-    }
-
-    /// Changes the vacant entry of a free slot.
+    /// Changes the vacant entry of a free slot: fills it in place, because an entry that is made elsewhere and moved here costs
+    /// as much as three atomic operations more. The slot is still free if `change` panics.
     ///
     /// # Safety
     ///
@@ -116,6 +96,24 @@ impl<T> Slot<T> {
     pub(crate) unsafe fn reach_free<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the slot is free, so it has no reader, and the caller is the only one who has it.
         self.entry.with_mut(|place| change(unsafe { &mut *place }))
+    }
+
+    /// Lists the entry that a free slot was filled with, with these holds.
+    ///
+    /// `order` is `Release`, or `SeqCst` if the caller then reads something: who misses what others wrote there is listed for
+    /// those who look through the slots after they wrote it.
+    ///
+    /// # Safety
+    ///
+    /// The caller alone has this slot: it took it from a free list, has filled it, and lists it once.
+    #[inline(always)]
+    pub(crate) unsafe fn list(&self, holds: u64, order: Ordering) {
+        // Pairs with `pin`: who sees `LISTED` sees the entry.
+        self.state
+            .store(free(self.generation()) | LISTED | holds, order);
+        if order == SeqCst {
+            sync::order();
+        }
     }
 
     /// Counts one who looks at the entry, if there is one on the list; of this generation, if one is given. Returns its

@@ -2,8 +2,9 @@
 
 use crate::slab::{
     block::Entry,
+    directory::Key,
     guard::{HandleGuard, OwnerGuard},
-    slab::{Key, Slab, SlabRef},
+    slab::{Slab, SlabRef},
 };
 use std::sync::{
     Arc,

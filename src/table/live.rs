@@ -1,18 +1,22 @@
-//! A listing of what was live, with the questions one asks of it.
+//! [`Live`]: a listing of what was alive, how it is made, and the questions one asks of it.
 
 use crate::{
+    clock::Stamp,
     id::ResourceId,
+    slab::{directory::Directory, pins::Pins},
     table::{
-        listing::Listed,
+        arc_entry::Indirect,
         record::{Class, Record, State},
-        resource::Resource,
+        resource::{Resource, Snapshot},
+        store::{STEP, Table, is_alive},
+        task_entry::TaskEntry,
         tree::Tree,
     },
 };
 use std::{
     collections::{BTreeMap, HashMap},
     fmt, slice,
-    sync::OnceLock,
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -55,14 +59,6 @@ pub struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(found: Listed) -> Self {
-        Self {
-            len: found.tasks.len() + found.others.len(),
-            found: Some(found),
-            sorted: OnceLock::new(),
-        }
-    }
-
     fn of_sorted(sorted: Vec<Resource>) -> Self {
         Self {
             len: sorted.len(),
@@ -178,6 +174,106 @@ impl Live {
             items: self.iter().collect(),
             siblings,
         }
+    }
+}
+
+/// A scan of the table under way.
+///
+/// What has been found keeps facts alive, never the things they stand for (I5).
+struct Listing {
+    tasks: Arc<Directory<TaskEntry>>,
+    records: Arc<Directory<Indirect<Weak<dyn Record>>>>,
+    arcs: Arc<Directory<Indirect<Arc<dyn Record>>>>,
+    cursor: Option<Cursor>,
+    found: Listed,
+    now: Stamp,
+}
+
+/// Everything that a listing has found.
+struct Listed {
+    tasks: Pins<TaskEntry, Snapshot>,
+    /// Contexts and values.
+    others: Vec<Resource>,
+}
+
+enum Cursor {
+    Tasks(usize),
+    Records(usize),
+    Arcs(usize),
+}
+
+impl Listing {
+    fn of(table: &Table) -> Self {
+        let room = table.records.len() + table.arcs.len();
+        Self {
+            tasks: table.tasks.directory(),
+            records: table.records.directory(),
+            arcs: table.arcs.directory(),
+            cursor: Some(Cursor::Tasks(0)),
+            found: Listed {
+                tasks: Pins::of(&table.tasks, table.tasks.len()),
+                others: Vec::with_capacity(room),
+            },
+            now: Stamp::now(),
+        }
+    }
+
+    /// One bounded step; says whether there is more to do.
+    fn step(&mut self) -> bool {
+        let (found, now) = (&mut self.found, self.now);
+        self.cursor = match self.cursor {
+            Some(Cursor::Tasks(from)) => {
+                let next = self.tasks.scan(from, STEP, |look| {
+                    let snapshot = Snapshot::of(&*look, now);
+                    found.tasks.keep(look, snapshot);
+                });
+                Some(next.map_or(Cursor::Records(0), Cursor::Tasks))
+            }
+            Some(Cursor::Records(from)) => {
+                let next = self.records.scan(from, STEP, |look| {
+                    if let Some(record) = look.upgrade() {
+                        found.others.push(Resource::of(record, now));
+                    }
+                });
+                Some(next.map_or(Cursor::Arcs(0), Cursor::Records))
+            }
+            Some(Cursor::Arcs(from)) => {
+                let next = self.arcs.scan(from, STEP, |look| {
+                    if is_alive(&look) {
+                        found.others.push(Resource::of(Arc::clone(&look), now));
+                    }
+                });
+                next.map(Cursor::Arcs)
+            }
+            None => None,
+        };
+        self.cursor.is_some()
+    }
+
+    fn into_live(self) -> Live {
+        Live {
+            len: self.found.tasks.len() + self.found.others.len(),
+            found: Some(self.found),
+            sorted: OnceLock::new(),
+        }
+    }
+}
+
+impl Table {
+    /// Lists what is live, yielding to the runtime after every few slots.
+    pub(crate) async fn live(&self) -> Live {
+        let mut listing = Listing::of(self);
+        while listing.step() {
+            tokio::task::yield_now().await;
+        }
+        listing.into_live()
+    }
+
+    /// Lists what is live without yielding.
+    pub(crate) fn live_now(&self) -> Live {
+        let mut listing = Listing::of(self);
+        while listing.step() {}
+        listing.into_live()
     }
 }
 

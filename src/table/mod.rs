@@ -2,11 +2,10 @@
 //!
 //! A [`record`] is what is known of one thing. A [`task_entry`] is the record of a task or a registration, and lies in its slot
 //! of the slab; an [`arc_entry`] is that of a value. [`store`] is the table of them all, [`registration`] has the guards that
-//! keep resources listed. A [`listing`] is a scan of the table: a [`resource`] is one line of what it finds, [`live`] the
-//! whole, [`tree`] how that prints.
+//! keep resources listed. A listing is a scan of the table: a [`resource`] is one line of what it finds, [`live`] the
+//! whole and how it is made, [`tree`] how that prints.
 
 pub(crate) mod arc_entry;
-pub(crate) mod listing;
 pub(crate) mod live;
 pub(crate) mod record;
 pub(crate) mod registration;

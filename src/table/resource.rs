@@ -5,7 +5,7 @@ use crate::table::task_entry::TaskHold as _;
 use crate::{
     clock::Stamp,
     id::ResourceId,
-    slab::{pins::Pinned, slab::EntryRef},
+    slab::{directory::EntryRef, pins::Pinned},
     table::{
         record::{Class, Record, State},
         task_entry::{TaskEntry, Tasks},

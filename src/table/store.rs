@@ -5,7 +5,8 @@ use crate::{
     ledger::{handle_log::Ledger, tracking::Tracking},
     poll::{replies::PendingReplies, running_hooks::RunningHooks},
     slab::{
-        slab::{EntryRef, Key, Slab, SlabRef},
+        directory::{EntryRef, Key},
+        slab::{Slab, SlabRef},
         stripe,
     },
     sync::{
@@ -14,8 +15,6 @@ use crate::{
     },
     table::{
         arc_entry::{ArcEntry, Indirect},
-        listing::Listing,
-        live::Live,
         record::{Class, Facts, Meta, Record, State},
         task_entry::{Role, TaskAside, TaskEntry, TaskHandle, TaskHold as _, TaskOwner, Tasks},
     },
@@ -41,7 +40,7 @@ pub(crate) struct Table {
     /// Plain `Arc`s, whose end is not announced: the table owns these records and sweeps them.
     pub(crate) arcs: Arc<Slab<Indirect<Arc<dyn Record>>>>,
     /// By which tasks and registrations keep their slab, one for each stripe of threads.
-    task_refs: Box<[Arc<SlabRef<TaskEntry>>]>,
+    task_refs: Box<[SlabRef<TaskEntry>]>,
     /// References to the entries, one for each stripe of threads.
     refs: Box<[Arc<TableRef>]>,
     /// What is recorded of handles, and who is told.
@@ -93,7 +92,7 @@ impl Table {
     }
 
     #[inline(always)]
-    fn tasks_here(&self) -> &Arc<SlabRef<TaskEntry>> {
+    fn tasks_here(&self) -> &SlabRef<TaskEntry> {
         self.sweep(SWEPT);
         &self.task_refs[stripe::current() as usize & (self.task_refs.len() - 1)]
     }
@@ -333,22 +332,6 @@ impl Table {
             self.untrack(key);
         }
         next
-    }
-
-    /// Lists what is live, yielding to the runtime after every few slots.
-    pub(crate) async fn live(&self) -> Live {
-        let mut listing = Listing::of(self);
-        while listing.step() {
-            tokio::task::yield_now().await;
-        }
-        listing.into_live()
-    }
-
-    /// Lists what is live without yielding.
-    pub(crate) fn live_now(&self) -> Live {
-        let mut listing = Listing::of(self);
-        while listing.step() {}
-        listing.into_live()
     }
 
     /// Looks at every task and registration, without yielding.

@@ -68,7 +68,7 @@ impl Table {
         assert!(!self.release(at, HELD));
         assert!(self.unlist(at));
         // SAFETY: it is the owner's, and alone.
-        drop(unsafe { self.block.vacate_unlisted(at) });
+        drop(unsafe { self.block.vacate(at, Pushed::Directly) });
     }
 }
 
@@ -152,7 +152,7 @@ fn a_vacated_entry_keeps_a_block_that_may_be_given_back() {
         table.release(at, HELD);
         assert!(table.unlist(at));
         // SAFETY: as `unlist` said.
-        let vacated = unsafe { table.block.vacate_unlisted(at) };
+        let vacated = unsafe { table.block.vacate(at, Pushed::Directly) };
         assert_eq!(Arc::strong_count(&table.block) == 2, keeps);
         drop(vacated);
         assert_eq!(Arc::strong_count(&table.block), 1);

@@ -292,7 +292,7 @@ fn what_a_reader_keeps_is_taken_up_later() {
     let key = slab.reserve_on(0).list(Guest::new(5).counted(&drops));
     let mut kept = Vec::new();
     slab.directory()
-        .scan(0, 64, |look| kept.push(look.keep(&slab)));
+        .scan(0, 64, |look| kept.push(look.keep(slab.shared())));
     assert_eq!(kept, [key.index]);
     assert!(slab.remove(key));
     // SAFETY: there is a pin, and the slab stays until the end of the test.
@@ -308,7 +308,7 @@ fn what_a_reader_keeps_is_released_without_being_taken_up() {
     let key = slab.reserve_on(0).list(Guest::new(5).counted(&drops));
     let directory = slab.directory();
     let mut kept = Vec::new();
-    directory.scan(0, 64, |look| kept.push(look.keep(&slab)));
+    directory.scan(0, 64, |look| kept.push(look.keep(slab.shared())));
     assert!(slab.remove(key));
     assert_eq!(drops.count(), 0);
     // SAFETY: there is one pin.

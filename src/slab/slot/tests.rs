@@ -10,7 +10,10 @@ fn slot() -> Slot<Guest> {
 /// Fills a slot that no test fills twice without emptying it.
 fn fill(slot: &Slot<Guest>, holds: u64, guest: Guest) {
     // SAFETY: the slot is free, and the tests have one thread.
-    unsafe { slot.fill(holds, SeqCst, |place| *place = guest) }
+    unsafe {
+        slot.reach_free(|place| *place = guest);
+        slot.list(holds, SeqCst);
+    }
 }
 
 /// Empties a slot of which the last hold is gone; says whether it can be filled again.
