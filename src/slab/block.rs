@@ -13,7 +13,7 @@ use crate::{
     },
     sync::{
         AtomicU32, AtomicU64, AtomicUsize,
-        Ordering::{self, Relaxed, SeqCst},
+        Ordering::{Relaxed, SeqCst},
     },
 };
 use std::{
@@ -201,30 +201,8 @@ impl<T: Entry> Block<T> {
     unsafe fn purge(&self, at: usize) -> T::Remains {
         // SAFETY: as demanded.
         unsafe {
-            self.slots[at].reach_free(|occupied| {
-                self.asides[at].change(|aside| occupied.entry.clear(aside, false))
-            })
-        }
-    }
-
-    /// Fills a free slot, and lists its entry; see [`Slot::list`].
-    ///
-    /// # Safety
-    ///
-    /// The caller alone has the place: it took it from a free list, and fills it once.
-    #[inline(always)]
-    pub(super) unsafe fn fill(
-        &self,
-        at: usize,
-        holds: u64,
-        order: Ordering,
-        fill: impl FnOnce(&mut Occupied<T>, &mut T::Aside),
-    ) {
-        let (slot, aside) = (&self.slots[at], &self.asides[at]);
-        // SAFETY: as demanded.
-        unsafe {
-            slot.reach_free(|place| aside.change(|aside| fill(place, aside)));
-            slot.list(holds, order);
+            let (slot, aside) = (&self.slots[at], &self.asides[at]);
+            slot.vacant().entry.clear(aside.vacant(), false)
         }
     }
 
@@ -314,8 +292,7 @@ impl<T: Entry> Block<T> {
         let ((remains, slab, is_stale), is_free) = unsafe {
             self.slots[at].empty(|occupied| {
                 let is_stale = may_stay && occupied.entry.can_be_stale();
-                let clear = |aside: &mut _| occupied.entry.clear(aside, is_stale);
-                let remains = self.asides[at].change(clear);
+                let remains = occupied.entry.clear(self.asides[at].vacant(), is_stale);
                 (remains, occupied.slab.take(), is_stale)
             })
         };

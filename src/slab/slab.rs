@@ -65,62 +65,62 @@ impl<T: Entry> SlabRef<T> {
         }
     }
 
-    /// Lists the entry that `fill` makes for its key, for as long as its owner has it. With what order, see
-    /// [`Slot::fill`](super::slot::Slot::fill).
+    /// A free slot, to be filled and listed.
     #[inline(always)]
-    pub(crate) fn insert(
-        &self,
-        order: Ordering,
-        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
-    ) -> OwnerGuard<T> {
-        self.insert_on(self.slab.own_stripe(), order, fill)
+    pub(crate) fn reserve(&self) -> Vacant<'_, T> {
+        self.reserve_on(self.slab.own_stripe())
     }
 
     #[inline(always)]
-    pub(super) fn insert_on(
-        &self,
-        stripe: usize,
-        order: Ordering,
-        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
-    ) -> OwnerGuard<T> {
-        let at = self.fill(stripe, (OWNED, order), fill);
+    pub(super) fn reserve_on(&self, stripe: usize) -> Vacant<'_, T> {
+        Vacant {
+            reserved: self.slab.reserve_on(stripe),
+            keep_alive: &self.keep_alive,
+        }
+    }
+}
+
+/// A slot that is filled, and not listed yet. Dropping it frees the slot.
+pub(crate) struct Vacant<'a, T: Entry> {
+    reserved: Reserved<'a, T>,
+    /// Of the same slab.
+    keep_alive: &'a Arc<KeepAlive>,
+}
+
+impl<T: Entry> Vacant<'_, T> {
+    /// The key that the entry will have.
+    #[inline(always)]
+    pub(crate) fn key(&self) -> Key {
+        self.reserved.key()
+    }
+
+    /// The entry, vacant at first, and what lies beside it.
+    #[inline(always)]
+    pub(crate) fn entry(&mut self) -> (&mut T, &mut T::Aside) {
+        let (place, aside) = self.reserved.entry();
+        (&mut place.entry, aside)
+    }
+
+    /// Lists the entry for as long as its owner has it. With what order, see [`Slot::list`](super::slot::Slot::list).
+    #[inline(always)]
+    pub(crate) fn list(self, order: Ordering) -> OwnerGuard<T> {
+        let at = self.list_with(OWNED, order);
         // SAFETY: the slot counts the hold, and the entry keeps the slab.
         unsafe { OwnerGuard::new(at) }
     }
 
-    /// Lists the entry that `fill` makes for its key, for as long as its owner has it, with a handle to it; `SeqCst`.
+    /// Lists the entry for as long as its owner has it, with a handle to it; `SeqCst`.
     #[inline(always)]
-    pub(crate) fn insert_shared(
-        &self,
-        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
-    ) -> (OwnerGuard<T>, HandleGuard<T>) {
-        self.insert_shared_on(self.slab.own_stripe(), fill)
-    }
-
-    #[inline(always)]
-    pub(super) fn insert_shared_on(
-        &self,
-        stripe: usize,
-        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
-    ) -> (OwnerGuard<T>, HandleGuard<T>) {
-        let at = self.fill(stripe, (OWNED | HELD, SeqCst), fill);
+    pub(crate) fn list_shared(self) -> (OwnerGuard<T>, HandleGuard<T>) {
+        let at = self.list_with(OWNED | HELD, SeqCst);
         // SAFETY: the slot counts both holds, and the entry keeps the slab.
         unsafe { (OwnerGuard::new(at), HandleGuard::new(at)) }
     }
 
     #[inline(always)]
-    fn fill(
-        &self,
-        stripe: usize,
-        (holds, order): (u64, Ordering),
-        fill: impl FnOnce(&mut T, &mut T::Aside, Key),
-    ) -> At<T> {
-        let reserved = self.slab.reserve_on(stripe);
-        let key = reserved.key();
-        reserved.fill(holds, order, |place, aside| {
-            fill(&mut place.entry, aside, key);
-            place.slab = Some(Arc::clone(&self.keep_alive));
-        })
+    fn list_with(mut self, holds: u64, order: Ordering) -> At<T> {
+        self.reserved.entry().0.slab = Some(Arc::clone(self.keep_alive));
+        self.reserved.list_with(holds, order)
     }
 }
 
@@ -362,7 +362,7 @@ impl<T: Entry> Shrink for Slab<T> {
 
 /// A slot taken but not yet listed. Dropping it frees the slot.
 pub(crate) struct Reserved<'a, T: Entry> {
-    /// `None` once the slot is filled.
+    /// `None` once the slot is listed.
     block: Option<Source<'a, T>>,
     at: usize,
 }
@@ -390,21 +390,27 @@ impl<T: Entry> Reserved<'_, T> {
     #[inline]
     pub(crate) fn key(&self) -> Key {
         let block = self.block.as_ref();
-        key_of(block.expect("it has its place until it is filled"), self.at)
+        key_of(block.expect(RESERVED), self.at)
     }
 
-    /// Fills the slot and lists it.
+    /// The entry, vacant at first, and what lies beside it.
     #[inline(always)]
-    fn fill(
-        mut self,
-        holds: u64,
-        order: Ordering,
-        fill: impl FnOnce(&mut Occupied<T>, &mut T::Aside),
-    ) -> At<T> {
-        let block = self.block.as_deref().expect("it is filled once");
-        // SAFETY: the place came off a free list, which hands it out to one at a time, and it is filled once, because that
-        // uses up the reservation.
-        unsafe { block.fill(self.at, holds, order, fill) };
+    fn entry(&mut self) -> (&mut Occupied<T>, &mut T::Aside) {
+        let block = self.block.as_deref().expect(RESERVED);
+        // SAFETY: the place came off a free list, which hands it out to one at a time, and it is borrowed as long.
+        unsafe {
+            (
+                block.slots[self.at].vacant(),
+                block.asides[self.at].vacant(),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn list_with(mut self, holds: u64, order: Ordering) -> At<T> {
+        let block = self.block.as_deref().expect(RESERVED);
+        // SAFETY: as above, and it is listed once, because that uses up the reservation.
+        unsafe { block.slots[self.at].list(holds, order) };
         let at = At::new(block, self.at);
         // It is not to be put back.
         self.block = None;
@@ -413,23 +419,27 @@ impl<T: Entry> Reserved<'_, T> {
 
     /// Lists the entry until it is removed by its key.
     #[inline]
-    pub(crate) fn list(self, entry: T) -> Key {
+    pub(crate) fn list(mut self, entry: T) -> Key {
         let key = self.key();
-        self.fill(0, Release, |place, _| place.entry = entry);
+        self.entry().0.entry = entry;
+        self.list_with(0, Release);
         key
     }
-}
 
-impl<T: Entry> Reserved<'_, T> {
     /// Out of the way of those who fill it.
     #[cold]
     fn put_back(&mut self) {
+        let (place, aside) = self.entry();
+        let filled = (place.slab.take(), place.entry.clear(aside, false));
         if let Some(block) = self.block.take() {
-            // SAFETY: it was taken, and not filled.
+            // SAFETY: it was taken, and not listed.
             unsafe { block.put_back(self.at) }
         }
+        drop(filled);
     }
 }
+
+const RESERVED: &str = "it has its place until it is listed";
 
 impl<T: Entry> Drop for Reserved<'_, T> {
     #[inline(always)]

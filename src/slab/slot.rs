@@ -6,7 +6,7 @@
 //!
 //! 1. *Free*: none of the flags, no pins. The entry is vacant: it is there, so that it can be filled in place, but stands
 //!    for nothing. The slot is on a free list, or in the hand of the one who took it from there, who may
-//!    [`fill`](Slot::reach_free) and [`list`](Slot::list) it.
+//!    [fill](Slot::vacant) and [`list`](Slot::list) it.
 //! 2. `LISTED`: set by `list`, after the entry is in place. Only now may it be pinned. Cleared once, by its owner, and with
 //!    it goes the right to new pins. Others, who know its key, can take that right away before: by `TOMBSTONE`, which is
 //!    set once; and then clears `LISTED` as well if there is no owner.
@@ -86,16 +86,17 @@ impl<T> Slot<T> {
         generation_of(self.state.load(Relaxed))
     }
 
-    /// Changes the vacant entry of a free slot: fills it in place, because an entry that is made elsewhere and moved here costs
-    /// as much as three atomic operations more. The slot is still free if `change` panics.
+    /// The vacant entry of a free slot, to be filled in place: an entry that is made elsewhere and moved here costs as much as
+    /// three atomic operations more.
     ///
     /// # Safety
     ///
-    /// The caller alone has this slot: it took it from a free list.
+    /// The caller alone has this slot, as long as the reference lives: it took it from a free list.
     #[inline]
-    pub(crate) unsafe fn reach_free<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+    #[expect(clippy::mut_from_ref, reason = "the caller is alone with the slot")]
+    pub(crate) unsafe fn vacant(&self) -> &mut T {
         // SAFETY: the slot is free, so it has no reader, and the caller is the only one who has it.
-        self.entry.with_mut(|place| change(unsafe { &mut *place }))
+        self.entry.with_mut(|place| unsafe { &mut *place })
     }
 
     /// Lists the entry that a free slot was filled with, with these holds.
@@ -292,11 +293,13 @@ impl<A> Aside<A> {
 
     /// # Safety
     ///
-    /// The caller is alone with the slot: it took it from a free list, or released its entry last.
+    /// The caller is alone with the slot, as long as the reference lives: it took it from a free list, or released its entry
+    /// last.
     #[inline]
-    pub(crate) unsafe fn change<R>(&self, change: impl FnOnce(&mut A) -> R) -> R {
-        // SAFETY: nobody else reaches it.
-        self.0.with_mut(|place| change(unsafe { &mut *place }))
+    #[expect(clippy::mut_from_ref, reason = "the caller is alone with the slot")]
+    pub(crate) unsafe fn vacant(&self) -> &mut A {
+        // SAFETY: no other reaches it.
+        self.0.with_mut(|place| unsafe { &mut *place })
     }
 }
 

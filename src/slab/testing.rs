@@ -94,7 +94,11 @@ impl Guest {
 
 /// Lists a guest for as long as its owner has it.
 pub(crate) fn own(slab: &Arc<Slab<Guest>>, stripe: usize, guest: Guest) -> OwnerGuard<Guest> {
-    SlabRef::new(slab).insert_on(stripe, SeqCst, |place, aside, _| guest.fill(place, aside))
+    let slab = SlabRef::new(slab);
+    let mut vacant = slab.reserve_on(stripe);
+    let (place, aside) = vacant.entry();
+    guest.fill(place, aside);
+    vacant.list(SeqCst)
 }
 
 /// Lists a guest for as long as its owner has it, with a handle to it.
@@ -103,12 +107,13 @@ pub(crate) fn share(
     stripe: usize,
     guest: Guest,
 ) -> (Key, OwnerGuard<Guest>, HandleGuard<Guest>) {
-    let mut key = None;
-    let (owner, handle) = SlabRef::new(slab).insert_shared_on(stripe, |place, aside, of_entry| {
-        key = Some(of_entry);
-        guest.fill(place, aside);
-    });
-    (key.expect("it was made"), owner, handle)
+    let slab = SlabRef::new(slab);
+    let mut vacant = slab.reserve_on(stripe);
+    let (place, aside) = vacant.entry();
+    guest.fill(place, aside);
+    let key = vacant.key();
+    let (owner, handle) = vacant.list_shared();
+    (key, owner, handle)
 }
 
 /// Key and value of every guest on the list, in the order of their places.

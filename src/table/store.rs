@@ -6,7 +6,7 @@ use crate::{
     poll::{replies::PendingReplies, running_hooks::RunningHooks},
     slab::{
         directory::{EntryRef, Key},
-        slab::{Slab, SlabRef},
+        slab::{Slab, SlabRef, Vacant},
         stripe,
     },
     sync::{
@@ -16,7 +16,7 @@ use crate::{
     table::{
         arc_entry::{ArcEntry, Indirect},
         record::{Class, Facts, Meta, Record, State},
-        task_entry::{Role, TaskAside, TaskEntry, TaskHandle, TaskHold as _, TaskOwner, Tasks},
+        task_entry::{Role, TaskEntry, TaskHandle, TaskHold as _, TaskOwner, Tasks},
     },
 };
 use std::sync::{Arc, Weak};
@@ -91,25 +91,27 @@ impl Table {
         &self.refs[stripe::current() as usize & (self.refs.len() - 1)]
     }
 
+    /// A slot that is filled with a task or a registration, and not listed yet.
     #[inline(always)]
-    fn tasks_here(&self) -> &SlabRef<TaskEntry> {
+    fn fill(
+        &self,
+        facts: Facts,
+        parent: Option<Arc<dyn Record>>,
+        role: Role,
+    ) -> Vacant<'_, TaskEntry> {
         self.sweep(SWEPT);
-        &self.task_refs[stripe::current() as usize & (self.task_refs.len() - 1)]
+        let slab = &self.task_refs[stripe::current() as usize & (self.task_refs.len() - 1)];
+        let mut vacant = slab.reserve();
+        let id = vacant.key().id(self.number);
+        let (entry, aside) = vacant.entry();
+        entry.fill(aside, id, facts, parent, role);
+        vacant
     }
 
     /// Lists a resource for as long as its owner has it.
     #[inline(always)]
     pub(crate) fn register(&self, facts: Facts, parent: Option<Arc<dyn Record>>) -> TaskOwner {
-        let fill = |entry: &mut TaskEntry, aside: &mut TaskAside, key: Key| {
-            entry.fill(
-                aside,
-                key.id(self.number),
-                facts,
-                parent,
-                Role::Registration,
-            );
-        };
-        self.tasks_here().insert(Release, fill)
+        self.fill(facts, parent, Role::Registration).list(Release)
     }
 
     /// Lists a task of a context for as long as its owner has it, with a handle.
@@ -120,10 +122,7 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> (TaskOwner, TaskHandle) {
-        let fill = |entry: &mut TaskEntry, aside: &mut TaskAside, key: Key| {
-            entry.fill(aside, key.id(self.number), facts, Some(context), role);
-        };
-        self.tasks_here().insert_shared(fill)
+        self.fill(facts, Some(context), role).list_shared()
     }
 
     /// As [`insert_task`](Self::insert_task), without a handle.
@@ -133,10 +132,7 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> TaskOwner {
-        let fill = |entry: &mut TaskEntry, aside: &mut TaskAside, key: Key| {
-            entry.fill(aside, key.id(self.number), facts, Some(context), role);
-        };
-        self.tasks_here().insert(SeqCst, fill)
+        self.fill(facts, Some(context), role).list(SeqCst)
     }
 
     /// Reserves an entry, lets `build` make the record for its id, and lists it.

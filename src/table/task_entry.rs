@@ -153,10 +153,14 @@ impl Entry for TaskEntry {
             self.meta.clear();
         }
         let mut remains = TaskRemains {
-            parent: self.parent.take(),
+            parent: None,
             waker: LastWaker(None),
             output: None,
         };
+        // Asked first: where there is none, it was just written in two halves, and to move it in one piece would wait for both.
+        if self.parent.is_some() {
+            remains.parent = self.parent.take();
+        }
         // A registration has none of the rest.
         if self.role != Role::Registration {
             remains.output = aside.output.take();

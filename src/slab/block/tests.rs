@@ -46,9 +46,9 @@ impl Table {
         let entry = Guest::new(at).counted(&self.drops);
         // SAFETY: the place was free.
         unsafe {
-            self.block.fill(at, OWNED | HELD, SeqCst, |place, aside| {
-                entry.fill(&mut place.entry, aside);
-            });
+            let slot = &self.block.slots[at];
+            entry.fill(&mut slot.vacant().entry, self.block.asides[at].vacant());
+            slot.list(OWNED | HELD, SeqCst);
         }
         at
     }
@@ -166,9 +166,9 @@ impl Table {
         let entry = Guest::new(at).stale(&self.drops);
         // SAFETY: the place was free.
         unsafe {
-            self.block.fill(at, OWNED | HELD, SeqCst, |place, aside| {
-                entry.fill(&mut place.entry, aside);
-            });
+            let slot = &self.block.slots[at];
+            entry.fill(&mut slot.vacant().entry, self.block.asides[at].vacant());
+            slot.list(OWNED | HELD, SeqCst);
         }
         at
     }

@@ -11,7 +11,7 @@ fn slot() -> Slot<Guest> {
 fn fill(slot: &Slot<Guest>, holds: u64, guest: Guest) {
     // SAFETY: the slot is free, and the tests have one thread.
     unsafe {
-        slot.reach_free(|place| *place = guest);
+        *slot.vacant() = guest;
         slot.list(holds, SeqCst);
     }
 }
