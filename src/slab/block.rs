@@ -74,7 +74,7 @@ pub(crate) trait Entry: Default + Send + Sync + 'static {
     /// What few entries need, and no scan: it lies apart, so that slots are small.
     type Aside: Default + Send + Sync + 'static;
     /// What it leaves behind, to be dropped outside of the slab: its destructors may run foreign code.
-    type Remains;
+    type Remains: Default;
 
     /// Whether it can leave something in its slot that another thread made, most likely the one that takes the place next, and
     /// whose allocator gets the memory back from that thread without a detour.
@@ -82,8 +82,9 @@ pub(crate) trait Entry: Default + Send + Sync + 'static {
         false
     }
 
-    /// Makes it vacant. If it stays stale, what that other thread made is left in it. Runs no foreign code.
-    fn clear(&mut self, aside: &mut Self::Aside, stays_stale: bool) -> Self::Remains;
+    /// Makes it vacant. If it stays stale, what that other thread made is left in it. Runs no foreign code. What remains is put
+    /// in its place at once: to move it right after it was written would make the processor wait.
+    fn clear(&mut self, aside: &mut Self::Aside, stays_stale: bool, remains: &mut Self::Remains);
 }
 
 /// What is in a slot: an entry, and what keeps the slab for those who hold it.
@@ -122,8 +123,19 @@ pub(crate) struct Block<T: Entry> {
 /// soon as its last place was free. Dropped when nothing is left to be done with slab or block.
 pub(crate) struct Vacated<T: Entry> {
     pub(crate) remains: T::Remains,
-    _slab: Option<Arc<KeepAlive>>,
-    _block: Option<Arc<Block<T>>>,
+    slab: Option<Arc<KeepAlive>>,
+    block: Option<Arc<Block<T>>>,
+}
+
+impl<T: Entry> Vacated<T> {
+    #[inline]
+    pub(super) fn none() -> Self {
+        Self {
+            remains: T::Remains::default(),
+            slab: None,
+            block: None,
+        }
+    }
 }
 
 impl<T: Entry> Block<T> {
@@ -199,11 +211,13 @@ impl<T: Entry> Block<T> {
     ///
     /// The caller alone has the place: it took it from a free list.
     unsafe fn purge(&self, at: usize) -> T::Remains {
+        let mut remains = T::Remains::default();
         // SAFETY: as demanded.
         unsafe {
-            let (slot, aside) = (&self.slots[at], &self.asides[at]);
-            slot.vacant().entry.clear(aside.vacant(), false)
+            let (slot, aside) = (&self.slots[at], self.asides[at].vacant());
+            slot.vacant().entry.clear(aside, false, &mut remains);
         }
+        remains
     }
 
     /// Puts a place back.
@@ -211,6 +225,7 @@ impl<T: Entry> Block<T> {
     /// # Safety
     ///
     /// It was taken off its free list, and not filled.
+    #[cold]
     pub(super) unsafe fn put_back(&self, at: usize) {
         let freed = self.free.push(at, Pushed::Directly);
         self.freed(at, freed);
@@ -246,7 +261,7 @@ impl<T: Entry> Block<T> {
             if was_listed {
                 self.free.retire(at);
             }
-            drop(self.release(at, PIN));
+            self.release(at, PIN, &mut Vacated::none());
             was_listed
         }
     }
@@ -258,11 +273,11 @@ impl<T: Entry> Block<T> {
     ///
     /// The caller has this hold, and gives it up with this.
     #[inline]
-    pub(super) unsafe fn release(&self, at: usize, hold: u64) -> Option<Vacated<T>> {
+    pub(super) unsafe fn release(&self, at: usize, hold: u64, vacated: &mut Vacated<T>) {
         // SAFETY: as demanded; who is the last one is alone with the slot.
         unsafe {
             let gone = self.slots[at].release(hold);
-            self.released(at, gone)
+            self.released(at, gone, vacated);
         }
     }
 
@@ -270,31 +285,33 @@ impl<T: Entry> Block<T> {
     ///
     /// This is what a release by the caller came to.
     #[inline]
-    pub(super) unsafe fn released(&self, at: usize, gone: Gone) -> Option<Vacated<T>> {
-        let is_last = gone == Gone::Last;
-        // SAFETY: as demanded.
-        is_last.then(|| unsafe { self.vacate(at, Pushed::Retired) })
+    pub(super) unsafe fn released(&self, at: usize, gone: Gone, vacated: &mut Vacated<T>) {
+        if gone == Gone::Last {
+            // SAFETY: as demanded.
+            unsafe { self.vacate(at, Pushed::Retired, vacated) };
+        }
     }
 
-    /// Empties a slot, and frees its place: `Directly` if its owner alone had the entry, and has not released it.
+    /// Empties a slot into `vacated`, and frees its place: `Directly` if its owner alone had the entry, and has not released it.
     ///
     /// # Safety
     ///
     /// The caller released last; or it has `OWNED`, gives it up with this, and [`unlist`](Self::unlist) returned true.
     #[inline]
-    pub(super) unsafe fn vacate(&self, at: usize, pushed: Pushed) -> Vacated<T> {
+    pub(super) unsafe fn vacate(&self, at: usize, pushed: Pushed, vacated: &mut Vacated<T>) {
         self.lives.lifetime().assert_alive();
         // Before the place is free: after that, nothing else keeps the block.
-        let block = self.me.as_ref().and_then(Weak::upgrade);
+        vacated.block = self.me.as_ref().and_then(Weak::upgrade);
         // Who read the entry last is not the one that ends tasks, and would fill the slab with stale places.
         let may_stay = pushed == Pushed::Directly;
         // SAFETY: as demanded.
-        let ((remains, slab, is_stale), is_free) = unsafe {
-            self.slots[at].empty(|occupied| {
-                let is_stale = may_stay && occupied.entry.can_be_stale();
-                let remains = occupied.entry.clear(self.asides[at].vacant(), is_stale);
-                (remains, occupied.slab.take(), is_stale)
-            })
+        let (is_stale, is_free) = unsafe {
+            let (slot, aside) = (&self.slots[at], self.asides[at].vacant());
+            let occupied = slot.vacant();
+            let is_stale = may_stay && occupied.entry.can_be_stale();
+            occupied.entry.clear(aside, is_stale, &mut vacated.remains);
+            vacated.slab = occupied.slab.take();
+            (is_stale, slot.make_free())
         };
         if !is_free {
             self.exhaust(at, pushed);
@@ -302,11 +319,6 @@ impl<T: Entry> Block<T> {
             self.freed(at, self.free.push_stale(at));
         } else {
             self.freed(at, self.free.push(at, pushed));
-        }
-        Vacated {
-            remains,
-            _slab: slab,
-            _block: block,
         }
     }
 

@@ -167,9 +167,11 @@ impl<T: Entry> UnlistedGuard<T> {
         if !self.is_alone {
             return Left::Shared(self);
         }
-        let this = ManuallyDrop::new(self);
+        let (this, mut vacated) = (ManuallyDrop::new(self), Vacated::none());
+        let (block, at) = (this.owner.block(), this.owner.at());
         // SAFETY: this is its only holder, and this guard is forgotten.
-        Left::Alone(unsafe { this.owner.block().vacate(this.owner.at(), Pushed::Directly) })
+        unsafe { block.vacate(at, Pushed::Directly, &mut vacated) };
+        Left::Alone(vacated)
     }
 }
 
@@ -186,14 +188,16 @@ impl<T: Entry> Drop for UnlistedGuard<T> {
     #[inline]
     fn drop(&mut self) {
         let (block, at) = (self.owner.block(), self.owner.at());
+        // Filled in its place: to move it right after it was written would make the processor wait.
+        let mut vacated = Vacated::none();
         // SAFETY: `OWNED` is ours, and given up here; `is_alone` is what `unlist` said.
-        drop(unsafe {
+        unsafe {
             if self.is_alone {
-                Some(block.vacate(at, Pushed::Directly))
+                block.vacate(at, Pushed::Directly, &mut vacated);
             } else {
-                block.release(at, OWNED)
+                block.release(at, OWNED, &mut vacated);
             }
-        });
+        }
     }
 }
 
@@ -246,7 +250,7 @@ impl<T: Entry> HandleGuard<T> {
         let _ = ManuallyDrop::new(self);
         if gone == Gone::Last {
             // SAFETY: the entry has no holder left, so its block is there until the slot is emptied.
-            drop(unsafe { block.as_ref().released(at, gone) });
+            unsafe { block.as_ref().released(at, gone, &mut Vacated::none()) };
         }
         Ok(())
     }
@@ -255,7 +259,7 @@ impl<T: Entry> HandleGuard<T> {
 impl<T: Entry> Drop for HandleGuard<T> {
     fn drop(&mut self) {
         // SAFETY: it is ours, and given up here.
-        drop(unsafe { self.block().release(self.at(), HELD) });
+        unsafe { self.block().release(self.at(), HELD, &mut Vacated::none()) };
     }
 }
 
@@ -271,7 +275,7 @@ impl<T: Entry> Drop for ReadGuard<T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: the pin is ours, and given up here.
-        drop(unsafe { self.block().release(self.at(), PIN) });
+        unsafe { self.block().release(self.at(), PIN, &mut Vacated::none()) };
     }
 }
 #[cfg(all(test, not(headcount_loom)))]

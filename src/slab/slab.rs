@@ -23,14 +23,15 @@ use crate::{
         stripe,
     },
     sync::{
-        AtomicU32, AtomicU64, AtomicUsize, Loaded,
+        AtomicU32, AtomicU64, AtomicUsize,
         Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst},
         Snapshot,
     },
 };
 use std::{
     fmt,
-    ops::Deref,
+    mem::ManuallyDrop,
+    ptr,
     sync::{Arc, OnceLock, Weak},
 };
 
@@ -183,14 +184,12 @@ impl<T: Entry> Slab<T> {
     #[inline(always)]
     pub(crate) fn reserve_on(&self, stripe: usize) -> Reserved<'_, T> {
         let (number, hinted) = hinted(self.shared.hints[stripe].0.load(Relaxed));
-        let block = self.kept(number);
-        match block.and_then(|block| block.pop(hinted).map(|at| (block, at))) {
-            Some((block, at)) => Reserved {
-                block: Some(Source::Kept(block)),
-                at,
-            },
-            None => self.search(stripe),
+        if let Some(block) = self.kept(number) {
+            if let Some(at) = block.pop(hinted) {
+                return Reserved::new(block, at);
+            }
         }
+        self.search(stripe)
     }
 
     /// A block that is kept, if it is there.
@@ -208,8 +207,9 @@ impl<T: Entry> Slab<T> {
         loop {
             let directory = self.directory.load();
             if let Some((number, at)) = self.find_free(&directory, stripe) {
-                let block = Some(Source::Directory(directory, number));
-                return Reserved { block, at };
+                let block = ptr::from_ref(&*directory.blocks[number]);
+                // SAFETY: a block with a place that is not free stays in the slab, which is borrowed.
+                return Reserved::new(unsafe { &*block }, at);
             }
             self.grow(directory.blocks.len());
         }
@@ -362,91 +362,64 @@ impl<T: Entry> Shrink for Slab<T> {
 
 /// A slot taken but not yet listed. Dropping it frees the slot.
 pub(crate) struct Reserved<'a, T: Entry> {
-    /// `None` once the slot is listed.
-    block: Option<Source<'a, T>>,
-    at: usize,
+    block: &'a Block<T>,
+    /// Which slot of its block it is.
+    place: usize,
+    key: Key,
 }
 
-/// Where a block was found, and what keeps it.
-enum Source<'a, T: Entry> {
-    Kept(&'a Block<T>),
-    Directory(Loaded<Directory<T>>, usize),
-}
-
-impl<T: Entry> Deref for Source<'_, T> {
-    type Target = Block<T>;
-
-    #[inline]
-    fn deref(&self) -> &Block<T> {
-        match self {
-            Self::Kept(block) => block,
-            Self::Directory(directory, number) => &directory.blocks[*number],
+impl<'a, T: Entry> Reserved<'a, T> {
+    /// The place was just taken off a free list.
+    #[inline(always)]
+    fn new(block: &'a Block<T>, place: usize) -> Self {
+        Self {
+            block,
+            place,
+            key: key_of(block, place),
         }
     }
-}
 
-impl<T: Entry> Reserved<'_, T> {
     /// The key that the entry will have.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key(&self) -> Key {
-        let block = self.block.as_ref();
-        key_of(block.expect(RESERVED), self.at)
+        self.key
     }
 
     /// The entry, vacant at first, and what lies beside it.
     #[inline(always)]
     fn entry(&mut self) -> (&mut Occupied<T>, &mut T::Aside) {
-        let block = self.block.as_deref().expect(RESERVED);
-        // SAFETY: the place came off a free list, which hands it out to one at a time, and it is borrowed as long.
-        unsafe {
-            (
-                block.slots[self.at].vacant(),
-                block.asides[self.at].vacant(),
-            )
-        }
+        let (slot, aside) = (
+            &self.block.slots[self.place],
+            &self.block.asides[self.place],
+        );
+        // SAFETY: the place came off a free list, which hands it out to one at a time, and it is borrowed from that one.
+        unsafe { (slot.vacant(), aside.vacant()) }
     }
 
     #[inline(always)]
-    fn list_with(mut self, holds: u64, order: Ordering) -> At<T> {
-        let block = self.block.as_deref().expect(RESERVED);
-        // SAFETY: as above, and it is listed once, because that uses up the reservation.
-        unsafe { block.slots[self.at].list(holds, order) };
-        let at = At::new(block, self.at);
+    fn list_with(self, holds: u64, order: Ordering) -> At<T> {
         // It is not to be put back.
-        self.block = None;
-        at
+        let this = ManuallyDrop::new(self);
+        // SAFETY: as above, and it is listed once, because that uses up the reservation.
+        unsafe { this.block.slots[this.place].list(holds, order) };
+        At::new(this.block, this.place)
     }
 
     /// Lists the entry until it is removed by its key.
     #[inline]
     pub(crate) fn list(mut self, entry: T) -> Key {
-        let key = self.key();
         self.entry().0.entry = entry;
+        let key = self.key;
         self.list_with(0, Release);
         key
     }
-
-    /// Out of the way of those who fill it.
-    #[cold]
-    fn put_back(&mut self) {
-        let (place, aside) = self.entry();
-        let filled = (place.slab.take(), place.entry.clear(aside, false));
-        if let Some(block) = self.block.take() {
-            // SAFETY: it was taken, and not listed.
-            unsafe { block.put_back(self.at) }
-        }
-        drop(filled);
-    }
 }
-
-const RESERVED: &str = "it has its place until it is listed";
 
 impl<T: Entry> Drop for Reserved<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.block.is_some() {
-            self.put_back();
-        }
+        // SAFETY: it was taken, and not listed.
+        unsafe { self.block.put_back(self.place) };
     }
 }
 

@@ -13,8 +13,8 @@
 //! 3. `OWNED`, `HELD`, pins: who still holds the entry. `OWNED` is set if the entry has an owner, who will release it;
 //!    otherwise it belongs to the list, and goes when it is not listed any more. `HELD` is the hold of a handle that is made
 //!    together with the entry. Pins are readers.
-//! 4. Who releases last, of an entry that is not listed any more, [`empty`](Slot::empty)s the slot: no hold is left, none
-//!    can come, so it is theirs alone. That raises the generation and makes it free (1).
+//! 4. Who releases last, of an entry that is not listed any more, makes it vacant: no hold is left, none can come, so the slot
+//!    is theirs alone. [`make_free`](Slot::make_free) raises the generation and makes it free (1).
 //! 5. `READY`: set by the owner, at the end. Owner and handle each see whether the other was first: the handle is released
 //!    [without it](Slot::release_unready), or finds it.
 //!
@@ -86,16 +86,17 @@ impl<T> Slot<T> {
         generation_of(self.state.load(Relaxed))
     }
 
-    /// The vacant entry of a free slot, to be filled in place: an entry that is made elsewhere and moved here costs as much as
+    /// The entry of a free slot, to be filled in place: an entry that is made elsewhere and moved here costs as much as
     /// three atomic operations more.
     ///
     /// # Safety
     ///
-    /// The caller alone has this slot, as long as the reference lives: it took it from a free list.
+    /// The caller is alone with the slot, as long as the reference lives: it took it from a free list, or released its entry
+    /// last.
     #[inline]
     #[expect(clippy::mut_from_ref, reason = "the caller is alone with the slot")]
     pub(crate) unsafe fn vacant(&self) -> &mut T {
-        // SAFETY: the slot is free, so it has no reader, and the caller is the only one who has it.
+        // SAFETY: the entry is not listed and has no holder, and the caller is the only one who has the slot.
         self.entry.with_mut(|place| unsafe { &mut *place })
     }
 
@@ -250,21 +251,18 @@ impl<T> Slot<T> {
         None
     }
 
-    /// Makes the entry vacant and frees the slot. The second answer is false if the slot has run out of generations: then it
-    /// stays empty for ever.
+    /// Frees the slot, whose entry was made vacant. False if it has run out of generations: then it stays empty for ever.
     ///
     /// # Safety
     ///
     /// The caller released last.
     #[inline]
-    pub(crate) unsafe fn empty<R>(&self, clear: impl FnOnce(&mut T) -> R) -> (R, bool) {
-        // SAFETY: the entry has no holder, and it is not listed, so it never will.
-        let remains = self.entry.with_mut(|place| clear(unsafe { &mut *place }));
+    pub(crate) unsafe fn make_free(&self) -> bool {
         let next = self.generation().checked_add(1);
         // Without another generation it keeps the one it had, without any flag.
         let now = free(next.unwrap_or(self.generation()));
         self.state.store(now, Release);
-        (remains, next.is_some())
+        next.is_some()
     }
 }
 

@@ -53,9 +53,14 @@ impl Entry for Guest {
         self.has_stale
     }
 
-    fn clear(&mut self, aside: &mut Option<Counted>, stays_stale: bool) -> [Option<Counted>; 2] {
+    fn clear(
+        &mut self,
+        aside: &mut Option<Counted>,
+        stays_stale: bool,
+        remains: &mut [Option<Counted>; 2],
+    ) {
         let stale = aside.take_if(|_| !stays_stale);
-        [self.counted.take(), stale]
+        *remains = [self.counted.take(), stale];
     }
 }
 

@@ -29,8 +29,8 @@ impl<R: Send + Sync + 'static> Entry for Indirect<R> {
     type Aside = ();
     type Remains = Option<R>;
 
-    fn clear(&mut self, (): &mut (), _: bool) -> Option<R> {
-        self.0.take()
+    fn clear(&mut self, (): &mut (), _: bool, remains: &mut Option<R>) {
+        *remains = self.0.take();
     }
 }
 

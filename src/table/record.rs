@@ -1,7 +1,7 @@
 //! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
 
 use crate::{clock::Stamp, id::ResourceId, ledger::handle_log::Ledger, name::Label, slab::stripe};
-use std::{any::Any, panic::Location};
+use std::{any::Any, mem, panic::Location};
 
 /// Facts of a new record, from its caller.
 pub(crate) struct Facts {
@@ -53,8 +53,9 @@ impl Meta {
             made,
         } = self;
         *id = of;
-        *name = facts.name;
-        *kind = facts.kind;
+        // Vacant before, so nothing is dropped between.
+        drop(mem::replace(name, facts.name));
+        drop(mem::replace(kind, facts.kind));
         *location = facts.location;
         *created = Stamp::now();
         *made = stripe::next_made();

@@ -148,15 +148,10 @@ impl Entry for TaskEntry {
     }
 
     #[inline]
-    fn clear(&mut self, aside: &mut TaskAside, stays_stale: bool) -> TaskRemains {
+    fn clear(&mut self, aside: &mut TaskAside, stays_stale: bool, remains: &mut TaskRemains) {
         if self.has_owned {
             self.meta.clear();
         }
-        let mut remains = TaskRemains {
-            parent: None,
-            waker: LastWaker(None),
-            output: None,
-        };
         // Asked first: where there is none, it was just written in two halves, and to move it in one piece would wait for both.
         if self.parent.is_some() {
             remains.parent = self.parent.take();
@@ -168,7 +163,6 @@ impl Entry for TaskEntry {
                 remains.waker.0 = aside.waker.take();
             }
         }
-        remains
     }
 }
 
@@ -179,6 +173,7 @@ fn lower_half(thread: u32) -> u16 {
 }
 
 /// What is left of a task or a registration that is gone.
+#[derive(Default)]
 pub(crate) struct TaskRemains {
     parent: Option<Arc<dyn Record>>,
     waker: LastWaker,
@@ -187,6 +182,7 @@ pub(crate) struct TaskRemains {
 }
 
 /// The waker of a task that is gone. It may be the last thing that keeps a runtime's memory, with values of users in it.
+#[derive(Default)]
 struct LastWaker(Option<Waker>);
 
 impl Drop for LastWaker {

@@ -54,8 +54,10 @@ impl Table {
     }
 
     fn release(&self, at: usize, hold: u64) -> bool {
+        let before = self.block.free.len();
         // SAFETY: those who call this have that hold, and do not use it again.
-        unsafe { self.block.release(at, hold) }.is_some()
+        unsafe { self.block.release(at, hold, &mut Vacated::none()) };
+        self.block.free.len() > before
     }
 
     fn unlist(&self, at: usize) -> bool {
@@ -68,7 +70,10 @@ impl Table {
         assert!(!self.release(at, HELD));
         assert!(self.unlist(at));
         // SAFETY: it is the owner's, and alone.
-        drop(unsafe { self.block.vacate(at, Pushed::Directly) });
+        unsafe {
+            self.block
+                .vacate(at, Pushed::Directly, &mut Vacated::none())
+        };
     }
 }
 
@@ -151,8 +156,9 @@ fn a_vacated_entry_keeps_a_block_that_may_be_given_back() {
         let at = table.enter(0);
         table.release(at, HELD);
         assert!(table.unlist(at));
+        let mut vacated = Vacated::none();
         // SAFETY: as `unlist` said.
-        let vacated = unsafe { table.block.vacate(at, Pushed::Directly) };
+        unsafe { table.block.vacate(at, Pushed::Directly, &mut vacated) };
         assert_eq!(Arc::strong_count(&table.block) == 2, keeps);
         drop(vacated);
         assert_eq!(Arc::strong_count(&table.block), 1);

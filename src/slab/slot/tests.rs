@@ -19,7 +19,10 @@ fn fill(slot: &Slot<Guest>, holds: u64, guest: Guest) {
 /// Empties a slot of which the last hold is gone; says whether it can be filled again.
 fn empty(slot: &Slot<Guest>) -> bool {
     // SAFETY: those who call this were told that they released last.
-    unsafe { slot.empty(|place| *place = Guest::default()) }.1
+    unsafe {
+        *slot.vacant() = Guest::default();
+        slot.make_free()
+    }
 }
 
 /// The owner's, once.
