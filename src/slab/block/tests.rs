@@ -72,7 +72,7 @@ impl Table {
         // SAFETY: it is the owner's, and alone.
         unsafe {
             self.block
-                .vacate(at, Pushed::Directly, &mut Vacated::none())
+                .vacate(at, Pushed::Directly, &mut Vacated::none());
         };
     }
 }
