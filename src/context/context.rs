@@ -691,7 +691,7 @@ impl Drop for Context {
     }
 }
 
-inside::keepers!(Context, WeakContext);
+inside::containers!(Context, WeakContext);
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -38,7 +38,7 @@
 //!
 //! the body:
 //!     server::shuts_down at tests/server.rs:15
-//!       → somebody to close server
+//!       → a close of server, which has not begun
 //!
 //! 1 task
 //!

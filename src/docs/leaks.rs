@@ -44,7 +44,7 @@
 //!    ┌─ thread main, or code that it was passed to
 //!    │ ↓ taken at examples/leak_hunt.rs:24, 230ms ago
 //!    ├─ board server/presence board: alive for 230ms, made at examples/leak_hunt.rs:24
-//!    ┆ ⇣ in presence board.by_name, taken at examples/leak_hunt.rs:71 by task keeper of edsger (ended), 230ms ago   ← suspect
+//!    ┆ ⇣ in presence board.by_name, taken at examples/leak_hunt.rs:71 by task handler of edsger (ended), 230ms ago   ← suspect
 //!    └─ context server/connection of edsger: closed 209ms ago (requested: close)
 //! ```
 //!

@@ -66,8 +66,6 @@ macro_rules! containers {
     )+ };
 }
 pub(crate) use containers;
-// The name that `context::hold` still uses.
-pub(crate) use containers as keepers;
 
 containers!(
     crate::table::registration::Registration,

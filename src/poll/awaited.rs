@@ -57,7 +57,9 @@ impl fmt::Display for Awaited {
                 has_begun: true,
                 ..
             } => write!(f, "the close of {}", Quoted(path)),
-            Self::Close { path, .. } => write!(f, "somebody to close {}", Quoted(path)),
+            Self::Close { path, .. } => {
+                write!(f, "a close of {}, which has not begun", Quoted(path))
+            }
             Self::Idle => f.write_str("its registry to be idle"),
             Self::Cancellation => f.write_str("nothing but its cancellation"),
         }

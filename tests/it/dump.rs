@@ -896,7 +896,7 @@ async fn what_of_a_registry_is_awaited_is_named() {
     for (name, said, leaf) in [
         (
             "closed",
-            "somebody to close other",
+            "a close of other, which has not begun",
             "headcount::Context::closed",
         ),
         (

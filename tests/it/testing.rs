@@ -543,7 +543,10 @@ async fn a_body_that_hangs_fails_at_its_limit_and_is_told_where() {
             body.starts_with("the body:\n") && body.contains(&at(lines.2)),
             "{said}"
         );
-        assert!(body.ends_with("→ somebody to close server"), "{said}");
+        assert!(
+            body.ends_with("→ a close of server, which has not begun"),
+            "{said}"
+        );
     }
 }
 
