@@ -81,16 +81,16 @@ impl Stamp {
     fn of(instant: Instant) -> Self {
         let (instant, anchor) = (instant.into_std(), anchor());
         match instant.checked_duration_since(anchor.precise) {
-            Some(later) => anchor.stamp.later(later),
-            None => anchor.stamp.sooner(anchor.precise.duration_since(instant)),
+            Some(elapsed) => anchor.stamp.plus(elapsed),
+            None => anchor.stamp.minus(anchor.precise.duration_since(instant)),
         }
     }
 
-    fn later(self, by: Duration) -> Self {
+    fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(nanos(by)))
     }
 
-    fn sooner(self, by: Duration) -> Self {
+    fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(by)))
     }
 

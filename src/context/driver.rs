@@ -139,6 +139,7 @@ pub(crate) async fn wait(core: &Arc<Core>) -> CloseReport {
 async fn wait_outside(core: &Arc<Core>) -> CloseReport {
     let node = &core.node;
     loop {
+        // Both are registered before the report and the gate are read: what changes after the read wakes us.
         let mut changed = pin!(node.changed.notified());
         changed.as_mut().enable();
         let mut needs_runtime = pin!(core.registry.undriven.changed.notified());
@@ -186,6 +187,7 @@ impl Drop for DriverLease {
             return;
         }
         let core = &self.core;
+        // State before foreign code: the wakers that are called next may begin anything (I9).
         let is_ours_to_notice = core.lease.give_back();
         notify_all(&core.node.changed);
         if is_ours_to_notice {
@@ -205,6 +207,7 @@ impl Driver for DriverLease {
 
     fn launch(self) {
         let core = Arc::clone(&self.core);
+        // Before the runtime gets it: one that has shut down drops the lease in this very call, and then it is ours to notice.
         let attempt = core.lease.attempt();
         match runtimes(&core).next() {
             Some(runtime) => spawn(&runtime, self),
@@ -277,6 +280,7 @@ async fn drive_here(core: &Arc<Core>) {
     };
     let mut driven = pin!(drive_in_turns(core));
     let here = poll_fn(|cx| {
+        // It may be polled outside of every runtime later, and hooks use timers and spawn.
         let _entered = Handle::try_current().is_err().then(|| runtime.enter());
         driven.as_mut().poll(cx)
     });
@@ -349,6 +353,7 @@ fn runtimes(core: &Core) -> impl Iterator<Item = Handle> + use<> {
 fn give_up(core: &Arc<Core>) -> bool {
     let hopeless = is_hopeless(core);
     if hopeless {
+        // Another thread may see the same: only the one that has the lease tears down.
         if let Some(lease) = DriverLease::take(core) {
             tear_down(lease);
         }

@@ -78,6 +78,8 @@ impl Gate {
     /// If a billion are inside.
     #[inline]
     pub(crate) fn enter(&self) -> Result<(), OnLeave> {
+        // It counts first and asks afterwards: the answer is of the same instant as the count, so a close that begins right
+        // after it waits for this one. To ask first would leave a gap.
         let before = self.word.fetch_add(ONE, SeqCst);
         if before & (CLOSING | FULL) == 0 {
             return Ok(());
@@ -87,6 +89,8 @@ impl Gate {
 
     #[cold]
     fn turn_away(&self, before: u64) -> OnLeave {
+        // It was counted for a moment, so it may be the last one to leave, and then owes what the last one owes. Left before the
+        // panic: a count that stayed would keep the close waiting for ever.
         let left = self.leave();
         assert!(
             before & CLOSING != 0,
@@ -104,6 +108,7 @@ impl Gate {
     /// Goes out, and is counted as finished.
     #[inline]
     pub(crate) fn leave_finished(&self) -> OnLeave {
+        // A stale answer does no harm: the field has room for as many again, and the next one that leaves asks as well.
         if self.word.load(Relaxed) / FINISHED >= MANY {
             self.put_aside();
         }
@@ -138,6 +143,8 @@ impl Gate {
 
     /// From here on every task that is still there is to be aborted.
     pub(crate) fn abort(&self) {
+        // Pairs with `is_aborting`: the caller scans for tasks next, and a task that is listed too late for the scan reads this
+        // after it was listed.
         self.word.fetch_or(ABORTING, SeqCst);
         order();
     }
@@ -165,6 +172,7 @@ impl Gate {
     ) -> Option<T> {
         loop {
             let undriven = lock(slot).take()?;
+            // Read while nothing is in the slot: one that leaves from here on finds it empty, and relies on the second look below.
             let inside = self.inside();
             if inside == 0 {
                 return Some(undriven);
@@ -172,6 +180,7 @@ impl Gate {
             tend(&undriven);
             *lock(slot) = Some(undriven);
             order();
+            // If the number has changed, one left meanwhile and found the slot empty: what it would have done is ours.
             if self.inside() == inside {
                 return None;
             }

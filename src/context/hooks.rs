@@ -76,6 +76,7 @@ impl Hooks {
         F: Future<Output: HookOutput> + Send + 'static,
     {
         let make = |hook| Callback::new(hook, location);
+        // A hook that comes too late for the beginning of the close is not refused as long as the end is still to come.
         let hook = match when {
             When::Close => hook,
             When::Closing => match self.on_closing.push_with(hook, make) {
@@ -109,6 +110,7 @@ impl Hooks {
     /// Notes that a hook is not running any more.
     pub(crate) fn has_ended(&self, origin: Origin) {
         let mut running = lock(&self.running);
+        // Any of those that came from the same line: they are equal to the reader.
         if let Some(at) = running.iter().position(|other| *other == origin) {
             running.swap_remove(at);
         }
@@ -148,6 +150,7 @@ impl Hook {
         };
         let hook = (*context).as_ref().stack(self.when).take(self.key);
         let found = hook.is_some();
+        // Outside of the lock of the stack: what the hook captured is the user's, and its destructors may do anything (I9).
         panics::discard(hook);
         found
     }
@@ -259,6 +262,7 @@ impl Callback {
     pub(crate) async fn run(self, limit: Duration, guard: HookGuard) -> HookEnd {
         let hook = guard.run((self.call)());
         let hook = AssertUnwindSafe(hook).catch_unwind();
+        // Boxed, so that it can be dropped on its own below, where a panic of its destructor is caught.
         let mut hook = Box::pin(hook);
         let ended = within(limit, hook.as_mut(), || guard.final_poll()).await;
         match (ended, panics::discard(hook)) {
@@ -285,6 +289,7 @@ async fn within<F: Future, L>(
 ) -> Result<F::Output, L> {
     let mut timer = pin!(clock::sleep(limit));
     let limited = poll_fn(|cx| {
+        // The timer first: at the limit the hook is polled once more, to say where it is, and may be done just then.
         let late = timer.as_mut().poll(cx).is_ready().then(&late);
         match (future.as_mut().poll(cx), late) {
             (Poll::Ready(output), _) => Poll::Ready(Ok(output)),
@@ -414,6 +419,8 @@ impl Future for AskableHook<'_> {
             context: &**context,
             poll_state: Some(poll_state),
         };
+        // Before the poll: a question that comes while it runs wakes the hook to answer in the next one. Each time, because a hook
+        // may be polled by another driver than before.
         waker.set(capture::original(cx.waker()));
         poll_state.poll(
             cx,
@@ -463,6 +470,7 @@ impl<T> Stack<T> {
     /// The latest item; seals the stack if there is none.
     pub(crate) fn pop_or_seal(&self) -> Option<T> {
         let mut inner = lock(&self.0);
+        // In one step: a hook that is pushed between "it is empty" and "no more" would never run.
         let popped = inner.items.pop();
         inner.sealed |= popped.is_none();
         popped.map(|(_, item)| item)

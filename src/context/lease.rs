@@ -54,6 +54,7 @@ impl Lease {
 
     /// Gives it back before the end of the close; true if no attempt will notice.
     pub(crate) fn give_back(&self) -> bool {
+        // Written before the other's word is read, as in `has_succeeded`: not both can miss.
         self.taken.store(0, SeqCst);
         self.attempts.load(SeqCst) == 0
     }

@@ -153,11 +153,14 @@ impl Handles {
 
     /// One more, from one that exists.
     pub(crate) fn add(&self) {
+        // Relaxed as in `Arc`: the handle that it is made from keeps the count above zero, and nothing is read because of it.
         self.0.fetch_add(1, Relaxed);
     }
 
     /// One more, unless the last one is gone: once none, none for ever.
     pub(crate) fn try_add(&self) -> bool {
+        // Not add and look: a count that rises from zero for a moment would be seen as a handle by those who ask whether the close
+        // can still be brought a runtime.
         let more = |handles: usize| (handles > 0).then(|| handles + 1);
         self.0.fetch_update(AcqRel, Acquire, more).is_ok()
     }
@@ -273,6 +276,7 @@ impl Node {
     /// to close the gate.
     pub(crate) fn state(&self) -> State {
         match self.gate.state() {
+            // Read after the gate: handles do not come back, so this answer is never taken back either.
             State::Open if self.handles.count() == 0 && !self.is_root() => State::Closing,
             state => state,
         }

@@ -104,7 +104,7 @@ impl Verdicts {
 }
 
 /// The longest time limit, of a grace period or a hook, that is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(60);
 
 pub(crate) fn judge(snapshot: &LeakSnapshot, policy: &LeakPolicy) -> Verdicts {
     let mut verdicts = Verdicts::default();
@@ -189,7 +189,7 @@ fn say_of_closing(policy: &LeakPolicy, thing: &Thing, close: &Closing) -> Said {
         close.hook
     };
     let is_over = close.since > close.grace.saturating_add(hook);
-    let ends_soon = close.grace <= PATIENCE && (thing.is_task() || hook <= PATIENCE);
+    let ends_soon = close.grace <= LONGEST_GRACE && (thing.is_task() || hook <= LONGEST_GRACE);
     match (thing.is_task(), is_over) {
         (true, true) => Said::Leak(LeakKind::StillRunning),
         (_, false) if policy.nothing_left && ends_soon => Said::Pending,

@@ -9,7 +9,7 @@ use crate::{
     context::state::Core,
     leaks::{
         find::{self, LeakScan, QuickCheck},
-        judge::{self, PATIENCE},
+        judge::{self, LONGEST_GRACE},
         policy::LeakPolicy,
         snapshot::LeakSnapshot,
     },
@@ -25,7 +25,7 @@ use std::{
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 /// The most that closes may add to the time to settle: there may always be another one.
-const LONGEST: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
+const LONGEST: Duration = Duration::from_secs(2 * LONGEST_GRACE.as_secs());
 
 /// So many looks follow each other at once.
 const EAGER: u32 = 4;

@@ -6,7 +6,7 @@ use crate::{
     poll::state::PollState,
     slab::{
         slab::Slab,
-        testing::{Guest, own},
+        testing::{TestEntry, own},
     },
     sync::{Mutex, lock},
     table::record::State,
@@ -215,13 +215,13 @@ fn an_abort_reaches_a_spawn_that_was_on_its_way() {
     loom::model(move || {
         let slab = Slab::with_stripes(1);
         // The slab has a block already, and a place in it was used before.
-        drop(own(&slab, 0, Guest::new(0)));
+        drop(own(&slab, 0, TestEntry::new(0)));
         let gate = Arc::new(Gate::new());
         assert!(gate.enter().is_ok());
         let spawner = thread::spawn({
             let (slab, gate) = (Arc::clone(&slab), Arc::clone(&gate));
             move || {
-                let owner = own(&slab, 0, Guest::new(0));
+                let owner = own(&slab, 0, TestEntry::new(0));
                 (gate.is_aborting(), owner)
             }
         });

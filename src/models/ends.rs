@@ -8,23 +8,23 @@ use crate::slab::{
     guard::{HandleGuard, OwnerGuard},
     pins::Pinned,
     slab::Slab,
-    testing::{Drops, Guest, share},
+    testing::{Drops, TestEntry, share},
 };
 use loom::thread;
 use std::sync::{Arc, Weak};
 
 /// An entry that alone keeps its slab, in the hand of its owner and of another, and what tells of both.
 struct Last {
-    place: OwnerGuard<Guest>,
-    held: HandleGuard<Guest>,
-    slab: Weak<Slab<Guest>>,
+    place: OwnerGuard<TestEntry>,
+    held: HandleGuard<TestEntry>,
+    slab: Weak<Slab<TestEntry>>,
     drops: Drops,
 }
 
 impl Last {
     fn new() -> Self {
         let (slab, drops) = (Slab::with_stripes(1), Drops::default());
-        let (_, place, held) = share(&slab, 0, Guest::new(7).counted(&drops));
+        let (_, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
         Self {
             place,
             held,
@@ -36,8 +36,8 @@ impl Last {
 
 /// Two give up their holds, one of them on a thread of its own: afterwards entry and slab are gone.
 fn both_leave(
-    owner: impl Fn(OwnerGuard<Guest>, &Drops) + Copy + Send + Sync + 'static,
-    holder: impl Fn(HandleGuard<Guest>) -> bool + Copy + Send + Sync + 'static,
+    owner: impl Fn(OwnerGuard<TestEntry>, &Drops) + Copy + Send + Sync + 'static,
+    holder: impl Fn(HandleGuard<TestEntry>) -> bool + Copy + Send + Sync + 'static,
 ) -> Outcomes<(bool, bool)> {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
@@ -148,8 +148,8 @@ fn a_block_that_is_given_back_is_touched_by_nobody_who_left_it() {
     bounded(3).check(move || {
         let slab = Slab::with_stripes(1);
         // The first block has one place, the second two.
-        let first = slab.reserve_on(0).list(Guest::new(0));
-        let (_, place, held) = share(&slab, 0, Guest::new(7));
+        let first = slab.reserve_on(0).list(TestEntry::new(0));
+        let (_, place, held) = share(&slab, 0, TestEntry::new(7));
         assert_eq!(slab.blocks(), 2);
         assert!(slab.remove(first));
         let owner = thread::spawn(move || drop(place));

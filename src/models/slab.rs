@@ -5,21 +5,21 @@ use super::outcomes::{Outcomes, bounded};
 use crate::slab::{
     directory::Key,
     slab::Slab,
-    testing::{Drops, Guest, listed, own, share},
+    testing::{Drops, TestEntry, listed, own, share},
 };
 use loom::thread;
 use std::sync::Arc;
 
 fn spawn<R: 'static>(
-    slab: &Arc<Slab<Guest>>,
-    does: impl FnOnce(&Arc<Slab<Guest>>) -> R + 'static,
+    slab: &Arc<Slab<TestEntry>>,
+    does: impl FnOnce(&Arc<Slab<TestEntry>>) -> R + 'static,
 ) -> thread::JoinHandle<R> {
     let slab = Arc::clone(slab);
     thread::spawn(move || does(&slab))
 }
 
 /// Reads what is in the first place, if it is listed: its value, and whether nobody dropped it meanwhile.
-fn read(slab: &Slab<Guest>, drops: &Drops) -> Option<usize> {
+fn read(slab: &Slab<TestEntry>, drops: &Drops) -> Option<usize> {
     let mut seen = None;
     slab.directory().scan(0, 1, |look| {
         thread::yield_now();
@@ -30,7 +30,7 @@ fn read(slab: &Slab<Guest>, drops: &Drops) -> Option<usize> {
 }
 
 /// The entry is gone, and its place is free again.
-fn assert_gone(slab: &Slab<Guest>, key: Key, drops: &Drops) {
+fn assert_gone(slab: &Slab<TestEntry>, key: Key, drops: &Drops) {
     assert_eq!((drops.count(), slab.len()), (1, 0));
     let next = Key {
         index: key.index,
@@ -47,8 +47,8 @@ fn a_removed_value_outlives_its_reader() {
     let saw = outcomes.clone();
     loom::model(move || {
         let (slab, drops) = (Slab::with_stripes(1), Drops::default());
-        let guest = Guest::new(7).counted(&drops);
-        let key = slab.reserve_on(0).list(guest);
+        let entry = TestEntry::new(7).counted(&drops);
+        let key = slab.reserve_on(0).list(entry);
         let remover = spawn(&slab, {
             let drops = drops.clone();
             move |slab| {
@@ -72,7 +72,7 @@ fn a_value_outlives_its_reader_whoever_takes_it_off_the_list() {
     bounded(3).check(move || {
         let (slab, drops) = (Slab::with_stripes(1), Drops::default());
         let key = slab.reserve_on(0).key();
-        let place = own(&slab, 0, Guest::new(7).counted(&drops));
+        let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
         let owner = thread::spawn(move || drop(place));
         let remover = spawn(&slab, move |slab| slab.remove(key));
         let was_seen = read(&slab, &drops).is_some();
@@ -92,7 +92,7 @@ fn two_readers_and_an_owner_empty_a_slot_once() {
     bounded(3).check(move || {
         let (slab, drops) = (Slab::with_stripes(1), Drops::default());
         let key = slab.reserve_on(0).key();
-        let place = own(&slab, 0, Guest::new(7).counted(&drops));
+        let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
         let reader = spawn(&slab, {
             let drops = drops.clone();
             move |slab| read(slab, &drops)
@@ -115,7 +115,7 @@ fn an_owner_a_holder_and_a_burier_empty_a_slot_once() {
     let saw = outcomes.clone();
     bounded(4).check(move || {
         let (slab, drops) = (Slab::with_stripes(1), Drops::default());
-        let (key, place, held) = share(&slab, 0, Guest::new(7).counted(&drops));
+        let (key, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
         let owner = thread::spawn({
             let drops = drops.clone();
             move || {
@@ -156,9 +156,9 @@ fn what_leaves_is_counted_once_or_not_at_all() {
     bounded(4).check(move || {
         let slab = Slab::with_stripes(1);
         // The first block has one place, the second two.
-        let _others = [0, 1].map(|n| own(&slab, 0, Guest::new(n)));
+        let _others = [0, 1].map(|n| own(&slab, 0, TestEntry::new(n)));
         let key = slab.reserve_on(0).key();
-        let place = own(&slab, 0, Guest::new(2));
+        let place = own(&slab, 0, TestEntry::new(2));
         let owner = thread::spawn(move || drop(place));
         let remover = spawn(&slab, move |slab| slab.remove(key));
         let count = slab.len();
@@ -178,10 +178,10 @@ fn a_stale_key_never_hits_a_newer_entry() {
     let saw = outcomes.clone();
     bounded(3).check(move || {
         let (slab, drops) = (Slab::with_stripes(1), Drops::default());
-        let guest = |value| Guest::new(value).counted(&drops);
-        let old = slab.reserve_on(0).list(guest(1));
+        let entry = |value| TestEntry::new(value).counted(&drops);
+        let old = slab.reserve_on(0).list(entry(1));
         let reuser = spawn(&slab, {
-            let new = guest(2);
+            let new = entry(2);
             move |slab| (slab.remove(old), slab.reserve_on(0).list(new))
         });
         let removed_here = slab.remove(old);
@@ -203,10 +203,10 @@ fn a_reader_sees_one_entry_whole() {
     let saw = outcomes.clone();
     bounded(3).check(move || {
         let slab = Slab::with_stripes(1);
-        let old = slab.reserve_on(0).list(Guest::new(0));
+        let old = slab.reserve_on(0).list(TestEntry::new(0));
         let reuser = spawn(&slab, move |slab| {
             assert!(slab.remove(old));
-            slab.reserve_on(0).list(Guest::new(1));
+            slab.reserve_on(0).list(TestEntry::new(1));
         });
         let mut entry = None;
         slab.directory().scan(0, 1, |look| {
@@ -227,8 +227,8 @@ fn two_who_grow_the_table_get_two_places() {
     let saw = outcomes.clone();
     bounded(4).check(move || {
         let slab = Slab::with_stripes(1);
-        let other = spawn(&slab, |slab| slab.reserve_on(0).list(Guest::new(1)));
-        let here = slab.reserve_on(0).list(Guest::new(2));
+        let other = spawn(&slab, |slab| slab.reserve_on(0).list(TestEntry::new(1)));
+        let here = slab.reserve_on(0).list(TestEntry::new(2));
         let there = other.join().unwrap();
         assert_ne!(here.index, there.index);
         assert_eq!(slab.len(), 2);
@@ -246,16 +246,16 @@ fn shrinking_loses_no_entry_and_repeats_no_key() {
     let saw = outcomes.clone();
     bounded(3).check(move || {
         let slab = Slab::with_stripes(1);
-        let keys = [0, 1].map(|n| slab.reserve_on(0).list(Guest::new(n)));
+        let keys = [0, 1].map(|n| slab.reserve_on(0).list(TestEntry::new(n)));
         // The first block has one place, the second two: removing both makes the second wholly free.
         let remover = spawn(&slab, move |slab| {
             assert!(keys.iter().all(|key| slab.remove(*key)));
         });
-        let new = slab.reserve_on(0).list(Guest::new(7));
+        let new = slab.reserve_on(0).list(TestEntry::new(7));
         remover.join().unwrap();
         assert_eq!((listed(&slab), slab.len()), (vec![(new, 7)], 1));
         assert!(!keys.contains(&new));
-        let next = [0, 1].map(|n| slab.reserve_on(0).list(Guest::new(n)));
+        let next = [0, 1].map(|n| slab.reserve_on(0).list(TestEntry::new(n)));
         assert!(next.iter().all(|key| !keys.contains(key) && *key != new));
         assert!(keys.iter().all(|key| !slab.remove(*key)));
         saw.saw(new.index);
@@ -270,7 +270,7 @@ fn a_block_is_given_back_by_whoever_frees_its_last_place() {
     let saw = outcomes.clone();
     bounded(4).check(move || {
         let slab = Slab::with_stripes(2);
-        let keys = [0, 0, 1].map(|stripe| slab.reserve_on(stripe).list(Guest::new(0)));
+        let keys = [0, 0, 1].map(|stripe| slab.reserve_on(stripe).list(TestEntry::new(0)));
         assert_eq!(slab.blocks(), 2);
         assert!(slab.remove(keys[0]));
         let other = spawn(&slab, move |slab| {
@@ -293,10 +293,10 @@ fn a_stripe_without_places_takes_from_another() {
     let saw = outcomes.clone();
     bounded(4).check(move || {
         let slab = Slab::with_stripes(2);
-        let key = slab.reserve_on(0).list(Guest::new(0));
+        let key = slab.reserve_on(0).list(TestEntry::new(0));
         assert!(slab.remove(key));
-        let other = spawn(&slab, |slab| slab.reserve_on(1).list(Guest::new(1)));
-        let here = slab.reserve_on(0).list(Guest::new(2));
+        let other = spawn(&slab, |slab| slab.reserve_on(1).list(TestEntry::new(1)));
+        let here = slab.reserve_on(0).list(TestEntry::new(2));
         let there = other.join().unwrap();
         assert_ne!(here.index, there.index);
         assert_eq!(slab.len(), 2);
@@ -312,10 +312,10 @@ fn what_is_left_in_a_slot_is_dropped_once_and_by_one_who_has_its_place() {
     let saw = outcomes.clone();
     bounded(3).check(move || {
         let (slab, drops) = (Slab::with_stripes(1), Drops::default());
-        let (key, place, held) = share(&slab, 0, Guest::new(7).stale(&drops));
+        let (key, place, held) = share(&slab, 0, TestEntry::new(7).stale(&drops));
         drop(held);
         let owner = thread::spawn(move || drop(place));
-        let new = slab.reserve_on(0).list(Guest::new(8));
+        let new = slab.reserve_on(0).list(TestEntry::new(8));
         let is_reused = new.index == key.index;
         assert_eq!(drops.count(), usize::from(is_reused));
         owner.join().unwrap();
@@ -339,8 +339,8 @@ fn a_block_of_stale_places_is_given_back_by_whoever_frees_its_last_place() {
         let (slab, drops) = (Slab::with_stripes(1), Drops::default());
         let mut places: Vec<_> = (0..7)
             .map(|n| {
-                let guest = Guest::new(n).stale(&drops);
-                own(&slab, 0, guest)
+                let entry = TestEntry::new(n).stale(&drops);
+                own(&slab, 0, entry)
             })
             .collect();
         assert_eq!(slab.blocks(), 3);

@@ -23,7 +23,7 @@ const TURN_LIMIT: Duration = Duration::from_millis(250);
 
 /// Answers questions `Q` with answers `A`, many at once.
 pub(crate) struct CoalescedScan<Q, A> {
-    turns: Turns,
+    queue: WaitQueue,
     waiters: Mutex<Waiters<Q, A>>,
 }
 
@@ -42,7 +42,7 @@ struct Waiter<'a, Q, A> {
 impl<Q, A> Default for CoalescedScan<Q, A> {
     fn default() -> Self {
         Self {
-            turns: Turns::default(),
+            queue: WaitQueue::default(),
             waiters: Mutex::new(Waiters {
                 drawn: 0,
                 waiting: BTreeMap::new(),
@@ -59,7 +59,7 @@ impl<Q: Clone + Eq + Hash, A: Clone + Default> CoalescedScan<Q, A> {
         S: Future<Output = HashMap<Q, A>>,
     {
         let waiter = self.draw(question);
-        let _turn = self.turns.next().await;
+        let _turn = self.queue.next().await;
         if let Some(answer) = waiter.answer() {
             return answer;
         }
@@ -105,9 +105,9 @@ impl<Q, A> Drop for Waiter<'_, Q, A> {
 /// A queue of those that want their turn. The one that has it may not be polled any more: its runtime is not run, or the task
 /// that it is in does something else first. So after a while the queue is left behind, and a new one begins.
 #[derive(Default)]
-struct Turns(Mutex<Arc<sync::Mutex<()>>>);
+struct WaitQueue(Mutex<Arc<sync::Mutex<()>>>);
 
-impl Turns {
+impl WaitQueue {
     /// Waits for a turn, which lasts until what is returned is dropped.
     async fn next(&self) -> sync::OwnedMutexGuard<()> {
         loop {
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn one_scan_answers_all_that_wait_when_it_begins() {
         let scan = Squares::default();
-        let turn = scan.turns.next().now_or_never().unwrap();
+        let turn = scan.queue.next().now_or_never().unwrap();
         let (mut first, mut second) = (
             pin!(scan.ask(2, |questions| {
                 assert_eq!(questions, [2, 3]);
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_waiter_that_gives_up_is_forgotten() {
         let scan = Squares::default();
-        let turn = scan.turns.next().now_or_never().unwrap();
+        let turn = scan.queue.next().now_or_never().unwrap();
         {
             let mut waiting = pin!(scan.ask(2, squares));
             assert!(
@@ -186,7 +186,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_has_its_turn_after_the_other() {
-        let turns = Turns::default();
+        let turns = WaitQueue::default();
         let first = turns.next().await;
         let mut second = pin!(turns.next());
         assert!(second.as_mut().now_or_never().is_none());
@@ -196,7 +196,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_keeps_its_turn_is_left_behind_with_all_that_wait_for_it() {
-        let turns = Turns::default();
+        let turns = WaitQueue::default();
         let kept = turns.next().await;
         let began = clock::now();
         let after = async |wait| {

@@ -285,16 +285,16 @@ mod tests {
         directory::Key,
         pins::Pinned,
         slab::Slab,
-        testing::{Drops, Guest, listed, own, share},
+        testing::{Drops, TestEntry, listed, own, share},
     };
     use std::sync::Arc;
 
-    fn slab() -> Arc<Slab<Guest>> {
+    fn slab() -> Arc<Slab<TestEntry>> {
         Slab::with_stripes(1)
     }
 
     /// The place that would be taken next.
-    fn next(slab: &Slab<Guest>) -> Key {
+    fn next(slab: &Slab<TestEntry>) -> Key {
         slab.reserve_on(0).key()
     }
 
@@ -304,7 +304,7 @@ mod tests {
         Key { generation, ..key }
     }
 
-    fn pin(slab: &Arc<Slab<Guest>>, key: Key) -> Pinned<Guest> {
+    fn pin(slab: &Arc<Slab<TestEntry>>, key: Key) -> Pinned<TestEntry> {
         let mut pinned = None;
         slab.directory().scan(key.index as usize, 1, |look| {
             pinned = Some(Pinned::of(look, slab));
@@ -316,7 +316,7 @@ mod tests {
     fn dropping_a_place_takes_its_entry_off_the_list_and_frees_it() {
         let (slab, drops) = (slab(), Drops::default());
         let key = next(&slab);
-        let place = own(&slab, 0, Guest::new(7).counted(&drops));
+        let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
         assert_eq!((place.value, slab.len()), (7, 1));
         assert_eq!(listed(&slab), [(key, 7)]);
         drop(place);
@@ -328,7 +328,7 @@ mod tests {
     fn a_place_that_was_removed_by_its_key_is_freed_when_it_is_dropped() {
         let (slab, drops) = (slab(), Drops::default());
         let key = next(&slab);
-        let place = own(&slab, 0, Guest::new(7).counted(&drops));
+        let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
         assert!(slab.remove(key) && !slab.remove(key));
         assert_eq!((slab.len(), listed(&slab).len()), (0, 0));
         assert_eq!((place.value, drops.count()), (7, 0));
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn a_key_removes_nobody_whose_place_is_dropped() {
         let slab = slab();
-        let (key, place, _held) = share(&slab, 0, Guest::new(7));
+        let (key, place, _held) = share(&slab, 0, TestEntry::new(7));
         drop(place);
         assert!(!slab.remove(key));
     }
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_held_outlives_its_place_and_the_slot_is_free_only_afterwards() {
         let (slab, drops) = (slab(), Drops::default());
-        let (key, place, held) = share(&slab, 0, Guest::new(7).counted(&drops));
+        let (key, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
         assert!(place.is_held());
         drop(place);
         assert_eq!((slab.len(), listed(&slab)), (0, vec![]));
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn a_place_outlives_its_held() {
         let (slab, drops) = (slab(), Drops::default());
-        let (key, place, held) = share(&slab, 0, Guest::new(7).counted(&drops));
+        let (key, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
         drop(held);
         assert!(!place.is_held());
         assert_eq!((listed(&slab), slab.len()), (vec![(key, 7)], 1));
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn a_pin_outlives_place_and_held_and_so_does_its_clone() {
         let (slab, drops) = (slab(), Drops::default());
-        let (key, place, held) = share(&slab, 0, Guest::new(7).counted(&drops));
+        let (key, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
         let pin = pin(&slab, key);
         drop((place, held));
         let clone = pin.clone();
@@ -390,8 +390,8 @@ mod tests {
     fn what_is_retired_is_not_counted() {
         for by_key in [false, true] {
             let slab = slab();
-            let (key, place, held) = share(&slab, 0, Guest::new(7));
-            let (others, pin) = (own(&slab, 0, Guest::new(1)), pin(&slab, key));
+            let (key, place, held) = share(&slab, 0, TestEntry::new(7));
+            let (others, pin) = (own(&slab, 0, TestEntry::new(1)), pin(&slab, key));
             if by_key {
                 assert!(slab.remove(key));
             }
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn what_leaves_alone_is_out_of_its_place() {
         let (slab, drops) = (slab(), Drops::default());
-        let place = own(&slab, 0, Guest::new(7).counted(&drops));
+        let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
         let left = place.leave(|place| {
             assert_eq!((place.value, drops.count()), (7, 0));
             assert_eq!(listed(&slab), vec![]);
@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn what_others_have_is_in_its_place_until_it_is_released() {
         let (slab, drops) = (slab(), Drops::default());
-        let (key, place, held) = share(&slab, 0, Guest::new(7).counted(&drops));
+        let (key, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
         let Left::Shared(left) = place.leave(|_| {}) else {
             panic!("others have it")
         };
@@ -438,7 +438,7 @@ mod tests {
     fn who_was_removed_by_its_key_leaves_as_if_it_were_shared() {
         let (slab, drops) = (slab(), Drops::default());
         let key = next(&slab);
-        let place = own(&slab, 0, Guest::new(7).counted(&drops));
+        let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
         assert!(slab.remove(key));
         let Left::Shared(left) = place.leave(|_| {}) else {
             panic!("others have it")
@@ -451,7 +451,7 @@ mod tests {
     #[test]
     fn who_leaves_lets_go_though_what_is_done_meanwhile_panics() {
         let (slab, drops) = (slab(), Drops::default());
-        let (_, place, held) = share(&slab, 0, Guest::new(7).counted(&drops));
+        let (_, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             drop(place.leave(|_| panic!("on purpose")));
         }));
@@ -464,7 +464,7 @@ mod tests {
     fn who_leaves_alone_lets_go_though_what_is_done_before_panics() {
         let (slab, drops) = (slab(), Drops::default());
         let key = next(&slab);
-        let place = own(&slab, 0, Guest::new(7).counted(&drops));
+        let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             drop(place.leave(|_| panic!("on purpose")));
         }));
@@ -476,7 +476,7 @@ mod tests {
     #[test]
     fn what_is_ready_keeps_its_holder() {
         let slab = slab();
-        let (_, place, held) = share(&slab, 0, Guest::new(7));
+        let (_, place, held) = share(&slab, 0, TestEntry::new(7));
         assert!(!held.is_ready() && place.make_ready() && held.is_ready());
         let held = held.release_unready().unwrap_err();
         drop(place);
@@ -486,7 +486,7 @@ mod tests {
     #[test]
     fn who_leaves_unready_last_frees_the_place() {
         let (slab, drops) = (slab(), Drops::default());
-        let (key, place, held) = share(&slab, 0, Guest::new(7).counted(&drops));
+        let (key, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
         drop(place);
         assert!(held.release_unready().is_ok());
         assert_eq!((drops.count(), next(&slab)), (1, after(key)));
@@ -495,17 +495,17 @@ mod tests {
     #[test]
     fn an_owner_learns_that_nobody_waits_for_what_is_ready() {
         let slab = slab();
-        let (_, place, held) = share(&slab, 0, Guest::new(7));
+        let (_, place, held) = share(&slab, 0, TestEntry::new(7));
         assert!(held.release_unready().is_ok());
         assert!(!place.make_ready());
     }
 
     #[test]
-    fn the_last_guest_takes_its_slab_along() {
+    fn the_last_entry_takes_its_slab_along() {
         let (slab, drops) = (slab(), Drops::default());
         let weak = Arc::downgrade(&slab);
-        let (_, place, held) = share(&slab, 0, Guest::new(7).counted(&drops));
-        slab.reserve_on(0).list(Guest::new(8).counted(&drops));
+        let (_, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
+        slab.reserve_on(0).list(TestEntry::new(8).counted(&drops));
         drop((slab, place));
         assert_eq!((weak.strong_count(), drops.count()), (1, 0));
         drop(held);

@@ -120,12 +120,12 @@ impl<T: Entry> fmt::Debug for Pinned<T> {
 #[cfg(all(test, not(headcount_loom)))]
 mod tests {
     use super::*;
-    use crate::slab::testing::{Drops, Guest};
+    use crate::slab::testing::{Drops, TestEntry};
 
-    /// A table with one guest, and a pin on it, with a note.
-    fn kept(drops: &Drops) -> (Arc<Slab<Guest>>, Pins<Guest, &'static str>) {
+    /// A table with one entry, and a pin on it, with a note.
+    fn kept(drops: &Drops) -> (Arc<Slab<TestEntry>>, Pins<TestEntry, &'static str>) {
         let slab = Slab::with_stripes(1);
-        let key = slab.reserve_on(0).list(Guest::new(7).counted(drops));
+        let key = slab.reserve_on(0).list(TestEntry::new(7).counted(drops));
         let mut pins = Pins::of(&slab, 1);
         slab.directory().scan(0, 1, |look| pins.keep(look, "note"));
         assert!(slab.remove(key));

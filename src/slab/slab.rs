@@ -189,7 +189,7 @@ impl<T: Entry> Slab<T> {
                 return Reserved::new(block, at);
             }
         }
-        self.search(stripe)
+        self.find_slot(stripe)
     }
 
     /// A block that is kept, if it is there.
@@ -203,7 +203,7 @@ impl<T: Entry> Slab<T> {
 
     /// Finds a free slot in the blocks of the directory: the way in for all beyond the blocks that are kept.
     #[inline(never)]
-    fn search(&self, stripe: usize) -> Reserved<'_, T> {
+    fn find_slot(&self, stripe: usize) -> Reserved<'_, T> {
         loop {
             let directory = self.directory.load();
             if let Some((number, at)) = self.find_free(&directory, stripe) {

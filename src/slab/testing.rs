@@ -37,7 +37,7 @@ impl Drop for Counted {
 
 /// An entry with a value, which is counted when it is dropped, if it shall be.
 #[derive(Debug, Default)]
-pub(crate) struct Guest {
+pub(crate) struct TestEntry {
     pub(crate) value: usize,
     counted: Option<Counted>,
     /// Left beside its slot when it leaves.
@@ -45,7 +45,7 @@ pub(crate) struct Guest {
     has_stale: bool,
 }
 
-impl Entry for Guest {
+impl Entry for TestEntry {
     type Aside = Option<Counted>;
     type Remains = [Option<Counted>; 2];
 
@@ -64,7 +64,7 @@ impl Entry for Guest {
     }
 }
 
-impl Guest {
+impl TestEntry {
     pub(crate) fn new(value: usize) -> Self {
         Self {
             value,
@@ -97,32 +97,36 @@ impl Guest {
     }
 }
 
-/// Lists a guest for as long as its owner has it.
-pub(crate) fn own(slab: &Arc<Slab<Guest>>, stripe: usize, guest: Guest) -> OwnerGuard<Guest> {
+/// Lists a entry for as long as its owner has it.
+pub(crate) fn own(
+    slab: &Arc<Slab<TestEntry>>,
+    stripe: usize,
+    entry: TestEntry,
+) -> OwnerGuard<TestEntry> {
     let slab = SlabRef::new(slab);
     let mut vacant = slab.reserve_on(stripe);
     let (place, aside) = vacant.entry();
-    guest.fill(place, aside);
+    entry.fill(place, aside);
     vacant.list(SeqCst)
 }
 
-/// Lists a guest for as long as its owner has it, with a handle to it.
+/// Lists a entry for as long as its owner has it, with a handle to it.
 pub(crate) fn share(
-    slab: &Arc<Slab<Guest>>,
+    slab: &Arc<Slab<TestEntry>>,
     stripe: usize,
-    guest: Guest,
-) -> (Key, OwnerGuard<Guest>, HandleGuard<Guest>) {
+    entry: TestEntry,
+) -> (Key, OwnerGuard<TestEntry>, HandleGuard<TestEntry>) {
     let slab = SlabRef::new(slab);
     let mut vacant = slab.reserve_on(stripe);
     let (place, aside) = vacant.entry();
-    guest.fill(place, aside);
+    entry.fill(place, aside);
     let key = vacant.key();
     let (owner, handle) = vacant.list_shared();
     (key, owner, handle)
 }
 
-/// Key and value of every guest on the list, in the order of their places.
-pub(crate) fn listed(slab: &Slab<Guest>) -> Vec<(Key, usize)> {
+/// Key and value of every entry on the list, in the order of their places.
+pub(crate) fn listed(slab: &Slab<TestEntry>) -> Vec<(Key, usize)> {
     let (directory, mut cursor, mut found) = (slab.directory(), 0, Vec::new());
     while let Some(next) = directory.scan(cursor, 7, |entry| {
         found.push((entry.key(), entry.value));

@@ -149,7 +149,7 @@ fn a_child_of_a_torn_down_parent_is_found() {
 
 /// I14: the child's runtime ends while the parent is awaited, or closes in the background, on another.
 #[test]
-fn a_child_that_lost_its_runtime_is_adopted() {
+fn a_child_that_lost_its_runtime_gets_a_new_driver() {
     for in_background in [false, true] {
         limited(move || {
             let registry = Registry::new();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::slab::{
     slot::{HELD, OWNED},
-    testing::{Drops, Guest},
+    testing::{Drops, TestEntry},
 };
 
 /// Counts how often it is told that much is free.
@@ -17,7 +17,7 @@ impl Shrink for Told {
 }
 
 struct Table {
-    block: Arc<Block<Guest>>,
+    block: Arc<Block<TestEntry>>,
     told: Arc<Told>,
     drops: Drops,
 }
@@ -40,10 +40,10 @@ fn table(number: usize, size: usize, stripes: usize) -> Table {
 }
 
 impl Table {
-    /// A new guest, with an owner and a handle.
+    /// A new entry, with an owner and a handle.
     fn enter(&self, stripe: usize) -> usize {
         let at = self.block.pop(stripe).expect("there is a free place");
-        let entry = Guest::new(at).counted(&self.drops);
+        let entry = TestEntry::new(at).counted(&self.drops);
         // SAFETY: the place was free.
         unsafe {
             let slot = &self.block.slots[at];
@@ -65,7 +65,7 @@ impl Table {
         unsafe { self.block.unlist(at) }
     }
 
-    /// The guest here leaves, handle and owner.
+    /// The entry here leaves, handle and owner.
     fn leave(&self, at: usize) {
         assert!(!self.release(at, HELD));
         assert!(self.unlist(at));
@@ -166,10 +166,10 @@ fn a_vacated_entry_keeps_a_block_that_may_be_given_back() {
 }
 
 impl Table {
-    /// A guest that leaves something in its slot, which alone is counted.
+    /// A entry that leaves something in its slot, which alone is counted.
     fn enter_stale(&self, stripe: usize) -> usize {
         let at = self.block.pop(stripe).expect("there is a free place");
-        let entry = Guest::new(at).stale(&self.drops);
+        let entry = TestEntry::new(at).stale(&self.drops);
         // SAFETY: the place was free.
         unsafe {
             let slot = &self.block.slots[at];

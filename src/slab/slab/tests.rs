@@ -1,16 +1,16 @@
 //! Of [`super`].
 
 use super::*;
-use crate::slab::testing::{Drops, Guest, listed, own, share};
+use crate::slab::testing::{Drops, TestEntry, listed, own, share};
 use std::collections::BTreeSet;
 
-fn fill(slab: &Slab<Guest>, count: usize) -> Vec<Key> {
+fn fill(slab: &Slab<TestEntry>, count: usize) -> Vec<Key> {
     (0..count)
-        .map(|n| slab.reserve_on(n % slab.stripes()).list(Guest::new(n)))
+        .map(|n| slab.reserve_on(n % slab.stripes()).list(TestEntry::new(n)))
         .collect()
 }
 
-fn all(slab: &Slab<Guest>) -> BTreeSet<usize> {
+fn all(slab: &Slab<TestEntry>) -> BTreeSet<usize> {
     let found = listed(slab);
     let set: BTreeSet<_> = found.iter().map(|(_, value)| *value).collect();
     assert_eq!(set.len(), found.len(), "listed twice");
@@ -19,7 +19,7 @@ fn all(slab: &Slab<Guest>) -> BTreeSet<usize> {
 
 #[test]
 fn places_of_an_index_fit_the_blocks() {
-    let slab = Slab::<Guest>::with_stripes(1);
+    let slab = Slab::<TestEntry>::with_stripes(1);
     for seen in 0..8 {
         slab.grow(seen);
         slab.grow(seen);
@@ -48,7 +48,7 @@ fn places_of_an_index_fit_the_blocks() {
 
 #[test]
 fn blocks_double_up_to_2048_and_then_stay_equal() {
-    let slab = Slab::<Guest>::with_stripes(1);
+    let slab = Slab::<TestEntry>::with_stripes(1);
     (0..9).for_each(|seen| slab.grow(seen));
     let directory = slab.directory();
     let sizes: Vec<_> = directory.blocks.iter().map(|block| block.len()).collect();
@@ -90,7 +90,7 @@ fn a_slab_of_owned_places_shrinks_again() {
     for stripes in [1, 8] {
         let slab = Slab::with_stripes(stripes);
         let places: Vec<_> = (0..5_000)
-            .map(|n| own(&slab, n % stripes, Guest::new(n)))
+            .map(|n| own(&slab, n % stripes, TestEntry::new(n)))
             .collect();
         assert_eq!((slab.len(), slab.blocks()), (5_000, 7));
         drop(places);
@@ -131,7 +131,7 @@ fn a_block_in_use_stays_and_so_does_what_lies_below_it() {
 fn a_block_with_a_retired_place_stays() {
     let slab = Slab::with_stripes(1);
     let (_, places) = (fill(&slab, 1), fill(&slab, 63));
-    let (key, place, held) = share(&slab, 0, Guest::new(7));
+    let (key, place, held) = share(&slab, 0, TestEntry::new(7));
     assert_eq!((key.index, slab.blocks()), (64, 2));
     assert!(places.iter().all(|key| slab.remove(*key)));
     drop(place);
@@ -181,7 +181,7 @@ fn a_slab_at_the_edge_keeps_its_last_block() {
     let slab = Slab::with_stripes(1);
     let _full = fill(&slab, 64);
     for _ in 0..10 {
-        let key = slab.reserve_on(0).list(Guest::new(0));
+        let key = slab.reserve_on(0).list(TestEntry::new(0));
         assert_eq!(slab.blocks(), 2);
         assert!(slab.remove(key));
         assert_eq!(slab.blocks(), 2);
@@ -211,7 +211,7 @@ fn a_dropped_reservation_frees_its_place() {
     let key = slab.reserve_on(0).key();
     assert_eq!((slab.len(), all(&slab).len()), (0, 0));
     assert_eq!(
-        slab.reserve_on(0).list(Guest::new(5)),
+        slab.reserve_on(0).list(TestEntry::new(5)),
         key,
         "not used, so not used up"
     );
@@ -235,10 +235,10 @@ fn low_blocks_are_used_first() {
 #[test]
 fn a_stripe_without_places_takes_from_the_next_and_gives_back_to_its_home() {
     let slab = Slab::with_stripes(2);
-    let own_places: Vec<_> = (0..32).map(|n| own(&slab, 1, Guest::new(n))).collect();
+    let own_places: Vec<_> = (0..32).map(|n| own(&slab, 1, TestEntry::new(n))).collect();
     let key = slab.reserve_on(1).key();
     assert_eq!((key.index, slab.blocks()), (0, 1), "of the other stripe");
-    let place = own(&slab, 1, Guest::new(7));
+    let place = own(&slab, 1, TestEntry::new(7));
     assert_eq!(listed(&slab)[0], (key, 7));
     drop((place, own_places));
     let block = &slab.directory().blocks[0];
@@ -255,9 +255,9 @@ fn a_stripe_without_places_takes_from_the_next_and_gives_back_to_its_home() {
 fn a_place_that_ran_out_of_generations_is_not_used_again() {
     let slab = Slab::with_stripes(1);
     slab.floor.store(u32::MAX - 1, Relaxed);
-    let first = slab.reserve_on(0).list(Guest::new(0));
+    let first = slab.reserve_on(0).list(TestEntry::new(0));
     assert!(slab.remove(first));
-    let last = slab.reserve_on(0).list(Guest::new(1));
+    let last = slab.reserve_on(0).list(TestEntry::new(1));
     assert_eq!((last.index, last.generation), (first.index, u32::MAX));
     assert!(slab.remove(last));
     assert_eq!(slab.len(), 0);
@@ -274,7 +274,7 @@ fn a_place_that_ran_out_of_generations_is_not_used_again() {
 #[test]
 fn a_reader_keeps_a_removed_value_to_the_end_of_its_look() {
     let (slab, drops) = (Slab::with_stripes(1), Drops::default());
-    let key = slab.reserve_on(0).list(Guest::new(5).counted(&drops));
+    let key = slab.reserve_on(0).list(TestEntry::new(5).counted(&drops));
     let mut looks = 0;
     slab.directory().scan(0, 64, |look| {
         assert_eq!(look.key(), key);
@@ -289,7 +289,7 @@ fn a_reader_keeps_a_removed_value_to_the_end_of_its_look() {
 #[test]
 fn what_a_reader_keeps_is_taken_up_later() {
     let (slab, drops) = (Slab::with_stripes(1), Drops::default());
-    let key = slab.reserve_on(0).list(Guest::new(5).counted(&drops));
+    let key = slab.reserve_on(0).list(TestEntry::new(5).counted(&drops));
     let mut kept = Vec::new();
     slab.directory()
         .scan(0, 64, |look| kept.push(look.keep(slab.shared())));
@@ -305,7 +305,7 @@ fn what_a_reader_keeps_is_taken_up_later() {
 #[test]
 fn what_a_reader_keeps_is_released_without_being_taken_up() {
     let (slab, drops) = (Slab::with_stripes(1), Drops::default());
-    let key = slab.reserve_on(0).list(Guest::new(5).counted(&drops));
+    let key = slab.reserve_on(0).list(TestEntry::new(5).counted(&drops));
     let directory = slab.directory();
     let mut kept = Vec::new();
     directory.scan(0, 64, |look| kept.push(look.keep(slab.shared())));
@@ -339,7 +339,7 @@ fn a_slab_of_stale_places_shrinks_again() {
     for stripes in [1, 2, 8] {
         let (slab, drops) = (Slab::with_stripes(stripes), Drops::default());
         let owners: Vec<_> = (0..3_000)
-            .map(|n| own(&slab, n % stripes, Guest::new(n).stale(&drops)))
+            .map(|n| own(&slab, n % stripes, TestEntry::new(n).stale(&drops)))
             .collect();
         assert_eq!((slab.len(), slab.blocks()), (3_000, 6));
         drop(owners);

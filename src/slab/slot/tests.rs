@@ -1,57 +1,57 @@
 //! Of [`super`].
 
 use super::*;
-use crate::slab::testing::{Drops, Guest};
+use crate::slab::testing::{Drops, TestEntry};
 
-fn slot() -> Slot<Guest> {
+fn slot() -> Slot<TestEntry> {
     Slot::new(5)
 }
 
 /// Fills a slot that no test fills twice without emptying it.
-fn fill(slot: &Slot<Guest>, holds: u64, guest: Guest) {
+fn fill(slot: &Slot<TestEntry>, holds: u64, entry: TestEntry) {
     // SAFETY: the slot is free, and the tests have one thread.
     unsafe {
-        *slot.vacant() = guest;
+        *slot.vacant() = entry;
         slot.list(holds, SeqCst);
     }
 }
 
 /// Empties a slot of which the last hold is gone; says whether it can be filled again.
-fn empty(slot: &Slot<Guest>) -> bool {
+fn empty(slot: &Slot<TestEntry>) -> bool {
     // SAFETY: those who call this were told that they released last.
     unsafe {
-        *slot.vacant() = Guest::default();
+        *slot.vacant() = TestEntry::default();
         slot.make_free()
     }
 }
 
 /// The owner's, once.
-fn unlist(slot: &Slot<Guest>) -> (bool, bool) {
+fn unlist(slot: &Slot<TestEntry>) -> (bool, bool) {
     // SAFETY: those who call this have `OWNED`.
     unsafe { slot.unlist() }
 }
 
-fn bury(slot: &Slot<Guest>) -> bool {
+fn bury(slot: &Slot<TestEntry>) -> bool {
     // SAFETY: those who call this have a pin.
     unsafe { slot.bury() }
 }
 
-fn release(slot: &Slot<Guest>, hold: u64) -> Gone {
+fn release(slot: &Slot<TestEntry>, hold: u64) -> Gone {
     // SAFETY: those who call this have that hold, and do not use it again.
     unsafe { slot.release(hold) }
 }
 
-fn pin_again(slot: &Slot<Guest>) {
+fn pin_again(slot: &Slot<TestEntry>) {
     // SAFETY: those who call this have a pin.
     unsafe { slot.pin_again() }
 }
 
-fn make_ready(slot: &Slot<Guest>) -> bool {
+fn make_ready(slot: &Slot<TestEntry>) -> bool {
     // SAFETY: those who call this have `OWNED`.
     unsafe { slot.make_ready() }
 }
 
-fn release_unready(slot: &Slot<Guest>) -> Option<Gone> {
+fn release_unready(slot: &Slot<TestEntry>) -> Option<Gone> {
     // SAFETY: those who call this have `HELD`, and do not use it again.
     unsafe { slot.release_unready() }
 }
@@ -67,7 +67,7 @@ fn a_free_slot_is_not_pinned() {
 #[test]
 fn an_entry_is_pinned_by_its_generation_only() {
     let slot = slot();
-    fill(&slot, OWNED, Guest::new(7));
+    fill(&slot, OWNED, TestEntry::new(7));
     assert_eq!([slot.pin(Some(4)), slot.pin(Some(6))], [None, None]);
     assert_eq!([slot.pin(Some(5)), slot.pin(None)], [Some(5), Some(5)]);
     // SAFETY: it is pinned.
@@ -78,19 +78,19 @@ fn an_entry_is_pinned_by_its_generation_only() {
 #[test]
 fn the_next_entry_has_the_next_generation() {
     let slot = slot();
-    fill(&slot, OWNED, Guest::new(1));
+    fill(&slot, OWNED, TestEntry::new(1));
     unlist(&slot);
     assert_eq!(release(&slot, OWNED), Gone::Last);
     assert!(empty(&slot));
     assert_eq!((slot.generation(), slot.pin(None)), (6, None));
-    fill(&slot, OWNED, Guest::new(2));
+    fill(&slot, OWNED, TestEntry::new(2));
     assert_eq!((slot.pin(Some(5)), slot.pin(Some(6))), (None, Some(6)));
 }
 
 #[test]
 fn who_left_the_list_is_not_pinned() {
     let slot = slot();
-    fill(&slot, OWNED, Guest::new(0));
+    fill(&slot, OWNED, TestEntry::new(0));
     assert_eq!(unlist(&slot), (true, true));
     assert_eq!((slot.pin(None), slot.pin(Some(5))), (None, None));
     assert_eq!(release(&slot, OWNED), Gone::Last);
@@ -101,7 +101,7 @@ fn who_left_the_list_is_not_pinned() {
 fn what_was_buried_is_not_pinned() {
     for holds in [0, OWNED] {
         let slot = slot();
-        fill(&slot, holds, Guest::new(0));
+        fill(&slot, holds, TestEntry::new(0));
         assert_eq!(slot.pin(None), Some(5));
         assert!(bury(&slot));
         assert_eq!((slot.pin(None), slot.pin(Some(5))), (None, None));
@@ -111,7 +111,7 @@ fn what_was_buried_is_not_pinned() {
 #[test]
 fn an_entry_is_buried_once() {
     let slot = slot();
-    fill(&slot, 0, Guest::new(0));
+    fill(&slot, 0, TestEntry::new(0));
     assert_eq!((slot.pin(None), slot.pin(None)), (Some(5), Some(5)));
     assert!(bury(&slot) && !bury(&slot));
 }
@@ -119,7 +119,7 @@ fn an_entry_is_buried_once() {
 #[test]
 fn an_owner_learns_that_its_entry_was_buried() {
     let slot = slot();
-    fill(&slot, OWNED, Guest::new(0));
+    fill(&slot, OWNED, TestEntry::new(0));
     slot.pin(None);
     assert!(bury(&slot));
     assert_eq!(unlist(&slot), (false, false), "buried, and pinned");
@@ -128,7 +128,7 @@ fn an_owner_learns_that_its_entry_was_buried() {
 #[test]
 fn who_comes_after_the_owner_does_not_bury() {
     let slot = slot();
-    fill(&slot, OWNED, Guest::new(0));
+    fill(&slot, OWNED, TestEntry::new(0));
     slot.pin(None);
     assert_eq!(unlist(&slot), (true, false), "listed, and pinned");
     assert!(!bury(&slot));
@@ -143,7 +143,7 @@ fn an_owner_is_alone_without_pins_and_a_second_hold() {
         (OWNED | HELD, 1, false),
     ] {
         let slot = slot();
-        fill(&slot, holds, Guest::new(0));
+        fill(&slot, holds, TestEntry::new(0));
         (0..pins).for_each(|_| assert_eq!(slot.pin(None), Some(5)));
         assert_eq!(unlist(&slot), (true, is_alone));
     }
@@ -156,7 +156,7 @@ fn the_last_of_owner_held_and_pins_is_told_so() {
     for first in 0..4 {
         for turn in 1..4 {
             let slot = slot();
-            fill(&slot, OWNED | HELD, Guest::new(0));
+            fill(&slot, OWNED | HELD, TestEntry::new(0));
             assert_eq!((slot.pin(None), slot.pin(None)), (Some(5), Some(5)));
             unlist(&slot);
             let order = [0, turn, turn % 3 + 1, (turn + 1) % 3 + 1];
@@ -171,7 +171,7 @@ fn the_last_of_owner_held_and_pins_is_told_so() {
 #[test]
 fn nobody_is_the_last_while_the_entry_is_listed() {
     let slot = slot();
-    fill(&slot, OWNED | HELD, Guest::new(0));
+    fill(&slot, OWNED | HELD, TestEntry::new(0));
     slot.pin(None);
     let gone = [PIN, HELD, OWNED].map(|hold| release(&slot, hold));
     assert_eq!(gone, [Gone::NotYet; 3]);
@@ -180,7 +180,7 @@ fn nobody_is_the_last_while_the_entry_is_listed() {
 #[test]
 fn an_entry_without_an_owner_goes_with_the_last_pin_after_the_burial() {
     let slot = slot();
-    fill(&slot, 0, Guest::new(0));
+    fill(&slot, 0, TestEntry::new(0));
     assert_eq!((slot.pin(None), slot.pin(None)), (Some(5), Some(5)));
     assert_eq!(release(&slot, PIN), Gone::NotYet);
     bury(&slot);
@@ -195,7 +195,7 @@ fn an_entry_without_an_owner_goes_with_the_last_pin_after_the_burial() {
 #[test]
 fn an_entry_with_an_owner_stays_for_it_after_a_burial() {
     let slot = slot();
-    fill(&slot, OWNED, Guest::new(0));
+    fill(&slot, OWNED, TestEntry::new(0));
     slot.pin(None);
     bury(&slot);
     assert_eq!(release(&slot, PIN), Gone::NotYet);
@@ -207,7 +207,7 @@ fn an_entry_with_an_owner_stays_for_it_after_a_burial() {
 #[test]
 fn who_was_pinned_is_pinned_again_after_it_left_the_list() {
     let slot = slot();
-    fill(&slot, OWNED, Guest::new(0));
+    fill(&slot, OWNED, TestEntry::new(0));
     slot.pin(None);
     unlist(&slot);
     pin_again(&slot);
@@ -219,7 +219,7 @@ fn who_was_pinned_is_pinned_again_after_it_left_the_list() {
 #[test]
 fn a_holder_leaves_before_it_is_ready_and_is_not_there_after() {
     let slot = slot();
-    fill(&slot, OWNED | HELD, Guest::new(0));
+    fill(&slot, OWNED | HELD, TestEntry::new(0));
     assert!(slot.is_held() && !slot.is_ready());
     assert_eq!(release_unready(&slot), Some(Gone::NotYet));
     assert!(!slot.is_held());
@@ -229,7 +229,7 @@ fn a_holder_leaves_before_it_is_ready_and_is_not_there_after() {
 #[test]
 fn a_holder_who_finds_it_ready_stays() {
     let slot = slot();
-    fill(&slot, OWNED | HELD, Guest::new(0));
+    fill(&slot, OWNED | HELD, TestEntry::new(0));
     assert!(make_ready(&slot), "a handle waits for it");
     assert_eq!(release_unready(&slot), None);
     assert!(slot.is_held() && slot.is_ready());
@@ -238,7 +238,7 @@ fn a_holder_who_finds_it_ready_stays() {
 #[test]
 fn a_holder_who_leaves_unready_can_be_the_last() {
     let slot = slot();
-    fill(&slot, OWNED | HELD, Guest::new(0));
+    fill(&slot, OWNED | HELD, TestEntry::new(0));
     unlist(&slot);
     assert_eq!(release(&slot, OWNED), Gone::NotYet);
     assert_eq!(release_unready(&slot), Some(Gone::Last));
@@ -248,7 +248,7 @@ fn a_holder_who_leaves_unready_can_be_the_last() {
 #[test]
 fn an_emptied_slot_has_none_of_the_flags() {
     let slot = slot();
-    fill(&slot, OWNED | HELD, Guest::new(0));
+    fill(&slot, OWNED | HELD, TestEntry::new(0));
     unlist(&slot);
     release(&slot, HELD);
     release(&slot, OWNED);
@@ -260,7 +260,7 @@ fn an_emptied_slot_has_none_of_the_flags() {
 #[test]
 fn a_slot_without_generations_left_stays_empty() {
     let (slot, drops) = (Slot::new(u32::MAX), Drops::default());
-    fill(&slot, OWNED, Guest::new(0).counted(&drops));
+    fill(&slot, OWNED, TestEntry::new(0).counted(&drops));
     assert_eq!(slot.pin(None), Some(u32::MAX));
     unlist(&slot);
     release(&slot, OWNED);
@@ -274,7 +274,7 @@ fn a_slot_without_generations_left_stays_empty() {
 fn a_slot_takes_an_entry_along_that_left_the_list() {
     for hold in [OWNED, HELD, PIN] {
         let (slot, drops) = (slot(), Drops::default());
-        fill(&slot, OWNED | HELD, Guest::new(0).counted(&drops));
+        fill(&slot, OWNED | HELD, TestEntry::new(0).counted(&drops));
         slot.pin(None);
         unlist(&slot);
         release(&slot, (OWNED | HELD) + PIN - hold);
@@ -287,7 +287,7 @@ fn a_slot_takes_an_entry_along_that_left_the_list() {
 #[test]
 fn a_slot_without_an_entry_drops_none() {
     let (slot, drops) = (slot(), Drops::default());
-    fill(&slot, OWNED, Guest::new(0).counted(&drops));
+    fill(&slot, OWNED, TestEntry::new(0).counted(&drops));
     unlist(&slot);
     release(&slot, OWNED);
     empty(&slot);
@@ -300,7 +300,7 @@ fn a_slot_without_an_entry_drops_none() {
 #[test]
 fn so_many_pins_that_they_could_run_into_the_flags_are_refused() {
     let slot = slot();
-    fill(&slot, OWNED, Guest::new(0));
+    fill(&slot, OWNED, TestEntry::new(0));
     slot.state.fetch_add(MOST_PINS - PIN, Relaxed);
     assert_eq!(slot.pin(None), Some(5));
     let full = slot.state.load(Relaxed);
@@ -319,7 +319,7 @@ fn so_many_pins_that_they_could_run_into_the_flags_are_refused() {
 fn a_slot_takes_its_entry_along() {
     for holds in [0, OWNED, OWNED | HELD] {
         let (slot, drops) = (slot(), Drops::default());
-        fill(&slot, holds, Guest::new(0).counted(&drops));
+        fill(&slot, holds, TestEntry::new(0).counted(&drops));
         drop(slot);
         assert_eq!(drops.count(), 1);
     }
