@@ -325,6 +325,8 @@ impl Core {
             close_on_panic,
         } = options;
         let (table, above) = (&parent.node.table, &parent.node);
+        // A child is never listed before its parent: leak reports name the outermost context of a cycle.
+        above.meta.precede();
         Arc::new_cyclic(|core| {
             let node = table.insert(facts, |meta| {
                 Arc::new_cyclic(|me| {

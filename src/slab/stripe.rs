@@ -42,3 +42,28 @@ fn number_this_thread(place: &Cell<u32>) -> u32 {
 pub(crate) fn next_made() -> u32 {
     MADE.with(|made| made.replace(made.get().wrapping_add(1)))
 }
+
+/// What this thread makes from here on has numbers after this one, which may be another thread's.
+pub(crate) fn make_after(other: u32) {
+    MADE.with(|made| {
+        let after = other.wrapping_add(1);
+        // The numbers wrap, so later is what is less than half of them ahead.
+        if after.wrapping_sub(made.get()) < u32::MAX / 2 {
+            made.set(after);
+        }
+    });
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_makes_comes_after_what_it_was_told_of() {
+        let first = next_made();
+        make_after(first + 10);
+        assert_eq!(next_made(), first + 11);
+        make_after(first);
+        assert_eq!(next_made(), first + 12);
+    }
+}

@@ -78,6 +78,11 @@ impl Meta {
         self.kind = Label::borrowed("");
     }
 
+    /// What this thread makes from here on is listed after this, also if the clock cannot tell them apart.
+    pub(crate) fn precede(&self) {
+        stripe::make_after(self.made);
+    }
+
     /// Sorts by creation.
     pub(crate) fn order(&self) -> (Stamp, u32, u32) {
         (self.created, self.made, self.id.index)

@@ -97,7 +97,9 @@ pub(crate) async fn cache_without_eviction_fixed(world: World) -> Cache {
 /// A request that should have been answered by now.
 pub(crate) async fn request_too_old(world: World) -> Registration {
     world.judge_by(LeakPolicy::new().max_age("request", Duration::ZERO));
-    culprit!(world, world.register("GET /", "request"))
+    let request = culprit!(world, world.register("GET /", "request"));
+    world.has_aged().await;
+    request
 }
 
 pub(crate) async fn request_too_old_fixed(world: World) -> Registration {
@@ -133,6 +135,7 @@ pub(crate) async fn task_too_old(world: World) -> headcount::Context {
     let queue = world.context("queue");
     let job = queue.task("job").kind("job").cancellable();
     culprit!(world, job.spawn(std::future::pending::<()>()));
+    world.has_aged().await;
     queue
 }
 

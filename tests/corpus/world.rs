@@ -4,6 +4,7 @@ use headcount::{Registry, leaks::LeakPolicy};
 use std::{
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 use tokio::task::yield_now;
 
@@ -50,6 +51,14 @@ impl World {
             policy: Mutex::new(None),
             undo: Mutex::new(Vec::new()),
         }))
+    }
+
+    /// Waits until everything is older than nothing: ages are as coarse as the clock.
+    pub(crate) async fn has_aged(&self) {
+        let is_new = |resource: &headcount::Resource| resource.age().is_zero();
+        while self.0.registry.live_now().iter().any(is_new) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Says which line is the suspect: the same one, however often.

@@ -250,3 +250,24 @@ fn a_listing_is_counted_without_being_walked() {
     assert_eq!(iter.len(), 3);
     drop(held);
 }
+
+/// Whatever the clock can tell apart: the threads are new, and have made nothing.
+#[tokio::test]
+async fn a_child_is_listed_after_its_parent_whichever_thread_opened_it() {
+    let registry = Registry::new();
+    for _ in 0..100 {
+        drop(registry.register("before", "entry"));
+    }
+    for _ in 0..20 {
+        let parent = registry.context("parent");
+        let open = parent.clone();
+        let child = std::thread::spawn(move || open.child("child")).join();
+        let live = registry.live().await;
+        let names: Vec<_> = live.iter().map(Resource::name).collect();
+        assert_eq!(names, ["parent", "child"]);
+        drop(child.unwrap());
+        in_time(parent.close()).await;
+        drop(parent);
+        in_time(registry.idle()).await;
+    }
+}

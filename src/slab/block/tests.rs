@@ -119,8 +119,8 @@ fn a_place_that_ran_out_of_generations_is_nothing_any_more() {
 fn a_table_is_told_when_much_is_free_if_it_has_more_blocks_than_it_keeps() {
     for (number, told) in [(0, 0), (1, 2)] {
         let table = table(number, 4, 1);
-        let guests = [(); 4].map(|()| table.enter(0));
-        for at in guests {
+        let entries = [(); 4].map(|()| table.enter(0));
+        for at in entries {
             table.leave(at);
         }
         assert_eq!(table.told.0.load(Relaxed), told, "half free, and free");
@@ -220,9 +220,9 @@ fn there_are_never_more_stale_places_than_entries_and_sixteen() {
     for stripes in [1, 4, 32] {
         let spare = 16 / stripes * stripes;
         let table = table(0, 256, stripes);
-        let guests: Vec<_> = (0..256).map(|n| table.enter_stale(n % stripes)).collect();
+        let entries: Vec<_> = (0..256).map(|n| table.enter_stale(n % stripes)).collect();
         let mut most = 0;
-        for (left, at) in (0..256).rev().zip(guests) {
+        for (left, at) in (0..256).rev().zip(entries) {
             table.leave(at);
             let stale = table.stale();
             assert_eq!(stale + table.drops.count(), 256 - left);
@@ -241,8 +241,8 @@ fn there_are_never_more_stale_places_than_entries_and_sixteen() {
 #[test]
 fn a_later_block_has_no_more_stale_places_than_entries() {
     let table = table(1, 128, 4);
-    let guests: Vec<_> = (0..128).map(|n| table.enter_stale(n % 4)).collect();
-    for (left, at) in (0..128).rev().zip(guests) {
+    let entries: Vec<_> = (0..128).map(|n| table.enter_stale(n % 4)).collect();
+    for (left, at) in (0..128).rev().zip(entries) {
         table.leave(at);
         let stale = table.stale();
         assert!(stale <= left, "{stale} stale places, {left} entries");
