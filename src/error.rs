@@ -64,14 +64,14 @@ impl<F> RefusedError<F> {
 
 impl<F> fmt::Display for RefusedError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        write!(f, "{}; the future is in the error", self.reason)
     }
 }
 
 impl fmt::Display for RefusedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Closed => "the context is closing or closed; the future is in the error",
+            Self::Closed => "the context is closing or closed",
             Self::NoRuntime => NO_RUNTIME,
         })
     }

@@ -72,7 +72,7 @@ impl<'a> ContextBuilder<'a> {
     }
 
     /// Closes the context, with the reason [`Panic`](crate::CloseReason::Panic), as soon as one of its
-    /// tasks panics. Otherwise a panic is the business of the task's handle alone (I12).
+    /// tasks panics. Otherwise a panic is the business of the task's handle alone (I12). Children do not inherit this.
     pub fn close_on_panic(mut self, close: bool) -> Self {
         self.close_on_panic = close;
         self

@@ -189,7 +189,7 @@ impl Context {
         self.child_builder(name).try_open()
     }
 
-    /// Opens a child context with settings of its own; unset ones are inherited.
+    /// Opens a child context with settings of its own. Time limits that are not set are inherited, other settings are not.
     #[must_use = "a builder opens nothing until `open`"]
     #[track_caller]
     pub fn child_builder(&self, name: impl Into<Name>) -> ContextBuilder<'_> {

@@ -29,7 +29,7 @@ const WATCHED: u64 = 1 << 4;
 const ONE: u64 = 1 << 5;
 const INSIDE: u64 = FINISHED - ONE;
 /// Set once a billion are inside: no more come in, long before they run into their neighbours in the word.
-const FULL: u64 = FINISHED >> 1;
+const OVERFULL: u64 = FINISHED >> 1;
 /// One of those who left because they were finished.
 const FINISHED: u64 = 1 << 36;
 /// At this count finished tasks move to `aside`, so that the field cannot overflow.
@@ -37,6 +37,7 @@ pub(crate) const MANY: u64 = 1 << 27;
 
 /// What the last one to leave has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the last one to leave owes it to the close"]
 pub(crate) enum OnLeave {
     /// Others are inside, or nothing is waiting for the gate to be empty.
     Nothing,
@@ -81,7 +82,7 @@ impl Gate {
         // It counts first and asks afterwards: the answer is of the same instant as the count, so a close that begins right
         // after it waits for this one. To ask first would leave a gap.
         let before = self.word.fetch_add(ONE, SeqCst);
-        if before & (CLOSING | FULL) == 0 {
+        if before & (CLOSING | OVERFULL) == 0 {
             return Ok(());
         }
         Err(self.turn_away(before))
@@ -192,7 +193,7 @@ impl Gate {
         self.word.fetch_or(WATCHED, SeqCst);
     }
 
-    /// How many are inside.
+    /// How many are inside: tasks and open children, and for a moment each that is being refused.
     pub(crate) fn inside(&self) -> u64 {
         (self.word.load(SeqCst) & INSIDE) / ONE
     }
@@ -310,24 +311,24 @@ mod tests {
     #[test]
     fn no_more_come_in_when_a_billion_are_inside() {
         let gate = Gate::new();
-        gate.word.fetch_add(FULL - ONE, SeqCst);
+        gate.word.fetch_add(OVERFULL - ONE, SeqCst);
         assert_eq!(gate.enter(), Ok(()));
         for _ in 0..3 {
             let refused = crate::panics::guarded(|| gate.enter());
             assert!(refused.is_err());
         }
-        assert_eq!((gate.word.load(SeqCst), gate.finished()), (FULL, 0));
+        assert_eq!((gate.word.load(SeqCst), gate.finished()), (OVERFULL, 0));
         gate.begin();
         assert_eq!(gate.enter(), Err(OnLeave::Nothing));
-        assert_eq!(gate.word.load(SeqCst), FULL | CLOSING);
+        assert_eq!(gate.word.load(SeqCst), OVERFULL | CLOSING);
     }
 
     #[test]
     fn those_who_finished_are_counted_and_others_are_not() {
         let gate = Gate::new();
         assert!((0..3).all(|_| gate.enter().is_ok()));
-        gate.leave_finished();
-        gate.leave();
+        let _ = gate.leave_finished();
+        let _ = gate.leave();
         assert_eq!((gate.finished(), gate.inside()), (1, 1));
         gate.begin();
         assert_eq!(gate.leave_finished(), OnLeave::NotifyDrained);
@@ -340,7 +341,7 @@ mod tests {
         let gate = Gate::after(MANY - 1);
         for finished in MANY..MANY + 3 {
             assert!(gate.enter().is_ok());
-            gate.leave_finished();
+            let _ = gate.leave_finished();
             assert_eq!((gate.finished(), gate.inside()), (finished, 0));
         }
         assert_eq!(gate.aside.load(SeqCst), MANY);

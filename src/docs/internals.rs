@@ -45,7 +45,8 @@
 //!
 //! **A task ends.** It does so by returning, by panicking, or because the runtime drops it. `Running` always does the same, in
 //! this order: it drops the future inside the scope; `TaskGuard::leave` takes the entry off the list and delivers the output
-//! through the `Outlet`; and the task leaves the gate, which counts it in the same step. If it was the last one inside, the
+//! through the `Outlet`, so the code that awaits it may run from here on; the slot is freed; and the task leaves the gate, which
+//! counts it in the same step. If it was the last one inside, the
 //! gate returns an `OnLeave`: notify the close that waits, or finish a close that has no driver.
 //!
 //! **A close begins.** [`Context::close`](crate::Context::close) stores the first reason and closes the gate, in the call
@@ -113,7 +114,7 @@
 //! a counter of their own, because a close that began with the drop of the last handle still needs the core, and must not make
 //! `upgrade` succeed again.
 //!
-//! The `Gate` is one atomic word: the state, and how many are inside. Entering is one `fetch_add`, which returns the state of the
+//! The `Gate` is one atomic word: the state, and how many are inside, which are tasks and open children. Entering is one `fetch_add`, which returns the state of the
 //! same instant. So there is no gap between "the context is open" and "the task is counted" (I2).
 //!
 //! # Why there is no `JoinSet`

@@ -13,3 +13,4 @@ mod outcomes;
 mod outputs;
 mod slab;
 mod stack;
+mod wakers;

@@ -24,6 +24,10 @@ impl<T: Ord + Debug> Outcomes<T> {
         self.0.lock().unwrap().insert(outcome);
     }
 
+    pub(super) fn has(&self, outcome: &T) -> bool {
+        self.0.lock().unwrap().contains(outcome)
+    }
+
     /// Exactly these occurred, no fewer and no others.
     #[track_caller]
     pub(super) fn assert_all<const N: usize>(&self, all: [T; N]) {

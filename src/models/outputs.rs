@@ -8,7 +8,7 @@ use crate::{
     table::{
         record::{Class, Facts, Meta, Outcome, Record, State},
         store::Table,
-        task_entry::{Role, TaskHandle, TaskKind},
+        task_entry::{Role, TaskHandle, TaskHold as _, TaskKind},
     },
     task::{
         guard::TaskGuard,
@@ -72,8 +72,12 @@ fn owner() -> Arc<Owner> {
 
 /// A task of its own context, and its handle.
 fn insert(owner: &Arc<Owner>) -> (TaskGuard<'static>, TaskHandle) {
+    insert_of(owner, TaskKind::Spawned)
+}
+
+fn insert_of(owner: &Arc<Owner>, kind: TaskKind) -> (TaskGuard<'static>, TaskHandle) {
     let role = Role::Task {
-        kind: TaskKind::Spawned,
+        kind,
         supersedes: false,
     };
     let context = Arc::clone(owner) as Arc<dyn Record>;
@@ -215,4 +219,52 @@ fn a_result_is_dropped_though_somebody_looks_at_the_task() {
         (true, Some(false)),
         (true, Some(true)),
     ]);
+}
+
+/// A task that waits is woken by one of two who abort it at once, or finds the abort itself; also if it was polled before by
+/// another executor.
+#[test]
+fn an_abort_wakes_a_task_that_waits_or_is_found_by_it() {
+    for kind in [TaskKind::Spawned, TaskKind::Wrapped] {
+        let outcomes = Outcomes::new();
+        let saw = outcomes.clone();
+        bounded(3).check(move || {
+            let owner = owner();
+            let (guard, held) = insert_of(&owner, kind);
+            if kind == TaskKind::Wrapped {
+                guard.park(&mut Context::from_waker(Waker::noop()));
+            }
+            let woken = Arc::new(Woken(AtomicBool::new(false)));
+            let waker = Waker::from(Arc::clone(&woken));
+            let task = thread::spawn(move || {
+                let is_aborting = guard.is_aborting();
+                if !is_aborting {
+                    guard.park(&mut Context::from_waker(&waker));
+                }
+                // A wrapped future looks again.
+                (
+                    is_aborting || kind == TaskKind::Wrapped && guard.is_aborting(),
+                    guard,
+                )
+            });
+            let other = thread::spawn({
+                let table = Arc::clone(&owner.table);
+                move || table.for_each(|task| task.request_abort())
+            });
+            held.request_abort();
+            other.join().unwrap();
+            let (was_found, mut guard) = task.join().unwrap();
+            let was_woken = woken.0.load(SeqCst);
+            assert!(was_found || was_woken);
+            guard.leave(Outcome::Aborted, |_| {});
+            drop(held);
+            assert_eq!(owner.table.count(), 0);
+            saw.saw((was_found, was_woken));
+        });
+        let saw: Vec<_> = [false, true]
+            .into_iter()
+            .filter(|was_woken| outcomes.has(&(!was_woken, *was_woken)))
+            .collect();
+        assert_eq!(saw, [false, true], "{kind:?}");
+    }
 }

@@ -4,7 +4,7 @@
 use super::outcomes::{Outcomes, bounded};
 use crate::slab::{
     directory::Key,
-    slab::Slab,
+    slab::{Slab, SlabRef},
     testing::{Drops, TestEntry, listed, own, share},
 };
 use loom::thread;
@@ -360,4 +360,71 @@ fn a_block_of_stale_places_is_given_back_by_whoever_frees_its_last_place() {
     });
     // Two blocks: while the other is about to give the next one back.
     outcomes.assert_all([(1, 1), (1, 2), (1, 3), (2, 1), (3, 1)]);
+}
+
+/// One does something in the second block while others empty it, and the slab gives it back. With `is_kept` that one keeps the
+/// directory meanwhile, as reservations did once: then nothing is wrong.
+fn in_a_block_that_goes(is_kept: bool, does: fn(&Slab<TestEntry>)) {
+    bounded(2).check(move || {
+        let slab = Slab::with_stripes(1);
+        // The first block has one place, the second two.
+        let keys = [0, 1].map(|n| slab.reserve_on(0).list(TestEntry::new(n)));
+        assert!(slab.remove(keys[1]));
+        assert_eq!(slab.blocks(), 2);
+        let other = thread::spawn({
+            let slab = Arc::clone(&slab);
+            move || {
+                let directory = is_kept.then(|| slab.directory());
+                does(&slab);
+                drop(directory);
+            }
+        });
+        // As `Registry::clear` does, and as dead `Arc`s are swept.
+        for (key, _) in listed(&slab) {
+            slab.remove(key);
+        }
+        other.join().unwrap();
+    });
+}
+
+fn list(slab: &Slab<TestEntry>) {
+    slab.reserve_on(0).list(TestEntry::new(2));
+}
+
+fn reserve(slab: &Slab<TestEntry>) {
+    drop(slab.reserve_on(0));
+}
+
+/// An entry without an owner may be removed as soon as it is listed.
+#[test]
+fn who_listed_an_entry_does_not_touch_a_block_that_is_gone() {
+    in_a_block_that_goes(false, list);
+}
+
+/// As soon as it is back, the block may be free.
+#[test]
+fn who_puts_back_a_place_does_not_touch_a_block_that_is_gone() {
+    in_a_block_that_goes(false, reserve);
+}
+
+/// For comparison: so it is not the probes that are wrong.
+#[test]
+fn who_keeps_the_directory_touches_no_block_that_is_gone() {
+    for does in [list, reserve] {
+        in_a_block_that_goes(true, does);
+    }
+}
+
+/// What was filled and not listed is not left in a free slot.
+#[test]
+fn a_place_that_was_filled_and_not_listed_is_vacant_again() {
+    loom::model(|| {
+        let (slab, drops) = (Slab::with_stripes(1), Drops::default());
+        let slab_ref = SlabRef::new(&slab);
+        let mut vacant = slab_ref.reserve();
+        let (place, aside) = vacant.entry();
+        TestEntry::new(7).counted(&drops).fill(place, aside);
+        drop(vacant);
+        assert_eq!(drops.count(), 1, "it is left in a slot that is free");
+    });
 }

@@ -19,14 +19,21 @@ enum Latest {
 }
 
 impl WakerCell {
-    /// The waker of the poll that begins.
-    #[inline]
+    /// The waker by which the future is woken from now on.
     pub(crate) fn set(&self, waker: &Waker) {
-        let before = self.take();
-        let is_known = before
-            .as_ref()
-            .is_some_and(|before| before.will_wake(waker));
-        self.put_back(before.filter(|_| is_known).unwrap_or_else(|| waker.clone()));
+        if matches!(&*lock(&self.0), Latest::Set(known) if known.will_wake(waker)) {
+            return;
+        }
+        // Cloned and dropped outside of the lock: wakers are foreign code (I9).
+        let mut other = Latest::Set(waker.clone());
+        {
+            // It replaces whatever is there: an older one that is just being used to wake must not come back in its place.
+            let mut latest = lock(&self.0);
+            if !matches!(*latest, Latest::Closed) {
+                mem::swap(&mut *latest, &mut other);
+            }
+        }
+        panics::discard(other);
     }
 
     /// False if there is no waker.
@@ -62,7 +69,7 @@ impl WakerCell {
         }
     }
 
-    /// Unless a poll has set another one meanwhile.
+    /// After a wake; unless a poll has set another one meanwhile.
     fn put_back(&self, waker: Waker) {
         let mut latest = lock(&self.0);
         let spare = match &*latest {

@@ -199,36 +199,43 @@ impl<T: Entry> Block<T> {
             Popped::Bare(at) => Some(at),
             Popped::Stale(at) => {
                 // SAFETY: the place came off a free list, which hands it out to one at a time.
-                drop(unsafe { self.purge(at) });
+                unsafe { self.clear(at, &mut Vacated::none()) };
                 Some(at)
             }
         }
     }
 
-    /// Takes out what an entry left in its slot.
+    /// Takes out what an entry, or the one who filled the slot, left there.
     ///
     /// # Safety
     ///
     /// The caller alone has the place: it took it from a free list.
-    unsafe fn purge(&self, at: usize) -> T::Remains {
-        let mut remains = T::Remains::default();
+    unsafe fn clear(&self, at: usize, vacated: &mut Vacated<T>) {
         // SAFETY: as demanded.
         unsafe {
-            let (slot, aside) = (&self.slots[at], self.asides[at].vacant());
-            slot.vacant().entry.clear(aside, false, &mut remains);
+            let (occupied, aside) = (self.slots[at].vacant(), self.asides[at].vacant());
+            occupied.entry.clear(aside, false, &mut vacated.remains);
+            vacated.slab = occupied.slab.take();
         }
-        remains
     }
 
-    /// Puts a place back.
+    /// Puts a place back, without what it was filled with. Returns that, and what keeps the block until then.
     ///
     /// # Safety
     ///
-    /// It was taken off its free list, and not filled.
+    /// The caller alone has the place: it took it from a free list, and has not listed it.
     #[cold]
-    pub(super) unsafe fn put_back(&self, at: usize) {
+    pub(super) unsafe fn put_back(&self, at: usize) -> Vacated<T> {
+        let mut vacated = Vacated {
+            block: self.me.as_ref().and_then(Weak::upgrade),
+            ..Vacated::none()
+        };
+        // SAFETY: as demanded.
+        unsafe { self.clear(at, &mut vacated) };
         let freed = self.free.push(at, Pushed::Directly);
+        self.lives.lifetime().assert_not_over();
         self.freed(at, freed);
+        vacated
     }
 
     /// The owner takes its entry off the list. True if it has no other holder, nor ever will: then it is to be
@@ -276,19 +283,9 @@ impl<T: Entry> Block<T> {
     pub(super) unsafe fn release(&self, at: usize, hold: u64, vacated: &mut Vacated<T>) {
         // SAFETY: as demanded; who is the last one is alone with the slot.
         unsafe {
-            let gone = self.slots[at].release(hold);
-            self.released(at, gone, vacated);
-        }
-    }
-
-    /// # Safety
-    ///
-    /// This is what a release by the caller came to.
-    #[inline]
-    pub(super) unsafe fn released(&self, at: usize, gone: Gone, vacated: &mut Vacated<T>) {
-        if gone == Gone::Last {
-            // SAFETY: as demanded.
-            unsafe { self.vacate(at, Pushed::Retired, vacated) };
+            if self.slots[at].release(hold) == Gone::Last {
+                self.vacate(at, Pushed::Retired, vacated);
+            }
         }
     }
 
@@ -371,11 +368,11 @@ impl<T: Entry> Block<T> {
     /// Purges a place that was popped, and puts it back; true if much of its stripe is free now.
     #[cold]
     fn make_bare(&self, at: usize) -> bool {
+        // Dropped after the place is free: destructors of others may run.
+        let mut vacated = Vacated::none();
         // SAFETY: the place came off a free list, which hands it out to one at a time.
-        let remains = unsafe { self.purge(at) };
-        let is_much = self.free.push(at, Pushed::Directly).is_much;
-        drop(remains);
-        is_much
+        unsafe { self.clear(at, &mut vacated) };
+        self.free.push(at, Pushed::Directly).is_much
     }
 
     #[cold]

@@ -250,7 +250,11 @@ impl<T: Entry> HandleGuard<T> {
         let _ = ManuallyDrop::new(self);
         if gone == Gone::Last {
             // SAFETY: the entry has no holder left, so its block is there until the slot is emptied.
-            unsafe { block.as_ref().released(at, gone, &mut Vacated::none()) };
+            unsafe {
+                block
+                    .as_ref()
+                    .vacate(at, Pushed::Retired, &mut Vacated::none());
+            }
         }
         Ok(())
     }

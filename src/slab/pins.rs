@@ -53,8 +53,8 @@ impl<T: Entry, N> Pins<T, N> {
 
 /// Takes up a pin that `keep` has left.
 fn take_up<T: Entry>(slab: &Arc<Slab<T>>, index: u32) -> ReadGuard<T> {
-    // SAFETY: `keep` left one pin for each index, and those who call this have the index from there, and use it once; they
-    // hold the slab for as long as the pin.
+    // SAFETY: `keep` left one pin for each index, and those who call this have the index from there. They let the guard go once,
+    // or never, and hold the slab for as long as the pin.
     unsafe { slab.take_up(index) }
 }
 

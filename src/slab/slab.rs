@@ -102,9 +102,20 @@ impl<T: Entry> Vacant<'_, T> {
         (&mut place.entry, aside)
     }
 
-    /// Lists the entry for as long as its owner has it. With what order, see [`Slot::list`](super::slot::Slot::list).
+    /// Lists the entry for as long as its owner has it; `Release`.
     #[inline(always)]
-    pub(crate) fn list(self, order: Ordering) -> OwnerGuard<T> {
+    pub(crate) fn list(self) -> OwnerGuard<T> {
+        self.list_alone(Release)
+    }
+
+    /// As [`list`](Self::list), for one who then reads what others write before they scan; `SeqCst`.
+    #[inline(always)]
+    pub(crate) fn list_then_read(self) -> OwnerGuard<T> {
+        self.list_alone(SeqCst)
+    }
+
+    #[inline(always)]
+    fn list_alone(self, order: Ordering) -> OwnerGuard<T> {
         let at = self.list_with(OWNED, order);
         // SAFETY: the slot counts the hold, and the entry keeps the slab.
         unsafe { OwnerGuard::new(at) }
@@ -208,7 +219,8 @@ impl<T: Entry> Slab<T> {
             let directory = self.directory.load();
             if let Some((number, at)) = self.find_free(&directory, stripe) {
                 let block = ptr::from_ref(&*directory.blocks[number]);
-                // SAFETY: a block with a place that is not free stays in the slab, which is borrowed.
+                // SAFETY: a block with a place that is not free stays in the slab, which is borrowed. The reservation does not use
+                // it after its place was listed or put back.
                 return Reserved::new(unsafe { &*block }, at);
             }
             self.grow(directory.blocks.len());
@@ -400,9 +412,12 @@ impl<'a, T: Entry> Reserved<'a, T> {
     fn list_with(self, holds: u64, order: Ordering) -> At<T> {
         // It is not to be put back.
         let this = ManuallyDrop::new(self);
+        // Found before it is listed: without a hold, others may remove the entry at once, and give the block back.
+        this.block.lives.lifetime().assert_not_over();
+        let at = At::new(this.block, this.place);
         // SAFETY: as above, and it is listed once, because that uses up the reservation.
         unsafe { this.block.slots[this.place].list(holds, order) };
-        At::new(this.block, this.place)
+        at
     }
 
     /// Lists the entry until it is removed by its key.
@@ -419,7 +434,7 @@ impl<T: Entry> Drop for Reserved<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: it was taken, and not listed.
-        unsafe { self.block.put_back(self.place) };
+        drop(unsafe { self.block.put_back(self.place) });
     }
 }
 

@@ -107,7 +107,8 @@ impl<T> Slot<T> {
     ///
     /// # Safety
     ///
-    /// The caller alone has this slot: it took it from a free list, has filled it, and lists it once.
+    /// The caller alone has this slot: it took it from a free list, has filled it, and lists it once. The order is one of the
+    /// two.
     #[inline(always)]
     pub(crate) unsafe fn list(&self, holds: u64, order: Ordering) {
         // Pairs with `pin`: who sees `LISTED` sees the entry.

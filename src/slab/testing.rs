@@ -107,7 +107,7 @@ pub(crate) fn own(
     let mut vacant = slab.reserve_on(stripe);
     let (place, aside) = vacant.entry();
     entry.fill(place, aside);
-    vacant.list(SeqCst)
+    vacant.list_then_read()
 }
 
 /// Lists a entry for as long as its owner has it, with a handle to it.

@@ -9,10 +9,7 @@ use crate::{
         slab::{Slab, SlabRef, Vacant},
         stripe,
     },
-    sync::{
-        AtomicUsize,
-        Ordering::{Relaxed, Release, SeqCst},
-    },
+    sync::{AtomicUsize, Ordering::Relaxed},
     table::{
         arc_entry::{ArcEntry, Indirect},
         record::{Class, Facts, Meta, Record, State},
@@ -111,7 +108,7 @@ impl Table {
     /// Lists a resource for as long as its owner has it.
     #[inline(always)]
     pub(crate) fn register(&self, facts: Facts, parent: Option<Arc<dyn Record>>) -> TaskOwner {
-        self.fill(facts, parent, Role::Registration).list(Release)
+        self.fill(facts, parent, Role::Registration).list()
     }
 
     /// Lists a task of a context for as long as its owner has it, with a handle.
@@ -132,7 +129,7 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> TaskOwner {
-        self.fill(facts, Some(context), role).list(SeqCst)
+        self.fill(facts, Some(context), role).list_then_read()
     }
 
     /// Reserves an entry, lets `build` make the record for its id, and lists it.

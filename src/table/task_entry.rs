@@ -143,7 +143,8 @@ impl Entry for TaskEntry {
     /// The waker keeps the memory that the runtime has of the task.
     #[inline]
     fn can_be_stale(&self) -> bool {
-        let has_waker = self.role != Role::Registration && self.poll_state.has_waker();
+        // A wrapped future has dropped its waker itself.
+        let has_waker = self.is(TaskKind::Spawned) && self.poll_state.has_waker();
         has_waker && self.maker != lower_half(stripe::current())
     }
 

@@ -200,11 +200,12 @@ impl<'a> TaskBuilder<'a> {
     #[track_caller]
     pub fn wrap<F: Future>(self, future: F) -> Wrapped<F> {
         let core = self.0.core;
-        match self.try_wrap(future) {
-            Ok(wrapped) => wrapped,
-            Err(refused) => {
-                core.note_refusal("a wrap", name::of_type::<F>(), Location::caller());
-                panics::discard(refused);
+        match self.0.admit_wrapped::<F>() {
+            Ok(guard) => Wrapped::new(future, guard),
+            Err(rejected) => {
+                let Facts { name, location, .. } = rejected.facts;
+                core.note_refusal("a wrap", &name, location);
+                panics::discard(future);
                 Wrapped::refused()
             }
         }
@@ -216,17 +217,11 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// [`RefusedError`], with the future in it, if the context is closing or closed.
     #[track_caller]
-    pub fn try_wrap<F: Future>(mut self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
-        let origin = TaskOrigin::of::<F>("wrapped");
-        let reason = match self.0.admit_anywhere() {
-            Ok(guard) => {
-                let role = self.0.role(TaskKind::Wrapped);
-                let guard = guard.list_alone(self.0.take_facts(origin), role);
-                return Ok(Wrapped::new(future, guard));
-            }
-            Err(reason) => reason,
-        };
-        Err(self.0.reject(origin, reason).refused(future))
+    pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
+        match self.0.admit_wrapped::<F>() {
+            Ok(guard) => Ok(Wrapped::new(future, guard)),
+            Err(rejected) => Err(rejected.refused(future)),
+        }
     }
 }
 
@@ -352,6 +347,19 @@ impl<'a> TaskOptions<'a> {
             guard::supersede(self.core, handle.meta());
         }
         Task::accepted(handle, output)
+    }
+
+    /// Lists a future that is polled elsewhere.
+    #[track_caller]
+    fn admit_wrapped<F>(mut self) -> Result<TaskGuard<'static>, Rejected> {
+        let origin = TaskOrigin::of::<F>("wrapped");
+        match self.admit_anywhere() {
+            Ok(guard) => {
+                let role = self.role(TaskKind::Wrapped);
+                Ok(guard.list_alone(self.take_facts(origin), role))
+            }
+            Err(reason) => Err(self.reject(origin, reason)),
+        }
     }
 
     #[cold]

@@ -112,7 +112,8 @@ impl<T> Task<T> {
         }
     }
 
-    /// Whether its future is dropped and its result is here (or it was refused).
+    /// Whether its future is dropped and its result is here (or it was refused). It has left the list by then; it leaves its
+    /// context right after that, so a close may still wait for it a moment longer.
     pub fn is_finished(&self) -> bool {
         self.held().is_none_or(TaskHandle::is_ready)
     }

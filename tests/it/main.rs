@@ -1,4 +1,4 @@
-//! What the crate promises, one fact a test, by concept. `I1` … `I16` name invariants, `S…` and `L…`
+//! What the crate promises, one fact a test, by concept. `I1` … `I20` name invariants (see `docs::invariants`), `S…` and `L…`
 //! rows of the list of behaviours that the crate grew from.
 
 #![expect(

@@ -169,3 +169,13 @@ fn who_awaits_1024_refused_tasks_in_a_row_lets_others_run() {
         assert!(lets_others_run(await_all).await);
     });
 }
+
+#[test]
+fn a_refused_wrap_is_named_as_it_was_to_be() {
+    let said = said_on(&paused(), async || {
+        let ctx = Registry::new().context("ctx");
+        in_time(ctx.close()).await;
+        drop(ctx.task("conn").wrap(async {}));
+    });
+    assert!(said.iter().any(|line| line.contains("conn")), "{said:#?}");
+}
