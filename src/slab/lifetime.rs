@@ -16,7 +16,8 @@ pub(crate) struct Lifetime {
 #[cfg(headcount_loom)]
 struct State {
     cell: loom::cell::UnsafeCell<()>,
-    probe: loom::sync::atomic::AtomicUsize,
+    /// Above 0 when it has ended: of loom, which therefore runs this before and after the end.
+    end: loom::sync::atomic::AtomicUsize,
     /// In the order in which the model runs.
     is_over: AtomicBool,
 }
@@ -46,12 +47,8 @@ impl Lifetime {
     /// whose order loom does not know, passes.
     #[cfg(headcount_loom)]
     pub(crate) fn assert_not_over(self) {
-        // Any access of loom's own: it may run another thread first.
-        self.state.probe.load(SeqCst);
-        assert!(
-            !self.state.is_over.load(SeqCst),
-            "it is reached after its end"
-        );
+        let is_over = self.state.end.load(SeqCst) > 0;
+        assert!(!is_over, "it is reached after its end");
     }
 
     #[cfg(not(headcount_loom))]
@@ -70,7 +67,7 @@ impl Lives {
             #[cfg(headcount_loom)]
             state: Box::leak(Box::new(State {
                 cell: loom::cell::UnsafeCell::new(()),
-                probe: loom::sync::atomic::AtomicUsize::new(0),
+                end: loom::sync::atomic::AtomicUsize::new(0),
                 is_over: AtomicBool::new(false),
             })),
         })
@@ -87,5 +84,6 @@ impl Drop for Lives {
     fn drop(&mut self) {
         self.0.state.cell.with_mut(|_| ());
         self.0.state.is_over.store(true, SeqCst);
+        self.0.state.end.store(1, SeqCst);
     }
 }
