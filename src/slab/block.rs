@@ -268,7 +268,7 @@ impl<T: Entry> Block<T> {
             if was_listed {
                 self.free.retire(at);
             }
-            self.release(at, PIN, &mut Vacated::none());
+            drop(self.release(at, PIN));
             was_listed
         }
     }
@@ -280,12 +280,15 @@ impl<T: Entry> Block<T> {
     ///
     /// The caller has this hold, and gives it up with this.
     #[inline]
-    pub(super) unsafe fn release(&self, at: usize, hold: u64, vacated: &mut Vacated<T>) {
+    pub(super) unsafe fn release(&self, at: usize, hold: u64) -> Option<Vacated<T>> {
         // SAFETY: as demanded; who is the last one is alone with the slot.
         unsafe {
-            if self.slots[at].release(hold) == Gone::Last {
-                self.vacate(at, Pushed::Retired, vacated);
+            if self.slots[at].release(hold) == Gone::NotYet {
+                return None;
             }
+            let mut vacated = Vacated::none();
+            self.vacate(at, Pushed::Retired, &mut vacated);
+            Some(vacated)
         }
     }
 

@@ -6,7 +6,7 @@
 )]
 
 use crate::slab::{
-    block::{Block, Entry, Shared, Vacated},
+    block::{Block, Entry, Shared},
     free_list::MOST,
     guard::{At, Hold, ReadGuard},
     slot::PIN,
@@ -74,7 +74,7 @@ impl<T: Entry> Directory<T> {
     pub(super) unsafe fn unpin(&self, index: u32) {
         if let Some((block, at)) = self.place(index) {
             // SAFETY: as demanded.
-            unsafe { block.release(at, PIN, &mut Vacated::none()) };
+            drop(unsafe { block.release(at, PIN) });
         }
     }
 

@@ -195,7 +195,7 @@ impl<T: Entry> Drop for UnlistedGuard<T> {
             if self.is_alone {
                 block.vacate(at, Pushed::Directly, &mut vacated);
             } else {
-                block.release(at, OWNED, &mut vacated);
+                drop(block.release(at, OWNED));
             }
         }
     }
@@ -263,7 +263,7 @@ impl<T: Entry> HandleGuard<T> {
 impl<T: Entry> Drop for HandleGuard<T> {
     fn drop(&mut self) {
         // SAFETY: it is ours, and given up here.
-        unsafe { self.block().release(self.at(), HELD, &mut Vacated::none()) };
+        drop(unsafe { self.block().release(self.at(), HELD) });
     }
 }
 
@@ -279,7 +279,7 @@ impl<T: Entry> Drop for ReadGuard<T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: the pin is ours, and given up here.
-        unsafe { self.block().release(self.at(), PIN, &mut Vacated::none()) };
+        drop(unsafe { self.block().release(self.at(), PIN) });
     }
 }
 #[cfg(all(test, not(headcount_loom)))]

@@ -54,10 +54,8 @@ impl Table {
     }
 
     fn release(&self, at: usize, hold: u64) -> bool {
-        let before = self.block.free.len();
         // SAFETY: those who call this have that hold, and do not use it again.
-        unsafe { self.block.release(at, hold, &mut Vacated::none()) };
-        self.block.free.len() > before
+        unsafe { self.block.release(at, hold) }.is_some()
     }
 
     fn unlist(&self, at: usize) -> bool {
