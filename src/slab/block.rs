@@ -181,8 +181,7 @@ impl<T: Entry> Block<T> {
 
     /// How many entries are listed: exact while no entry comes or goes.
     pub(super) fn listed(&self) -> usize {
-        let free = self.free.len() + self.exhausted.load(Relaxed) as usize;
-        let others = free + self.free.retired();
+        let others = self.free.unlisted() + self.exhausted.load(Relaxed) as usize;
         self.slots.len().saturating_sub(others)
     }
 

@@ -342,7 +342,32 @@ impl FreeLists {
         stripes.map(|stripe| self.stripe_len(&stripe.0)).sum()
     }
 
+    /// How many places are free or retired: each stripe at one moment. A place that is freed has left those that are retired in the
+    /// same step, so to read the two one after the other would miss it.
+    pub(crate) fn unlisted(&self) -> usize {
+        let stripes = self.stripes.iter();
+        stripes.map(|stripe| self.unlisted_of(&stripe.0)).sum()
+    }
+
+    fn unlisted_of(&self, stripe: &Stripe) -> usize {
+        let heads = || {
+            let lists = [&stripe.bare, &stripe.new_stale, &stripe.old_stale];
+            lists.map(|head| head.load(SeqCst))
+        };
+        let mut seen = heads();
+        loop {
+            let free: usize = seen.iter().map(|&head| self.len_from(head)).sum();
+            let now = heads();
+            // Heads that look the same are the same, so what was read of their links was so all the time.
+            if now == seen {
+                return free + (seen[0] % TAG / RETIRED) as usize;
+            }
+            seen = now;
+        }
+    }
+
     /// How many places are retired.
+    #[cfg(test)]
     pub(crate) fn retired(&self) -> usize {
         let of = |stripe: &Line<Stripe>| {
             let head = stripe.0.bare.load(SeqCst);
@@ -353,7 +378,8 @@ impl FreeLists {
 
     #[inline]
     fn len_from(&self, head: u64) -> usize {
-        first_of(head).map_or(0, |first| (self.links[first].load(Relaxed) >> 32) as usize)
+        // Acquire: read before the heads are read again.
+        first_of(head).map_or(0, |first| (self.links[first].load(Acquire) >> 32) as usize)
     }
 }
 

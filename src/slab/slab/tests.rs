@@ -348,3 +348,22 @@ fn a_slab_of_stale_places_shrinks_again() {
         assert_eq!(drops.count(), 3_000);
     }
 }
+
+/// Also at the moment in which its last holder frees the place.
+#[test]
+fn an_entry_that_left_the_list_is_not_counted() {
+    let slab = Slab::with_stripes(1);
+    // Few at a time: a slab that shrinks holds free places in its hand for a moment.
+    let (send, receive) = std::sync::mpsc::sync_channel::<HandleGuard<TestEntry>>(8);
+    let other = std::thread::spawn(move || receive.into_iter().for_each(drop));
+    for _ in 0..20_000 {
+        let (_, owner, handle) = share(&slab, 0, TestEntry::new(7));
+        drop(owner);
+        send.send(handle).unwrap();
+        for _ in 0..4 {
+            assert_eq!(slab.len(), 0);
+        }
+    }
+    drop(send);
+    other.join().unwrap();
+}
