@@ -136,7 +136,7 @@ fn one_of_those_who_free_the_last_places_of_two_lists_sees_it() {
     outcomes.assert_all([(true, false), (false, true), (true, true)]);
 }
 
-/// I6: a pop that has the new stale places in its hand for a moment keeps nobody from noticing.
+/// I6: a pop that has the new stale places in its hand for a moment keeps no other from noticing.
 #[test]
 fn one_of_those_who_free_the_last_places_sees_it_though_stale_places_become_old() {
     let outcomes = Outcomes::new();

@@ -18,12 +18,12 @@ fn spawn<R: 'static>(
     thread::spawn(move || does(&slab))
 }
 
-/// Reads what is in the first place, if it is listed: its value, and whether nobody dropped it meanwhile.
+/// Reads what is in the first place, if it is listed: its value, and whether it is still there meanwhile.
 fn read(slab: &Slab<TestEntry>, drops: &Drops) -> Option<usize> {
     let mut seen = None;
     slab.directory().scan(0, 1, |look| {
         thread::yield_now();
-        assert_eq!(drops.count(), 0, "it is dropped while somebody looks at it");
+        assert_eq!(drops.count(), 0, "it is dropped while a reader has it");
         seen = Some(look.value);
     });
     seen
@@ -39,7 +39,7 @@ fn assert_gone(slab: &Slab<TestEntry>, key: Key, drops: &Drops) {
     assert_eq!(slab.reserve_on(0).key(), next);
 }
 
-/// A reader sees a whole value or none; the value is dropped once, by whoever is last, and the place
+/// A reader sees a whole value or none; the value is dropped once, by the last holder, and the place
 /// is free again.
 #[test]
 fn a_removed_value_outlives_its_reader() {
@@ -64,7 +64,7 @@ fn a_removed_value_outlives_its_reader() {
     outcomes.assert_all([(Some(7), true), (Some(7), false), (None, true)]);
 }
 
-/// The same of a value with an owner, whom somebody with its key may forestall.
+/// The same of a value with an owner, whom a remover with its key may forestall.
 #[test]
 fn a_value_outlives_its_reader_whoever_takes_it_off_the_list() {
     let outcomes = Outcomes::new();
@@ -107,7 +107,7 @@ fn two_readers_and_an_owner_empty_a_slot_once() {
     outcomes.assert_all([(false, false), (false, true), (true, false), (true, true)]);
 }
 
-/// An owner, a second holder and somebody with the key: the last one of the three empties the slot, and
+/// An owner, a second holder and a remover with the key: the last one of the three empties the slot, and
 /// what is retired is not counted.
 #[test]
 fn an_owner_a_holder_and_a_burier_empty_a_slot_once() {

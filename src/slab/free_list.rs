@@ -138,7 +138,7 @@ impl FreeLists {
         lists
     }
 
-    /// Makes the places of a stripe free, lowest first. Nobody else knows the lists yet.
+    /// Makes the places of a stripe free, lowest first. No other thread knows the lists yet.
     fn fill(&self, places: std::ops::Range<usize>, stripe: usize) {
         let (start, end) = (places.start, places.end);
         for place in places {
@@ -305,7 +305,7 @@ impl FreeLists {
         self.put_on(&stripe.old_stale, chain.old_stale);
     }
 
-    /// As with a push, who frees a place meanwhile sees it, or is seen by whoever looks after this (`SeqCst`).
+    /// As with a push, who frees a place meanwhile sees it, or is seen by a look after this (`SeqCst`).
     fn put_on(&self, head: &AtomicU64, chain: u64) {
         let seen = head.load(Acquire);
         if first_of(seen).is_none() {
@@ -336,7 +336,7 @@ impl FreeLists {
         self.len_from(stripe.bare.load(SeqCst)) + self.stale(stripe)
     }
 
-    /// How many places are free; exact while nobody pushes or pops.
+    /// How many places are free; exact while no place is pushed or popped.
     pub(crate) fn len(&self) -> usize {
         let stripes = self.stripes.iter();
         stripes.map(|stripe| self.stripe_len(&stripe.0)).sum()

@@ -280,7 +280,7 @@ impl<T: Entry> Slab<T> {
         }
     }
 
-    /// Takes the entry off the list, if the key still names one. It is dropped here, or by whoever holds
+    /// Takes the entry off the list, if the key still names one. It is dropped here, or by the last that holds
     /// it.
     pub(crate) fn remove(&self, key: Key) -> bool {
         let directory = self.directory.load();
@@ -288,7 +288,7 @@ impl<T: Entry> Slab<T> {
         place.is_some_and(|(block, at)| block.remove(at, key.generation))
     }
 
-    /// Takes every free place of the last block; if that is all of them nobody else can have one, and
+    /// Takes every free place of the last block; if that is all of them no other can have one, and
     /// the block leaves the directory. Otherwise the places go back. A block with a place that ran out
     /// of generations stays: its successor would have to start where that one ended.
     fn retire(&self, last: &Arc<Block<T>>) -> bool {
@@ -323,7 +323,7 @@ impl<T: Entry> Slab<T> {
         }
     }
 
-    /// How many entries are listed: exact while nobody registers or removes. Costs a few loads per
+    /// How many entries are listed: exact while no entry comes or goes. Costs a few loads per
     /// block.
     pub(crate) fn len(&self) -> usize {
         let directory = self.directory.load();
@@ -363,7 +363,7 @@ impl<T: Entry> Shrink for Slab<T> {
             }
             let kept: usize = rest.iter().map(|block| block.len()).sum();
             let free: usize = rest.iter().map(|block| block.free.len()).sum();
-            // Unless the block was in use all the while, somebody gave a place back meanwhile, whom the
+            // Unless the block was in use all the while, another thread gave a place back meanwhile, which the
             // attempt kept from seeing that it was the last: so look again.
             if 2 * free < kept || !self.retire(last) && !last.is_free() {
                 return;

@@ -149,7 +149,7 @@ fn an_owner_is_alone_without_pins_and_a_second_hold() {
     }
 }
 
-/// Whoever lets go last is told so, and nobody else, whatever the order.
+/// The last to let go is told so, and no other, whatever the order.
 #[test]
 fn the_last_of_owner_held_and_pins_is_told_so() {
     let holds = [OWNED, HELD, PIN, PIN];
