@@ -1,6 +1,6 @@
 //! The error types. One that refuses a value hands it back.
 
-use crate::panics;
+use crate::{name::Printed, panics};
 use std::{any::Any, error::Error, fmt, sync::Mutex};
 
 /// The error of a context that is closed, with the value that was refused, untouched.
@@ -28,6 +28,41 @@ impl<T> fmt::Debug for ClosedError<T> {
 }
 
 impl<T> Error for ClosedError<T> {}
+
+/// Why a context could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The parent is closing or closed.
+    Closed,
+    /// The context of this name, which it [`needs`](crate::ContextBuilder::needs), is closing or closed, or is to close.
+    NeedClosed(String),
+    /// It lies in the context of this name, or in what needs that: needing it as well would be a circle.
+    NeedsAncestor(String),
+    /// The context of this name, which it needs, is of another registry.
+    OtherRegistry(String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the parent is closing or closed"),
+            Self::NeedClosed(name) => {
+                write!(f, "it needs {}, which is closing or closed", Printed(name))
+            }
+            Self::NeedsAncestor(name) => write!(f, "it needs {}, which it is in", Printed(name)),
+            Self::OtherRegistry(name) => {
+                write!(
+                    f,
+                    "it needs {}, which is of another registry",
+                    Printed(name)
+                )
+            }
+        }
+    }
+}
+
+impl Error for OpenError {}
 
 /// The error of a spawn or wrap that was refused, with the future or closure, unpolled.
 pub struct RefusedError<F> {

@@ -78,13 +78,14 @@ mod tracked;
 
 pub use context::builder::ContextBuilder;
 pub use context::context::Context;
+pub use context::haste::Deadline;
 pub use context::hooks::{Hook, HookOutput};
 pub use context::refusal::Refusal;
 pub use context::report::{CloseReason, CloseReport, CloseStatus, HookCounts};
 pub use context::stragglers::StillClosing;
 pub use context::weak::WeakContext;
 
-pub use error::{ClosedError, PanicPayload, RefusedError, RefusedReason, TaskError};
+pub use error::{ClosedError, OpenError, PanicPayload, RefusedError, RefusedReason, TaskError};
 pub use holders::inside::Container;
 pub use holders::view::{Holder, Holders};
 

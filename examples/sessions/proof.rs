@@ -9,7 +9,7 @@ use headcount::{CloseReason, CloseReport, Registry};
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 use tokio::{runtime::Handle, time::sleep};
@@ -106,7 +106,10 @@ impl Proof {
         for (third, reason) in [
             (Third::Leaves, CloseReason::from(LEFT)),
             (Third::IsCutOff, CloseReason::from(CUT_OFF)),
-            (Third::Stays, CloseReason::Parent),
+            (
+                Third::Stays,
+                CloseReason::Parent(Arc::new(CloseReason::Shutdown)),
+            ),
         ] {
             let count = reports
                 .iter()

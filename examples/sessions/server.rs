@@ -218,7 +218,7 @@ impl Reader {
         loop {
             let line = tokio::select! {
                 line = next_line(&mut self.socket) => line,
-                () = self.connection.cancelled() => break,
+                _ = self.connection.cancelled() => break,
             };
             self.heard.notify_one();
             match line.as_deref() {
@@ -248,7 +248,7 @@ impl Writer {
         loop {
             let line = tokio::select! {
                 line = chat.recv() => line,
-                () = self.connection.cancelled() => break,
+                _ = self.connection.cancelled() => break,
             };
             match line {
                 Ok(line) => self.deliver(&line).await?,

@@ -1,11 +1,14 @@
 //! Opening a context with settings.
 
 use crate::{
+    clock,
     context::{
-        close, driver,
+        close, current, driver,
         report::{CloseReason, CloseReport, CloseStatus, Counts, Log},
         state::{ContextOptions, Core, Limits, Node},
     },
+    error::OpenError,
+    ledger::acquirer::{Acquirer, Who},
     name::{Label, Name, label},
     sync::lock,
     table::record::{Facts, State},
@@ -32,6 +35,8 @@ pub struct ContextBuilder<'a> {
     location: &'static Location<'static>,
     limits: Limits,
     close_on_panic: bool,
+    needs: Vec<Arc<Core>>,
+    bad_need: Option<OpenError>,
 }
 
 impl<'a> ContextBuilder<'a> {
@@ -48,6 +53,8 @@ impl<'a> ContextBuilder<'a> {
             location,
             limits: parent.limits,
             close_on_panic: false,
+            needs: Vec::new(),
+            bad_need: None,
         }
     }
 
@@ -78,11 +85,34 @@ impl<'a> ContextBuilder<'a> {
         self
     }
 
-    /// Opens the context under its parent, with one handle, which was taken at the location that is returned. If the
-    /// parent is closing the context is closed from the start, and the last answer is false.
-    pub(crate) fn enter(self) -> (Arc<Core>, &'static Location<'static>, bool) {
+    /// The new context needs this one: `core` stays open, and accepts work, until the new one is closed, whatever begins the
+    /// close (I17).
+    pub(crate) fn needs_core(mut self, core: &Arc<Core>) -> Self {
+        if self.bad_need.is_none() {
+            self.bad_need = bad_need(self.parent, core);
+        }
+        self.needs.push(Arc::clone(core));
+        self
+    }
+
+    /// Opens the context under its parent, with one handle, which was taken at the location that is returned. If that is
+    /// refused the context is closed from the start.
+    pub(crate) fn enter(
+        mut self,
+    ) -> (Arc<Core>, &'static Location<'static>, Result<(), OpenError>) {
         let location = self.location;
-        let options = ContextOptions {
+        if let Some(error) = self.bad_need.take() {
+            self.needs.clear();
+            let (parent, options) = (self.parent, self.into_options());
+            return (closed_from_the_start(parent, options), location, Err(error));
+        }
+        let (core, opened) = open(self.parent, self.into_options());
+        (core, location, opened)
+    }
+
+    fn into_options(self) -> ContextOptions {
+        let location = self.location;
+        ContextOptions {
             facts: Facts {
                 name: self.name,
                 kind: self.kind,
@@ -90,29 +120,82 @@ impl<'a> ContextBuilder<'a> {
             },
             limits: self.limits,
             close_on_panic: self.close_on_panic,
-        };
-        let (core, accepted) = open(self.parent, options);
-        (core, location, accepted)
+            needs: self.needs,
+        }
     }
 }
 
-fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, bool) {
-    match parent.node.gate.enter() {
+/// Why a context below `parent` cannot need this one, if it cannot.
+fn bad_need(parent: &Core, need: &Core) -> Option<OpenError> {
+    let name = || need.node.meta.name.to_string();
+    if !Arc::ptr_eq(&parent.node.table, &need.node.table) {
+        Some(OpenError::OtherRegistry(name()))
+    } else if parent.node.is_inside(&need.node) {
+        Some(OpenError::NeedsAncestor(name()))
+    } else {
+        None
+    }
+}
+
+fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, Result<(), OpenError>) {
+    match parent.node.enter(current::is_inside) {
         Ok(()) => {
             let entered = Entered(&parent.node);
+            let (needs, location) = (options.needs.clone(), options.facts.location);
             let core = Core::below(parent, options);
+            if let Err(error) = hold_needs(&core, &needs, location) {
+                close_from_the_start(&core, CloseReason::Needed);
+                return (core, Err(error));
+            }
             // From here on it goes out when it has closed.
             std::mem::forget(entered);
             list_with_parent(parent, &core);
-            (core, true)
+            (core, Ok(()))
         }
         Err(left) => {
             close::on_leave(&parent.node, left);
-            let core = Core::below(parent, options);
-            close_from_the_start(&core);
-            (core, false)
+            (
+                closed_from_the_start(parent, options),
+                Err(OpenError::Closed),
+            )
         }
     }
+}
+
+/// Enters a context among those that need others, unless one of those is about to close. Holds a handle of each.
+fn hold_needs(
+    core: &Arc<Core>,
+    needs: &[Arc<Core>],
+    location: &'static Location<'static>,
+) -> Result<(), OpenError> {
+    let node = &core.node;
+    for need in needs {
+        let mut dependents = lock(&need.dependents);
+        if need.node.state() != State::Open
+            || need.node.close_reason().is_some()
+            || !need.node.handles.try_add()
+        {
+            drop(dependents);
+            close::give_back(core);
+            return Err(OpenError::NeedClosed(need.node.meta.name.to_string()));
+        }
+        dependents.open.insert(node.meta.id, Arc::downgrade(core));
+        drop(dependents);
+        let hold = need.node.hold(location);
+        if hold.is_tracked() {
+            let holder = Who::new(node.meta.id, &node.meta.name);
+            need.node.ledger.pass(hold, Acquirer::Dependent(holder));
+        }
+        lock(&core.give_back).push(driver::hold_need(node, need, hold));
+    }
+    Ok(())
+}
+
+fn closed_from_the_start(parent: &Arc<Core>, options: ContextOptions) -> Arc<Core> {
+    let core = Core::below(parent, options);
+    let reason = parent.node.close_reason().map(CloseReason::of_parent);
+    close_from_the_start(&core, reason.unwrap_or(CloseReason::Needed));
+    core
 }
 
 /// One that came in through a gate and goes out when this is dropped.
@@ -129,20 +212,27 @@ impl Drop for Entered<'_> {
 /// and then reads the gate, so one sees the other.
 fn list_with_parent(parent: &Core, child: &Arc<Core>) {
     lock(&parent.children).insert(child.node.meta.id, Arc::downgrade(child));
+    if parent.node.gate.is_finishing() {
+        child.node.gate.finish();
+    }
     if parent.node.gate.state() != State::Open {
-        driver::request(child, CloseReason::Parent);
+        let reason = parent.node.close_reason().map(CloseReason::of_parent);
+        let haste = *lock(&parent.node.haste);
+        lock(&child.node.haste).inherit(&haste, clock::now());
+        driver::request(child, reason.expect("a close that has begun has a reason"));
     }
 }
 
 /// Nothing ever gets in, and no close waits for it.
-fn close_from_the_start(core: &Core) {
+fn close_from_the_start(core: &Core, reason: CloseReason) {
     let node = &core.node;
+    let _ = node.begun.set((reason.clone(), clock::now()));
+    node.gate.begin();
     node.token.cancel();
-    close::begin(core, CloseReason::Parent);
     core.lease.take();
     core.hooks.seal();
     node.gate.end();
-    let why = (CloseReason::Parent, Duration::ZERO);
+    let why = (reason, Duration::ZERO);
     let report = CloseReport::new(
         &node.meta.name,
         CloseStatus::Closed,

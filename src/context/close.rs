@@ -1,10 +1,13 @@
 //! The close of a context, in the order in which it runs.
 //!
-//! 1. [`begin`]: the gate refuses. Everything else is done by the [`Driver`] of the close, in [`drive`]:
-//! 2. the gates of all descendants are closed and their `on_closing` hooks start, parents first; then the tokens are cancelled;
+//! 1. [`begin`], in the call that asks for the close: the gates refuse, that of the context and of all below it, and the tokens
+//!    are cancelled, parents first. A context that others need stays open: they are closed first, and then it begins. Everything
+//!    else is done by the [`Driver`] of each close, in [`drive`]:
+//! 2. `on_closing` hooks start, parents first;
 //! 3. children close, each with a driver of its own; tasks [drain], and those that are left after the grace period are aborted;
 //! 4. `on_close` hooks run, latest first; owned values are dropped, latest first;
-//! 5. [`conclude`]: the report is made, and the context leaves its parent and wakes those that wait;
+//! 5. [`conclude`]: the report is made, and the context leaves its parent and wakes those that wait. Where something is left
+//!    that cannot be ended, and there is a deadline, what comes after does not wait for that: the context is [released](release);
 //! 6. events come last: a subscriber may do anything.
 //!
 //! A close that nothing can drive any more is torn down instead, by its [driver](super::driver); the last one to
@@ -17,60 +20,162 @@ use crate::{
     context::{
         current::{self, Scope, Scoped},
         gate::OnLeave,
+        haste::{Haste, Hurry, earlier},
         hooks::{Callback, HookEnd, HookGuard, Origin},
         report::{CloseReason, CloseReport, CloseStatus},
         state::{Core, Node},
         stragglers,
     },
     event,
+    id::ResourceId,
     ledger::handle_log::Ledger,
     panics::{self, notify_all},
-    sync::lock,
+    sync::{Ordering::SeqCst, lock},
     table::record::{Class, Meta, Outcome, Record, State},
 };
 use futures::{
     FutureExt, StreamExt,
-    future::{BoxFuture, select},
+    future::{BoxFuture, Either, select},
     stream::FuturesUnordered,
 };
 use std::{
     any::Any,
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     future::{pending, poll_fn},
+    iter,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
+use tokio::time::Instant;
 
 #[cfg(test)]
 mod tests;
 
-/// Contexts looked at between two yields when a close walks its subtree.
+/// Contexts whose hooks are started between two yields.
 const STEP: usize = 64;
 /// The shortest time between two warnings about the same stragglers.
 const REMIND: Duration = Duration::from_secs(1);
+/// The time that tasks have after the last child is closed, to tidy up after it; less if the grace period is shorter.
+const TIDY: Duration = Duration::from_secs(1);
 /// How long a close waits before it checks for a deadlock for the first time; then twice as long, and so on.
 const CHECK: Duration = Duration::from_secs(1);
 
-// 1. Refuse.
+// 1. Refuse and cancel.
 
-/// Begins the close; from here on the gate refuses. False if it had begun before: the first reason
-/// wins (I8). The reason is there before the gate closes, so a close that has begun has one.
-pub(crate) fn begin(core: &Core, reason: CloseReason) -> bool {
-    let first = core.begun.set((reason, clock::now())).is_ok();
-    if core.node.gate.begin() == State::Open {
-        core.node.table.tracking.closing();
-        notify_all(&core.node.changed);
+/// Begins the close of a context, of those below it, and of those that need one of them. Returns those whose close begins
+/// here, parents first: they are to be [driven](drive).
+///
+/// The first reason wins (I8), and is there before the gate closes. A context that others need stays open; what needs it
+/// is closed first. Wakers come after all gates: they may do anything (I9).
+pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
+    let mut begun = Vec::new();
+    let mut queue = VecDeque::from([(Arc::clone(core), reason)]);
+    let mut needed = VecDeque::new();
+    loop {
+        while let Some((core, reason)) = queue.pop_front() {
+            match close_gate(&core, reason) {
+                Gated::Begun => {
+                    let below = core.node.close_reason().map(CloseReason::of_parent);
+                    for (child, reason) in core.children().into_iter().zip(iter::repeat(below)) {
+                        hand_down_haste(&core, &child);
+                        queue.push_back((child, reason.expect("a close that begins has a reason")));
+                    }
+                    begun.push(core);
+                }
+                Gated::Needed => needed.push_back(core),
+                Gated::Before => {}
+            }
+        }
+        let Some(core) = needed.pop_front() else {
+            break;
+        };
+        let dependents = core.dependents().into_iter();
+        queue.extend(dependents.map(|dependent| (dependent, CloseReason::Needed)));
     }
-    first
+    for core in &begun {
+        cancel(core);
+    }
+    begun
+}
+
+/// What became of the gate of a context that is to close.
+enum Gated {
+    /// It is closed from here on.
+    Begun,
+    /// It closes when what needs the context is closed.
+    Needed,
+    /// The close has begun, or was asked for, before.
+    Before,
+}
+
+fn close_gate(core: &Core, reason: CloseReason) -> Gated {
+    let now = clock::now();
+    let _ = core.node.begun.set((reason, now));
+    // Held until the gate is closed: nothing can come to need the context in between.
+    let mut dependents = lock(&core.dependents);
+    if !dependents.open.is_empty() {
+        let is_first = !std::mem::replace(&mut dependents.is_awaited, true);
+        return if is_first {
+            Gated::Needed
+        } else {
+            Gated::Before
+        };
+    }
+    if core.node.gate.begin() != State::Open {
+        return Gated::Before;
+    }
+    if std::mem::take(&mut dependents.is_awaited) {
+        lock(&core.node.haste).begin(now);
+    }
+    Gated::Begun
+}
+
+/// A child closes with the haste of its parent.
+fn hand_down_haste(parent: &Core, child: &Core) {
+    let haste = *lock(&parent.node.haste);
+    lock(&child.node.haste).inherit(&haste, clock::now());
+}
+
+/// Cancels the token, and wakes those that wait for the close to begin. Their wakers may panic.
+pub(crate) fn cancel(core: &Core) {
+    panics::contain(|| core.node.token.cancel());
+    core.node.table.tracking.closing();
+    notify_all(&core.node.changed);
+}
+
+/// Nothing needs `dependent` any more, which needs `core`. True if the close of that was waiting for this.
+pub(crate) fn stop_needing(core: &Core, dependent: ResourceId) -> bool {
+    let mut dependents = lock(&core.dependents);
+    dependents.open.remove(&dependent);
+    dependents.open.is_empty() && dependents.is_awaited
+}
+
+/// Hurries a close that has begun, and everything that comes before it. Each gets its part of the time, by how many come after
+/// it on the longest way.
+pub(crate) fn hurry(core: &Arc<Core>, hurry: Hurry) {
+    let mut all = core.closing_set();
+    // Parents, and what is needed, were there before.
+    all.sort_by_key(|core| core.node.meta.order());
+    let mut after: HashMap<ResourceId, u32> = HashMap::with_capacity(all.len());
+    let now = clock::now();
+    for core in &all {
+        let node = &core.node;
+        let next = node.parent.iter().chain(&*node.needs);
+        let longest = next.filter_map(|next| after.get(&next.meta.id)).max();
+        let after_this = longest.map_or(0, |longest| longest.saturating_add(1));
+        after.insert(node.meta.id, after_this);
+        lock(&node.haste).hurry(hurry, after_this, now);
+    }
+    for core in &all {
+        notify_all(&core.node.hurried);
+    }
 }
 
 /// The one that drives a close. Dropped before the end, as runtimes do with their futures, it leaves the close to the next
 /// one.
 pub(crate) trait Driver: Sized + Send + 'static {
-    /// The driver of a close that nothing drives.
-    fn of(core: &Arc<Core>) -> Option<Self>;
     /// The close that it drives.
     fn core(&self) -> &Arc<Core>;
     /// Goes on with it in a task of its own.
@@ -81,13 +186,16 @@ pub(crate) trait Driver: Sized + Send + 'static {
     fn finish(&mut self);
 }
 
-/// The whole close of a context and its subtree.
-pub(crate) async fn drive<D: Driver>(mut driver: D) {
+/// The whole close of a context, whose gate is closed. Those that began with it start from here: their hooks after its own.
+pub(crate) async fn drive<D: Driver>(mut driver: D, members: Vec<D>) {
     let core = Arc::clone(driver.core());
-    let members: Vec<D> = close_gates(&core).await;
-    cancel(&core);
-    for member in members {
+    start_hooks(&core);
+    for (n, member) in members.into_iter().enumerate() {
+        start_hooks(member.core());
         member.launch();
+        if n % STEP == STEP - 1 {
+            tokio::task::yield_now().await;
+        }
     }
     select(pin!(run(&core)), pin!(D::keep_respawning(&core))).await;
     driver.finish();
@@ -96,30 +204,11 @@ pub(crate) async fn drive<D: Driver>(mut driver: D) {
     if let Some(parent) = &core.node.parent {
         on_leave(parent, left);
     }
+    give_back(&core);
     emit_closed(&core.node);
 }
 
-// 2. Cancel.
-
-/// Closes the gate of every descendant and starts the hooks that want to know, parents first, before
-/// the token is cancelled. Returns the drivers of the descendants, whose closes go on one by one.
-async fn close_gates<D: Driver>(core: &Arc<Core>) -> Vec<D> {
-    start_hooks(core);
-    let mut members = Vec::new();
-    let mut queue = VecDeque::from(core.children());
-    while let Some(child) = queue.pop_front() {
-        begin(&child, CloseReason::Parent);
-        if let Some(driver) = D::of(&child) {
-            start_hooks(&child);
-            queue.extend(child.children());
-            members.push(driver);
-        }
-        if members.len() % STEP == STEP - 1 {
-            tokio::task::yield_now().await;
-        }
-    }
-    members
-}
+// 2. Start hooks.
 
 /// Starts the hooks that run when the close begins, latest first: each gets as far as its first wait.
 fn start_hooks(core: &Arc<Core>) {
@@ -131,63 +220,93 @@ fn start_hooks(core: &Arc<Core>) {
     }
 }
 
-/// Cancels the token. A waker of those that wait for it may panic.
-pub(crate) fn cancel(core: &Core) {
-    panics::contain(|| core.node.token.cancel());
-}
-
 /// From "the token is cancelled" to "nothing is left": everything inside has left, hooks have run, owned values are dropped.
 /// May be dropped anywhere and begun again; a hook that was under way then is noted as interrupted.
 async fn run(core: &Arc<Core>) {
-    drain(core).await;
+    drain(core, Goal::OwnTurn).await;
     core.node.table.tasks.purge();
     while let Some(hook) = core.hooks.on_close.pop_or_seal() {
         with_checks(core, HookRun::new(core, hook, "on_close")).await;
     }
     drop_owned(core);
+    if core.node.gate.inside() > 0 {
+        release(core);
+        drain(core, Goal::Empty).await;
+    }
 }
 
 // 3. Drain.
 
+/// What a drain waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// That it is the turn of the hooks: own tasks have left, or cannot be ended and the time is up; children are closed, or
+    /// released.
+    OwnTurn,
+    /// That nothing is inside.
+    Empty,
+}
+
+impl Goal {
+    fn is_reached(self, node: &Node) -> bool {
+        let inside = node.gate.inside();
+        match self {
+            Self::OwnTurn => inside <= node.released.load(SeqCst) as u64,
+            Self::Empty => inside == 0,
+        }
+    }
+}
+
 /// Waits until everything inside has left and every started hook has ended: first patiently, then
 /// with force.
-async fn drain(core: &Arc<Core>) {
+async fn drain(core: &Arc<Core>, goal: Goal) {
     let node = &core.node;
     let started = std::mem::take(&mut *lock(&core.hooks.started));
     let mut hooks: FuturesUnordered<_> = started.into_iter().collect();
-    let mut escalation = Escalation::new(core.limits.grace);
-    let mut timer = None;
+    let mut escalation = Escalation::new(clock::now(), core.limits.grace);
+    let mut timer: Option<(Instant, clock::Sleep)> = None;
     let mut checking: BoxFuture<'_, ()> = pending().boxed();
     loop {
-        let mut drained = pin!(node.drained.notified());
+        let (mut drained, mut hurried) =
+            (pin!(node.drained.notified()), pin!(node.hurried.notified()));
         drained.as_mut().enable();
-        if node.gate.inside() == 0 {
+        hurried.as_mut().enable();
+        if goal.is_reached(node) {
             break;
         }
-        let (timer_now, step) = timer.get_or_insert_with(|| {
-            let (after, step) = escalation.next();
-            (Box::pin(clock::sleep(after)), step)
-        });
+        let (now, haste) = (clock::now(), *lock(&node.haste));
+        escalation.look(now, core.has_open_children());
+        let next = escalation.next(now, &haste, goal);
+        if timer.as_ref().map(|(at, _)| *at) != next.map(|(at, _)| at) {
+            timer = next.map(|(at, _)| (at, clock::sleep(at.saturating_duration_since(now))));
+        }
         let is_time = poll_fn(|cx| {
-            if drained.as_mut().poll(cx).is_ready() {
+            if drained.as_mut().poll(cx).is_ready() || hurried.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }
             if checking.poll_unpin(cx).is_ready() {
                 checking = pending().boxed();
             }
-            timer_now.as_mut().poll(cx).map(|()| true)
-        });
-        if beside(&mut hooks, is_time).await {
-            match step {
-                Step::CheckDeadlock => checking = check_deadlock(core).boxed(),
-                Step::Abort => {
-                    // Cancel the running deadlock check: `use_force` starts its own, which would wait for it.
-                    checking = pending().boxed();
-                    beside(&mut hooks, use_force(core)).await;
-                }
+            match &mut timer {
+                Some((_, timer)) => timer.poll_unpin(cx).map(|()| true),
+                None => Poll::Pending,
             }
-            timer = None;
+        });
+        let is_time = beside(&mut hooks, is_time).await;
+        let Some((_, step)) = next.filter(|_| is_time) else {
+            continue;
+        };
+        timer = None;
+        match step {
+            Step::CheckDeadlock => checking = check_deadlock(core).boxed(),
+            Step::Abort => {
+                // Cancel the running deadlock check: `use_force` starts its own, which would wait for it.
+                checking = pending().boxed();
+                beside(&mut hooks, use_force(core)).await;
+            }
+            Step::Release => break,
         }
+        escalation.done(clock::now(), step);
     }
     // It is not polled any more, and other checks wait until it is over.
     drop(checking);
@@ -211,37 +330,95 @@ enum Step {
     CheckDeadlock,
     /// To end tasks by force, and to warn of them.
     Abort,
+    /// To go on without what could not be ended.
+    Release,
 }
 
 /// How long a close still waits for what is inside, and what it does then.
 struct Escalation {
-    /// Until the next time it uses force.
-    left: Duration,
-    /// The time between two times.
-    between: Duration,
-    /// Until the next check, before it has used force.
-    check: Option<Duration>,
+    /// When it began to wait.
+    began: Instant,
+    grace: Duration,
+    /// When it was seen first that no child is open.
+    children_gone: Option<Instant>,
+    /// The next check, before it has used force, and the time until the one after that.
+    check: Option<(Instant, Duration)>,
+    /// Once it has used force: the next time, and the time until the one after that.
+    again: Option<(Instant, Duration)>,
 }
 
 impl Escalation {
-    fn new(grace: Duration) -> Self {
+    fn new(began: Instant, grace: Duration) -> Self {
         Self {
-            left: grace,
-            between: grace,
-            check: cfg!(feature = "dump").then_some(CHECK),
+            began,
+            grace,
+            children_gone: None,
+            check: cfg!(feature = "dump").then_some((began + CHECK, CHECK)),
+            again: None,
         }
     }
 
-    /// What is next, and after how long.
-    fn next(&mut self) -> (Duration, Step) {
-        if let Some(check) = self.check.filter(|check| *check < self.left) {
-            self.left -= check;
-            self.check = Some(check.saturating_mul(2));
-            return (check, Step::CheckDeadlock);
+    /// Notes whether children are open.
+    fn look(&mut self, now: Instant, has_open_children: bool) {
+        if has_open_children {
+            self.children_gone = None;
+        } else {
+            self.children_gone.get_or_insert(now);
         }
-        self.check = None;
-        self.between = self.between.max(REMIND).saturating_mul(2);
-        (std::mem::replace(&mut self.left, self.between), Step::Abort)
+    }
+
+    /// When own tasks are aborted: after the grace period. A task that waits for the task of a child must have time to tidy up
+    /// after it, so they have some time after the last child; but no longer than twice the grace period.
+    fn abort_at(&self, haste: &Haste) -> Option<Instant> {
+        let after_grace = self.began.checked_add(self.grace);
+        let latest = self.began.checked_add(self.grace.saturating_mul(2));
+        let by_grace = match self.children_gone {
+            Some(at) => {
+                let tidied = at.checked_add(self.grace.min(TIDY));
+                after_grace.and_then(|grace| tidied.map(|tidied| grace.max(tidied)))
+            }
+            None => latest,
+        };
+        earlier(earlier(by_grace, latest), haste.abort_at())
+    }
+
+    /// What is next, and when; `None` if nothing is before something changes.
+    fn next(&self, now: Instant, haste: &Haste, goal: Goal) -> Option<(Instant, Step)> {
+        let force = match self.again {
+            Some((at, _)) => Some(at),
+            None => self.abort_at(haste),
+        };
+        let check = self.check.filter(|_| self.again.is_none());
+        let release = haste
+            .release_at()
+            .filter(|_| goal == Goal::OwnTurn && self.again.is_some());
+        let steps = [
+            (force, Step::Abort),
+            (check.map(|(at, _)| at), Step::CheckDeadlock),
+            (release, Step::Release),
+        ];
+        let steps = steps
+            .into_iter()
+            .filter_map(|(at, step)| Some((at?.max(now), step)));
+        steps.min_by_key(|(at, _)| *at)
+    }
+
+    fn done(&mut self, now: Instant, step: Step) {
+        match step {
+            Step::CheckDeadlock => {
+                self.check = self.check.map(|(_, between)| {
+                    let between = between.saturating_mul(2);
+                    (now + between, between)
+                });
+            }
+            Step::Abort => {
+                let waited = now.saturating_duration_since(self.began);
+                let between = self.again.map_or(waited, |(_, between)| between);
+                let between = between.max(REMIND).saturating_mul(2);
+                self.again = now.checked_add(between).map(|at| (at, between));
+            }
+            Step::Release => {}
+        }
     }
 }
 
@@ -259,9 +436,10 @@ fn with_checks<F: Future<Output = ()>>(_: &Arc<Core>, hooks: F) -> F {
 /// Never ends.
 #[cfg(feature = "dump")]
 async fn keep_checking(core: &Arc<Core>) {
-    let mut escalation = Escalation::new(Duration::MAX);
+    let mut between = CHECK;
     loop {
-        clock::sleep(escalation.next().0).await;
+        clock::sleep(between).await;
+        between = between.saturating_mul(2);
         check_deadlock(core).await;
     }
 }
@@ -315,12 +493,37 @@ impl HookRun {
         let scope = Scope::Hook(Arc::clone(node));
         let origin = hook.origin();
         let guard = HookGuard::new(&node.table, Arc::<Node>::clone(node), origin, kind);
-        let run = Scoped::new(scope, hook.run(core.limits.hook, guard)).boxed();
+        let more = (kind == "on_close").then(|| core.hooks.on_close.len());
+        let limit = hook_limit(Arc::clone(node), core.limits.hook, more);
+        let run = Scoped::new(scope, hook.run(limit, guard)).boxed();
         core.hooks.has_started(origin);
         Self {
             node: Arc::clone(node),
             origin,
             run: Some(run),
+        }
+    }
+}
+
+/// Ends when a hook that starts now has had its time: its limit, or less where there is haste. `more` is how many are still to
+/// run after it; `None` if it runs beside the drain.
+async fn hook_limit(node: Arc<Node>, limit: Duration, more: Option<usize>) {
+    let started = clock::now();
+    loop {
+        let mut hurried = pin!(node.hurried.notified());
+        hurried.as_mut().enable();
+        let haste = *lock(&node.haste);
+        let hasty = match more {
+            Some(more) => haste.hook_until(started, more),
+            None => haste.closing_hook_until(),
+        };
+        let Some(until) = earlier(started.checked_add(limit), hasty) else {
+            hurried.await;
+            continue;
+        };
+        let timer = pin!(clock::sleep(until.saturating_duration_since(clock::now())));
+        if let Either::Left(_) = select(timer, hurried).await {
+            return;
         }
     }
 }
@@ -384,7 +587,31 @@ fn drop_owned(core: &Core) {
     }
 }
 
-// 5. Conclude.
+// 5. Release, or conclude.
+
+/// Nothing is left of the context but work that cannot be ended, and children that are released themselves: the parent and
+/// what this one needed do not wait for that. The close itself does.
+fn release(core: &Core) {
+    let node = &core.node;
+    if node.is_released.swap(1, SeqCst) == 1 {
+        return;
+    }
+    if let Some(parent) = &node.parent {
+        parent.released.fetch_add(1, SeqCst);
+        // Its own tasks may leave before the children that are released do: each that leaves may be the last it waits for.
+        parent.gate.tell_each();
+        notify_all(&parent.drained);
+    }
+    give_back(core);
+}
+
+/// Gives back the handles to what the context needed, whose closes may have waited for that.
+pub(crate) fn give_back(core: &Core) {
+    let needs = std::mem::take(&mut *lock(&core.give_back));
+    for give_back in needs {
+        panics::contain(give_back);
+    }
+}
 
 /// Ends the close: nothing of the context is left but handles. Returns what the parent's gate said
 /// when this context went out of it, which is to be [handled](on_leave) before the event.
@@ -398,14 +625,28 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
     if node.handles.count() == 0 {
         node.table.remove(node.meta.id);
     }
+    let mut has_more = true;
     let left = node.parent.as_ref().map_or(OnLeave::Nothing, |parent| {
         if let Some(parent) = parent.core.upgrade() {
-            lock(&parent.children).remove(&node.meta.id);
+            let mut children = lock(&parent.children);
+            children.remove(&node.meta.id);
+            has_more = !children.is_empty();
+            drop(children);
             let log = lock(&core.log).clone();
             lock(&parent.log).child(&log);
         }
         parent.tally.child(node.counts());
-        parent.gate.leave()
+        // Before it leaves: what the parent waits for is those inside but for the released ones, and must not be too few.
+        if node.is_released.load(SeqCst) == 1 {
+            parent.released.fetch_sub(1, SeqCst);
+        }
+        match parent.gate.leave() {
+            // The grace period of the parent's own tasks depends on the last child.
+            OnLeave::Nothing if !has_more && parent.gate.state() == State::Closing => {
+                OnLeave::NotifyDrained
+            }
+            left => left,
+        }
     });
     let _ = node.report.set(report);
     notify_all(&node.changed);
@@ -435,6 +676,7 @@ fn finish_undriven(node: Arc<Node>) {
         };
         drop_owned(&core);
         let left = conclude(&core);
+        give_back(&core);
         match (&node.parent, left) {
             (Some(parent), OnLeave::FinishClose) => next = Some(Arc::clone(parent)),
             (Some(parent), left) => on_leave(parent, left),
@@ -476,13 +718,14 @@ fn emit_closed(node: &Node) {
 /// What can be said of a close that has begun, for code that is inside and must not wait for it (I10).
 pub(crate) fn begun_inside(core: &Core) -> Option<CloseReport> {
     let node = &core.node;
-    let has_begun = node.gate.state() != State::Open && node.report.get().is_none();
+    let has_begun = node.begun.get().is_some() && node.report.get().is_none();
     (has_begun && current::is_inside(node)).then(|| report(core, CloseStatus::Begun))
 }
 
 /// What can be said of the close so far.
 fn report(core: &Core, status: CloseStatus) -> CloseReport {
     let (reason, at) = core
+        .node
         .begun
         .get()
         .expect("a close that is reported has begun");

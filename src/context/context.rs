@@ -6,13 +6,14 @@ use crate::{
     context::{
         builder::ContextBuilder,
         current, driver,
+        haste::Deadline,
         hooks::{Hook, HookOutput, Owned, When},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
         stragglers::StillClosing,
         weak::WeakContext,
     },
-    error::{ClosedError, RefusedError},
+    error::{ClosedError, OpenError, RefusedError},
     holders::{
         inside::{self, Container},
         view::Holders,
@@ -186,7 +187,9 @@ impl Context {
     /// [`ClosedError`] if it is.
     #[track_caller]
     pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, ClosedError<()>> {
-        self.child_builder(name).try_open()
+        self.child_builder(name)
+            .try_open()
+            .map_err(|_| ClosedError(()))
     }
 
     /// Opens a child context with settings of its own. Time limits that are not set are inherited, other settings are not.
@@ -318,13 +321,11 @@ impl Context {
         TaskBuilder::new(self.core(), None).try_wrap(future)
     }
 
-    /// The token that is cancelled when the context closes, and with it the tokens of all its
-    /// descendants.
+    /// A token that is cancelled when the context closes, for code that wants one.
     ///
-    /// It is for code that wants a token. Cancelling it by hand cancels what watches it, but does
-    /// not close the context, and [`is_cancelled`](Self::is_cancelled) does not see it.
+    /// Each call makes a new one: cancelling it by hand cancels what watches this token, and nothing else.
     pub fn token(&self) -> CancellationToken {
-        self.node().token.clone()
+        self.node().token.child_token()
     }
 
     /// Whether the close has begun. One atomic load, no lock.
@@ -332,14 +333,35 @@ impl Context {
         self.node().is_cancelled()
     }
 
-    /// Waits until the context's token is cancelled.
+    /// Why the context closes, or has closed: the first reason given (I8). `None` until a close is asked for.
+    ///
+    /// Hooks and cancelled tasks can read it. Of a context that others [need](crate::ContextBuilder::needs) it is known before
+    /// the close begins.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{CloseReason, Context, Registry};
+    /// let ctx = Registry::new().context("ctx");
+    /// ctx.on_close(async || {
+    ///     let reason = Context::current().unwrap().close_reason();
+    ///     assert_eq!(reason, Some(CloseReason::from("deploy")));
+    /// }).unwrap();
+    /// assert!(ctx.close_reason().is_none());
+    /// assert!(ctx.close_with("deploy").await.is_clean());
+    /// # }
+    /// ```
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.node().close_reason().cloned()
+    }
+
+    /// Waits until the close begins, and says why.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost when it is dropped.
-    pub async fn cancelled(&self) {
+    pub async fn cancelled(&self) -> CloseReason {
         self.touch();
-        self.node().token.cancelled().await;
+        self.node().cancelled().await
     }
 
     /// As [`cancelled`](Self::cancelled), as a future that borrows nothing.
@@ -352,9 +374,10 @@ impl Context {
     /// cancelled.await.unwrap();
     /// # }
     /// ```
-    pub fn cancelled_owned(&self) -> impl Future<Output = ()> + use<> {
+    pub fn cancelled_owned(&self) -> impl Future<Output = CloseReason> + use<> {
         self.touch();
-        self.node().token.clone().cancelled_owned()
+        let node = Arc::clone(self.node());
+        async move { node.cancelled().await }
     }
 
     /// Runs a future until it ends or the token is cancelled, whichever comes first; `None` if the
@@ -364,7 +387,7 @@ impl Context {
         self.node().token.run_until_cancelled(future).await
     }
 
-    /// Runs `hook` when the close begins, before the token is cancelled: the place to stop accepting
+    /// Runs `hook` when the close begins, after the token was cancelled: the place to stop accepting
     /// work.
     ///
     /// All of these hooks start, latest first, and then run side by side with the drain, each within the
@@ -482,8 +505,8 @@ impl Context {
 
     /// Closes the context: afterwards nothing of it is alive (I1).
     ///
-    /// In order: new work is refused; `on_closing` hooks start; the token is cancelled, and with it the
-    /// tokens below; children close, tasks end, and those that are left after the grace period are aborted;
+    /// In this call new work is refused and the token is cancelled, and so for everything below; then, in order:
+    /// `on_closing` hooks start; children close, tasks end, and those that are left after the grace period are aborted;
     /// `on_close` hooks run, latest first; owned values are dropped, latest first; the report is given
     /// to all that wait. It takes as long as it takes: completion is never signalled early.
     ///
@@ -504,7 +527,63 @@ impl Context {
     /// If there is no tokio runtime: neither the one the context remembers nor one on this thread.
     #[track_caller]
     pub fn close(&self) -> impl Future<Output = CloseReport> + use<> {
-        driver::close_for(&self.core, CloseReason::from("close"), Location::caller())
+        self.close_with("close")
+    }
+
+    /// As [`close`](Self::close), for this reason; the first reason given wins.
+    #[track_caller]
+    pub fn close_with<R: Into<CloseReason>>(
+        &self,
+        reason: R,
+    ) -> impl Future<Output = CloseReport> + use<R> {
+        driver::close_for(&self.core, reason.into(), Location::caller())
+    }
+
+    /// Closes the context, and sees to it that the close is over by the deadline: a [`Duration`] from now, or an instant.
+    ///
+    /// The time is shared out: of the contexts that close one after the other each gets its part, in which its tasks are
+    /// aborted early enough for hooks and values to have their turn, at the latest after the grace period. What cannot be ended
+    /// (a poll that does not return, a blocking closure that runs, a wrapped future that is not polled) is left behind, and
+    /// takes no hook's turn away. A close that runs already is hurried, if this deadline is earlier than others.
+    ///
+    /// A deadline that has passed aborts at once, and still gives hooks a second. One that lies too far ahead, as
+    /// [`Duration::MAX`] does, is none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::time::Duration;
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// ctx.spawn(std::future::pending::<()>());
+    /// let report = ctx.close_by(Duration::from_millis(40)).await.unwrap();
+    /// assert_eq!(report.aborted(), 1);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StillClosing`], with what was left behind, at the deadline. The close goes on.
+    ///
+    /// # Panics, cancel safety
+    ///
+    /// As [`close`](Self::close).
+    #[track_caller]
+    pub fn close_by<D: Into<Deadline>>(
+        &self,
+        deadline: D,
+    ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<D> {
+        driver::close_by(&self.core, deadline.into(), Location::caller())
+    }
+
+    /// Closes the context and aborts its tasks at once; each hook gets a second at most. Hurries a close that runs already.
+    ///
+    /// Contexts below it, and those that need it, are closed in the same way. It may be called in a destructor.
+    ///
+    /// # Panics, cancel safety
+    ///
+    /// As [`close`](Self::close).
+    #[track_caller]
+    pub fn close_now(&self) -> impl Future<Output = CloseReport> + use<> {
+        driver::close_now(&self.core, Location::caller())
     }
 
     /// Closes the context, but waits no longer than `limit`.
@@ -534,8 +613,7 @@ impl Context {
     /// As [`close`](Self::close).
     pub fn closed(&self) -> impl Future<Output = CloseReport> + use<> {
         self.touch();
-        let core = Arc::clone(&self.core);
-        async move { driver::wait(&core).await }
+        driver::closed(&self.core)
     }
 
     /// Who holds this context open: every recorded handle, reconciled with the real number.
@@ -617,18 +695,11 @@ impl Context {
         let hooks: Weak<Core> = Arc::downgrade(&self.core);
         Ok(Hook::new(Arc::<Node>::clone(self.node()), hooks, key))
     }
-
-    /// Crosses the handle out, if it is recorded; says under which number.
-    #[inline]
-    fn cross_out(&self) -> Option<usize> {
-        let is_tracked = self.hold.is_tracked();
-        is_tracked.then(|| self.node().ledger.remove(self.hold))?
-    }
 }
 
 /// What opens a context. The settings are in the file of the builder.
 impl ContextBuilder<'_> {
-    /// Opens the context. If the parent is closing or closed it is closed from the start.
+    /// Opens the context. Where [`try_open`](Self::try_open) fails it is closed from the start.
     #[must_use = "a context closes when its last handle is dropped"]
     pub fn open(self) -> Context {
         let (core, location, _) = self.enter();
@@ -639,15 +710,42 @@ impl ContextBuilder<'_> {
     ///
     /// # Errors
     ///
-    /// [`ClosedError`] if it is.
-    pub fn try_open(self) -> Result<Context, ClosedError<()>> {
-        let (core, location, accepted) = self.enter();
+    /// [`OpenError`], if it is, or if it cannot [need](Self::needs) what it is to need.
+    pub fn try_open(self) -> Result<Context, OpenError> {
+        let (core, location, opened) = self.enter();
         let context = Context::counted(core, location);
-        if accepted {
-            Ok(context)
-        } else {
-            Err(ClosedError(()))
-        }
+        opened.map(|()| context)
+    }
+
+    /// The new context needs this one: that stays open, and accepts work, until the new one is closed, whatever begins
+    /// the close: its own, its parent's, the registry's, or the drop of the last handle (I17).
+    ///
+    /// The new context holds a handle to what it needs, listed as "needed by", and gives it back when it is closed. Closing
+    /// what is needed closes those that need it first, with the reason [`Needed`](CloseReason::Needed).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::Registry;
+    /// let registry = Registry::new();
+    /// let db = registry.context("db");
+    /// let jobs = registry.context_builder("jobs").needs(&db).open();
+    /// let save = db.downgrade();
+    /// let job = jobs.spawn(async move {
+    ///     headcount::Context::current().unwrap().cancelled().await;
+    ///     save.upgrade().unwrap().spawn(async { "saved" }).await.unwrap()
+    /// });
+    /// assert!(registry.close().await.is_clean());
+    /// assert_eq!(job.await.unwrap(), "saved");
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_open`](Self::try_open): [`OpenError::NeedClosed`] if it is closing or closed, or is to close;
+    /// [`OpenError::NeedsAncestor`] and [`OpenError::OtherRegistry`]. With [`open`](Self::open) the new context is closed from
+    /// the start then.
+    pub fn needs(self, context: &Context) -> Self {
+        self.needs_core(&context.core)
     }
 }
 
@@ -684,10 +782,7 @@ impl Clone for Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        let which = self.cross_out();
-        if self.node().handles.remove() {
-            driver::last_handle_dropped(&self.core, which);
-        }
+        driver::drop_handle(&self.core, self.hold);
     }
 }
 

@@ -73,7 +73,7 @@ fn note(dump: &Dump, found: &[KnownDeadlock]) {
     for known in found {
         let contexts = known.members.iter().filter_map(|id| contexts.get(id));
         for core in contexts.filter_map(|context| node_of(*context)?.core.upgrade()) {
-            if core.begun.get().is_some() {
+            if core.node.begun.get().is_some() {
                 lock(&core.log).deadlock(&known.members, &known.text);
             }
         }

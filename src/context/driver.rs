@@ -6,15 +6,18 @@
 //! ([`respawn_drivers`]). Where no handle is left either, the context is torn down without one.
 
 use crate::{
+    clock,
     context::{
         close::{self, Driver},
         current::{self, Scope},
         gate::OnLeave,
+        haste::{Deadline, HOOK_AT_ONCE, Hurry},
         report::{CloseReason, CloseReport},
-        state::{Core, Node},
+        state::{Core, GiveBack, Node},
         stragglers::StillClosing,
     },
     event,
+    ledger::handle_log::HandleId,
     name::Printed,
     panics::{self, notify_all},
     poll::waiting::{For, waiting},
@@ -31,12 +34,11 @@ use std::{
     cell::RefCell, collections::VecDeque, future::poll_fn, panic::Location, pin::pin, sync::Arc,
     task::Poll, time::Duration,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 /// Begins the close and sees to it that it is driven.
 pub(crate) fn request(core: &Arc<Core>, reason: CloseReason) {
-    close::begin(core, reason);
-    ensure_driver(core);
+    request_with(core, reason, None);
 }
 
 /// As [`request`], on behalf of a line of code.
@@ -45,25 +47,99 @@ pub(crate) fn request_at(
     reason: CloseReason,
     location: &'static Location<'static>,
 ) {
-    if close::begin(core, reason) {
+    note_line(core, location);
+    request(core, reason);
+}
+
+/// Begins the close in a hurry, or hurries the one that runs.
+pub(crate) fn hurry_at(
+    core: &Arc<Core>,
+    reason: CloseReason,
+    hurry: Hurry,
+    location: &'static Location<'static>,
+) {
+    note_line(core, location);
+    request_with(core, reason, Some(hurry));
+}
+
+/// Notes the line that asks for a close, if it is the first.
+fn note_line(core: &Core, location: &'static Location<'static>) {
+    if core.node.close_reason().is_none() {
         let _ = core.closed_at.set(location);
     }
-    ensure_driver(core);
+}
+
+fn request_with(core: &Arc<Core>, reason: CloseReason, hurry: Option<Hurry>) {
+    let begun = close::begin(core, reason);
+    if let Some(hurry) = hurry {
+        close::hurry(core, hurry);
+    }
+    start(begun);
+    if core.node.gate.state() == State::Closing {
+        ensure_driver(core);
+    }
+}
+
+/// Sees to it that closes that begin together are driven: the first one starts the others, after its own hooks.
+fn start(begun: Vec<Arc<Core>>) {
+    let mut leases = begun.iter().filter_map(DriverLease::take);
+    let Some(first) = leases.next() else {
+        return;
+    };
+    let members = leases.collect();
+    launch(first, members);
+}
+
+/// Opens nothing, and counts and records a handle to what a context needs. What comes back gives the handle back when that
+/// context is closed.
+pub(crate) fn hold_need(dependent: &Node, need: &Arc<Core>, hold: HandleId) -> GiveBack {
+    let (id, core) = (dependent.meta.id, Arc::clone(need));
+    Box::new(move || {
+        if close::stop_needing(&core, id) {
+            let reason = core.node.close_reason().cloned();
+            request(
+                &core,
+                reason.expect("a close that was asked for has a reason"),
+            );
+        }
+        drop_handle(&core, hold);
+    })
+}
+
+/// A handle is dropped.
+pub(crate) fn drop_handle(core: &Arc<Core>, hold: HandleId) {
+    let node = &core.node;
+    let is_tracked = hold.is_tracked();
+    let which = is_tracked.then(|| node.ledger.remove(hold)).flatten();
+    if node.handles.remove() {
+        last_handle_dropped(core, which);
+    }
 }
 
 /// What the last handle leaves behind: an open context is closed in the background (I11), a closed one
 /// leaves the registry. `which` is the number under which the handle was crossed out, if it was recorded.
-pub(crate) fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
+fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     let node = &core.node;
-    let was_open = close::begin(core, CloseReason::Dropped);
+    // A context that is finishing closes when it has run dry, with or without handles.
+    let mut was_open = node.close_reason().is_none() && !node.gate.is_finishing();
     if was_open {
-        note_dropped(core, which);
+        let inside = node.gate.inside();
+        let begun = close::begin(core, CloseReason::Dropped);
+        was_open = node.close_reason() == Some(&CloseReason::Dropped);
+        if was_open {
+            note_dropped(core, inside, which);
+        }
+        start(begun);
     }
     // Either we see that the close has ended, or it sees that we were the last.
-    if node.gate.begin() == State::Closed {
-        node.table.remove(node.meta.id);
-    } else {
-        ensure_driver(core);
+    match node.gate.look() {
+        State::Closed => {
+            node.table.remove(node.meta.id);
+        }
+        State::Closing => {
+            ensure_driver(core);
+        }
+        _ => {}
     }
     node.table.tracking.gone();
     if was_open {
@@ -80,14 +156,20 @@ pub(crate) fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
 
 /// Notes for leak reports a context that was dropped while it was open, unless that is excused: a close further up had
 /// begun, or a panic is unwinding.
-fn note_dropped(core: &Core, which: Option<usize>) {
+fn note_dropped(core: &Core, inside: u64, which: Option<usize>) {
     let node: &Node = &core.node;
     if std::thread::panicking() || node.is_closing_above() {
         return;
     }
     let last = which.and_then(|which| node.ledger.read(|log| log.removed(which).cloned())?);
-    let context = DroppedWhileOpen::of(node, node.gate.inside(), last);
+    let context = DroppedWhileOpen::of(node, inside, last);
     core.registry.dropped.add(context);
+}
+
+/// Waits for the end of a close that was begun.
+pub(crate) fn closed(core: &Arc<Core>) -> impl Future<Output = CloseReport> + use<> {
+    let core = Arc::clone(core);
+    async move { wait(&core).await }
 }
 
 /// Begins the close and waits for its end.
@@ -96,11 +178,17 @@ pub(crate) fn close_for(
     reason: CloseReason,
     location: &'static Location<'static>,
 ) -> impl Future<Output = CloseReport> + use<> {
-    let core = Arc::clone(core);
-    async move {
-        request_at(&core, reason, location);
-        wait(&core).await
-    }
+    request_at(core, reason, location);
+    closed(core)
+}
+
+/// Begins the close, aborts what there is, and waits for its end.
+pub(crate) fn close_now(
+    core: &Arc<Core>,
+    location: &'static Location<'static>,
+) -> impl Future<Output = CloseReport> + use<> {
+    hurry_at(core, CloseReason::from("close_now"), Hurry::Now, location);
+    closed(core)
 }
 
 /// Begins the close and waits for its end, at most so long.
@@ -110,13 +198,52 @@ pub(crate) fn close_within(
     reason: CloseReason,
     location: &'static Location<'static>,
 ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
-    let core = Arc::clone(core);
+    request_at(core, reason, location);
+    closed_by(core, clock::now().checked_add(limit))
+}
+
+/// Begins the close, sees to it that it is over by the deadline, and waits for its end until then.
+pub(crate) fn close_by(
+    core: &Arc<Core>,
+    deadline: Deadline,
+    location: &'static Location<'static>,
+) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
+    let reason = CloseReason::from("close_by");
+    match deadline.instant() {
+        Some(at) => hurry_at(core, reason, Hurry::By(at), location),
+        None => request_at(core, reason, location),
+    }
+    closed_by(core, wait_until(deadline))
+}
+
+/// Until when one waits for a close with a deadline: where it has passed, for as long as hooks have.
+fn wait_until(deadline: Deadline) -> Option<Instant> {
+    let at = deadline.instant()?;
+    let now = clock::now();
+    if at > now {
+        Some(at)
+    } else {
+        now.checked_add(HOOK_AT_ONCE)
+    }
+}
+
+/// Waits for the end of a close that was begun, until then.
+fn closed_by(
+    core: &Arc<Core>,
+    until: Option<Instant>,
+) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
+    let (core, called) = (Arc::clone(core), clock::now());
     async move {
-        let close = pin!(close_for(&core, reason, location));
-        let timer = pin!(crate::clock::sleep(limit));
+        let close = pin!(wait(&core));
+        let Some(until) = until else {
+            return Ok(close.await);
+        };
+        let timer = pin!(clock::sleep(until.saturating_duration_since(clock::now())));
         match select(close, timer).await {
             Either::Left((report, _)) => Ok(report),
-            Either::Right(_) => Err(StillClosing::of(&core, limit).await),
+            Either::Right(_) => {
+                Err(StillClosing::of(&core, until.saturating_duration_since(called)).await)
+            }
         }
     }
 }
@@ -147,7 +274,10 @@ async fn wait_outside(core: &Arc<Core>) -> CloseReport {
         if let Some(report) = node.report.get() {
             return report.clone();
         }
-        if node.gate.state() != State::Open {
+        if node.gate.state() == State::Open {
+            // It may be needed by others, whose closes it waits for.
+            respawn_drivers(core);
+        } else {
             if !ensure_driver(core) {
                 assert!(
                     Handle::try_current().is_ok(),
@@ -197,25 +327,12 @@ impl Drop for DriverLease {
 }
 
 impl Driver for DriverLease {
-    fn of(core: &Arc<Core>) -> Option<Self> {
-        Self::take(core)
-    }
-
     fn core(&self) -> &Arc<Core> {
         &self.core
     }
 
     fn launch(self) {
-        let core = Arc::clone(&self.core);
-        // Before the runtime gets it: one that has shut down drops the lease in this very call, and then it is ours to notice.
-        let attempt = core.lease.attempt();
-        match runtimes(&core).next() {
-            Some(runtime) => spawn(&runtime, self),
-            None => drop(self),
-        }
-        if !attempt.has_succeeded() {
-            ensure_driver(&core);
-        }
+        launch(self, Vec::new());
     }
 
     fn keep_respawning(core: &Arc<Core>) -> impl Future<Output = ()> + Send {
@@ -224,6 +341,20 @@ impl Driver for DriverLease {
 
     fn finish(&mut self) {
         self.done = true;
+    }
+}
+
+/// Goes on with a close in a task of its own, which starts the others.
+fn launch(lease: DriverLease, members: Vec<DriverLease>) {
+    let core = Arc::clone(&lease.core);
+    // Before the runtime gets it: one that has shut down drops the lease in this very call, and then it is ours to notice.
+    let attempt = core.lease.attempt();
+    match runtimes(&core).next() {
+        Some(runtime) => spawn(&runtime, lease, members),
+        None => drop((lease, members)),
+    }
+    if !attempt.has_succeeded() {
+        ensure_driver(&core);
     }
 }
 
@@ -250,13 +381,11 @@ fn respawn_drivers(core: &Arc<Core>) {
     if !core.registry.undriven.is_noted() {
         return;
     }
-    let mut stack = core.children();
-    while let Some(core) = stack.pop() {
+    for core in core.closing_set() {
         // The drop of the last handle may meanwhile see our attempt and rely on it: if it fails, the rest is ours.
         if core.node.gate.state() == State::Closing && !spawn_driver(&core) {
             give_up(&core);
         }
-        stack.extend(core.children());
     }
 }
 
@@ -295,7 +424,7 @@ async fn drive_in_turns(core: &Arc<Core>) {
         closes.extend(
             lease_undriven(core)
                 .into_iter()
-                .map(|lease| close::drive(lease).boxed()),
+                .map(|lease| close::drive(lease, Vec::new()).boxed()),
         );
         if closes.is_empty() {
             // Another driver had it, and lost it this very moment or will be done with it.
@@ -308,14 +437,9 @@ async fn drive_in_turns(core: &Arc<Core>) {
 
 /// Takes the leases of the close of a context and of those below it that have begun and that nothing drives.
 fn lease_undriven(core: &Arc<Core>) -> Vec<DriverLease> {
-    let (mut leases, mut stack) = (Vec::new(), vec![Arc::clone(core)]);
-    while let Some(core) = stack.pop() {
-        if core.node.gate.state() == State::Closing {
-            leases.extend(DriverLease::take(&core));
-        }
-        stack.extend(core.children());
-    }
-    leases
+    let mut set = core.closing_set();
+    set.retain(|core| core.node.gate.state() == State::Closing);
+    set.iter().filter_map(DriverLease::take).collect()
 }
 
 /// Spawns a driver unless there is one; false if no runtime takes it.
@@ -326,7 +450,7 @@ fn spawn_driver(core: &Arc<Core>) -> bool {
     let attempt = core.lease.attempt();
     for runtime in runtimes(core) {
         if let Some(lease) = DriverLease::take(core) {
-            spawn(&runtime, lease);
+            spawn(&runtime, lease, Vec::new());
         }
         // A runtime that has shut down drops what it is given to spawn, and with it the lease.
         if core.lease.is_taken() {
@@ -337,8 +461,8 @@ fn spawn_driver(core: &Arc<Core>) -> bool {
 }
 
 /// Gives a close to a runtime. One that has shut down drops it, and so does one that panics in a callback of its own.
-fn spawn(runtime: &Handle, lease: DriverLease) {
-    panics::contain(|| drop(runtime.spawn(close::drive(lease))));
+fn spawn(runtime: &Handle, lease: DriverLease, members: Vec<DriverLease>) {
+    panics::contain(|| drop(runtime.spawn(close::drive(lease, members))));
 }
 
 /// The runtimes that could drive this close: this thread's, which is certainly running, then the
@@ -433,8 +557,8 @@ fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
         let core = Arc::clone(&lease.core);
         close::cancel(&core);
         for child in core.children() {
-            close::begin(&child, CloseReason::Parent);
-            if spawn_driver(&child) {
+            // One that others need is open until those are closed.
+            if child.node.gate.state() == State::Open || spawn_driver(&child) {
                 continue;
             }
             if is_hopeless(&child) {

@@ -25,15 +25,19 @@ const UNDRIVEN: u64 = 1 << 3;
 /// Set when a waiter wants to know that the gate is empty whatever its state: `idle`. Also of a
 /// closed gate, where one who is being refused counts as inside for a moment.
 const WATCHED: u64 = 1 << 4;
+/// Set when every one that leaves is to say so: what the close waits for is not that the gate is empty, or not only this.
+const TELL_EACH: u64 = 1 << 5;
+/// Set when the context is to close once it has run dry: only code that belongs to it comes in.
+const FINISHING: u64 = 1 << 6;
 /// One of those inside; there is room for two billion.
-const ONE: u64 = 1 << 5;
+const ONE: u64 = 1 << 7;
 const INSIDE: u64 = FINISHED - ONE;
 /// Set once a billion are inside: no more come in, long before they run into their neighbours in the word.
 const OVERFULL: u64 = FINISHED >> 1;
 /// One of those who left because they were finished.
-const FINISHED: u64 = 1 << 36;
+const FINISHED: u64 = 1 << 38;
 /// At this count finished tasks move to `aside`, so that the field cannot overflow.
-pub(crate) const MANY: u64 = 1 << 27;
+pub(crate) const MANY: u64 = 1 << 25;
 
 /// What the last one to leave has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,17 +76,21 @@ impl Gate {
         }
     }
 
-    /// Comes in, or is refused. One that came in must [`leave`](Self::leave) once.
+    /// Comes in, or is refused. One that came in must [`leave`](Self::leave) once. A context that is finishing asks
+    /// whether the code that comes belongs to it.
     ///
     /// # Panics
     ///
     /// If a billion are inside.
     #[inline]
-    pub(crate) fn enter(&self) -> Result<(), OnLeave> {
+    pub(crate) fn enter(&self, belongs: impl FnOnce() -> bool) -> Result<(), OnLeave> {
         // It counts first and asks afterwards: the answer is of the same instant as the count, so a close that begins right
         // after it waits for this one. To ask first would leave a gap.
         let before = self.word.fetch_add(ONE, SeqCst);
-        if before & (CLOSING | OVERFULL) == 0 {
+        if before & (CLOSING | FINISHING | OVERFULL) == 0 {
+            return Ok(());
+        }
+        if before & (CLOSING | OVERFULL) == 0 && belongs() {
             return Ok(());
         }
         Err(self.turn_away(before))
@@ -94,7 +102,7 @@ impl Gate {
         // panic: a count that stayed would keep the close waiting for ever.
         let left = self.leave();
         assert!(
-            before & CLOSING != 0,
+            before & (CLOSING | FINISHING) != 0,
             "a context has room for a billion tasks and children"
         );
         left
@@ -131,10 +139,15 @@ impl Gate {
     }
 
     /// Begins the close, unless it has begun; returns the state before: `Open` for the one caller who
-    /// began it (I8). A read-modify-write, so it is not behind: what the caller wrote before it is seen
-    /// by the one that [`end`](Self::end)s the close later.
+    /// began it (I8).
     pub(crate) fn begin(&self) -> State {
         state_of(self.word.fetch_or(CLOSING, SeqCst))
+    }
+
+    /// The state, by a read-modify-write: what the caller wrote before it is seen by the one that [`end`](Self::end)s the close
+    /// later.
+    pub(crate) fn look(&self) -> State {
+        state_of(self.word.fetch_or(0, SeqCst))
     }
 
     /// Ends the close; true for the one caller who did.
@@ -193,6 +206,21 @@ impl Gate {
         self.word.fetch_or(WATCHED, SeqCst);
     }
 
+    /// From here on everyone that leaves says so.
+    pub(crate) fn tell_each(&self) {
+        self.word.fetch_or(TELL_EACH, SeqCst);
+    }
+
+    /// From here on only code that belongs to the context comes in, and each that leaves says so.
+    pub(crate) fn finish(&self) {
+        self.word.fetch_or(FINISHING | TELL_EACH, SeqCst);
+    }
+
+    /// Whether it is to close once it has run dry.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.word.load(SeqCst) & FINISHING != 0
+    }
+
     /// How many are inside: tasks and open children, and for a moment each that is being refused.
     pub(crate) fn inside(&self) -> u64 {
         (self.word.load(SeqCst) & INSIDE) / ONE
@@ -210,7 +238,9 @@ fn left(before: u64) -> OnLeave {
     let is_closed = before & CLOSED != 0;
     if !is_closed && before & UNDRIVEN != 0 {
         OnLeave::FinishClose
-    } else if is_last && (before & WATCHED != 0 || !is_closed && before & CLOSING != 0) {
+    } else if !is_closed && before & TELL_EACH != 0
+        || is_last && (before & WATCHED != 0 || !is_closed && before & CLOSING != 0)
+    {
         OnLeave::NotifyDrained
     } else {
         OnLeave::Nothing
@@ -234,7 +264,7 @@ mod tests {
     /// Enters twice and leaves twice, after `prepare` on a gate with one inside.
     fn leaves(prepare: impl FnOnce(&Gate)) -> (OnLeave, OnLeave) {
         let gate = Gate::new();
-        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        assert!(gate.enter(|| false).is_ok() && gate.enter(|| false).is_ok());
         prepare(&gate);
         (gate.leave(), gate.leave())
     }
@@ -274,19 +304,19 @@ mod tests {
     fn a_gate_that_closes_refuses_and_says_how_far_it_is() {
         let gate = Gate::new();
         assert_eq!((gate.state(), gate.inside()), (State::Open, 0));
-        assert_eq!(gate.enter(), Ok(()));
+        assert_eq!(gate.enter(|| false), Ok(()));
         assert_eq!((gate.begin(), gate.begin()), (State::Open, State::Closing));
-        assert_eq!(gate.enter(), Err(OnLeave::Nothing));
+        assert_eq!(gate.enter(|| false), Err(OnLeave::Nothing));
         assert_eq!((gate.state(), gate.inside()), (State::Closing, 1));
         assert!(!gate.is_aborting());
         gate.abort();
         assert!(gate.is_aborting());
         assert_eq!(gate.leave(), OnLeave::NotifyDrained);
         gate.leave_undriven();
-        assert_eq!(gate.enter(), Err(OnLeave::FinishClose));
+        assert_eq!(gate.enter(|| false), Err(OnLeave::FinishClose));
         gate.end();
         assert_eq!(
-            (gate.state(), gate.enter()),
+            (gate.state(), gate.enter(|| false)),
             (State::Closed, Err(OnLeave::Nothing))
         );
     }
@@ -297,7 +327,7 @@ mod tests {
         let (gate, slot) = (Gate::new(), Mutex::new(Some("undriven")));
         let tended = std::cell::Cell::new(0);
         let take = || gate.take_undriven(&slot, |_| tended.set(tended.get() + 1));
-        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        assert!(gate.enter(|| false).is_ok() && gate.enter(|| false).is_ok());
         gate.begin();
         gate.leave_undriven();
         assert_eq!((take(), tended.get()), (None, 1));
@@ -312,21 +342,21 @@ mod tests {
     fn no_more_come_in_when_a_billion_are_inside() {
         let gate = Gate::new();
         gate.word.fetch_add(OVERFULL - ONE, SeqCst);
-        assert_eq!(gate.enter(), Ok(()));
+        assert_eq!(gate.enter(|| false), Ok(()));
         for _ in 0..3 {
-            let refused = crate::panics::guarded(|| gate.enter());
+            let refused = crate::panics::guarded(|| gate.enter(|| false));
             assert!(refused.is_err());
         }
         assert_eq!((gate.word.load(SeqCst), gate.finished()), (OVERFULL, 0));
         gate.begin();
-        assert_eq!(gate.enter(), Err(OnLeave::Nothing));
+        assert_eq!(gate.enter(|| false), Err(OnLeave::Nothing));
         assert_eq!(gate.word.load(SeqCst), OVERFULL | CLOSING);
     }
 
     #[test]
     fn those_who_finished_are_counted_and_others_are_not() {
         let gate = Gate::new();
-        assert!((0..3).all(|_| gate.enter().is_ok()));
+        assert!((0..3).all(|_| gate.enter(|| false).is_ok()));
         let _ = gate.leave_finished();
         let _ = gate.leave();
         assert_eq!((gate.finished(), gate.inside()), (1, 1));
@@ -340,7 +370,7 @@ mod tests {
     fn those_who_finished_are_put_aside_before_they_run_out_of_the_word() {
         let gate = Gate::after(MANY - 1);
         for finished in MANY..MANY + 3 {
-            assert!(gate.enter().is_ok());
+            assert!(gate.enter(|| false).is_ok());
             let _ = gate.leave_finished();
             assert_eq!((gate.finished(), gate.inside()), (finished, 0));
         }

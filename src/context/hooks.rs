@@ -6,7 +6,7 @@
 #[cfg(feature = "dump")]
 use crate::dump::collect::FinalPoll;
 use crate::{
-    clock::{self, Stamp},
+    clock::Stamp,
     id::ResourceId,
     name, panics,
     poll::{
@@ -28,7 +28,6 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// What a context keeps for its close.
@@ -259,7 +258,7 @@ impl Callback {
 
     /// Runs the hook to its end, its panic, or the time limit. Dropping the returned future drops the
     /// hook where it stands.
-    pub(crate) async fn run(self, limit: Duration, guard: HookGuard) -> HookEnd {
+    pub(crate) async fn run(self, limit: impl Future<Output = ()>, guard: HookGuard) -> HookEnd {
         let hook = guard.run((self.call)());
         let hook = AssertUnwindSafe(hook).catch_unwind();
         // Boxed, so that it can be dropped on its own below, where a panic of its destructor is caught.
@@ -283,11 +282,11 @@ impl Callback {
 
 /// Polls a future until it ends or the limit comes, and then once more, with what `late` makes before that.
 async fn within<F: Future, L>(
-    limit: Duration,
+    limit: impl Future<Output = ()>,
     mut future: Pin<&mut F>,
     late: impl Fn() -> L,
 ) -> Result<F::Output, L> {
-    let mut timer = pin!(clock::sleep(limit));
+    let mut timer = pin!(limit);
     let limited = poll_fn(|cx| {
         // The timer first: at the limit the hook is polled once more, to say where it is, and may be done just then.
         let late = timer.as_mut().poll(cx).is_ready().then(&late);
@@ -483,6 +482,10 @@ impl<T> Stack<T> {
         let items = std::mem::take(&mut inner.items);
         drop(inner);
         items.into_iter().rev().map(|(_, item)| item).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.0).items.len()
     }
 
     /// Takes one item out by its key.

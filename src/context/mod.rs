@@ -16,6 +16,7 @@ pub(crate) mod current;
 pub(crate) mod deadlocks;
 pub(crate) mod driver;
 pub(crate) mod gate;
+pub(crate) mod haste;
 pub(crate) mod hooks;
 pub(crate) mod lease;
 pub(crate) mod refusal;

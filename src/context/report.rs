@@ -390,8 +390,12 @@ impl serde::Serialize for CloseReport {
 pub enum CloseReason {
     /// The program asked for it, with these words.
     Requested(Cow<'static, str>),
-    /// Its parent closed, or the registry it belongs to.
-    Parent,
+    /// Its parent closed, or the registry it belongs to, for this reason, which is never `Parent` itself.
+    Parent(#[cfg_attr(feature = "serde", serde(serialize_with = "root"))] Arc<CloseReason>),
+    /// Something that it needs was to close ([`needs`](crate::ContextBuilder::needs)).
+    Needed,
+    /// It had run dry after [`finish`](crate::Context::finish).
+    Finished,
     /// The last strong handle was dropped while it was open (I11).
     Dropped,
     /// It was idle for too long, in the judgement of the code that closed it.
@@ -405,13 +409,50 @@ pub enum CloseReason {
     Superseded,
 }
 
+impl CloseReason {
+    /// Where it began: the reason of the outermost context that closed, or this one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{CloseReason, Registry};
+    /// let app = Registry::new().context("app");
+    /// let conn = app.child("conn");
+    /// app.close_with("deploy").await;
+    /// let reason = conn.close_reason().unwrap();
+    /// assert!(matches!(reason, CloseReason::Parent(_)));
+    /// assert_eq!(reason.root(), &CloseReason::from("deploy"));
+    /// # }
+    /// ```
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Parent(root) => root,
+            other => other,
+        }
+    }
+
+    /// The reason for what lies below.
+    pub(crate) fn of_parent(&self) -> Self {
+        Self::Parent(match self {
+            Self::Parent(root) => Arc::clone(root),
+            other => Arc::new(other.clone()),
+        })
+    }
+}
+
+#[cfg(feature = "serde")]
+fn root<S: serde::Serializer>(root: &CloseReason, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(root, serializer)
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Requested(text) => {
                 return write!(f, "requested: {}", Printed(text));
             }
-            Self::Parent => "its parent closed",
+            Self::Parent(root) => return write!(f, "its parent closed, {root}"),
+            Self::Needed => "what it needs closed",
+            Self::Finished => "finished",
             Self::Dropped => "its last handle was dropped",
             Self::Culled => "culled",
             Self::Shutdown => "shutdown",

@@ -11,7 +11,8 @@
 
 use crate::{
     context::{
-        gate::Gate,
+        gate::{Gate, OnLeave},
+        haste::Haste,
         hooks::Hooks,
         lease::Lease,
         refusal,
@@ -34,7 +35,7 @@ use crate::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     iter,
     panic::Location,
     sync::{Arc, OnceLock, Weak},
@@ -72,8 +73,25 @@ pub(crate) struct Node {
     pub(crate) handles: Handles,
     /// Who has them.
     pub(crate) ledger: Ledger,
+    /// Its own, not a child of the parent's: a context that others need is not cancelled with its parent.
     pub(crate) token: CancellationToken,
     pub(crate) close_on_panic: bool,
+    /// The contexts that this one needs, which stay open until it is closed (I17).
+    pub(crate) needs: Box<[Arc<Node>]>,
+    /// Whether this context, or one that it is in, needs another one.
+    has_needs: bool,
+    /// Why and when the close was first asked for. A context that others need may be open then.
+    pub(crate) begun: OnceLock<(CloseReason, Instant)>,
+    /// By when the close is to be over.
+    pub(crate) haste: Mutex<Haste>,
+    /// Notified when there is more haste.
+    pub(crate) hurried: Notify,
+    /// 1 once nothing is left of the context but work that cannot be ended: what closes after it does not wait for that.
+    pub(crate) is_released: AtomicUsize,
+    /// How many children are released and not closed.
+    pub(crate) released: AtomicUsize,
+    /// 1 if this is the context that is finishing, and not one below it.
+    pub(crate) is_finish_root: AtomicUsize,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
@@ -98,8 +116,10 @@ pub(crate) struct Core {
     pub(crate) children: Mutex<BTreeMap<ResourceId, Weak<Core>>>,
     pub(crate) hooks: Hooks,
     pub(crate) log: Mutex<Log>,
-    /// Why and when the close began.
-    pub(crate) begun: OnceLock<(CloseReason, Instant)>,
+    /// The contexts that need this one.
+    pub(crate) dependents: Mutex<Dependents>,
+    /// Gives back the handles to what this context needs, when it is closed.
+    pub(crate) give_back: Mutex<Vec<GiveBack>>,
     /// The line that asked for it, if one did.
     pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     /// Who drives the close.
@@ -131,7 +151,21 @@ pub(crate) struct ContextOptions {
     pub(crate) facts: Facts,
     pub(crate) limits: Limits,
     pub(crate) close_on_panic: bool,
+    /// What it needs.
+    pub(crate) needs: Vec<Arc<Core>>,
 }
+
+/// The contexts that need one, and whether its close waits for them.
+#[derive(Default)]
+pub(crate) struct Dependents {
+    /// Those that are not closed.
+    pub(crate) open: BTreeMap<ResourceId, Weak<Core>>,
+    /// The close was asked for, and begins when there are none.
+    pub(crate) is_awaited: bool,
+}
+
+/// Gives back a handle to a context that is not needed any more.
+pub(crate) type GiveBack = Box<dyn FnOnce() + Send>;
 
 /// Counts the strong handles of a context.
 ///
@@ -183,8 +217,17 @@ impl Node {
         table: &Arc<Table>,
         parent: Option<&Arc<Node>>,
         close_on_panic: bool,
+        needs: Box<[Arc<Node>]>,
     ) -> Self {
         Self {
+            has_needs: !needs.is_empty() || parent.is_some_and(|parent| parent.has_needs),
+            needs,
+            begun: OnceLock::new(),
+            haste: Mutex::default(),
+            hurried: Notify::new(),
+            is_released: AtomicUsize::new(0),
+            released: AtomicUsize::new(0),
+            is_finish_root: AtomicUsize::new(0),
             me: Weak::clone(me),
             meta,
             parent: parent.cloned(),
@@ -193,7 +236,7 @@ impl Node {
             gate: Gate::new(),
             handles: parent.map_or_else(Handles::none, |_| Handles::one()),
             ledger: Ledger::default(),
-            token: parent.map_or_else(CancellationToken::new, |parent| parent.token.child_token()),
+            token: CancellationToken::new(),
             tally: Tally::new(),
             close_on_panic,
             report: OnceLock::new(),
@@ -253,11 +296,44 @@ impl Node {
         self.meta.id.index == ROOT
     }
 
-    /// Whether this is `other` or lies below it in the tree.
+    /// Whether the close of `other` waits for this context: it is the same, lies below, needs it, or needs what lies below, and
+    /// so on.
     pub(crate) fn is_inside(&self, other: &Node) -> bool {
+        if self.has_needs {
+            return self.reaches(other);
+        }
         iter::once(self)
             .chain(self.ancestors())
             .any(|node| std::ptr::eq(node, other))
+    }
+
+    /// Follows parents and needs to what was there before.
+    #[cold]
+    fn reaches(&self, other: &Node) -> bool {
+        let (mut seen, mut stack) = (HashSet::new(), vec![self]);
+        while let Some(node) = stack.pop() {
+            if std::ptr::eq(node, other) {
+                return true;
+            }
+            if seen.insert(std::ptr::from_ref(node)) {
+                stack.extend(node.parent.as_deref());
+                stack.extend(node.needs.iter().map(|need| &**need));
+            }
+        }
+        false
+    }
+
+    /// Comes in through the gate, or is refused; while the context is finishing, only code that belongs to it comes in.
+    #[inline]
+    pub(crate) fn enter(&self, belongs: fn(&Node) -> bool) -> Result<(), OnLeave> {
+        self.gate.enter(|| belongs(self.finishing_root()))
+    }
+
+    /// The context not below this one that is finishing, nearest first.
+    fn finishing_root(&self) -> &Node {
+        let above = iter::once(self).chain(self.ancestors());
+        let is_root = |node: &&Node| node.is_finish_root.load(SeqCst) == 1;
+        above.filter(is_root).next().unwrap_or(self)
     }
 
     /// The contexts it is in, from the inside out, and the registry's own node.
@@ -270,6 +346,25 @@ impl Node {
         self.ancestors()
             .take(ASKED_ABOVE)
             .any(|node| node.gate.state() != State::Open)
+    }
+
+    /// The nodes that this one keeps.
+    fn take_others(&mut self) -> Vec<Arc<Node>> {
+        let mut others = std::mem::take(&mut self.needs).into_vec();
+        others.extend(self.parent.take());
+        others
+    }
+
+    /// Why the close was asked for, if it was.
+    pub(crate) fn close_reason(&self) -> Option<&CloseReason> {
+        self.begun.get().map(|(reason, _)| reason)
+    }
+
+    /// Waits until the close begins, and says why.
+    pub(crate) async fn cancelled(&self) -> CloseReason {
+        self.token.cancelled().await;
+        let reason = self.close_reason().cloned();
+        reason.expect("only a close cancels the token, and it has a reason")
     }
 
     /// How far along it is. Without handles it is not open any more, though the drop of the last one may need another moment
@@ -288,12 +383,14 @@ impl Node {
     }
 }
 
-/// The chain of parents is let go one by one: it may be 50,000 long (I13).
+/// The chains of parents and needs are let go one by one: they may be 50,000 long (I13).
 impl Drop for Node {
     fn drop(&mut self) {
-        let mut next = self.parent.take();
-        while let Some(mut node) = next.and_then(Arc::into_inner) {
-            next = node.parent.take();
+        let mut next = self.take_others();
+        while let Some(node) = next.pop() {
+            if let Some(mut node) = Arc::into_inner(node) {
+                next.extend(node.take_others());
+            }
         }
     }
 }
@@ -312,7 +409,9 @@ impl Core {
         );
         let table = Arc::new(Table::new());
         Arc::new_cyclic(|core| {
-            let node = Arc::new_cyclic(|me| Node::new((me, core), meta, &table, None, false));
+            let needs = Box::default();
+            let node =
+                Arc::new_cyclic(|me| Node::new((me, core), meta, &table, None, false, needs));
             Self::new(node, None, Limits::default())
         })
     }
@@ -323,14 +422,17 @@ impl Core {
             facts,
             limits,
             close_on_panic,
+            needs,
         } = options;
         let (table, above) = (&parent.node.table, &parent.node);
         // A child is never listed before its parent: leak reports name the outermost context of a cycle.
         above.meta.precede();
+        let needs: Box<[_]> = needs.iter().map(|need| Arc::clone(&need.node)).collect();
+        needs.iter().for_each(|need| need.meta.precede());
         Arc::new_cyclic(|core| {
             let node = table.insert(facts, |meta| {
                 Arc::new_cyclic(|me| {
-                    Node::new((me, core), meta, table, Some(above), close_on_panic)
+                    Node::new((me, core), meta, table, Some(above), close_on_panic, needs)
                 })
             });
             let core = Self::new(node, Some(parent), limits);
@@ -356,7 +458,8 @@ impl Core {
             children: Mutex::new(BTreeMap::new()),
             hooks: Hooks::default(),
             log: Mutex::default(),
-            begun: OnceLock::new(),
+            dependents: Mutex::default(),
+            give_back: Mutex::default(),
             closed_at: OnceLock::new(),
             lease: Lease::new(),
             latest: Mutex::new(BTreeMap::new()),
@@ -385,6 +488,34 @@ impl Core {
             .values()
             .filter_map(Weak::upgrade)
             .collect()
+    }
+
+    /// The contexts that need this one and have not closed.
+    pub(crate) fn dependents(&self) -> Vec<Arc<Core>> {
+        let dependents = lock(&self.dependents);
+        dependents.open.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Everything that closes before this one or with it: what is below it, what needs any of that, and so on. Those further
+    /// away come later.
+    pub(crate) fn closing_set(self: &Arc<Self>) -> Vec<Arc<Core>> {
+        let mut seen = HashSet::from([self.node.meta.id]);
+        let (mut all, mut next) = (vec![Arc::clone(self)], 0);
+        while let Some(core) = all.get(next) {
+            let others = core.children().into_iter().chain(core.dependents());
+            let new: Vec<_> = others
+                .filter(|core| seen.insert(core.node.meta.id))
+                .collect();
+            all.extend(new);
+            next += 1;
+        }
+        all
+    }
+
+    /// Whether there are children that are neither closed nor released.
+    pub(crate) fn has_open_children(&self) -> bool {
+        let children = lock(&self.children).len();
+        children > self.node.released.load(SeqCst)
     }
 
     /// Whether the close of this context waits for tasks of its own.

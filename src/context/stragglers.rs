@@ -89,6 +89,7 @@ pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
     } = find(core).await;
     let named: Vec<_> = named.iter().collect();
     let since = core
+        .node
         .begun
         .get()
         .map_or(Duration::ZERO, |(_, at)| clock::now() - *at);

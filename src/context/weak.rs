@@ -1,7 +1,11 @@
 //! [`WeakContext`]: the handle that holds nothing open.
 
 use crate::{
-    context::{current, state::Node},
+    context::{
+        close,
+        report::{CloseReason, CloseReport},
+        state::Node,
+    },
     holders::view::Holders,
     id::ResourceId,
     poll::waiting::{For, waiting},
@@ -64,33 +68,34 @@ impl WeakContext {
         self.node.is_cancelled()
     }
 
-    /// Waits until the context is closed, without holding it open meanwhile. From inside it
-    /// waits until the close has begun.
+    /// Waits until the context is closed, without holding it open meanwhile, and returns the report. From inside it
+    /// waits until the close has begun, and the report says so.
     ///
     /// Unlike [`Context::closed`](crate::Context::closed) it brings no runtime to a close that lost its own.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost when it is dropped.
-    pub async fn closed(&self) {
+    pub async fn closed(&self) -> CloseReport {
         let node = &self.node;
         let mut outside = pin!(self.closed_outside());
         let closed = poll_fn(|cx| {
             // Asked at each poll: what was begun outside may be awaited inside.
-            if node.is_cancelled() && current::is_inside(node) {
-                return Poll::Ready(());
+            let core = node.core.upgrade();
+            match core.and_then(|core| close::begun_inside(&core)) {
+                Some(report) => Poll::Ready(report),
+                None => outside.as_mut().poll(cx),
             }
-            outside.as_mut().poll(cx)
         });
-        closed.await;
+        closed.await
     }
 
-    async fn closed_outside(&self) {
+    async fn closed_outside(&self) -> CloseReport {
         loop {
             let mut changed = pin!(self.node.changed.notified());
             changed.as_mut().enable();
-            if self.node.report.get().is_some() {
-                return;
+            if let Some(report) = self.node.report.get() {
+                return report.clone();
             }
             let what = For::Close(&*self.node, self.node.is_cancelled());
             poll_fn(|cx| waiting(cx, what, |cx| changed.as_mut().poll(cx))).await;
@@ -108,18 +113,24 @@ impl WeakContext {
         self.node.token.run_until_cancelled(future).await
     }
 
-    /// Waits until the context's token is cancelled, which it is at the latest when it is closed.
+    /// Why the context closes, or has closed; see [`Context::close_reason`](crate::Context::close_reason).
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.node.close_reason().cloned()
+    }
+
+    /// Waits until the close begins, which it has at the latest when the context is closed, and says why.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost when it is dropped.
-    pub async fn cancelled(&self) {
-        self.node.token.cancelled().await;
+    pub async fn cancelled(&self) -> CloseReason {
+        self.node.cancelled().await
     }
 
     /// As [`cancelled`](Self::cancelled), as a future that borrows nothing.
-    pub fn cancelled_owned(&self) -> impl Future<Output = ()> + use<> {
-        self.node.token.clone().cancelled_owned()
+    pub fn cancelled_owned(&self) -> impl Future<Output = CloseReason> + use<> {
+        let node = Arc::clone(&self.node);
+        async move { node.cancelled().await }
     }
 }
 

@@ -223,7 +223,9 @@ impl Thing {
 impl Closing {
     fn of(node: &Node) -> Option<Self> {
         let core = node.core.upgrade()?;
-        let (reason, begun) = core.begun.get()?;
+        // The close of a context that others need is asked for before it begins.
+        let begun = node.begun.get().filter(|_| node.state() != State::Open);
+        let (reason, begun) = begun?;
         let since = crate::clock::now().saturating_duration_since(*begun);
         let took = node
             .report

@@ -17,6 +17,8 @@ pub(crate) enum Acquirer {
     Hook(Who),
     /// This context, which keeps what it owns until it closes.
     Owner(Who),
+    /// This context, which needs the one that is held, until it closes.
+    Dependent(Who),
     /// A task of bare `tokio::spawn`.
     Foreign(tokio::task::Id),
     /// A thread, outside of any task.
@@ -62,6 +64,7 @@ impl fmt::Display for Acquirer {
             Self::Task(who) => write!(f, "task {}", Printed(&who.name)),
             Self::Hook(who) => write!(f, "a hook of {}", Printed(&who.name)),
             Self::Owner(who) => write!(f, "context {}", Printed(&who.name)),
+            Self::Dependent(who) => write!(f, "needed by {}", Printed(&who.name)),
             Self::Foreign(id) => write!(f, "tokio task {id}"),
             Self::Thread(thread) => match thread.name() {
                 Some(name) => write!(f, "thread {}", Printed(name)),

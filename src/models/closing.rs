@@ -33,7 +33,7 @@ fn a_spawn_is_refused_or_awaited() {
             .map(|_| {
                 let (gate, alive) = (Arc::clone(&gate), Arc::clone(&alive));
                 thread::spawn(move || {
-                    gate.enter().map(|()| {
+                    gate.enter(|| false).map(|()| {
                         alive.fetch_add(1, SeqCst);
                         thread::yield_now();
                         alive.fetch_sub(1, SeqCst);
@@ -46,7 +46,10 @@ fn a_spawn_is_refused_or_awaited() {
         let is_empty = gate.inside() == 0;
         if is_empty {
             assert_eq!(alive.load(SeqCst), 0, "found empty, and a task is alive");
-            assert!(gate.enter().is_err(), "let in after the close began");
+            assert!(
+                gate.enter(|| false).is_err(),
+                "let in after the close began"
+            );
         }
         let left: Vec<_> = spawners
             .into_iter()
@@ -104,7 +107,7 @@ fn a_close_that_nobody_drives_is_finished_by_exactly_one() {
     let saw = outcomes.clone();
     loom::model(move || {
         let gate = Arc::new(Gate::new());
-        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        assert!(gate.enter(|| false).is_ok() && gate.enter(|| false).is_ok());
         gate.begin();
         let slot = Arc::new(Mutex::new(None));
         let finishes = |gate: &Gate, slot: &Mutex<_>| {
@@ -138,7 +141,7 @@ fn a_watcher_finds_the_gate_empty_or_is_told() {
     let saw = outcomes.clone();
     loom::model(move || {
         let gate = Arc::new(Gate::new());
-        assert!(gate.enter().is_ok());
+        assert!(gate.enter(|| false).is_ok());
         let leaver = thread::spawn({
             let gate = Arc::clone(&gate);
             move || gate.leave()
@@ -159,7 +162,7 @@ fn a_close_knows_how_many_have_finished() {
     let saw = outcomes.clone();
     loom::model(move || {
         let gate = Arc::new(Gate::new());
-        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        assert!(gate.enter(|| false).is_ok() && gate.enter(|| false).is_ok());
         let leavers = [(); 2].map(|()| {
             let gate = Arc::clone(&gate);
             thread::spawn(move || {
@@ -190,7 +193,7 @@ fn a_close_knows_how_many_have_finished_though_they_are_put_aside() {
     let saw = outcomes.clone();
     bounded(4).check(move || {
         let gate = Arc::new(Gate::after(MANY));
-        assert!(gate.enter().is_ok() && gate.enter().is_ok());
+        assert!(gate.enter(|| false).is_ok() && gate.enter(|| false).is_ok());
         let leavers = [(); 2].map(|()| {
             let gate = Arc::clone(&gate);
             thread::spawn(move || gate.leave_finished())
@@ -217,7 +220,7 @@ fn an_abort_reaches_a_spawn_that_was_on_its_way() {
         // The slab has a block already, and a place in it was used before.
         drop(own(&slab, 0, TestEntry::new(0)));
         let gate = Arc::new(Gate::new());
-        assert!(gate.enter().is_ok());
+        assert!(gate.enter(|| false).is_ok());
         let spawner = thread::spawn({
             let (slab, gate) = (Arc::clone(&slab), Arc::clone(&gate));
             move || {

@@ -3,7 +3,7 @@
 use crate::{
     context::{
         close,
-        current::context_of,
+        current::{self, context_of},
         driver,
         gate::OnLeave,
         report::CloseReason,
@@ -42,7 +42,7 @@ impl<'a> TaskGuard<'a> {
     /// Goes in through the gate of a context, or is refused.
     #[inline(always)]
     pub(crate) fn admit(context: &'a Arc<Node>) -> Result<Self, OnLeave> {
-        context.gate.enter()?;
+        context.enter(current::is_inside)?;
         Ok(Self(Stage::Unlisted(Some(context))))
     }
 

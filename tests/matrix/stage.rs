@@ -163,7 +163,7 @@ async fn act(case: Case, stage: Arc<Stage>) -> Output {
         Moment::BeforeFirstPoll | Moment::Finished => {}
         Moment::Running => stage.stay(),
         Moment::Parked if case.shape == Shape::Ignores => {}
-        Moment::Parked => ctx.cancelled().await,
+        Moment::Parked => drop(ctx.cancelled().await),
     }
     match case.shape {
         Shape::Ready | Shape::PanicsInDrop | Shape::PanicsInOutput => {}

@@ -125,7 +125,7 @@ pub(crate) fn store(world: &Arc<World>, dice: &mut Dice, _: At) {
     let future: futures::future::BoxFuture<'static, ()> = match kind {
         0..3 => Box::pin(async move { ctx.model.saw(&ctx.handle.close().await) }),
         3 => Box::pin(async move { ctx.model.saw(&ctx.handle.closed().await) }),
-        4 => Box::pin(async move { weak.handle.closed().await }),
+        4 => Box::pin(async move { drop(weak.handle.closed().await) }),
         5 if world.has(Kind::TimersElsewhere) => {
             has_timers = true;
             Box::pin(within(ctx, limit))

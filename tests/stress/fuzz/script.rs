@@ -281,8 +281,8 @@ impl Steps {
     async fn wait(&mut self) {
         match self.dice.below(8) {
             0 => pending().await,
-            1 => self.own.handle.cancelled().await,
-            2 => self.own.handle.closed().await,
+            1 => drop(self.own.handle.cancelled().await),
+            2 => drop(self.own.handle.closed().await),
             3 => drop(self.own.handle.run_until_cancelled(pending::<()>()).await),
             4 => self.wait_for_one().await,
             5 => closes::wait(&self.world, &mut self.dice).await,

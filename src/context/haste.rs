@@ -1,0 +1,227 @@
+//! By when a close is to be over, and what that leaves to each context that it closes.
+//!
+//! There are no barriers: a context with `n` contexts after it on the longest way to the last one gets the `n + 1`th part of the
+//! time that is left. After three quarters of that its tasks are aborted; the rest is for its hooks and values.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a hook gets in a close that is to end at once.
+pub(crate) const HOOK_AT_ONCE: Duration = Duration::from_secs(1);
+
+/// When a close is to be over. Made of a [`Duration`] from now, or of an instant; one that lies too far ahead is none.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use headcount::Deadline;
+///
+/// let soon = Deadline::from(Duration::from_secs(20));
+/// assert!(soon.instant().is_some());
+/// let same = Deadline::from(Instant::now() + Duration::from_secs(20));
+/// assert!(same.instant().unwrap() - soon.instant().unwrap() < Duration::from_secs(1));
+/// assert_eq!(Deadline::from(Duration::MAX).instant(), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// The moment, on tokio's clock; `None` if there is no limit.
+    pub fn instant(self) -> Option<Instant> {
+        self.0
+    }
+}
+
+impl From<Duration> for Deadline {
+    fn from(from_now: Duration) -> Self {
+        Self(crate::clock::now().checked_add(from_now))
+    }
+}
+
+impl From<Instant> for Deadline {
+    fn from(at: Instant) -> Self {
+        Self(Some(at))
+    }
+}
+
+impl From<std::time::Instant> for Deadline {
+    fn from(at: std::time::Instant) -> Self {
+        Self(Some(at.into()))
+    }
+}
+
+/// How a close is to be hurried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hurry {
+    /// Tasks are aborted at once, and hooks get a second.
+    Now,
+    /// All is to be over by then.
+    By(Instant),
+}
+
+/// The haste of one context.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Haste {
+    is_now: bool,
+    deadline: Option<Instant>,
+    /// How many contexts close after this one, one after the other.
+    after: u32,
+    /// When its part of the time began.
+    from: Option<Instant>,
+}
+
+impl Haste {
+    /// More haste; less changes nothing, and then this is false.
+    pub(crate) fn hurry(&mut self, hurry: Hurry, after: u32, now: Instant) -> bool {
+        let is_more = match hurry {
+            Hurry::Now => !self.is_now,
+            Hurry::By(deadline) => self.deadline.is_none_or(|known| deadline < known),
+        };
+        if is_more {
+            match hurry {
+                Hurry::Now => self.is_now = true,
+                Hurry::By(deadline) if deadline <= now => {
+                    self.is_now = true;
+                    self.deadline = now.checked_add(HOOK_AT_ONCE);
+                }
+                Hurry::By(deadline) => self.deadline = Some(deadline),
+            }
+            (self.after, self.from) = (after, Some(now));
+        }
+        is_more
+    }
+
+    /// The close of the context begins only now, because others needed it until now.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.from = self.from.map(|_| now);
+    }
+
+    /// The haste of a child that has none of its own.
+    pub(crate) fn inherit(&mut self, parent: &Self, now: Instant) {
+        if self.from.is_none() && parent.from.is_some() {
+            *self = Self {
+                after: parent.after.saturating_add(1),
+                from: Some(now),
+                ..*parent
+            };
+        }
+    }
+
+    /// The end of the context's part of the time.
+    fn end(&self) -> Option<Instant> {
+        let (from, deadline) = (self.from?, self.deadline?);
+        Some(from + deadline.saturating_duration_since(from) / self.after.saturating_add(1))
+    }
+
+    /// When its tasks are aborted at the latest.
+    pub(crate) fn abort_at(&self) -> Option<Instant> {
+        if self.is_now {
+            return self.from;
+        }
+        let (from, end) = (self.from?, self.end()?);
+        Some(from + (end - from) / 4 * 3)
+    }
+
+    /// When it does not wait any longer for what could not be ended, so that hooks and values have their turn.
+    pub(crate) fn release_at(&self) -> Option<Instant> {
+        let (abort_at, end) = (self.abort_at()?, self.end()?);
+        Some(abort_at + end.saturating_duration_since(abort_at) / 2)
+    }
+
+    /// When a hook that runs since `started` is dropped at the latest, with so many more to come.
+    pub(crate) fn hook_until(&self, started: Instant, more: usize) -> Option<Instant> {
+        let from = started.max(self.from?);
+        let now = self.is_now.then(|| from + HOOK_AT_ONCE);
+        let share = self.end().map(|end| {
+            let others = u32::try_from(more).unwrap_or(u32::MAX);
+            from + end.saturating_duration_since(from) / others.saturating_add(1)
+        });
+        earlier(now, share)
+    }
+
+    /// When a hook that runs beside the drain is dropped at the latest.
+    pub(crate) fn closing_hook_until(&self) -> Option<Instant> {
+        let now = self.is_now.then_some(self.from? + HOOK_AT_ONCE);
+        earlier(now, self.deadline.and_then(|_| self.release_at()))
+    }
+}
+
+/// The earlier of two moments, where none is never.
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn hurried(hurry: Hurry, after: u32, now: Instant) -> Haste {
+        let mut haste = Haste::default();
+        assert!(haste.hurry(hurry, after, now));
+        haste
+    }
+
+    #[test]
+    fn each_context_gets_its_part_of_the_time() {
+        let now = Instant::now();
+        let by = Hurry::By(now + millis(1_200));
+        let parts = [0, 1, 2].map(|after| {
+            let haste = hurried(by, after, now);
+            let at = |at: Option<Instant>| (at.unwrap() - now).as_millis();
+            let hook = haste.hook_until(now + millis(300), 1);
+            (at(haste.abort_at()), at(haste.release_at()), at(hook))
+        });
+        assert_eq!(parts, [(900, 1_050, 750), (450, 525, 450), (300, 350, 350)]);
+    }
+
+    #[test]
+    fn more_haste_wins_and_less_changes_nothing() {
+        let now = Instant::now();
+        let mut haste = hurried(Hurry::By(now + millis(400)), 0, now);
+        assert!(!haste.hurry(Hurry::By(now + millis(500)), 0, now));
+        assert_eq!(haste.abort_at(), Some(now + millis(300)));
+        assert!(haste.hurry(Hurry::By(now + millis(200)), 0, now));
+        assert_eq!(haste.abort_at(), Some(now + millis(150)));
+        let later = now + millis(50);
+        assert!(haste.hurry(Hurry::Now, 0, later) && !haste.hurry(Hurry::Now, 0, now));
+        assert_eq!(haste.abort_at(), Some(later));
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_aborts_at_once_and_leaves_a_second() {
+        let now = Instant::now();
+        let haste = hurried(Hurry::By(now), 0, now);
+        assert_eq!(haste.abort_at(), Some(now));
+        assert_eq!(haste.hook_until(now, 0), Some(now + HOOK_AT_ONCE));
+        assert_eq!(haste.release_at(), Some(now + HOOK_AT_ONCE / 2));
+    }
+
+    #[test]
+    fn without_haste_there_are_no_limits() {
+        let (now, none) = (Instant::now(), Haste::default());
+        assert_eq!((none.abort_at(), none.release_at()), (None, None));
+        assert_eq!(
+            (none.hook_until(now, 3), none.closing_hook_until()),
+            (None, None)
+        );
+        let at_once = hurried(Hurry::Now, 0, now);
+        assert_eq!(
+            (at_once.abort_at(), at_once.release_at()),
+            (Some(now), None)
+        );
+    }
+
+    #[test]
+    fn the_part_of_a_context_that_was_needed_begins_when_its_close_does() {
+        let now = Instant::now();
+        let mut haste = hurried(Hurry::By(now + millis(1_000)), 0, now);
+        haste.begin(now + millis(600));
+        assert_eq!(haste.abort_at(), Some(now + millis(900)));
+        let mut child = Haste::default();
+        child.inherit(&haste, now + millis(600));
+        assert_eq!(child.abort_at(), Some(now + millis(750)));
+    }
+}
