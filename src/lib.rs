@@ -94,7 +94,7 @@ pub use id::ResourceId;
 pub use ledger::level::{Level, UnknownLevel};
 
 pub use registry::free::{context, live, register, spawn, track};
-pub use registry::registry::Registry;
+pub use registry::registry::{Readiness, Registry};
 
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;

@@ -722,14 +722,17 @@ pub(crate) fn begun_inside(core: &Core) -> Option<CloseReport> {
     (has_begun && current::is_inside(node)).then(|| report(core, CloseStatus::Begun))
 }
 
+/// What can be said of a close that has begun, or that is to begin when the context has run dry.
+pub(crate) fn begun_report(core: &Core) -> CloseReport {
+    report(core, CloseStatus::Begun)
+}
+
 /// What can be said of the close so far.
 fn report(core: &Core, status: CloseStatus) -> CloseReport {
-    let (reason, at) = core
-        .node
-        .begun
-        .get()
-        .expect("a close that is reported has begun");
-    let why = (reason.clone(), clock::now().saturating_duration_since(*at));
+    let now = clock::now();
+    let begun = core.node.begun.get().cloned();
+    let (reason, at) = begun.unwrap_or((CloseReason::Finished, now));
+    let why = (reason, now.saturating_duration_since(at));
     let log = lock(&core.log).clone();
     CloseReport::new(&core.node.meta.name, status, why, core.node.counts(), log)
 }

@@ -5,7 +5,7 @@ use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
     context::{
         builder::ContextBuilder,
-        current, driver,
+        current, driver, finish,
         haste::Deadline,
         hooks::{Hook, HookOutput, Owned, When},
         report::{CloseReason, CloseReport},
@@ -404,7 +404,7 @@ impl Context {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        self.add_hook(When::Closing, hook, Location::caller())
+        Hook::add(&self.core, When::Closing, hook, Location::caller())
     }
 
     /// Runs `hook` when nothing of the context is left but hooks and owned values: the place to flush
@@ -435,7 +435,7 @@ impl Context {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        self.add_hook(When::Close, hook, Location::caller())
+        Hook::add(&self.core, When::Close, hook, Location::caller())
     }
 
     /// Gives a value to the context: it is listed, and kept until the close, when owned values are
@@ -571,7 +571,8 @@ impl Context {
         &self,
         deadline: D,
     ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<D> {
-        driver::close_by(&self.core, deadline.into(), Location::caller())
+        let reason = CloseReason::from("close_by");
+        driver::close_by(&self.core, reason, deadline.into(), Location::caller())
     }
 
     /// Closes the context and aborts its tasks at once; each hook gets a second at most. Hurries a close that runs already.
@@ -583,7 +584,8 @@ impl Context {
     /// As [`close`](Self::close).
     #[track_caller]
     pub fn close_now(&self) -> impl Future<Output = CloseReport> + use<> {
-        driver::close_now(&self.core, Location::caller())
+        let reason = CloseReason::from("close_now");
+        driver::close_now(&self.core, reason, Location::caller())
     }
 
     /// Closes the context, but waits no longer than `limit`.
@@ -602,6 +604,63 @@ impl Context {
     ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
         let reason = CloseReason::from("close");
         driver::close_within(&self.core, limit, reason, Location::caller())
+    }
+
+    /// Waits until no task and no open child is left. Closes nothing itself.
+    ///
+    /// From one of the context's own tasks that moment never comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub fn idle(&self) -> impl Future<Output = ()> + use<> {
+        self.touch();
+        driver::idle(self.node())
+    }
+
+    /// Closes the context once it has run dry: a nursery's end.
+    ///
+    /// Nothing is cancelled. From this call on only code of its own comes in: a spawn, or a child, is refused unless the running
+    /// task belongs to this context, lies below it, or needs it. Those may go on spawning; when no task is left anywhere, the
+    /// contexts close, and `on_closing` hooks start. Whatever closes the context before that wins, and gives the reason;
+    /// otherwise it is [`Finished`](CloseReason::Finished). Dropping handles does not.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{CloseReason, Registry};
+    /// let ctx = Registry::new().context("batch");
+    /// let own = ctx.downgrade();
+    /// ctx.spawn(async move {
+    ///     tokio::task::yield_now().await;
+    ///     own.upgrade().unwrap().spawn(async {});
+    /// });
+    /// let finished = ctx.finish();
+    /// assert!(ctx.try_spawn(async {}).is_err()); // an outsider
+    /// let report = finished.await;
+    /// assert_eq!((report.finished(), report.reason()), (2, &CloseReason::Finished));
+    /// # }
+    /// ```
+    ///
+    /// # Panics, cancel safety
+    ///
+    /// As [`close`](Self::close): when the future is dropped it still finishes in the background.
+    #[track_caller]
+    pub fn finish(&self) -> impl Future<Output = CloseReport> + use<> {
+        finish::finish(&self.core, Location::caller())
+    }
+
+    /// As [`finish`](Self::finish), but what has not run dry in time is closed as by [`close_by`](Self::close_by): so early
+    /// before the deadline that tasks have their grace period, yet not in the first half of the time.
+    ///
+    /// # Errors
+    ///
+    /// [`StillClosing`], with what was left behind, at the deadline. The close goes on.
+    #[track_caller]
+    pub fn finish_by<D: Into<Deadline>>(
+        &self,
+        deadline: D,
+    ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<D> {
+        finish::finish_by(&self.core, deadline.into(), Location::caller())
     }
 
     /// Waits until other code has closed the context. From inside it waits until the close
@@ -679,21 +738,24 @@ impl Context {
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.core.node
     }
+}
 
-    fn add_hook<H, F>(
-        &self,
+impl Hook {
+    /// Registers a hook of a context or a registry.
+    pub(crate) fn add<H, F>(
+        core: &Arc<Core>,
         when: When,
         hook: H,
         location: &'static Location<'static>,
-    ) -> Result<Hook, ClosedError<H>>
+    ) -> Result<Self, ClosedError<H>>
     where
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        let added = self.core.hooks.add(when, hook, location);
+        let added = core.hooks.add(when, hook, location);
         let key = added.map_err(ClosedError)?;
-        let hooks: Weak<Core> = Arc::downgrade(&self.core);
-        Ok(Hook::new(Arc::<Node>::clone(self.node()), hooks, key))
+        let hooks: Weak<Core> = Arc::downgrade(core);
+        Ok(Self::new(Arc::<Node>::clone(&core.node), hooks, key))
     }
 }
 

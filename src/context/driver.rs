@@ -38,7 +38,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 /// Begins the close and sees to it that it is driven.
 pub(crate) fn request(core: &Arc<Core>, reason: CloseReason) {
-    request_with(core, reason, None);
+    drop(Begun::new(core, reason, None));
 }
 
 /// As [`request`], on behalf of a line of code.
@@ -51,32 +51,66 @@ pub(crate) fn request_at(
     request(core, reason);
 }
 
-/// Begins the close in a hurry, or hurries the one that runs.
-pub(crate) fn hurry_at(
+/// Begins the close, or hurries the one that runs, for code that is to await it.
+fn begin_at(
     core: &Arc<Core>,
     reason: CloseReason,
-    hurry: Hurry,
+    hurry: Option<Hurry>,
     location: &'static Location<'static>,
-) {
+) -> Begun {
     note_line(core, location);
-    request_with(core, reason, Some(hurry));
+    let mut begun = Begun::new(core, reason, hurry);
+    // Called outside of a runtime it may be awaited in one, and that is surely running.
+    if Handle::try_current().is_ok() {
+        begun.start_now();
+    }
+    begun
 }
 
 /// Notes the line that asks for a close, if it is the first.
-fn note_line(core: &Core, location: &'static Location<'static>) {
+pub(crate) fn note_line(core: &Core, location: &'static Location<'static>) {
     if core.node.close_reason().is_none() {
         let _ = core.closed_at.set(location);
     }
 }
 
-fn request_with(core: &Arc<Core>, reason: CloseReason, hurry: Option<Hurry>) {
-    let begun = close::begin(core, reason);
-    if let Some(hurry) = hurry {
-        close::hurry(core, hurry);
+/// A close that was begun. It is driven from the first time that it is awaited, or when this is dropped.
+pub(crate) struct Begun {
+    core: Arc<Core>,
+    /// The closes that began with it, if they are not driven yet.
+    members: Option<Vec<Arc<Core>>>,
+}
+
+impl Begun {
+    pub(crate) fn new(core: &Arc<Core>, reason: CloseReason, hurry: Option<Hurry>) -> Self {
+        let members = Some(close::begin(core, reason));
+        if let Some(hurry) = hurry {
+            close::hurry(core, hurry);
+        }
+        let core = Arc::clone(core);
+        Self { core, members }
     }
-    start(begun);
-    if core.node.gate.state() == State::Closing {
-        ensure_driver(core);
+
+    fn start_now(&mut self) {
+        let Some(members) = self.members.take() else {
+            return;
+        };
+        start(members);
+        if self.core.node.gate.state() == State::Closing {
+            ensure_driver(&self.core);
+        }
+    }
+
+    /// Sees to it that it is driven, and returns the context.
+    fn start(mut self) -> Arc<Core> {
+        self.start_now();
+        Arc::clone(&self.core)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.start_now();
     }
 }
 
@@ -166,10 +200,18 @@ fn note_dropped(core: &Core, inside: u64, which: Option<usize>) {
     core.registry.dropped.add(context);
 }
 
-/// Waits for the end of a close that was begun.
+/// Waits for the end of a close.
 pub(crate) fn closed(core: &Arc<Core>) -> impl Future<Output = CloseReport> + use<> {
     let core = Arc::clone(core);
     async move { wait(&core).await }
+}
+
+/// Waits for the end of a close that was just begun.
+fn closed_of(begun: Begun) -> impl Future<Output = CloseReport> + use<> {
+    async move {
+        let core = begun.start();
+        wait(&core).await
+    }
 }
 
 /// Begins the close and waits for its end.
@@ -178,17 +220,16 @@ pub(crate) fn close_for(
     reason: CloseReason,
     location: &'static Location<'static>,
 ) -> impl Future<Output = CloseReport> + use<> {
-    request_at(core, reason, location);
-    closed(core)
+    closed_of(begin_at(core, reason, None, location))
 }
 
 /// Begins the close, aborts what there is, and waits for its end.
 pub(crate) fn close_now(
     core: &Arc<Core>,
+    reason: CloseReason,
     location: &'static Location<'static>,
 ) -> impl Future<Output = CloseReport> + use<> {
-    hurry_at(core, CloseReason::from("close_now"), Hurry::Now, location);
-    closed(core)
+    closed_of(begin_at(core, reason, Some(Hurry::Now), location))
 }
 
 /// Begins the close and waits for its end, at most so long.
@@ -198,26 +239,25 @@ pub(crate) fn close_within(
     reason: CloseReason,
     location: &'static Location<'static>,
 ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
-    request_at(core, reason, location);
-    closed_by(core, clock::now().checked_add(limit))
+    let begun = begin_at(core, reason, None, location);
+    let core = Arc::clone(core);
+    closed_by(core, closed_of(begun), clock::now().checked_add(limit))
 }
 
 /// Begins the close, sees to it that it is over by the deadline, and waits for its end until then.
 pub(crate) fn close_by(
     core: &Arc<Core>,
+    reason: CloseReason,
     deadline: Deadline,
     location: &'static Location<'static>,
 ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
-    let reason = CloseReason::from("close_by");
-    match deadline.instant() {
-        Some(at) => hurry_at(core, reason, Hurry::By(at), location),
-        None => request_at(core, reason, location),
-    }
-    closed_by(core, wait_until(deadline))
+    let hurry = deadline.instant().map(Hurry::By);
+    let closed = closed_of(begin_at(core, reason, hurry, location));
+    closed_by(Arc::clone(core), closed, wait_until(deadline))
 }
 
 /// Until when one waits for a close with a deadline: where it has passed, for as long as hooks have.
-fn wait_until(deadline: Deadline) -> Option<Instant> {
+pub(crate) fn wait_until(deadline: Deadline) -> Option<Instant> {
     let at = deadline.instant()?;
     let now = clock::now();
     if at > now {
@@ -227,14 +267,36 @@ fn wait_until(deadline: Deadline) -> Option<Instant> {
     }
 }
 
-/// Waits for the end of a close that was begun, until then.
-fn closed_by(
-    core: &Arc<Core>,
-    until: Option<Instant>,
-) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
-    let (core, called) = (Arc::clone(core), clock::now());
+/// Waits until nothing is inside.
+pub(crate) fn idle(node: &Arc<Node>) -> impl Future<Output = ()> + use<> {
+    let node = Arc::clone(node);
     async move {
-        let close = pin!(wait(&core));
+        node.gate.watch();
+        loop {
+            let mut drained = pin!(node.drained.notified());
+            drained.as_mut().enable();
+            if node.gate.inside() == 0 {
+                return;
+            }
+            if node.is_root() && current::is_inside(&node) {
+                let what = For::Idle(node.table.number);
+                poll_fn(|cx| waiting(cx, what, |cx| drained.as_mut().poll(cx))).await;
+            } else {
+                drained.await;
+            }
+        }
+    }
+}
+
+/// Waits for the end of a close, until then.
+pub(crate) fn closed_by<F: Future<Output = CloseReport>>(
+    core: Arc<Core>,
+    closed: F,
+    until: Option<Instant>,
+) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<F> {
+    let called = clock::now();
+    async move {
+        let close = pin!(closed);
         let Some(until) = until else {
             return Ok(close.await);
         };
@@ -467,7 +529,7 @@ fn spawn(runtime: &Handle, lease: DriverLease, members: Vec<DriverLease>) {
 
 /// The runtimes that could drive this close: this thread's, which is certainly running, then the
 /// context's own.
-fn runtimes(core: &Core) -> impl Iterator<Item = Handle> + use<> {
+pub(crate) fn runtimes(core: &Core) -> impl Iterator<Item = Handle> + use<> {
     let own = core.runtime().cloned();
     Handle::try_current().into_iter().chain(own)
 }

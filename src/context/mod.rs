@@ -15,6 +15,7 @@ pub(crate) mod current;
 #[cfg(feature = "dump")]
 pub(crate) mod deadlocks;
 pub(crate) mod driver;
+pub(crate) mod finish;
 pub(crate) mod gate;
 pub(crate) mod haste;
 pub(crate) mod hooks;

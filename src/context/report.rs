@@ -506,6 +506,13 @@ pub(crate) struct Counts {
     pub(crate) children: u64,
 }
 
+impl Counts {
+    /// Tasks that have ended.
+    pub(crate) fn tasks(&self) -> u64 {
+        self.finished + self.cancelled + self.aborted + self.panicked
+    }
+}
+
 impl Tally {
     pub(crate) fn new() -> Self {
         let zero = || AtomicU64::new(0);

@@ -91,7 +91,7 @@ pub(crate) struct Node {
     /// How many children are released and not closed.
     pub(crate) released: AtomicUsize,
     /// 1 if this is the context that is finishing, and not one below it.
-    pub(crate) is_finish_root: AtomicUsize,
+    is_finish_root: AtomicUsize,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
@@ -329,11 +329,16 @@ impl Node {
         self.gate.enter(|| belongs(self.finishing_root()))
     }
 
-    /// The context not below this one that is finishing, nearest first.
+    /// This is the context that is finishing, and not one below it.
+    pub(crate) fn finish_here(&self) {
+        self.is_finish_root.store(1, SeqCst);
+    }
+
+    /// The nearest context, from this one upwards, that is finishing.
     fn finishing_root(&self) -> &Node {
-        let above = iter::once(self).chain(self.ancestors());
-        let is_root = |node: &&Node| node.is_finish_root.load(SeqCst) == 1;
-        above.filter(is_root).next().unwrap_or(self)
+        let mut above = iter::once(self).chain(self.ancestors());
+        let root = above.find(|node| node.is_finish_root.load(SeqCst) == 1);
+        root.unwrap_or(self)
     }
 
     /// The contexts it is in, from the inside out, and the registry's own node.

@@ -7,30 +7,31 @@ use crate::{
         builder::ContextBuilder,
         context::Context,
         current::{self, Scope, Scoped},
-        driver,
+        driver, finish,
+        haste::Deadline,
+        hooks::{Hook, HookOutput, When},
         report::{CloseReason, CloseReport},
-        state::Core,
+        state::{Core, Node},
         stragglers::StillClosing,
     },
+    error::ClosedError,
     id::ResourceId,
     leaks::{find, growth::Growth, policy::LeakPolicy, report::LeakReport, settle},
     ledger::level::Level,
     name::{Name, label},
-    poll::waiting::{For, waiting},
     registry::watch::LeakWatch,
     table::{
         live::Live,
-        record::{Facts, Record},
+        record::{Facts, Record, State},
         registration::Registration,
         store::Table,
     },
+    task::{builder::TaskBuilder, handle::Task},
     tracked::Tracked,
 };
 use std::{
     fmt,
-    future::poll_fn,
     panic::Location,
-    pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -235,32 +236,19 @@ impl Registry {
     /// # Cancel safety
     ///
     /// Nothing is lost when it is dropped.
-    pub async fn idle(&self) {
-        let node = &self.root.node;
-        node.gate.watch();
-        loop {
-            let mut drained = pin!(node.drained.notified());
-            drained.as_mut().enable();
-            if node.gate.inside() == 0 {
-                return;
-            }
-            if current::is_inside(node) {
-                let what = For::Idle(node.table.number);
-                poll_fn(|cx| waiting(cx, what, |cx| drained.as_mut().poll(cx))).await;
-            } else {
-                drained.await;
-            }
-        }
+    pub fn idle(&self) -> impl Future<Output = ()> + use<> {
+        driver::idle(&self.root.node)
     }
 
-    /// Closes every context of this registry, all at once, and the registry with them: afterwards
-    /// nothing runs in it, and contexts opened from now on are closed from the start.
+    /// Closes every context of this registry, all at once but for those that others
+    /// [need](ContextBuilder::needs), and the registry with them: afterwards nothing runs in it, and contexts opened from now
+    /// on are closed from the start.
     ///
     /// The reason the contexts see is [`Parent`](CloseReason::Parent), that of the returned report
     /// [`Shutdown`](CloseReason::Shutdown); the report counts everything that ever ran in this
     /// registry. Resources can be registered and listed as before.
     ///
-    /// As [`Context::close`] in all other respects: from inside it only begins, callers share one
+    /// As [`Context::close`] in all other respects: it begins in this call, from inside it only begins, callers share one
     /// close, and dropping the future abandons nothing.
     ///
     /// # Panics
@@ -268,7 +256,40 @@ impl Registry {
     /// If there is no tokio runtime.
     #[track_caller]
     pub fn close(&self) -> impl Future<Output = CloseReport> + use<> {
-        driver::close_for(&self.root, CloseReason::Shutdown, Location::caller())
+        self.close_with(CloseReason::Shutdown)
+    }
+
+    /// As [`close`](Self::close), for this reason; the first reason given wins.
+    #[track_caller]
+    pub fn close_with<R: Into<CloseReason>>(
+        &self,
+        reason: R,
+    ) -> impl Future<Output = CloseReport> + use<R> {
+        driver::close_for(&self.root, reason.into(), Location::caller())
+    }
+
+    /// Closes the registry, and sees to it that this is over by the deadline. See [`Context::close_by`].
+    ///
+    /// # Errors
+    ///
+    /// [`StillClosing`], with what was left behind, at the deadline. The close goes on.
+    #[track_caller]
+    pub fn close_by<D: Into<Deadline>>(
+        &self,
+        deadline: D,
+    ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<D> {
+        driver::close_by(
+            &self.root,
+            CloseReason::Shutdown,
+            deadline.into(),
+            Location::caller(),
+        )
+    }
+
+    /// Closes the registry, and aborts all tasks at once. See [`Context::close_now`].
+    #[track_caller]
+    pub fn close_now(&self) -> impl Future<Output = CloseReport> + use<> {
+        driver::close_now(&self.root, CloseReason::Shutdown, Location::caller())
     }
 
     /// Closes the registry, but waits no longer than `limit`.
@@ -282,6 +303,109 @@ impl Registry {
         limit: Duration,
     ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
         driver::close_within(&self.root, limit, CloseReason::Shutdown, Location::caller())
+    }
+
+    /// Closes the registry once it has run dry. See [`Context::finish`].
+    #[track_caller]
+    pub fn finish(&self) -> impl Future<Output = CloseReport> + use<> {
+        finish::finish(&self.root, Location::caller())
+    }
+
+    /// As [`finish`](Self::finish), until a deadline. See [`Context::finish_by`].
+    ///
+    /// # Errors
+    ///
+    /// [`StillClosing`], with what was left behind, at the deadline. The close goes on.
+    #[track_caller]
+    pub fn finish_by<D: Into<Deadline>>(
+        &self,
+        deadline: D,
+    ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<D> {
+        finish::finish_by(&self.root, deadline.into(), Location::caller())
+    }
+
+    /// Begins the close in the background and returns at once. See [`Context::request_close`].
+    #[track_caller]
+    pub fn request_close(&self, reason: impl Into<CloseReason>) {
+        driver::request_at(&self.root, reason.into(), Location::caller());
+    }
+
+    /// Waits until other code has closed the registry. See [`Context::closed`].
+    pub fn closed(&self) -> impl Future<Output = CloseReport> + use<> {
+        driver::closed(&self.root)
+    }
+
+    /// `Open`, `Closing` or `Closed`. One atomic load.
+    pub fn state(&self) -> State {
+        self.root.node.gate.state()
+    }
+
+    /// Why the registry closes, or has closed. See [`Context::close_reason`].
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.root.node.close_reason().cloned()
+    }
+
+    /// Runs `hook` when the close of the registry begins. See [`Context::on_closing`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedError`], with the hook in it, once the hooks have run.
+    #[track_caller]
+    pub fn on_closing<H, F>(&self, hook: H) -> Result<Hook, ClosedError<H>>
+    where
+        H: FnOnce() -> F + Send + 'static,
+        F: Future<Output: HookOutput> + Send + 'static,
+    {
+        Hook::add(&self.root, When::Closing, hook, Location::caller())
+    }
+
+    /// Runs `hook` when every context of the registry is closed. See [`Context::on_close`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedError`], with the hook in it, once the hooks have run.
+    #[track_caller]
+    pub fn on_close<H, F>(&self, hook: H) -> Result<Hook, ClosedError<H>>
+    where
+        H: FnOnce() -> F + Send + 'static,
+        F: Future<Output: HookOutput> + Send + 'static,
+    {
+        Hook::add(&self.root, When::Close, hook, Location::caller())
+    }
+
+    /// Spawns a future that belongs to no context, but to the registry: its close awaits it. See [`Context::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        TaskBuilder::new(&self.root, None).spawn(future)
+    }
+
+    /// Starts a task of the registry with a name and settings. See [`Context::task`].
+    #[must_use = "a builder starts nothing until one of its `spawn` methods"]
+    pub fn task(&self, name: impl Into<Name>) -> TaskBuilder<'_> {
+        TaskBuilder::new(&self.root, Some(label(name.into())))
+    }
+
+    /// Whether the registry takes new work, for a readiness probe. It is cheap to clone, and can be asked from any thread.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let registry = headcount::Registry::new();
+    /// let readiness = registry.readiness();
+    /// assert!(readiness.is_ready());
+    /// registry.request_close("deploy");
+    /// assert!(!readiness.is_ready());
+    /// # }
+    /// ```
+    pub fn readiness(&self) -> Readiness {
+        Readiness(Arc::clone(&self.root.node))
     }
 
     /// Looks for leaks: facts, never guesses.
@@ -548,6 +672,25 @@ fn facts(name: impl Into<Name>, kind: impl Into<Name>) -> Facts {
         name: label(name.into()),
         kind: label(kind.into()),
         location: Location::caller(),
+    }
+}
+
+/// Whether a registry takes new work. Made by [`Registry::readiness`].
+#[derive(Clone)]
+pub struct Readiness(Arc<Node>);
+
+impl Readiness {
+    /// Whether the registry is open: neither its close nor a [`finish`](Registry::finish) has begun. One atomic load.
+    pub fn is_ready(&self) -> bool {
+        self.0.gate.state() == State::Open && !self.0.gate.is_finishing()
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness")
+            .field("is_ready", &self.is_ready())
+            .finish()
     }
 }
 

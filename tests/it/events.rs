@@ -217,7 +217,7 @@ fn a_late_result_is_dropped_with_a_word() {
         let weak = ctx.downgrade();
         drop(
             ctx.task("nothing to lose")
-                .spawn(async move { weak.cancelled().await }),
+                .spawn(async move { drop(weak.cancelled().await) }),
         );
         drop(ctx.task("early").spawn(async { 3 }));
         settle().await;

@@ -65,7 +65,8 @@ async fn a_listing_tells_tasks_contexts_and_resources_apart() {
 #[tokio::test]
 async fn a_resource_belongs_to_the_context_whose_task_registered_it() {
     let (registry, other) = (Registry::new(), Registry::new());
-    let ctx = registry.context("ctx").child("child");
+    let parent = registry.context("ctx");
+    let ctx = parent.child("child");
     let task = ctx.task("job").spawn({
         let (registry, other) = (registry.clone(), other.clone());
         async move {

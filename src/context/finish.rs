@@ -1,0 +1,168 @@
+//! Closing a context once it has run dry: a nursery's end.
+//!
+//! From the call on only code that belongs to the context comes in; its own tasks go on, and may start others. When no task is
+//! left in it, below it, and in what needs it, nothing is left either that could start one, and the close begins.
+
+use crate::{
+    clock,
+    context::{
+        close, current,
+        driver::{self, Begun, closed_by, runtimes, wait},
+        haste::{Deadline, Hurry},
+        report::{CloseReason, CloseReport},
+        state::Core,
+        stragglers::StillClosing,
+    },
+    id::ResourceId,
+    panics,
+    table::record::State,
+};
+use futures::future::select;
+use std::{
+    collections::HashSet,
+    future::{pending, poll_fn},
+    panic::Location,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+use tokio::time::Instant;
+
+/// Begins to finish, and waits for the end of the close.
+pub(crate) fn finish(
+    core: &Arc<Core>,
+    location: &'static Location<'static>,
+) -> impl Future<Output = CloseReport> + use<> {
+    begin(core, None, location);
+    finished(Arc::clone(core), None)
+}
+
+/// Begins to finish, closes by the deadline what has not run dry in time, and waits for the end until then.
+pub(crate) fn finish_by(
+    core: &Arc<Core>,
+    deadline: Deadline,
+    location: &'static Location<'static>,
+) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
+    let at = deadline.instant();
+    begin(core, at, location);
+    let end = finished(Arc::clone(core), at);
+    closed_by(Arc::clone(core), end, driver::wait_until(deadline))
+}
+
+/// From here on only code that belongs to the context comes in, and a task sees to it that it closes when it has run dry.
+fn begin(core: &Arc<Core>, deadline: Option<Instant>, location: &'static Location<'static>) {
+    driver::note_line(core, location);
+    mark(core);
+    if let Some(runtime) = runtimes(core).next() {
+        let watch = Watch(Arc::clone(core));
+        let watch = async move { close_when_dry(&watch.0, deadline).await };
+        panics::contain(|| drop(runtime.spawn(watch)));
+    }
+}
+
+/// Marks the context, those below it, and those that need it.
+fn mark(core: &Arc<Core>) {
+    let all = core.closing_set();
+    let ids: HashSet<_> = all.iter().map(|core| core.node.meta.id).collect();
+    for core in &all {
+        let parent = core.node.parent.as_ref().map(|parent| parent.meta.id);
+        if !parent.is_some_and(|parent| ids.contains(&parent)) {
+            core.node.finish_here();
+        }
+        // A child that is opened from here on is marked by the code that opens it.
+        core.node.gate.finish();
+    }
+}
+
+/// Keeps the context while it is watched.
+struct Watch(Arc<Core>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let node = &self.0.node;
+        // Its runtime has ended, and nothing is left that would close it: as if the last handle was dropped now.
+        if node.close_reason().is_none() && node.handles.count() == 0 && !node.is_root() {
+            driver::request(&self.0, CloseReason::Dropped);
+        }
+    }
+}
+
+/// Waits for the end of the close; from inside only for its beginning. Also watches for the moment when it has run dry: the
+/// task that does so may have lost its runtime.
+async fn finished(core: Arc<Core>, deadline: Option<Instant>) -> CloseReport {
+    let watched = async {
+        close_when_dry(&core, deadline).await;
+        pending().await
+    };
+    let mut either = pin!(async {
+        select(pin!(wait(&core)), pin!(watched))
+            .await
+            .factor_first()
+            .0
+    });
+    let end = poll_fn(|cx| {
+        let has_ended = core.node.report.get().is_some();
+        if !has_ended && current::is_inside(&core.node) {
+            return Poll::Ready(close::begun_report(&core));
+        }
+        either.as_mut().poll(cx)
+    });
+    end.await
+}
+
+/// Closes the context when it has run dry, or so early before the deadline that tasks have their grace period, but not before
+/// half of the time is over.
+async fn close_when_dry(core: &Arc<Core>, deadline: Option<Instant>) {
+    let is_dry = run_dry(core);
+    let Some(deadline) = deadline else {
+        is_dry.await;
+        return driver::request(core, CloseReason::Finished);
+    };
+    let left = deadline.saturating_duration_since(clock::now());
+    let patience = left.saturating_sub(core.limits.grace.min(left / 2));
+    match select(pin!(is_dry), pin!(clock::sleep(patience))).await {
+        futures::future::Either::Left(_) => driver::request(core, CloseReason::Finished),
+        futures::future::Either::Right(_) => {
+            let reason = CloseReason::from("finish_by");
+            drop(Begun::new(core, reason, Some(Hurry::By(deadline))));
+        }
+    }
+}
+
+/// Waits until there is a moment at which no task is left.
+async fn run_dry(core: &Arc<Core>) {
+    let mut before = None;
+    loop {
+        // If each of them was without tasks twice, and none has ended in any of them between, then there was none between.
+        let seen = look(core).await;
+        if before.as_ref() == Some(&seen) {
+            return;
+        }
+        before = Some(seen);
+    }
+}
+
+/// Waits for each context in turn until it has no task; says how many had ended then.
+async fn look(core: &Arc<Core>) -> Vec<(ResourceId, u64)> {
+    let mut seen = Vec::new();
+    for core in core.closing_set() {
+        let node = &core.node;
+        loop {
+            let mut drained = pin!(node.drained.notified());
+            let mut changed = pin!(node.changed.notified());
+            drained.as_mut().enable();
+            changed.as_mut().enable();
+            // The tasks of one that closes still belong to it.
+            let is_dry = match node.gate.state() {
+                State::Open => !core.has_tasks(),
+                _ => node.report.get().is_some(),
+            };
+            if is_dry {
+                break;
+            }
+            select(drained, changed).await;
+        }
+        seen.push((node.meta.id, node.counts().tasks()));
+    }
+    seen
+}
