@@ -129,6 +129,8 @@ fn close_gate(core: &Core, reason: CloseReason) -> Gated {
     if std::mem::take(&mut dependents.is_awaited) {
         lock(&core.node.haste).begin(now);
     }
+    // The caller has it as well.
+    lock(&core.node.kept).take();
     Gated::Begun
 }
 

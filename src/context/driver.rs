@@ -155,7 +155,15 @@ pub(crate) fn drop_handle(core: &Arc<Core>, hold: HandleId) {
 fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     let node = &core.node;
     // A context that is finishing closes when it has run dry, with or without handles.
-    let mut was_open = node.close_reason().is_none() && !node.gate.is_finishing();
+    let mut was_open = node.close_reason().is_none();
+    if was_open && node.is_finishing_by_itself() {
+        *lock(&node.kept) = Some(Arc::clone(core));
+        // Unless the close began meanwhile, and has not seen that, or the task that watches has ended.
+        was_open = !node.is_finishing_by_itself();
+        if node.close_reason().is_some() {
+            lock(&node.kept).take();
+        }
+    }
     if was_open {
         let inside = node.gate.inside();
         let begun = close::begin(core, CloseReason::Dropped);

@@ -80,6 +80,9 @@ struct Watch(Arc<Core>);
 impl Drop for Watch {
     fn drop(&mut self) {
         let node = &self.0.node;
+        if node.close_reason().is_none() {
+            node.stop_watching();
+        }
         // Its runtime has ended, and nothing is left that would close it: as if the last handle was dropped now.
         if node.close_reason().is_none() && node.handles.count() == 0 && !node.is_root() {
             driver::request(&self.0, CloseReason::Dropped);

@@ -127,11 +127,17 @@ impl Haste {
         Some(abort_at + end.saturating_duration_since(abort_at) / 2)
     }
 
+    /// When its hooks have run: a little is left for what comes after them.
+    fn hooks_end(&self) -> Option<Instant> {
+        let (abort_at, end) = (self.abort_at()?, self.end()?);
+        Some(end - end.saturating_duration_since(abort_at) / 8)
+    }
+
     /// When a hook that runs since `started` is dropped at the latest, with so many more to come.
     pub(crate) fn hook_until(&self, started: Instant, more: usize) -> Option<Instant> {
         let from = started.max(self.from?);
         let now = self.is_now.then(|| from + HOOK_AT_ONCE);
-        let share = self.end().map(|end| {
+        let share = self.hooks_end().map(|end| {
             let others = u32::try_from(more).unwrap_or(u32::MAX);
             from + end.saturating_duration_since(from) / others.saturating_add(1)
         });
@@ -174,7 +180,7 @@ mod tests {
             let hook = haste.hook_until(now + millis(300), 1);
             (at(haste.abort_at()), at(haste.release_at()), at(hook))
         });
-        assert_eq!(parts, [(900, 1_050, 750), (450, 525, 450), (300, 350, 350)]);
+        assert_eq!(parts, [(900, 1_050, 731), (450, 525, 440), (300, 350, 343)]);
     }
 
     #[test]
@@ -195,7 +201,7 @@ mod tests {
         let now = Instant::now();
         let haste = hurried(Hurry::By(now), 0, now);
         assert_eq!(haste.abort_at(), Some(now));
-        assert_eq!(haste.hook_until(now, 0), Some(now + HOOK_AT_ONCE));
+        assert_eq!(haste.hook_until(now, 0), Some(now + HOOK_AT_ONCE / 8 * 7));
         assert_eq!(haste.release_at(), Some(now + HOOK_AT_ONCE / 2));
     }
 

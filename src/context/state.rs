@@ -55,6 +55,10 @@ pub(crate) const ROOT_ID: ResourceId = ResourceId {
 /// How long a dump waits for answers, unless told.
 #[cfg(feature = "dump")]
 pub(crate) const DUMP_LIMIT: Duration = Duration::from_secs(1);
+/// The context is finishing, and a task sees to it that it closes when it has run dry.
+const WATCHED: usize = 1;
+/// The context is finishing, and the runtime of that task has ended.
+const UNWATCHED: usize = 2;
 /// How many ancestors are asked whether they close.
 const ASKED_ABOVE: usize = 64;
 
@@ -90,8 +94,10 @@ pub(crate) struct Node {
     pub(crate) is_released: AtomicUsize,
     /// How many children are released and not closed.
     pub(crate) released: AtomicUsize,
-    /// 1 if this is the context that is finishing, and not one below it.
-    is_finish_root: AtomicUsize,
+    /// Whether this is the context that is finishing, and not one below it: one of the numbers below.
+    finish: AtomicUsize,
+    /// The core of a context that is finishing and has no handles any more, until its close begins.
+    pub(crate) kept: Mutex<Option<Arc<Core>>>,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
@@ -227,7 +233,8 @@ impl Node {
             hurried: Notify::new(),
             is_released: AtomicUsize::new(0),
             released: AtomicUsize::new(0),
-            is_finish_root: AtomicUsize::new(0),
+            finish: AtomicUsize::new(0),
+            kept: Mutex::new(None),
             me: Weak::clone(me),
             meta,
             parent: parent.cloned(),
@@ -331,13 +338,23 @@ impl Node {
 
     /// This is the context that is finishing, and not one below it.
     pub(crate) fn finish_here(&self) {
-        self.is_finish_root.store(1, SeqCst);
+        self.finish.store(WATCHED, SeqCst);
+    }
+
+    /// No task sees to it any more that it closes when it has run dry.
+    pub(crate) fn stop_watching(&self) {
+        self.finish.store(UNWATCHED, SeqCst);
+    }
+
+    /// Whether it is finishing, and closes when it has run dry though it has no handles.
+    pub(crate) fn is_finishing_by_itself(&self) -> bool {
+        self.gate.is_finishing() && self.finish.load(SeqCst) != UNWATCHED
     }
 
     /// The nearest context, from this one upwards, that is finishing.
     fn finishing_root(&self) -> &Node {
         let mut above = iter::once(self).chain(self.ancestors());
-        let root = above.find(|node| node.is_finish_root.load(SeqCst) == 1);
+        let root = above.find(|node| node.finish.load(SeqCst) > 0);
         root.unwrap_or(self)
     }
 

@@ -200,11 +200,11 @@ impl<F: Future> Work for UntilCancelled<F> {
 
     fn work(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
         let this = self.project();
-        if let Poll::Ready(output) = this.future.poll(cx) {
-            return Poll::Ready(Ok(output));
+        // Asked first: the poll that its own cancellation wakes it for would take a message, and be dropped with it.
+        if waiting(cx, For::Cancellation, |cx| this.cancelled.poll(cx)).is_ready() {
+            return Poll::Ready(Err(TaskError::Cancelled));
         }
-        waiting(cx, For::Cancellation, |cx| this.cancelled.poll(cx))
-            .map(|()| Err(TaskError::Cancelled))
+        this.future.poll(cx).map(Ok)
     }
 }
 

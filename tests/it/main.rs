@@ -15,6 +15,7 @@ mod autotraits;
 mod bad_input;
 mod close;
 mod current;
+mod deadlines;
 #[cfg(feature = "dump")]
 mod deadlocks;
 mod debug;
@@ -31,6 +32,7 @@ mod inside;
 mod leak_growth;
 mod leaks;
 mod listing;
+mod needs;
 mod owned;
 mod refusals;
 mod registry;
