@@ -10,7 +10,7 @@ use crate::{
         report::{CloseReason, CloseReport},
         state::{Core, Node},
         stragglers::StillClosing,
-        weak::WeakContext,
+        weak::{WeakContext, add_hook},
     },
     error::{ClosedError, RefusedError},
     holders::{
@@ -32,12 +32,7 @@ use crate::{
     task::{builder::TaskBuilder, handle::Task, wrapped::Wrapped},
     tracked::Tracked,
 };
-use std::{
-    fmt,
-    panic::Location,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// A scope that owns tasks, hooks, values and child contexts, and that closes once and for certain.
@@ -381,7 +376,7 @@ impl Context {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        self.add_hook(When::Closing, hook, Location::caller())
+        add_hook(&self.core, When::Closing, hook, Location::caller())
     }
 
     /// Runs `hook` when nothing of the context is left but hooks and owned values: the place to flush
@@ -412,7 +407,7 @@ impl Context {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        self.add_hook(When::Close, hook, Location::caller())
+        add_hook(&self.core, When::Close, hook, Location::caller())
     }
 
     /// Gives a value to the context: it is listed, and kept until the close, when owned values are
@@ -602,22 +597,6 @@ impl Context {
         &self.core.node
     }
 
-    fn add_hook<H, F>(
-        &self,
-        when: When,
-        hook: H,
-        location: &'static Location<'static>,
-    ) -> Result<Hook, ClosedError<H>>
-    where
-        H: FnOnce() -> F + Send + 'static,
-        F: Future<Output: HookOutput> + Send + 'static,
-    {
-        let added = self.core.hooks.add(when, hook, location);
-        let key = added.map_err(ClosedError)?;
-        let hooks: Weak<Core> = Arc::downgrade(&self.core);
-        Ok(Hook::new(Arc::<Node>::clone(self.node()), hooks, key))
-    }
-
     /// Crosses the handle out, if it is recorded; says under which number.
     #[inline]
     fn cross_out(&self) -> Option<usize> {
@@ -662,6 +641,30 @@ impl WeakContext {
         let core = self.node().core.upgrade()?;
         let is_ours = self.node().handles.try_add();
         is_ours.then(|| Context::counted(core, location))
+    }
+
+    /// Opens a child context, unless this one is closing, closed or gone. As [`Context::try_child`]; a close that begins
+    /// meanwhile closes the child as well.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("server");
+    /// let weak = ctx.downgrade();
+    /// let conn = weak.try_child("conn-1").unwrap();
+    /// assert_eq!(conn.path(), "server/conn-1");
+    /// ctx.close().await;
+    /// assert!(weak.try_child("conn-2").is_err());
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedError`] if it is.
+    #[track_caller]
+    pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, ClosedError<()>> {
+        let location = Location::caller();
+        let core = self.node().core.upgrade().ok_or(ClosedError(()))?;
+        ContextBuilder::new(&core, label(name.into()), location).try_open()
     }
 
     /// Begins the close in the background, as [`Context::request_close`]; does nothing if the context

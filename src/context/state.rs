@@ -272,6 +272,43 @@ impl Node {
             .any(|node| node.gate.state() != State::Open)
     }
 
+    /// Counts something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that
+    /// this happens on this line.
+    ///
+    /// It counts in the nearest context from this one upwards that is not closed, because a closed one has given its report,
+    /// else in the registry.
+    #[cold]
+    pub(crate) fn note_refusal(
+        &self,
+        what: &str,
+        name: &str,
+        location: &'static Location<'static>,
+    ) {
+        let counter = self.counts_refusals();
+        let count = match &counter {
+            Some(core) => {
+                core.node.tally.refused();
+                lock(&core.log).refusals.note(location);
+                core.registry.refused_lines.count(location)
+            }
+            None => refusal::without_registry(location),
+        };
+        refusal::warn(&self.meta.name, (what, name), location, count);
+    }
+
+    /// Where a refusal is counted; `None` if no registry is left for it.
+    fn counts_refusals(&self) -> Option<Arc<Core>> {
+        let mut nearest = None;
+        for node in iter::once(self).chain(self.ancestors()).take(ASKED_ABOVE) {
+            let core = node.core.upgrade();
+            if core.is_some() && node.gate.state() != State::Closed {
+                return core;
+            }
+            nearest = nearest.or(core);
+        }
+        nearest.map(|core| Arc::clone(core.root()))
+    }
+
     /// How far along it is. Without handles it is not open any more, though the drop of the last one may need another moment
     /// to close the gate.
     pub(crate) fn state(&self) -> State {
@@ -396,21 +433,6 @@ impl Core {
     /// Notes something that went wrong in this context, for the report of its close.
     pub(crate) fn note_failure(&self, failure: &str) {
         lock(&self.log).failure(&*self.node, failure);
-    }
-
-    /// Counts something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that
-    /// this happens on this line.
-    #[cold]
-    pub(crate) fn note_refusal(
-        &self,
-        what: &str,
-        name: &str,
-        location: &'static Location<'static>,
-    ) {
-        self.node.tally.refused();
-        lock(&self.log).refusals.note(location);
-        let count = self.registry.refused_lines.count(location);
-        refusal::warn(&self.node.meta.name, (what, name), location, count);
     }
 }
 

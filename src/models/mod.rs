@@ -14,3 +14,4 @@ mod outputs;
 mod slab;
 mod stack;
 mod wakers;
+mod weak_spawns;

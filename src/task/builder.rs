@@ -1,7 +1,10 @@
 //! [`TaskBuilder`]: starting a task with settings.
 
 use crate::{
-    context::{close, state::Core},
+    context::{
+        close,
+        state::{Core, Node},
+    },
     error::{NO_RUNTIME, RefusedError, RefusedReason},
     name::{self, Label, Name, label},
     panics,
@@ -20,7 +23,8 @@ use std::{fmt, panic::Location, sync::Arc};
 use tokio::{runtime::Handle, task::spawn_local};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-/// Starts a task with a name and settings. Made by [`Context::task`](crate::Context::task).
+/// Starts a task with a name and settings. Made by [`Context::task`](crate::Context::task) and
+/// [`WeakContext::task`](crate::WeakContext::task).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -31,23 +35,39 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 /// # }
 /// ```
 #[must_use = "a builder starts nothing until one of its `spawn` methods"]
-pub struct TaskBuilder<'a>(TaskOptions<'a>);
+pub struct TaskBuilder<'a> {
+    target: Target<'a>,
+    options: TaskOptions,
+}
 
 impl<'a> TaskBuilder<'a> {
+    /// Starts a task on the context of a strong handle.
+    #[inline]
     pub(crate) fn new(core: &'a Arc<Core>, name: Option<Label>) -> Self {
-        Self(TaskOptions {
-            core,
+        Self::on_target(Target::Strong(core), name)
+    }
+
+    /// Starts a task on the context of a weak handle, if it is still there by then.
+    #[inline]
+    pub(crate) fn weak(node: &'a Arc<Node>, name: Option<Label>) -> Self {
+        Self::on_target(Target::Weak(node), name)
+    }
+
+    #[inline]
+    fn on_target(target: Target<'a>, name: Option<Label>) -> Self {
+        let options = TaskOptions {
             name,
             kind: None,
             runtime: None,
             is_cancellable: false,
             supersedes: false,
-        })
+        };
+        Self { target, options }
     }
 
     /// The kind it is listed under; `task`, `blocking` or `wrapped` otherwise.
     pub fn kind(mut self, kind: impl Into<Name>) -> Self {
-        self.0.kind = Some(label(kind.into()));
+        self.options.kind = Some(label(kind.into()));
         self
     }
 
@@ -56,20 +76,20 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// Has no effect on blocking closures and wrapped futures.
     pub fn cancellable(mut self) -> Self {
-        self.0.is_cancellable = true;
+        self.options.is_cancellable = true;
         self
     }
 
     /// Aborts the task of the same name that was last started like this on the same context.
     pub fn supersede(mut self) -> Self {
-        self.0.supersedes = true;
+        self.options.supersedes = true;
         self
     }
 
     /// The runtime to spawn on, instead of the one the context remembers. Has no effect on local tasks
     /// and wrapped futures.
     pub fn on(mut self, runtime: &Handle) -> Self {
-        self.0.runtime = Some(runtime.clone());
+        self.options.runtime = Some(runtime.clone());
         self
     }
 
@@ -85,12 +105,13 @@ impl<'a> TaskBuilder<'a> {
         F::Output: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("task");
-        let reason = match self.0.admit() {
-            Ok(guard) => return run(&mut self.0, origin, guard, future),
+        let lent = self.target.lend();
+        let reason = match self.options.admit(lent.core()) {
+            Ok((core, guard)) => return run(core, &mut self.options, origin, guard, future),
             Err(reason) => reason,
         };
-        let core = self.0.core;
-        self.0.reject(origin, reason).task(core, future)
+        let rejected = self.options.reject(origin, reason);
+        rejected.task(self.target.node(), future)
     }
 
     /// Spawns a future, or hands it back.
@@ -105,11 +126,12 @@ impl<'a> TaskBuilder<'a> {
         F::Output: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("task");
-        let reason = match self.0.admit() {
-            Ok(guard) => return Ok(run(&mut self.0, origin, guard, future)),
+        let lent = self.target.lend();
+        let reason = match self.options.admit(lent.core()) {
+            Ok((core, guard)) => return Ok(run(core, &mut self.options, origin, guard, future)),
             Err(reason) => reason,
         };
-        Err(self.0.reject(origin, reason).refused(future))
+        Err(self.options.reject(origin, reason).refused(future))
     }
 
     /// Runs a closure on the runtime's blocking threads.
@@ -125,12 +147,15 @@ impl<'a> TaskBuilder<'a> {
         T: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("blocking");
-        let reason = match self.0.admit() {
-            Ok(guard) => return run_blocking(&mut self.0, origin, guard, closure),
+        let lent = self.target.lend();
+        let reason = match self.options.admit(lent.core()) {
+            Ok((core, guard)) => {
+                return run_blocking(core, &mut self.options, origin, guard, closure);
+            }
             Err(reason) => reason,
         };
-        let core = self.0.core;
-        self.0.reject(origin, reason).task(core, closure)
+        let rejected = self.options.reject(origin, reason);
+        rejected.task(self.target.node(), closure)
     }
 
     /// Runs a closure on the runtime's blocking threads, or hands it back.
@@ -145,11 +170,20 @@ impl<'a> TaskBuilder<'a> {
         T: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("blocking");
-        let reason = match self.0.admit() {
-            Ok(guard) => return Ok(run_blocking(&mut self.0, origin, guard, closure)),
+        let lent = self.target.lend();
+        let reason = match self.options.admit(lent.core()) {
+            Ok((core, guard)) => {
+                return Ok(run_blocking(
+                    core,
+                    &mut self.options,
+                    origin,
+                    guard,
+                    closure,
+                ));
+            }
             Err(reason) => reason,
         };
-        Err(self.0.reject(origin, reason).refused(closure))
+        Err(self.options.reject(origin, reason).refused(closure))
     }
 
     /// Spawns a future that may not leave this thread.
@@ -165,12 +199,13 @@ impl<'a> TaskBuilder<'a> {
         F::Output: 'static,
     {
         let origin = TaskOrigin::of::<F>("task");
-        let reason = match self.0.admit_anywhere() {
-            Ok(guard) => return run_local(&mut self.0, origin, guard, future),
+        let lent = self.target.lend();
+        let reason = match self.options.admit_anywhere(lent.core()) {
+            Ok((core, guard)) => return run_local(core, &mut self.options, origin, guard, future),
             Err(reason) => reason,
         };
-        let core = self.0.core;
-        self.0.reject(origin, reason).task(core, future)
+        let rejected = self.options.reject(origin, reason);
+        rejected.task(self.target.node(), future)
     }
 
     /// Spawns a future that may not leave this thread, or hands it back.
@@ -189,22 +224,26 @@ impl<'a> TaskBuilder<'a> {
         F::Output: 'static,
     {
         let origin = TaskOrigin::of::<F>("task");
-        let reason = match self.0.admit_anywhere() {
-            Ok(guard) => return Ok(run_local(&mut self.0, origin, guard, future)),
+        let lent = self.target.lend();
+        let reason = match self.options.admit_anywhere(lent.core()) {
+            Ok((core, guard)) => {
+                return Ok(run_local(core, &mut self.options, origin, guard, future));
+            }
             Err(reason) => reason,
         };
-        Err(self.0.reject(origin, reason).refused(future))
+        Err(self.options.reject(origin, reason).refused(future))
     }
 
     /// Counts a future that is polled elsewhere. See [`Context::wrap`](crate::Context::wrap).
     #[track_caller]
     pub fn wrap<F: Future>(self, future: F) -> Wrapped<F> {
-        let core = self.0.core;
-        match self.0.admit_wrapped::<F>() {
+        let lent = self.target.lend();
+        match self.options.admit_wrapped::<F>(lent.core()) {
             Ok(guard) => Wrapped::new(future, guard),
             Err(rejected) => {
                 let Facts { name, location, .. } = rejected.facts;
-                core.note_refusal("a wrap", &name, location);
+                let node = self.target.node();
+                node.note_refusal("a wrap", &name, location);
                 panics::discard(future);
                 Wrapped::refused()
             }
@@ -218,7 +257,8 @@ impl<'a> TaskBuilder<'a> {
     /// [`RefusedError`], with the future in it, if the context is closing or closed.
     #[track_caller]
     pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
-        match self.0.admit_wrapped::<F>() {
+        let lent = self.target.lend();
+        match self.options.admit_wrapped::<F>(lent.core()) {
             Ok(guard) => Ok(Wrapped::new(future, guard)),
             Err(rejected) => Err(rejected.refused(future)),
         }
@@ -227,7 +267,7 @@ impl<'a> TaskBuilder<'a> {
 
 impl fmt::Debug for TaskBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options = &self.0;
+        let options = &self.options;
         f.debug_struct("TaskBuilder")
             .field("name", &options.name)
             .field("kind", &options.kind)
@@ -237,9 +277,56 @@ impl fmt::Debug for TaskBuilder<'_> {
     }
 }
 
+/// The context on which a task is to be started.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    /// That of a strong handle.
+    Strong(&'a Arc<Core>),
+    /// That of a weak handle. It may be gone.
+    Weak(&'a Arc<Node>),
+}
+
+/// The core of a context, while a task is being started on it.
+enum Lent<'a> {
+    Strong(&'a Arc<Core>),
+    /// Held for the call only, and not counted as a handle (I3): if the last handle is dropped meanwhile, its close begins,
+    /// and either the gate refuses the task or the close awaits it.
+    Weak(Option<Arc<Core>>),
+}
+
+impl<'a> Target<'a> {
+    #[inline(always)]
+    fn lend(self) -> Lent<'a> {
+        match self {
+            Self::Strong(core) => Lent::Strong(core),
+            Self::Weak(node) => Lent::Weak(node.core.upgrade()),
+        }
+    }
+
+    fn node(self) -> &'a Arc<Node> {
+        match self {
+            Self::Strong(core) => &core.node,
+            Self::Weak(node) => node,
+        }
+    }
+}
+
+impl Lent<'_> {
+    /// `None` if the context is gone: it has closed, and its last handle was dropped.
+    #[inline(always)]
+    fn core(&self) -> Option<&Arc<Core>> {
+        match self {
+            Self::Strong(core) => Some(core),
+            Self::Weak(core) => core.as_ref(),
+        }
+    }
+}
+
+/// A core, and a task that was let in at its gate.
+type Admitted<'c> = (&'c Arc<Core>, TaskGuard<'c>);
+
 /// How a task is to be started.
-struct TaskOptions<'a> {
-    core: &'a Arc<Core>,
+struct TaskOptions {
     name: Option<Label>,
     kind: Option<Label>,
     runtime: Option<Handle>,
@@ -272,27 +359,35 @@ impl TaskOrigin {
     }
 }
 
-impl<'a> TaskOptions<'a> {
-    /// Asks for a place that needs a runtime to run on.
+impl TaskOptions {
+    /// Asks for a place that needs a runtime to run on. A context that is gone is closed.
     #[inline(always)]
-    fn admit(&mut self) -> Result<TaskGuard<'a>, RefusedReason> {
-        if self.runtime.is_none() && self.core.node.is_root() {
+    fn admit<'c>(&mut self, core: Option<&'c Arc<Core>>) -> Result<Admitted<'c>, RefusedReason> {
+        let core = core.ok_or(RefusedReason::Closed)?;
+        if self.runtime.is_none() && core.node.is_root() {
             // A registry outlives runtimes, the global one all of them: here and now comes first.
             self.runtime = Handle::try_current().ok();
         }
-        if self.runtime.is_none() && self.core.runtime().is_none() {
+        if self.runtime.is_none() && core.runtime().is_none() {
             return Err(RefusedReason::NoRuntime);
         }
-        self.admit_anywhere()
+        self.admit_anywhere(Some(core))
     }
 
     /// Asks for a place that is brought its own runtime.
     #[inline(always)]
-    fn admit_anywhere(&self) -> Result<TaskGuard<'a>, RefusedReason> {
-        TaskGuard::admit(&self.core.node).map_err(|left| {
-            close::on_leave(&self.core.node, left);
+    #[expect(clippy::unused_self, reason = "as `admit`")]
+    fn admit_anywhere<'c>(
+        &self,
+        core: Option<&'c Arc<Core>>,
+    ) -> Result<Admitted<'c>, RefusedReason> {
+        let core = core.ok_or(RefusedReason::Closed)?;
+        let admitted = TaskGuard::admit(&core.node);
+        let guard = admitted.map_err(|left| {
+            close::on_leave(&core.node, left);
             RefusedReason::Closed
-        })
+        })?;
+        Ok((core, guard))
     }
 
     #[inline(always)]
@@ -327,34 +422,37 @@ impl<'a> TaskOptions<'a> {
 
     /// The runtime to spawn on.
     #[inline]
-    fn runtime_to_use(&self) -> &Handle {
+    fn runtime_to_use<'r>(&'r self, core: &'r Core) -> &'r Handle {
         let asked = self.runtime.as_ref();
-        let runtime = asked.or_else(|| self.core.runtime());
+        let runtime = asked.or_else(|| core.runtime());
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
 
     /// What ends a cancellable task.
     #[inline]
-    fn cancelled(&self) -> Option<WaitForCancellationFutureOwned> {
+    fn cancelled(&self, core: &Core) -> Option<WaitForCancellationFutureOwned> {
         self.is_cancellable
-            .then(|| self.core.node.token.clone().cancelled_owned())
+            .then(|| core.node.token.clone().cancelled_owned())
     }
 
     /// The task is with the runtime.
     #[inline(always)]
-    fn spawned<T>(&self, handle: TaskHandle, output: Whereabouts<T>) -> Task<T> {
+    fn spawned<T>(&self, core: &Core, handle: TaskHandle, output: Whereabouts<T>) -> Task<T> {
         if self.supersedes {
-            guard::supersede(self.core, handle.meta());
+            guard::supersede(core, handle.meta());
         }
         Task::accepted(handle, output)
     }
 
     /// Lists a future that is polled elsewhere.
     #[track_caller]
-    fn admit_wrapped<F>(mut self) -> Result<TaskGuard<'static>, Rejected> {
+    fn admit_wrapped<F>(
+        mut self,
+        core: Option<&Arc<Core>>,
+    ) -> Result<TaskGuard<'static>, Rejected> {
         let origin = TaskOrigin::of::<F>("wrapped");
-        match self.admit_anywhere() {
-            Ok(guard) => {
+        match self.admit_anywhere(core) {
+            Ok((_, guard)) => {
                 let role = self.role(TaskKind::Wrapped);
                 Ok(guard.list_alone(self.take_facts(origin), role))
             }
@@ -372,7 +470,8 @@ impl<'a> TaskOptions<'a> {
 }
 
 fn run<F>(
-    options: &mut TaskOptions<'_>,
+    core: &Core,
+    options: &mut TaskOptions,
     origin: TaskOrigin,
     guard: TaskGuard<'_>,
     future: F,
@@ -382,19 +481,20 @@ where
     F::Output: Send + 'static,
 {
     let (guard, handle) = options.list(origin, guard, TaskKind::Spawned);
-    let (outlet, runtime) = (Together::new(), options.runtime_to_use());
-    match options.cancelled() {
+    let (outlet, runtime) = (Together::new(), options.runtime_to_use(core));
+    match options.cancelled(core) {
         None => drop(runtime.spawn(Running::new(Plain { future }, outlet, guard))),
         Some(cancelled) => {
             let future = UntilCancelled { future, cancelled };
             drop(runtime.spawn(Running::new(future, outlet, guard)));
         }
     }
-    options.spawned(handle, Whereabouts::entry())
+    options.spawned(core, handle, Whereabouts::entry())
 }
 
 fn run_blocking<F, T>(
-    options: &mut TaskOptions<'_>,
+    core: &Core,
+    options: &mut TaskOptions,
     origin: TaskOrigin,
     guard: TaskGuard<'_>,
     closure: F,
@@ -405,13 +505,18 @@ where
 {
     let (guard, handle) = options.list(origin, guard, TaskKind::Blocking);
     let job = Job::new(closure, guard);
-    drop(options.runtime_to_use().spawn_blocking(move || job.run()));
-    options.spawned(handle, Whereabouts::entry())
+    drop(
+        options
+            .runtime_to_use(core)
+            .spawn_blocking(move || job.run()),
+    );
+    options.spawned(core, handle, Whereabouts::entry())
 }
 
 #[track_caller]
 fn run_local<F>(
-    options: &mut TaskOptions<'_>,
+    core: &Core,
+    options: &mut TaskOptions,
     origin: TaskOrigin,
     guard: TaskGuard<'_>,
     future: F,
@@ -424,14 +529,14 @@ where
     let output = Arc::new(Output::new());
     let outlet = Apart(Arc::clone(&output));
     // Outside a `LocalSet` and a `LocalRuntime` tokio panics, at the line of our caller.
-    match options.cancelled() {
+    match options.cancelled(core) {
         None => drop(spawn_local(Running::new(Plain { future }, outlet, guard))),
         Some(cancelled) => {
             let future = UntilCancelled { future, cancelled };
             drop(spawn_local(Running::new(future, outlet, guard)));
         }
     }
-    options.spawned(handle, Whereabouts::Apart(output))
+    options.spawned(core, handle, Whereabouts::Apart(output))
 }
 
 impl Rejected {
@@ -447,10 +552,10 @@ impl Rejected {
     ///
     /// If there is no runtime, as `tokio::spawn` does.
     #[track_caller]
-    fn task<F, T>(self, core: &Core, future: F) -> Task<T> {
+    fn task<F, T>(self, node: &Node, future: F) -> Task<T> {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let Facts { name, location, .. } = self.facts;
-        core.note_refusal("a task", &name, location);
+        node.note_refusal("a task", &name, location);
         panics::discard(future);
         Task::refused(name)
     }
