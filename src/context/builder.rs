@@ -32,6 +32,7 @@ pub struct ContextBuilder<'a> {
     location: &'static Location<'static>,
     limits: Limits,
     close_on_panic: bool,
+    closes_by_drop: bool,
 }
 
 impl<'a> ContextBuilder<'a> {
@@ -48,6 +49,7 @@ impl<'a> ContextBuilder<'a> {
             location,
             limits: parent.limits,
             close_on_panic: false,
+            closes_by_drop: false,
         }
     }
 
@@ -78,6 +80,27 @@ impl<'a> ContextBuilder<'a> {
         self
     }
 
+    /// Says that dropping the last handle is how the context closes, for one whose owner is a connection that just goes away.
+    /// It closes in the background with the reason [`Dropped`](crate::CloseReason::Dropped), as every context does, but
+    /// without a warning event, and [leak reports](crate::leaks) do not count it as dropped while open. Children do not
+    /// inherit this.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Registry, leaks::LeakPolicy};
+    /// let registry = Registry::new();
+    /// let conn = registry.context_builder("conn-1").closes_by_drop().open();
+    /// conn.task("reader").cancellable().spawn(std::future::pending::<()>());
+    /// drop(conn);
+    /// registry.idle().await;
+    /// assert!(registry.leaks(&LeakPolicy::new()).await.findings().is_empty());
+    /// # }
+    /// ```
+    pub fn closes_by_drop(mut self) -> Self {
+        self.closes_by_drop = true;
+        self
+    }
+
     /// Opens the context under its parent, with one handle, which was taken at the location that is returned. If the
     /// parent is closing the context is closed from the start, and the last answer is false.
     pub(crate) fn enter(self) -> (Arc<Core>, &'static Location<'static>, bool) {
@@ -90,6 +113,7 @@ impl<'a> ContextBuilder<'a> {
             },
             limits: self.limits,
             close_on_panic: self.close_on_panic,
+            closes_by_drop: self.closes_by_drop,
         };
         let (core, accepted) = open(self.parent, options);
         (core, location, accepted)
@@ -160,6 +184,7 @@ impl fmt::Debug for ContextBuilder<'_> {
             .field("kind", &self.kind)
             .field("limits", &self.limits)
             .field("close_on_panic", &self.close_on_panic)
+            .field("closes_by_drop", &self.closes_by_drop)
             .finish_non_exhaustive()
     }
 }

@@ -55,8 +55,8 @@ pub(crate) fn request_at(
 /// leaves the registry. `which` is the number under which the handle was crossed out, if it was recorded.
 pub(crate) fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     let node = &core.node;
-    let was_open = close::begin(core, CloseReason::Dropped);
-    if was_open {
+    let is_surprise = close::begin(core, CloseReason::Dropped) && !node.closes_by_drop;
+    if is_surprise {
         note_dropped(core, which);
     }
     // Either we see that the close has ended, or it sees that we were the last.
@@ -66,7 +66,7 @@ pub(crate) fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
         ensure_driver(core);
     }
     node.table.tracking.gone();
-    if was_open {
+    if is_surprise {
         let location = node.meta.location;
         event::emit!(WARN,
             context = %Printed(&node.meta.name),

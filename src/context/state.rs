@@ -16,6 +16,7 @@ use crate::{
         lease::Lease,
         refusal,
         report::{CloseReason, CloseReport, Counts, Log, Tally},
+        slots::Slots,
     },
     id::ResourceId,
     ledger::handle_log::{HandleId, Ledger},
@@ -74,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) ledger: Ledger,
     pub(crate) token: CancellationToken,
     pub(crate) close_on_panic: bool,
+    /// Whether dropping the last handle is the planned way to close it.
+    pub(crate) closes_by_drop: bool,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
@@ -104,8 +107,8 @@ pub(crate) struct Core {
     pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     /// Who drives the close.
     pub(crate) lease: Lease,
-    /// The latest superseding task of each name.
-    pub(crate) latest: Mutex<BTreeMap<String, ResourceId>>,
+    /// Made with the first task that is started in one.
+    slots: OnceLock<Arc<Slots>>,
 }
 
 /// How long a close waits for what.
@@ -131,6 +134,7 @@ pub(crate) struct ContextOptions {
     pub(crate) facts: Facts,
     pub(crate) limits: Limits,
     pub(crate) close_on_panic: bool,
+    pub(crate) closes_by_drop: bool,
 }
 
 /// Counts the strong handles of a context.
@@ -182,7 +186,7 @@ impl Node {
         meta: Meta,
         table: &Arc<Table>,
         parent: Option<&Arc<Node>>,
-        close_on_panic: bool,
+        (close_on_panic, closes_by_drop): (bool, bool),
     ) -> Self {
         Self {
             me: Weak::clone(me),
@@ -196,6 +200,7 @@ impl Node {
             token: parent.map_or_else(CancellationToken::new, |parent| parent.token.child_token()),
             tally: Tally::new(),
             close_on_panic,
+            closes_by_drop,
             report: OnceLock::new(),
             changed: Notify::new(),
             drained: Notify::new(),
@@ -349,7 +354,8 @@ impl Core {
         );
         let table = Arc::new(Table::new());
         Arc::new_cyclic(|core| {
-            let node = Arc::new_cyclic(|me| Node::new((me, core), meta, &table, None, false));
+            let node =
+                Arc::new_cyclic(|me| Node::new((me, core), meta, &table, None, (false, false)));
             Self::new(node, None, Limits::default())
         })
     }
@@ -360,15 +366,15 @@ impl Core {
             facts,
             limits,
             close_on_panic,
+            closes_by_drop,
         } = options;
+        let closes = (close_on_panic, closes_by_drop);
         let (table, above) = (&parent.node.table, &parent.node);
         // A child is never listed before its parent: leak reports name the outermost context of a cycle.
         above.meta.precede();
         Arc::new_cyclic(|core| {
             let node = table.insert(facts, |meta| {
-                Arc::new_cyclic(|me| {
-                    Node::new((me, core), meta, table, Some(above), close_on_panic)
-                })
+                Arc::new_cyclic(|me| Node::new((me, core), meta, table, Some(above), closes))
             });
             let core = Self::new(node, Some(parent), limits);
             if let Some(runtime) = Handle::try_current()
@@ -396,13 +402,18 @@ impl Core {
             begun: OnceLock::new(),
             closed_at: OnceLock::new(),
             lease: Lease::new(),
-            latest: Mutex::new(BTreeMap::new()),
+            slots: OnceLock::new(),
         }
     }
 
     /// The core of the registry this context belongs to.
     pub(crate) fn root(self: &Arc<Self>) -> &Arc<Core> {
         self.root.as_ref().unwrap_or(self)
+    }
+
+    /// The slots that tasks are started in.
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
+        self.slots.get_or_init(Arc::default)
     }
 
     /// The runtime to work on: the one remembered, else this thread's, which is remembered.

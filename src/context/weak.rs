@@ -12,7 +12,7 @@ use crate::{
     name::{Name, label},
     poll::waiting::{For, waiting},
     table::{record::State, resource},
-    task::{builder::TaskBuilder, handle::Task, wrapped::Wrapped},
+    task::{builder::TaskBuilder, handle::Task, task_set::TaskSet, wrapped::Wrapped},
 };
 use std::{
     fmt,
@@ -203,6 +203,11 @@ impl WeakContext {
     #[must_use = "a builder starts nothing until one of its `spawn` methods"]
     pub fn task(&self, name: impl Into<Name>) -> TaskBuilder<'_> {
         TaskBuilder::weak(&self.node, Some(label(name.into())))
+    }
+
+    /// A set of tasks of this context; see [`Context::join_set`](crate::Context::join_set).
+    pub fn join_set<T>(&self) -> TaskSet<T> {
+        TaskSet::new(Arc::clone(&self.node))
     }
 
     /// Counts a future that is polled elsewhere; see [`Context::wrap`](crate::Context::wrap).

@@ -5,7 +5,7 @@ use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
     context::{
         builder::ContextBuilder,
-        context::Context,
+        context::{Context, run_with},
         current::{self, Scope, Scoped},
         driver,
         report::{CloseReason, CloseReport},
@@ -134,6 +134,20 @@ impl Registry {
         self.context_builder(name).open()
     }
 
+    /// Opens a context at the top of this registry, runs a body with it, closes it, and returns what the body returned. See
+    /// [`with_context`](crate::with_context).
+    #[track_caller]
+    pub fn with_context<B, T, N: Into<Name>>(
+        &self,
+        name: N,
+        body: B,
+    ) -> impl Future<Output = T> + use<B, T, N>
+    where
+        B: AsyncFnOnce(Context) -> T,
+    {
+        run_with(self.context(name), body, Location::caller())
+    }
+
     /// Opens a context at the top of this registry, with settings.
     #[must_use = "a builder opens nothing until `open`"]
     #[track_caller]
@@ -141,10 +155,11 @@ impl Registry {
         ContextBuilder::new(&self.root, label(name.into()), Location::caller())
     }
 
-    /// Lists something for as long as the returned [`Registration`] lives.
+    /// Lists something for as long as the returned [`Registration`] lives: under the context whose task is running, if one is.
+    /// [`Context::register`] lists under one that is named.
     #[track_caller]
     pub fn register(&self, name: impl Into<Name>, kind: impl Into<Name>) -> Registration {
-        Registration::new(self.table(), facts(name, kind), self.parent())
+        Registration::new(self.table(), facts(name, kind), (self.parent(), false))
     }
 
     /// Takes a value and lists it for as long as a handle to it lives.

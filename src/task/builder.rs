@@ -3,6 +3,7 @@
 use crate::{
     context::{
         close,
+        slots::{OnConflict, Turn},
         state::{Core, Node},
     },
     error::{NO_RUNTIME, RefusedError, RefusedReason},
@@ -13,15 +14,19 @@ use crate::{
         task_entry::{Role, TaskHandle, TaskKind},
     },
     task::{
-        future::{Job, Plain, Running, UntilCancelled},
-        guard::{self, TaskGuard},
+        future::{Configured, Job, Plain, Running, Settings},
+        guard::TaskGuard,
         handle::{Apart, Output, Task, Together, Whereabouts},
+        start::{self, ReadySender, Started},
         wrapped::Wrapped,
+        wrapped_stream::WrappedStream,
     },
 };
-use std::{fmt, panic::Location, sync::Arc};
+use futures::Stream;
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, task::spawn_local};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 /// Starts a task with a name and settings. Made by [`Context::task`](crate::Context::task) and
 /// [`WeakContext::task`](crate::WeakContext::task).
@@ -60,7 +65,11 @@ impl<'a> TaskBuilder<'a> {
             kind: None,
             runtime: None,
             is_cancellable: false,
-            supersedes: false,
+            deadline: None,
+            slot: None,
+            on_conflict: OnConflict::default(),
+            span: None,
+            turn: None,
         };
         Self { target, options }
     }
@@ -80,10 +89,143 @@ impl<'a> TaskBuilder<'a> {
         self
     }
 
-    /// Aborts the task of the same name that was last started like this on the same context.
-    pub fn supersede(mut self) -> Self {
-        self.options.supersedes = true;
+    /// Starts the task in a slot of its context, in which one task runs at a time. What becomes of it while the slot is taken
+    /// is said by [`on_conflict`](Self::on_conflict); otherwise it waits in line.
+    ///
+    /// A slot is taken until the future of its task is dropped. A task that waits is listed, counted, aborted and cancelled as
+    /// any other, but its future is not polled, and its [`deadline`](Self::deadline) does not run yet. The slots of different
+    /// contexts have nothing to do with each other.
+    ///
+    /// A task that awaits another one of its own slot waits for itself.
+    ///
+    /// A blocking closure cannot wait: it is refused if the slot is taken. Has no effect on wrapped futures.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{OnConflict, RefusedReason, TaskError};
+    /// let ctx = headcount::Registry::new().context("editor");
+    /// let search = || ctx.task("search").slot("search").on_conflict(OnConflict::Replace);
+    /// let first = search().spawn(std::future::pending::<u8>());
+    /// let second = search().spawn(async { 2 });
+    /// assert!(matches!(first.await, Err(TaskError::Aborted)));
+    /// assert_eq!(second.await.unwrap(), 2);
+    ///
+    /// let save = || ctx.task("save").slot("save").on_conflict(OnConflict::Reject);
+    /// let saving = save().spawn(std::future::ready(()));
+    /// let refused = save().try_spawn(std::future::ready(())).unwrap_err();
+    /// assert_eq!(refused.reason(), RefusedReason::SlotTaken);
+    /// # saving.await.unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Performance
+    ///
+    /// A lock for all slots of the context, twice for each of their tasks.
+    pub fn slot(mut self, key: impl Into<Name>) -> Self {
+        self.options.slot = Some(label(key.into()));
         self
+    }
+
+    /// What becomes of the task if its [`slot`](Self::slot) is taken. Has no effect without one.
+    pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
+        self.options.on_conflict = on_conflict;
+        self
+    }
+
+    /// Runs the task in the `tracing` span of the code that calls this, and drops its future in it. Without this a task is in
+    /// no span. Has no effect on wrapped futures.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let request = tracing::info_span!("request", id = 7);
+    /// let task = request.in_scope(|| {
+    ///     ctx.task("lookup").in_current_span().spawn(async { tracing::info!("found") })
+    /// });
+    /// task.await.unwrap();
+    /// # }
+    /// ```
+    pub fn in_current_span(mut self) -> Self {
+        self.options.span = Some(Span::current());
+        self
+    }
+
+    /// Drops the future at its next wait once it has taken longer than this, from its first poll on. Its handle then gets
+    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut).
+    ///
+    /// It ends as its spawner has planned, not by force, so the report counts it as
+    /// [`cancelled`](crate::CloseReport::cancelled) and stays clean. A task that never waits cannot be ended. Zero lets it
+    /// run to its first wait, [`Duration::MAX`] for ever. Has no effect on blocking closures and wrapped futures.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::TaskError;
+    /// use std::{future::pending, time::Duration};
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let lookup = ctx.task("lookup").deadline(Duration::from_millis(5)).spawn(pending::<()>());
+    /// assert!(matches!(lookup.await, Err(TaskError::TimedOut)));
+    /// assert_eq!(ctx.close().await.cancelled(), 1);
+    /// # }
+    /// ```
+    ///
+    /// # Performance
+    ///
+    /// One timer for each task that waits, in a queue of the whole process.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.options.deadline = Some(limit);
+        self
+    }
+
+    /// Spawns a task that says when it is ready, and waits for that: `body` gets a [`ReadySender`], and once the task calls
+    /// [`set`](ReadySender::set) this returns the task's handle and the value.
+    ///
+    /// The task is spawned when this is called, as with [`spawn`](Self::spawn).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use tokio::net::TcpListener;
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let (server, address) = ctx
+    ///     .task("server")
+    ///     .cancellable()
+    ///     .start(|ready| async move {
+    ///         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    ///         ready.set(listener.local_addr().unwrap());
+    ///         while listener.accept().await.is_ok() {}
+    ///     })
+    ///     .await
+    ///     .unwrap();
+    /// assert_ne!(address.port(), 0);
+    /// # ctx.close().await;
+    /// # drop(server);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], with the task's output or error, if it ends before it is ready. If it drops the sender, this waits for
+    /// its end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before the task is ready aborts the task.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
+    #[track_caller]
+    pub fn start<V, B, F>(
+        self,
+        body: B,
+    ) -> impl Future<Output = Started<F::Output, V>> + use<V, B, F>
+    where
+        V: Send + 'static,
+        B: FnOnce(ReadySender<V>) -> F,
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (sender, ready) = ReadySender::new();
+        start::until_ready(self.spawn(body(sender)).abort_on_drop(), ready)
     }
 
     /// The runtime to spawn on, instead of the one the context remembers. Has no effect on local tasks
@@ -147,6 +289,7 @@ impl<'a> TaskBuilder<'a> {
         T: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("blocking");
+        self.options.on_conflict = OnConflict::Reject;
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
             Ok((core, guard)) => {
@@ -170,6 +313,7 @@ impl<'a> TaskBuilder<'a> {
         T: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("blocking");
+        self.options.on_conflict = OnConflict::Reject;
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
             Ok((core, guard)) => {
@@ -241,10 +385,7 @@ impl<'a> TaskBuilder<'a> {
         match self.options.admit_wrapped::<F>(lent.core()) {
             Ok(guard) => Wrapped::new(future, guard),
             Err(rejected) => {
-                let Facts { name, location, .. } = rejected.facts;
-                let node = self.target.node();
-                node.note_refusal("a wrap", &name, location);
-                panics::discard(future);
+                rejected.drop_wrapped(self.target.node(), future);
                 Wrapped::refused()
             }
         }
@@ -265,6 +406,38 @@ impl<'a> TaskBuilder<'a> {
     }
 }
 
+impl TaskBuilder<'_> {
+    /// Counts a stream that is polled elsewhere. See [`Context::wrap_stream`](crate::Context::wrap_stream).
+    #[track_caller]
+    pub fn wrap_stream<S: Stream>(self, stream: S) -> WrappedStream<S> {
+        let lent = self.target.lend();
+        match self.options.admit_wrapped::<S>(lent.core()) {
+            Ok(guard) => WrappedStream::new(stream, guard),
+            Err(rejected) => {
+                rejected.drop_wrapped(self.target.node(), stream);
+                WrappedStream::refused()
+            }
+        }
+    }
+
+    /// Counts a stream that is polled elsewhere, or hands it back. See [`Context::wrap_stream`](crate::Context::wrap_stream).
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedError`], with the stream in it, if the context is closing or closed.
+    #[track_caller]
+    pub fn try_wrap_stream<S: Stream>(
+        self,
+        stream: S,
+    ) -> Result<WrappedStream<S>, RefusedError<S>> {
+        let lent = self.target.lend();
+        match self.options.admit_wrapped::<S>(lent.core()) {
+            Ok(guard) => Ok(WrappedStream::new(stream, guard)),
+            Err(rejected) => Err(rejected.refused(stream)),
+        }
+    }
+}
+
 impl fmt::Debug for TaskBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = &self.options;
@@ -272,7 +445,9 @@ impl fmt::Debug for TaskBuilder<'_> {
             .field("name", &options.name)
             .field("kind", &options.kind)
             .field("is_cancellable", &options.is_cancellable)
-            .field("supersedes", &options.supersedes)
+            .field("deadline", &options.deadline)
+            .field("slot", &options.slot)
+            .field("on_conflict", &options.on_conflict)
             .finish_non_exhaustive()
     }
 }
@@ -331,7 +506,12 @@ struct TaskOptions {
     kind: Option<Label>,
     runtime: Option<Handle>,
     is_cancellable: bool,
-    supersedes: bool,
+    deadline: Option<Duration>,
+    slot: Option<Label>,
+    on_conflict: OnConflict,
+    span: Option<Span>,
+    /// Its place in the slot, once it was let in.
+    turn: Option<Turn>,
 }
 
 /// What the task is by itself: its name and kind unless given, and where it was started.
@@ -376,9 +556,8 @@ impl TaskOptions {
 
     /// Asks for a place that is brought its own runtime.
     #[inline(always)]
-    #[expect(clippy::unused_self, reason = "as `admit`")]
     fn admit_anywhere<'c>(
-        &self,
+        &mut self,
         core: Option<&'c Arc<Core>>,
     ) -> Result<Admitted<'c>, RefusedReason> {
         let core = core.ok_or(RefusedReason::Closed)?;
@@ -387,7 +566,19 @@ impl TaskOptions {
             close::on_leave(&core.node, left);
             RefusedReason::Closed
         })?;
+        if self.slot.is_some() {
+            self.enter_slot(core)?;
+        }
         Ok((core, guard))
+    }
+
+    #[cold]
+    fn enter_slot(&mut self, core: &Core) -> Result<(), RefusedReason> {
+        if let Some(slot) = &self.slot {
+            let table = core.node.table.table_ref();
+            self.turn = Some(core.slots().enter(slot, self.on_conflict, table)?);
+        }
+        Ok(())
     }
 
     #[inline(always)]
@@ -400,24 +591,20 @@ impl TaskOptions {
         }
     }
 
-    #[inline(always)]
-    fn role(&self, kind: TaskKind) -> Role {
-        Role::Task {
-            kind,
-            supersedes: self.supersedes,
-        }
-    }
-
     /// Lists the task. The options are borrowed, because moving so much about costs as much as the gate does.
     #[inline(always)]
     fn list(
         &mut self,
+        core: &Core,
         origin: TaskOrigin,
         guard: TaskGuard<'_>,
         kind: TaskKind,
     ) -> (TaskGuard<'static>, TaskHandle) {
-        let role = self.role(kind);
-        guard.list(self.take_facts(origin), role)
+        let (guard, handle) = guard.list(self.take_facts(origin), Role::Task(kind));
+        if let Some(turn) = &self.turn {
+            turn.set_task(core.node.table.table_ref(), handle.meta().id);
+        }
+        (guard, handle)
     }
 
     /// The runtime to spawn on.
@@ -428,20 +615,22 @@ impl TaskOptions {
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
 
-    /// What ends a cancellable task.
+    /// Whether the future or closure has no settings of its own.
     #[inline]
-    fn cancelled(&self, core: &Core) -> Option<WaitForCancellationFutureOwned> {
-        self.is_cancellable
-            .then(|| core.node.token.clone().cancelled_owned())
+    fn is_plain(&self) -> bool {
+        let is_left_alone = !self.is_cancellable && self.deadline.is_none();
+        is_left_alone && self.span.is_none() && self.turn.is_none()
     }
 
-    /// The task is with the runtime.
-    #[inline(always)]
-    fn spawned<T>(&self, core: &Core, handle: TaskHandle, output: Whereabouts<T>) -> Task<T> {
-        if self.supersedes {
-            guard::supersede(core, handle.meta());
+    #[cold]
+    fn settings(&mut self, core: &Core) -> Settings {
+        let token = self.is_cancellable.then(|| core.node.token.clone());
+        Settings {
+            cancelled: token.map(CancellationToken::cancelled_owned),
+            deadline: self.deadline,
+            span: self.span.take(),
+            turn: self.turn.take(),
         }
-        Task::accepted(handle, output)
     }
 
     /// Lists a future that is polled elsewhere.
@@ -451,9 +640,10 @@ impl TaskOptions {
         core: Option<&Arc<Core>>,
     ) -> Result<TaskGuard<'static>, Rejected> {
         let origin = TaskOrigin::of::<F>("wrapped");
+        self.slot = None;
         match self.admit_anywhere(core) {
             Ok((_, guard)) => {
-                let role = self.role(TaskKind::Wrapped);
+                let role = Role::Task(TaskKind::Wrapped);
                 Ok(guard.list_alone(self.take_facts(origin), role))
             }
             Err(reason) => Err(self.reject(origin, reason)),
@@ -480,16 +670,17 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let (guard, handle) = options.list(origin, guard, TaskKind::Spawned);
-    let (outlet, runtime) = (Together::new(), options.runtime_to_use(core));
-    match options.cancelled(core) {
-        None => drop(runtime.spawn(Running::new(Plain { future }, outlet, guard))),
-        Some(cancelled) => {
-            let future = UntilCancelled { future, cancelled };
-            drop(runtime.spawn(Running::new(future, outlet, guard)));
-        }
+    let (guard, handle) = options.list(core, origin, guard, TaskKind::Spawned);
+    let outlet = Together::new();
+    if options.is_plain() {
+        let running = Running::new(Plain { future }, outlet, guard);
+        drop(options.runtime_to_use(core).spawn(running));
+    } else {
+        let future = Configured::new(future, options.settings(core));
+        let running = Running::new(future, outlet, guard);
+        drop(options.runtime_to_use(core).spawn(running));
     }
-    options.spawned(core, handle, Whereabouts::entry())
+    Task::accepted(handle, Whereabouts::entry())
 }
 
 fn run_blocking<F, T>(
@@ -503,14 +694,35 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let (guard, handle) = options.list(origin, guard, TaskKind::Blocking);
-    let job = Job::new(closure, guard);
-    drop(
-        options
-            .runtime_to_use(core)
-            .spawn_blocking(move || job.run()),
-    );
-    options.spawned(core, handle, Whereabouts::entry())
+    let (guard, handle) = options.list(core, origin, guard, TaskKind::Blocking);
+    let runtime = options.runtime_to_use(core).clone();
+    if options.span.is_none() && options.turn.is_none() {
+        let job = Job::new(closure, guard);
+        drop(runtime.spawn_blocking(move || job.run()));
+    } else {
+        let job = Job::new(configured(closure, options.settings(core)), guard);
+        drop(runtime.spawn_blocking(move || job.run()));
+    }
+    Task::accepted(handle, Whereabouts::entry())
+}
+
+/// A closure that runs in its span, and then leaves its slot.
+fn configured<T>(
+    closure: impl FnOnce() -> T,
+    Settings { span, turn, .. }: Settings,
+) -> impl FnOnce() -> T {
+    // Dropped in this order, also if it never runs.
+    let held = (closure, turn, span);
+    move || {
+        let held = held;
+        let (closure, turn, span) = held;
+        let output = match span {
+            Some(span) => span.in_scope(closure),
+            None => closure(),
+        };
+        drop(turn);
+        output
+    }
 }
 
 #[track_caller]
@@ -525,18 +737,17 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let (guard, handle) = options.list(origin, guard, TaskKind::Spawned);
+    let (guard, handle) = options.list(core, origin, guard, TaskKind::Spawned);
     let output = Arc::new(Output::new());
     let outlet = Apart(Arc::clone(&output));
     // Outside a `LocalSet` and a `LocalRuntime` tokio panics, at the line of our caller.
-    match options.cancelled(core) {
-        None => drop(spawn_local(Running::new(Plain { future }, outlet, guard))),
-        Some(cancelled) => {
-            let future = UntilCancelled { future, cancelled };
-            drop(spawn_local(Running::new(future, outlet, guard)));
-        }
+    if options.is_plain() {
+        drop(spawn_local(Running::new(Plain { future }, outlet, guard)));
+    } else {
+        let future = Configured::new(future, options.settings(core));
+        drop(spawn_local(Running::new(future, outlet, guard)));
     }
-    options.spawned(core, handle, Whereabouts::Apart(output))
+    Task::accepted(handle, Whereabouts::Apart(output))
 }
 
 impl Rejected {
@@ -555,8 +766,17 @@ impl Rejected {
     fn task<F, T>(self, node: &Node, future: F) -> Task<T> {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let Facts { name, location, .. } = self.facts;
-        node.note_refusal("a task", &name, location);
+        if self.reason == RefusedReason::Closed {
+            node.note_refusal("a task", &name, location);
+        }
         panics::discard(future);
         Task::refused(name)
+    }
+
+    /// As [`task`](Self::task), where another would have polled it.
+    fn drop_wrapped<F>(self, node: &Node, future: F) {
+        let Facts { name, location, .. } = self.facts;
+        node.note_refusal("a wrap", &name, location);
+        panics::discard(future);
     }
 }

@@ -38,7 +38,11 @@ mod registry;
 mod running_hooks;
 mod runtimes;
 mod scans;
+mod slots;
 mod source;
+mod streams;
+mod task_handles;
+mod task_set;
 mod tasks;
 #[cfg(feature = "testing")]
 mod testing;
@@ -47,4 +51,5 @@ mod tree;
 mod unwind;
 mod util;
 mod weak;
+mod with_context;
 mod wrap;
