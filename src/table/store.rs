@@ -438,7 +438,7 @@ mod tests {
 
     /// A registration that is gone at once.
     fn register(table: &Table) {
-        drop(table.register(facts(), None));
+        drop(table.register(facts(), (None, false)));
     }
 
     /// L2, I6: whatever was tracked is swept as others register, wherever its place.

@@ -55,7 +55,10 @@ async fn a_wrapped_stream_that_is_dropped_counts_as_aborted() {
     let ctx = Registry::new().context("ctx");
     let counter = Counter::default();
     let guard = counter.guard();
-    let stream = ctx.wrap_stream(stream::repeat(0).map(move |n| (n, &guard as *const _).0));
+    let stream = ctx.wrap_stream(stream::repeat(0).map(move |n| {
+        let _held = &guard;
+        n
+    }));
     drop(stream);
     assert_eq!(counter.alive(), 0);
     let mut begun = ctx.wrap_stream(stream::repeat(0));
