@@ -1,7 +1,15 @@
 //! The error types. One that refuses a value hands it back.
 
-use crate::{name::Printed, panics};
-use std::{any::Any, error::Error, fmt, sync::Mutex};
+use crate::{
+    name::{Label, Printed},
+    panics,
+};
+use std::{
+    any::Any,
+    error::Error,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 /// The error of a context that is closed, with the value that was refused, untouched.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,6 +87,8 @@ pub enum RefusedReason {
     /// There is no tokio runtime: the context remembers none, this thread is in none, and none was given with
     /// [`on`](crate::TaskBuilder::on).
     NoRuntime,
+    /// Another task has the [`slot`](crate::TaskBuilder::slot), and this one cannot wait for it, or shall not.
+    SlotTaken,
 }
 
 impl<F> RefusedError<F> {
@@ -108,6 +118,7 @@ impl fmt::Display for RefusedReason {
         f.write_str(match self {
             Self::Closed => "the context is closing or closed",
             Self::NoRuntime => NO_RUNTIME,
+            Self::SlotTaken => "another task has the slot",
         })
     }
 }
@@ -127,24 +138,47 @@ impl<F> fmt::Debug for RefusedError<F> {
 impl<F> Error for RefusedError<F> {}
 
 /// Why a task has no output.
-#[derive(Debug)]
+///
+/// Clones share the payload of a panic, so [`futures::FutureExt::shared`](https://docs.rs/futures) works on a
+/// [`Task`](crate::Task) whose output can be cloned: the first to ask gets the payload, all get the message.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("ctx");
+/// let failed = ctx.task("parser").spawn(async { panic!("no such line") });
+/// let error = failed.await.unwrap_err();
+/// assert_eq!((error.task_name(), error.message()), (Some("parser"), Some("no such line")));
+/// assert_eq!(format!("{error}"), "the task panicked: no such line");
+/// assert_eq!(format!("{error:#}"), "the task parser panicked: no such line");
+/// # }
+/// ```
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TaskError {
     /// It was [`cancellable`](crate::TaskBuilder::cancellable), and its context was closed.
     Cancelled,
-    /// Its future was dropped before it returned: by [`abort`](crate::Task::abort), by a superseding
-    /// task, after the grace period of a close, or by the end of its runtime.
+    /// Its future was dropped before it returned: by [`abort`](crate::Task::abort), by a task that
+    /// [replaces](crate::OnConflict::Replace) it, after the grace period of a close, or by the end of its runtime.
     Aborted,
     /// It panicked, with this payload and this message.
     Panicked(PanicPayload, String),
-    /// It was never started: its context was closing or closed.
+    /// It was never started: its context was closing or closed, or its [`slot`](crate::TaskBuilder::slot) was taken.
     Refused,
+    /// Its future was dropped because it took longer than its [`deadline`](crate::TaskBuilder::deadline).
+    TimedOut,
 }
 
 impl TaskError {
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
         let message = panics::message(&*payload);
-        Self::Panicked(PanicPayload(Mutex::new(payload)), message)
+        Self::Panicked(PanicPayload::new(payload, message.clone()), message)
+    }
+
+    /// Notes which task panicked.
+    pub(crate) fn name_task(&mut self, name: &Label) {
+        if let Self::Panicked(payload, _) = self {
+            let _ = payload.0.task.set(name.clone());
+        }
     }
 
     /// Whether the task panicked.
@@ -152,7 +186,38 @@ impl TaskError {
         matches!(self, Self::Panicked(..))
     }
 
-    /// The payload of the panic, to be handed to [`std::panic::resume_unwind`].
+    /// What the task panicked with, as text; `None` if it did not panic.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Panicked(_, message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// The name of the task, if it panicked. The other variants have no room for it:
+    /// [`Task::name`](crate::Task::name) says it before the task is awaited.
+    pub fn task_name(&self) -> Option<&str> {
+        match self {
+            Self::Panicked(payload, _) => payload.0.task.get().map(|name| &**name),
+            _ => None,
+        }
+    }
+
+    /// The payload of the panic, to be handed to [`std::panic::resume_unwind`]. Of several clones the first to ask gets it,
+    /// and the others get the message, as a `String`.
+    ///
+    /// # Panics
+    ///
+    /// If the task did not panic; [`try_into_panic`](Self::try_into_panic) does not.
+    #[track_caller]
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self.try_into_panic() {
+            Ok(payload) => payload,
+            Err(other) => panic!("there is no panic to be had: {other}"),
+        }
+    }
+
+    /// As [`into_panic`](Self::into_panic), if the task panicked.
     ///
     /// # Errors
     ///
@@ -165,28 +230,57 @@ impl TaskError {
     }
 }
 
+/// With `{:#}` the name of a task that panicked is in it.
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cancelled => f.write_str("the task was cancelled with its context"),
             Self::Aborted => f.write_str("the task was aborted"),
-            Self::Panicked(_, message) => write!(f, "the task panicked: {message}"),
-            Self::Refused => f.write_str("the task was refused: its context is closing or closed"),
+            Self::Panicked(_, message) => match self.task_name().filter(|_| f.alternate()) {
+                Some(name) => write!(f, "the task {} panicked: {message}", Printed(name)),
+                None => write!(f, "the task panicked: {message}"),
+            },
+            Self::Refused => f.write_str(
+                "the task was refused: its context is closing or closed, or its slot was taken",
+            ),
+            Self::TimedOut => f.write_str("the task took longer than its deadline"),
         }
     }
 }
 
 impl Error for TaskError {}
 
-/// What a task panicked with. It is not printed, because its type is unknown.
-pub struct PanicPayload(Mutex<Box<dyn Any + Send>>);
+/// What a task panicked with. It is not printed, because its type is unknown. Clones share it.
+#[derive(Clone)]
+pub struct PanicPayload(Arc<Panic>);
+
+struct Panic {
+    /// `None` once it was taken.
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
+    message: String,
+    task: OnceLock<Label>,
+}
 
 impl PanicPayload {
-    /// Returns the payload, to be downcast or handed to [`std::panic::resume_unwind`].
+    fn new(payload: Box<dyn Any + Send>, message: String) -> Self {
+        Self(Arc::new(Panic {
+            payload: Mutex::new(Some(payload)),
+            message,
+            task: OnceLock::new(),
+        }))
+    }
+
+    /// Not one of the crate's own locks: loom's cannot outlive a model, and an error can.
+    fn lock(&self) -> MutexGuard<'_, Option<Box<dyn Any + Send>>> {
+        let locked = self.0.payload.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the payload, to be downcast or handed to [`std::panic::resume_unwind`]. If it was taken from a clone of this
+    /// before, returns the message, as a `String`.
     pub fn into_inner(self) -> Box<dyn Any + Send> {
-        self.0
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        let payload = self.lock().take();
+        payload.unwrap_or_else(|| Box::new(self.0.message.clone()))
     }
 }
 

@@ -28,7 +28,12 @@
 //! | list what is alive | [`Registry::live`], [`Live`] |
 //! | group tasks that begin and end together | [`Registry::context`], [`Context::child`] |
 //! | start tasks | [`Context::spawn`], [`Context::task`], [`Context::spawn_blocking`], [`Context::spawn_local`] |
-//! | count futures that a library spawns | [`Context::wrap`] |
+//! | join tasks in the order in which they end | [`Context::join_set`], [`TaskSet`] |
+//! | start tasks inside a task | [`Context::current`], [`WeakContext::spawn`], [`WeakContext::task`] |
+//! | abort tasks | [`Task::abort`], [`Task::abort_handle`], [`Task::abort_on_drop`], [`TaskBuilder::deadline`] |
+//! | run one task at a time for each key | [`TaskBuilder::slot`] |
+//! | open a context for one piece of code, and close it behind that | [`with_context`], [`Context::with_child`] |
+//! | count futures and streams that a library polls | [`Context::wrap`], [`Context::wrap_stream`] |
 //! | be notified of the close | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
 //! | clean up at the close | [`Context::on_close`], [`Context::own`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
@@ -36,7 +41,7 @@
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
 //! | see where tasks wait, and which wait for each other | `Registry::dump`, `dump::Dump::deadlocks`, `Registry::dump_on` |
-//! | list things other than tasks | [`Registry::register`], [`Registry::own`], [`Registry::track`] |
+//! | list things other than tasks | [`Registry::register`], [`Context::register`], [`Registry::own`], [`Registry::track`] |
 //!
 //! The [`docs`] module explains how the close works, what is promised, and what the limits are.
 //!
@@ -82,6 +87,7 @@ pub use context::haste::Deadline;
 pub use context::hooks::{Hook, HookOutput};
 pub use context::refusal::Refusal;
 pub use context::report::{CloseReason, CloseReport, CloseStatus, HookCounts};
+pub use context::slots::OnConflict;
 pub use context::stragglers::StillClosing;
 pub use context::weak::WeakContext;
 
@@ -93,7 +99,7 @@ pub use id::ResourceId;
 
 pub use ledger::level::{Level, UnknownLevel};
 
-pub use registry::free::{context, live, register, spawn, track};
+pub use registry::free::{context, live, register, spawn, track, with_context};
 pub use registry::registry::{Readiness, Registry};
 
 pub use table::live::{Live, LiveIter};
@@ -101,9 +107,14 @@ pub use table::record::State;
 pub use table::registration::Registration;
 pub use table::resource::Resource;
 
+pub use task::abort::AbortHandle;
 pub use task::builder::TaskBuilder;
-pub use task::handle::Task;
+pub use task::handle::{AbortOnDrop, Task};
+pub use task::start::{ReadySender, StartError};
+pub use task::task_ref::TaskRef;
+pub use task::task_set::TaskSet;
 pub use task::wrapped::Wrapped;
+pub use task::wrapped_stream::WrappedStream;
 
 pub use tracked::{Tracked, WeakTracked};
 

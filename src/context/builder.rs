@@ -37,6 +37,7 @@ pub struct ContextBuilder<'a> {
     close_on_panic: bool,
     needs: Vec<Arc<Core>>,
     bad_need: Option<OpenError>,
+    closes_by_drop: bool,
 }
 
 impl<'a> ContextBuilder<'a> {
@@ -55,6 +56,7 @@ impl<'a> ContextBuilder<'a> {
             close_on_panic: false,
             needs: Vec::new(),
             bad_need: None,
+            closes_by_drop: false,
         }
     }
 
@@ -82,6 +84,27 @@ impl<'a> ContextBuilder<'a> {
     /// tasks panics. Otherwise a panic is the business of the task's handle alone (I12). Children do not inherit this.
     pub fn close_on_panic(mut self, close: bool) -> Self {
         self.close_on_panic = close;
+        self
+    }
+
+    /// Says that dropping the last handle is how the context closes, for one whose owner is a connection that just goes away.
+    /// It closes in the background with the reason [`Dropped`](crate::CloseReason::Dropped), as every context does, but
+    /// without a warning event, and [leak reports](crate::leaks) do not count it as dropped while open. Children do not
+    /// inherit this.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Registry, leaks::LeakPolicy};
+    /// let registry = Registry::new();
+    /// let conn = registry.context_builder("conn-1").closes_by_drop().open();
+    /// conn.task("reader").cancellable().spawn(std::future::pending::<()>());
+    /// drop(conn);
+    /// registry.idle().await;
+    /// assert!(registry.leaks(&LeakPolicy::new()).await.findings().is_empty());
+    /// # }
+    /// ```
+    pub fn closes_by_drop(mut self) -> Self {
+        self.closes_by_drop = true;
         self
     }
 
@@ -121,6 +144,7 @@ impl<'a> ContextBuilder<'a> {
             limits: self.limits,
             close_on_panic: self.close_on_panic,
             needs: self.needs,
+            closes_by_drop: self.closes_by_drop,
         }
     }
 }
@@ -250,6 +274,7 @@ impl fmt::Debug for ContextBuilder<'_> {
             .field("kind", &self.kind)
             .field("limits", &self.limits)
             .field("close_on_panic", &self.close_on_panic)
+            .field("closes_by_drop", &self.closes_by_drop)
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         report::{CloseReason, CloseReport},
         state::{Core, Node},
         stragglers::StillClosing,
-        weak::WeakContext,
+        weak::{WeakContext, add_hook},
     },
     error::{ClosedError, OpenError, RefusedError},
     holders::{
@@ -28,15 +28,20 @@ use crate::{
     table::{
         live::Live,
         record::{Facts, Record, State},
+        registration::Registration,
         resource,
     },
-    task::{builder::TaskBuilder, handle::Task, wrapped::Wrapped},
+    task::{
+        builder::TaskBuilder, handle::Task, task_ref::TaskRef, task_set::TaskSet, wrapped::Wrapped,
+        wrapped_stream::WrappedStream,
+    },
     tracked::Tracked,
 };
+use futures::{FutureExt, Stream};
 use std::{
     fmt,
-    panic::Location,
-    sync::{Arc, Weak},
+    panic::{AssertUnwindSafe, Location, resume_unwind},
+    sync::Arc,
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
@@ -124,6 +129,22 @@ impl Context {
     /// ```
     pub fn current() -> Option<WeakContext> {
         current::with_node(|node| (!node.is_root()).then(|| WeakContext::new(node.arc()))).flatten()
+    }
+
+    /// The task, blocking closure or wrapped future that runs this code, if any.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Context, Registry};
+    /// let ctx = Registry::new().context("ctx");
+    /// let poller = ctx.task("poller").spawn(async { Context::current_task().unwrap() });
+    /// let (id, itself) = (poller.id(), poller.await.unwrap());
+    /// assert_eq!((itself.id(), itself.name()), (id, "poller"));
+    /// assert!(Context::current_task().is_none());
+    /// # }
+    /// ```
+    pub fn current_task() -> Option<TaskRef> {
+        TaskRef::current()
     }
 
     /// The context this one is a child of.
@@ -287,6 +308,12 @@ impl Context {
         TaskBuilder::new(self.core(), Some(label(name.into())))
     }
 
+    /// A set of tasks of this context, which are joined in the order in which they end: see [`TaskSet`]. It does not keep
+    /// the context open.
+    pub fn join_set<T>(&self) -> TaskSet<T> {
+        TaskSet::new(Arc::clone(self.node()))
+    }
+
     /// Counts a future that is polled elsewhere: by another executor, a `select!`, a library that spawns
     /// for itself. It is listed from here on, with the kind `wrapped`, and a close awaits its end.
     ///
@@ -319,6 +346,33 @@ impl Context {
     #[track_caller]
     pub fn try_wrap<F: Future>(&self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
         TaskBuilder::new(self.core(), None).try_wrap(future)
+    }
+
+    /// Counts a stream that is polled elsewhere, such as the body of a response. It is listed from here on, with the kind
+    /// `wrapped`, until it has ended or is dropped, and a close awaits that.
+    ///
+    /// The stream's items come as `Ok`. A panic passes through to the code that polls it, and is counted. When the grace period
+    /// of a close is over the stream is dropped at its next poll, and the last item is
+    /// [`TaskError::Aborted`](crate::TaskError::Aborted); on a context that is closing or closed it is dropped at once,
+    /// unpolled, and the only item is [`TaskError::Refused`](crate::TaskError::Refused).
+    ///
+    /// A wrapped stream that is neither polled nor dropped keeps the close waiting.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use futures::{StreamExt, stream};
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let mut body = ctx.wrap_stream(stream::iter(["a", "b"]));
+    /// assert_eq!(ctx.live().await.tasks().len(), 1);
+    /// while let Some(part) = body.next().await {
+    ///     println!("{}", part.unwrap());
+    /// }
+    /// assert_eq!(ctx.close().await.finished(), 1);
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wrap_stream<S: Stream>(&self, stream: S) -> WrappedStream<S> {
+        TaskBuilder::new(self.core(), None).wrap_stream(stream)
     }
 
     /// A token that is cancelled when the context closes, for code that wants one.
@@ -404,7 +458,7 @@ impl Context {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        Hook::add(&self.core, When::Closing, hook, Location::caller())
+        add_hook(&self.core, When::Closing, hook, Location::caller())
     }
 
     /// Runs `hook` when nothing of the context is left but hooks and owned values: the place to flush
@@ -435,7 +489,7 @@ impl Context {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        Hook::add(&self.core, When::Close, hook, Location::caller())
+        add_hook(&self.core, When::Close, hook, Location::caller())
     }
 
     /// Gives a value to the context: it is listed, and kept until the close, when owned values are
@@ -491,6 +545,60 @@ impl Context {
                 ))
             }
         }
+    }
+
+    /// Lists something under this context for as long as the returned [`Registration`] lives, whatever code calls this.
+    ///
+    /// It does not keep the context from closing. One that outlives its closed context is a leak, and is
+    /// [reported](crate::leaks) as [closed but held](crate::leaks::LeakKind::ClosedButHeld).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let registry = headcount::Registry::new();
+    /// let conn = registry.context("conn-1");
+    /// let upload = conn.register("report.csv", "upload");
+    /// assert_eq!(conn.live().await.find("report.csv").unwrap().parent(), Some(conn.id()));
+    /// drop(upload);
+    /// # conn.close().await;
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn register(&self, name: impl Into<Name>, kind: impl Into<Name>) -> Registration {
+        let facts = Facts {
+            name: label(name.into()),
+            kind: label(kind.into()),
+            location: Location::caller(),
+        };
+        let parent: Arc<dyn Record> = Arc::clone(self.node()) as _;
+        Registration::new(&self.node().table, facts, (Some(parent), true))
+    }
+
+    /// Opens a child context, runs a body with it, closes it, and returns what the body returned. See
+    /// [`with_context`](crate::with_context).
+    ///
+    /// If this context is closing or closed the child is closed from the start; the body runs all the same.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server = headcount::Registry::new().context("server");
+    /// let sum = server.with_child("request", async |ctx| {
+    ///     let (a, b) = (ctx.spawn(async { 40 }), ctx.spawn(async { 2 }));
+    ///     a.await.unwrap() + b.await.unwrap()
+    /// });
+    /// assert_eq!(sum.await, 42);
+    /// assert!(server.children().is_empty());
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn with_child<B, T, N: Into<Name>>(
+        &self,
+        name: N,
+        body: B,
+    ) -> impl Future<Output = T> + use<B, T, N>
+    where
+        B: AsyncFnOnce(Context) -> T,
+    {
+        run_with(self.child(name), body, Location::caller())
     }
 
     /// Begins the close in the background and returns at once. Does nothing if it has begun before:
@@ -740,22 +848,45 @@ impl Context {
     }
 }
 
-impl Hook {
-    /// Registers a hook of a context or a registry.
-    pub(crate) fn add<H, F>(
-        core: &Arc<Core>,
-        when: When,
-        hook: H,
-        location: &'static Location<'static>,
-    ) -> Result<Self, ClosedError<H>>
-    where
-        H: FnOnce() -> F + Send + 'static,
-        F: Future<Output: HookOutput> + Send + 'static,
-    {
-        let added = core.hooks.add(when, hook, location);
-        let key = added.map_err(ClosedError)?;
-        let hooks: Weak<Core> = Arc::downgrade(core);
-        Ok(Self::new(Arc::<Node>::clone(&core.node), hooks, key))
+/// Runs a body with a context, and closes that behind it.
+pub(crate) fn run_with<B, T>(
+    context: Context,
+    body: B,
+    location: &'static Location<'static>,
+) -> impl Future<Output = T> + use<B, T>
+where
+    B: AsyncFnOnce(Context) -> T,
+{
+    // Made now, so that the context is closed also if the future is never polled.
+    let behind = CloseBehind { context, location };
+    async move {
+        let context = behind.handle();
+        let body = async { body(context).await };
+        let result = AssertUnwindSafe(body).catch_unwind().await;
+        driver::close_for(&behind.context.core, CloseReason::from("close"), location).await;
+        drop(behind);
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+}
+
+/// Begins the close of a context when it is dropped.
+struct CloseBehind {
+    context: Context,
+    location: &'static Location<'static>,
+}
+
+impl CloseBehind {
+    /// A handle for the body.
+    fn handle(&self) -> Context {
+        let core = &self.context.core;
+        core.node.handles.add();
+        Context::counted(Arc::clone(core), self.location)
+    }
+}
+
+impl Drop for CloseBehind {
+    fn drop(&mut self) {
+        driver::request_at(&self.context.core, CloseReason::Dropped, self.location);
     }
 }
 
@@ -822,6 +953,32 @@ impl WeakContext {
         let core = self.node().core.upgrade()?;
         let is_ours = self.node().handles.try_add();
         is_ours.then(|| Context::counted(core, location))
+    }
+
+    /// Opens a child context, unless this one is closing, closed or gone. As [`Context::try_child`]; a close that begins
+    /// meanwhile closes the child as well.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("server");
+    /// let weak = ctx.downgrade();
+    /// let conn = weak.try_child("conn-1").unwrap();
+    /// assert_eq!(conn.path(), "server/conn-1");
+    /// ctx.close().await;
+    /// assert!(weak.try_child("conn-2").is_err());
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedError`] if it is.
+    #[track_caller]
+    pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, ClosedError<()>> {
+        let location = Location::caller();
+        let core = self.node().core.upgrade().ok_or(ClosedError(()))?;
+        ContextBuilder::new(&core, label(name.into()), location)
+            .try_open()
+            .map_err(|_| ClosedError(()))
     }
 
     /// Begins the close in the background, as [`Context::request_close`]; does nothing if the context

@@ -168,6 +168,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
         let inside = node.gate.inside();
         let begun = close::begin(core, CloseReason::Dropped);
         was_open = node.close_reason() == Some(&CloseReason::Dropped);
+        was_open &= !node.closes_by_drop;
         if was_open {
             note_dropped(core, inside, which);
         }

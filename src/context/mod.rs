@@ -2,7 +2,7 @@
 //!
 //! From the bottom up: [`refusal`] and [`report`] say what came too late and how a close went. [`hooks`] are what a context
 //! keeps for its close. Its [`gate`] refuses what comes too late and knows when the last one has left; the [`lease`] decides
-//! who drives its close. Of these a context's [`state`] is made; [`current`] knows whose code is running.
+//! who drives its close. Its [`slots`] put tasks in line. Of these a context's [`state`] is made; [`current`] knows whose code is running.
 //!
 //! [`close`] is the close, in the order in which it runs; [`stragglers`] and `deadlocks` are what is in its way. A [`driver`]
 //! polls it. On top is what users hold: [`builder`], [`weak`], and [`context`].
@@ -22,6 +22,7 @@ pub(crate) mod hooks;
 pub(crate) mod lease;
 pub(crate) mod refusal;
 pub(crate) mod report;
+pub(crate) mod slots;
 pub(crate) mod state;
 pub(crate) mod stragglers;
 pub(crate) mod weak;

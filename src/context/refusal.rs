@@ -11,6 +11,7 @@ use std::{
     collections::{HashMap, hash_map::RandomState},
     fmt,
     panic::Location,
+    sync::LazyLock,
 };
 
 /// So many from one line while its context closes are no accident any more: the code that spawns does not notice the close.
@@ -32,6 +33,12 @@ impl RefusedLines {
         *count += 1;
         *count
     }
+}
+
+/// Counts one more from this line, of a registry that is gone, and says how many that makes in the whole process.
+pub(crate) fn without_registry(line: CallSite) -> u64 {
+    static LINES: LazyLock<RefusedLines> = LazyLock::new(RefusedLines::default);
+    LINES.count(line)
 }
 
 /// The spawns that were refused on one line while a context was closing.

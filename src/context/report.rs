@@ -221,7 +221,8 @@ impl CloseReport {
         self.0.counts.finished
     }
 
-    /// Cancellable tasks that were dropped because the token was cancelled.
+    /// Tasks that ended before they returned as their spawner had planned: cancellable ones that were dropped because the
+    /// token was cancelled, and those that took longer than their [deadline](crate::TaskBuilder::deadline).
     pub fn cancelled(&self) -> u64 {
         self.0.counts.cancelled
     }

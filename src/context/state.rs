@@ -17,6 +17,7 @@ use crate::{
         lease::Lease,
         refusal,
         report::{CloseReason, CloseReport, Counts, Log, Tally},
+        slots::Slots,
     },
     id::ResourceId,
     ledger::handle_log::{HandleId, Ledger},
@@ -98,6 +99,8 @@ pub(crate) struct Node {
     finish: AtomicUsize,
     /// The core of a context that is finishing and has no handles any more, until its close begins.
     pub(crate) kept: Mutex<Option<Arc<Core>>>,
+    /// Whether dropping the last handle is the planned way to close it.
+    pub(crate) closes_by_drop: bool,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
@@ -130,8 +133,8 @@ pub(crate) struct Core {
     pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     /// Who drives the close.
     pub(crate) lease: Lease,
-    /// The latest superseding task of each name.
-    pub(crate) latest: Mutex<BTreeMap<String, ResourceId>>,
+    /// Made with the first task that is started in one.
+    slots: OnceLock<Arc<Slots>>,
 }
 
 /// How long a close waits for what.
@@ -159,6 +162,7 @@ pub(crate) struct ContextOptions {
     pub(crate) close_on_panic: bool,
     /// What it needs.
     pub(crate) needs: Vec<Arc<Core>>,
+    pub(crate) closes_by_drop: bool,
 }
 
 /// The contexts that need one, and whether its close waits for them.
@@ -222,8 +226,8 @@ impl Node {
         meta: Meta,
         table: &Arc<Table>,
         parent: Option<&Arc<Node>>,
-        close_on_panic: bool,
         needs: Box<[Arc<Node>]>,
+        (close_on_panic, closes_by_drop): (bool, bool),
     ) -> Self {
         Self {
             has_needs: !needs.is_empty() || parent.is_some_and(|parent| parent.has_needs),
@@ -246,6 +250,7 @@ impl Node {
             token: CancellationToken::new(),
             tally: Tally::new(),
             close_on_panic,
+            closes_by_drop,
             report: OnceLock::new(),
             changed: Notify::new(),
             drained: Notify::new(),
@@ -389,6 +394,43 @@ impl Node {
         reason.expect("only a close cancels the token, and it has a reason")
     }
 
+    /// Counts something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that
+    /// this happens on this line.
+    ///
+    /// It counts in the nearest context from this one upwards that is not closed, because a closed one has given its report,
+    /// else in the registry.
+    #[cold]
+    pub(crate) fn note_refusal(
+        &self,
+        what: &str,
+        name: &str,
+        location: &'static Location<'static>,
+    ) {
+        let counter = self.counts_refusals();
+        let count = match &counter {
+            Some(core) => {
+                core.node.tally.refused();
+                lock(&core.log).refusals.note(location);
+                core.registry.refused_lines.count(location)
+            }
+            None => refusal::without_registry(location),
+        };
+        refusal::warn(&self.meta.name, (what, name), location, count);
+    }
+
+    /// Where a refusal is counted; `None` if no registry is left for it.
+    fn counts_refusals(&self) -> Option<Arc<Core>> {
+        let mut nearest = None;
+        for node in iter::once(self).chain(self.ancestors()).take(ASKED_ABOVE) {
+            let core = node.core.upgrade();
+            if core.is_some() && node.gate.state() != State::Closed {
+                return core;
+            }
+            nearest = nearest.or(core);
+        }
+        nearest.map(|core| Arc::clone(core.root()))
+    }
+
     /// How far along it is. Without handles it is not open any more, though the drop of the last one may need another moment
     /// to close the gate.
     pub(crate) fn state(&self) -> State {
@@ -432,8 +474,9 @@ impl Core {
         let table = Arc::new(Table::new());
         Arc::new_cyclic(|core| {
             let needs = Box::default();
-            let node =
-                Arc::new_cyclic(|me| Node::new((me, core), meta, &table, None, false, needs));
+            let node = Arc::new_cyclic(|me| {
+                Node::new((me, core), meta, &table, None, needs, (false, false))
+            });
             Self::new(node, None, Limits::default())
         })
     }
@@ -445,7 +488,9 @@ impl Core {
             limits,
             close_on_panic,
             needs,
+            closes_by_drop,
         } = options;
+        let closes = (close_on_panic, closes_by_drop);
         let (table, above) = (&parent.node.table, &parent.node);
         // A child is never listed before its parent: leak reports name the outermost context of a cycle.
         above.meta.precede();
@@ -453,9 +498,7 @@ impl Core {
         needs.iter().for_each(|need| need.meta.precede());
         Arc::new_cyclic(|core| {
             let node = table.insert(facts, |meta| {
-                Arc::new_cyclic(|me| {
-                    Node::new((me, core), meta, table, Some(above), close_on_panic, needs)
-                })
+                Arc::new_cyclic(|me| Node::new((me, core), meta, table, Some(above), needs, closes))
             });
             let core = Self::new(node, Some(parent), limits);
             if let Some(runtime) = Handle::try_current()
@@ -484,13 +527,18 @@ impl Core {
             give_back: Mutex::default(),
             closed_at: OnceLock::new(),
             lease: Lease::new(),
-            latest: Mutex::new(BTreeMap::new()),
+            slots: OnceLock::new(),
         }
     }
 
     /// The core of the registry this context belongs to.
     pub(crate) fn root(self: &Arc<Self>) -> &Arc<Core> {
         self.root.as_ref().unwrap_or(self)
+    }
+
+    /// The slots that tasks are started in.
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
+        self.slots.get_or_init(Arc::default)
     }
 
     /// The runtime to work on: the one remembered, else this thread's, which is remembered.
@@ -549,21 +597,6 @@ impl Core {
     /// Notes something that went wrong in this context, for the report of its close.
     pub(crate) fn note_failure(&self, failure: &str) {
         lock(&self.log).failure(&*self.node, failure);
-    }
-
-    /// Counts something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that
-    /// this happens on this line.
-    #[cold]
-    pub(crate) fn note_refusal(
-        &self,
-        what: &str,
-        name: &str,
-        location: &'static Location<'static>,
-    ) {
-        self.node.tally.refused();
-        lock(&self.log).refusals.note(location);
-        let count = self.registry.refused_lines.count(location);
-        refusal::warn(&self.node.meta.name, (what, name), location, count);
     }
 }
 

@@ -3,15 +3,26 @@
 use crate::{
     context::{
         close,
+        hooks::{Hook, HookOutput, When},
         report::{CloseReason, CloseReport},
-        state::Node,
+        state::{Core, Node},
     },
+    error::{ClosedError, RefusedError},
     holders::view::Holders,
     id::ResourceId,
+    name::{Name, label},
     poll::waiting::{For, waiting},
     table::{record::State, resource},
+    task::{builder::TaskBuilder, handle::Task, task_set::TaskSet, wrapped::Wrapped},
 };
-use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{
+    fmt,
+    future::poll_fn,
+    panic::Location,
+    pin::pin,
+    sync::{Arc, Weak},
+    task::Poll,
+};
 
 /// A handle to a context that does not keep it open, for tasks and for code that only wants to know.
 ///
@@ -27,6 +38,26 @@ use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll};
 /// drop(ctx);
 /// assert!(weak.upgrade().is_none());
 /// assert_eq!((weak.name(), weak.state()), ("ctx", State::Closed));
+/// # }
+/// ```
+///
+/// # Inside a task
+///
+/// It has what a task needs of its own context: [`spawn`](Self::spawn) and the like, [`try_child`](Self::try_child),
+/// [`on_close`](Self::on_close). They are refused as on a [`Context`](crate::Context) that is closing, or take effect and
+/// are awaited by its close (I2). None of them takes a strong handle: [`holders`](Self::holders) lists none for them, and if
+/// the last handle is dropped during the call, that close begins.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Context, Registry};
+/// let ctx = Registry::new().context("server");
+/// let outer = ctx.spawn(async {
+///     let own = Context::current().unwrap();
+///     own.task("helper").spawn(async { 42 }).await
+/// });
+/// assert_eq!(outer.await.unwrap().unwrap(), 42);
+/// assert_eq!(ctx.close().await.finished(), 2);
 /// # }
 /// ```
 #[derive(Clone)]
@@ -132,6 +163,117 @@ impl WeakContext {
         let node = Arc::clone(&self.node);
         async move { node.cancelled().await }
     }
+
+    /// Spawns a future on the context; see [`Context::spawn`](crate::Context::spawn).
+    ///
+    /// If the context is closing, closed or gone the future is dropped unpolled, a warning event names the line, and the
+    /// handle resolves to [`TaskError::Refused`](crate::TaskError::Refused). Such a refusal counts in the report of the
+    /// nearest context above that is not closed, else of the registry.
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime: the context remembers none and none is on this thread.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        TaskBuilder::weak(&self.node, None).spawn(future)
+    }
+
+    /// Spawns a future, or hands it back.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let weak = ctx.downgrade();
+    /// ctx.close().await;
+    /// drop(ctx);
+    /// let refused = weak.try_spawn(async { 42 }).unwrap_err();
+    /// assert_eq!(refused.into_inner().await, 42);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedError`], with the future in it, if the context is closing, closed or gone, or there is no runtime.
+    #[track_caller]
+    pub fn try_spawn<F>(&self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        TaskBuilder::weak(&self.node, None).try_spawn(future)
+    }
+
+    /// Starts a task with a name and settings; see [`Context::task`](crate::Context::task).
+    #[must_use = "a builder starts nothing until one of its `spawn` methods"]
+    pub fn task(&self, name: impl Into<Name>) -> TaskBuilder<'_> {
+        TaskBuilder::weak(&self.node, Some(label(name.into())))
+    }
+
+    /// A set of tasks of this context; see [`Context::join_set`](crate::Context::join_set).
+    pub fn join_set<T>(&self) -> TaskSet<T> {
+        TaskSet::new(Arc::clone(&self.node))
+    }
+
+    /// Counts a future that is polled elsewhere; see [`Context::wrap`](crate::Context::wrap).
+    ///
+    /// If the context is closing, closed or gone the future is dropped at once, unpolled, and the output is
+    /// [`TaskError::Refused`](crate::TaskError::Refused).
+    #[track_caller]
+    pub fn wrap<F: Future>(&self, future: F) -> Wrapped<F> {
+        TaskBuilder::weak(&self.node, None).wrap(future)
+    }
+
+    /// Runs `hook` when nothing of the context is left but hooks and owned values; see
+    /// [`Context::on_close`](crate::Context::on_close).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Context, Registry};
+    /// let ctx = Registry::new().context("ctx");
+    /// let task = ctx.spawn(async {
+    ///     let own = Context::current().unwrap();
+    ///     own.on_close(|| async { println!("goodbye") }).map(drop).is_ok()
+    /// });
+    /// assert!(task.await.unwrap());
+    /// assert_eq!(ctx.close().await.hooks().ran, 1);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedError`], with the hook in it, once the hooks have run, or the context is gone.
+    #[track_caller]
+    pub fn on_close<H, F>(&self, hook: H) -> Result<Hook, ClosedError<H>>
+    where
+        H: FnOnce() -> F + Send + 'static,
+        F: Future<Output: HookOutput> + Send + 'static,
+    {
+        match self.node.core.upgrade() {
+            Some(core) => add_hook(&core, When::Close, hook, Location::caller()),
+            None => Err(ClosedError(hook)),
+        }
+    }
+}
+
+/// Adds a hook to a context that is not gone.
+pub(crate) fn add_hook<H, F>(
+    core: &Arc<Core>,
+    when: When,
+    hook: H,
+    location: &'static Location<'static>,
+) -> Result<Hook, ClosedError<H>>
+where
+    H: FnOnce() -> F + Send + 'static,
+    F: Future<Output: HookOutput> + Send + 'static,
+{
+    let added = core.hooks.add(when, hook, location);
+    let key = added.map_err(ClosedError)?;
+    let hooks: Weak<Core> = Arc::downgrade(core);
+    Ok(Hook::new(Arc::<Node>::clone(&core.node), hooks, key))
 }
 
 impl fmt::Debug for WeakContext {

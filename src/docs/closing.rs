@@ -28,6 +28,7 @@
 //! |---|---|
 //! | watches [`WeakContext::cancelled`](crate::WeakContext::cancelled), or a token | ends by itself: `finished` |
 //! | was spawned [`cancellable`](crate::TaskBuilder::cancellable) | is dropped at its next wait: `cancelled` |
+//! | waits for its [slot](crate::TaskBuilder::slot) | waits on, and is aborted or cancelled as if it had begun |
 //! | does neither | is aborted after the grace period: `aborted` |
 //! | never waits, or is a blocking closure that has started | cannot be ended: the close waits, and names it |
 //!

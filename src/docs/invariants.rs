@@ -19,7 +19,8 @@
 //!
 //! * Kept by: the gate. Its state and the number of what is inside are one atomic word, so entering and learning whether
 //!   the context is open are one step.
-//! * Shown by: the model `closing`, `tests/it/close.rs`, `tests/it/refusals.rs`, `tests/stress/spawn_close.rs`.
+//! * Shown by: the models `closing` and `weak_spawns`, `tests/it/close.rs`, `tests/it/weak.rs`, `tests/it/refusals.rs`,
+//!   `tests/stress/spawn_close.rs`.
 //!
 //! # I3 Weak
 //!
@@ -27,8 +28,9 @@
 //! context open for exactly as long as it keeps the strong one, and [`holders`](crate::Context::holders) lists that.
 //!
 //! * Kept by: entries and tasks refer to what is known about a context, never to a handle; strong handles have a counter
-//!   of their own. The driver of a close holds the inner state only while it runs.
-//! * Shown by: the model `handles`, `tests/it/weak.rs`, `tests/it/drops.rs`, `tests/stress/races.rs`.
+//!   of their own. The driver of a close holds the inner state only while it runs, and a call on a weak handle, such as
+//!   [`WeakContext::spawn`](crate::WeakContext::spawn), only for the call: it counts as no handle.
+//! * Shown by: the models `handles` and `weak_spawns`, `tests/it/weak.rs`, `tests/it/drops.rs`, `tests/stress/races.rs`.
 //!
 //! # I4 Visible
 //!

@@ -6,7 +6,11 @@
 //!   [`WeakContext`](crate::WeakContext) to look at. One that is still queued is dropped when a thread of the pool takes it.
 //! * **Local tasks move only while their `LocalSet` is polled.** A close that is awaited elsewhere waits
 //!   for that.
-//! * **A wrapped future belongs to its owner.** If the owner neither polls nor drops it, the close waits, and names it.
+//! * **A blocking closure cannot wait for its [slot](crate::TaskBuilder::slot).** It is refused if that is taken.
+//! * **A deadlock is found only where tasks await each other's handles**, or closes. One by way of a
+//!   [`TaskSet`](crate::TaskSet) or a slot is not.
+//! * **A wrapped future or stream belongs to its owner.** If the owner neither polls nor drops it, the close waits, and names
+//!   it.
 //! * **On a `current_thread` runtime** a task that does not yield starves everything, also the timer of the grace period.
 //! * **Time limits do not need tokio's timers.** The crate has its own timer thread, so limits hold on a runtime that was
 //!   built without `enable_time`, or has ended. If tokio's clock is paused, limits follow that clock; a wait that began before

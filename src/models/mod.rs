@@ -12,5 +12,7 @@ mod handles;
 mod outcomes;
 mod outputs;
 mod slab;
+mod slots;
 mod stack;
 mod wakers;
+mod weak_spawns;

@@ -18,7 +18,7 @@ use crate::{
 use loom::thread;
 use std::{
     panic::Location,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -76,10 +76,7 @@ fn insert(owner: &Arc<Owner>) -> (TaskGuard<'static>, TaskHandle) {
 }
 
 fn insert_of(owner: &Arc<Owner>, kind: TaskKind) -> (TaskGuard<'static>, TaskHandle) {
-    let role = Role::Task {
-        kind,
-        supersedes: false,
-    };
+    let role = Role::Task(kind);
     let context = Arc::clone(owner) as Arc<dyn Record>;
     let (entry, handle) = owner.table.insert_task(facts(), context, role);
     (TaskGuard::listed(entry), handle)
@@ -181,6 +178,39 @@ fn a_handle_that_waits_is_woken() {
         saw.saw((at_once, was_woken));
     });
     outcomes.assert_all([(true, false), (false, true)]);
+}
+
+/// One that waits for the end, and leaves the output to the handle, is done at once, or is woken when the result is there.
+#[test]
+fn one_that_waits_for_the_end_is_woken() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(4).check(move || {
+        let (owner, drops) = (owner(), Drops::default());
+        let (guard, held) = insert(&owner);
+        let task = thread::spawn({
+            let drops = drops.clone();
+            move || end(guard, &drops)
+        });
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut handle = handle(held);
+        let at_once = {
+            let mut finished = pin!(handle.finished());
+            let at_once = finished.as_mut().poll(&mut cx).is_ready();
+            assert!(!at_once || handle.is_finished());
+            task.join().unwrap();
+            let was_woken = woken.0.load(SeqCst);
+            assert!(at_once || was_woken && finished.poll(&mut cx).is_ready());
+            at_once
+        };
+        assert!(poll(&mut handle, &waker), "the output was taken");
+        drop(handle);
+        assert_eq!((drops.count(), owner.table.count()), (1, 0));
+        saw.saw(at_once);
+    });
+    outcomes.assert_all([true, false]);
 }
 
 /// I5: a reader of a task is never the one that drops its result.

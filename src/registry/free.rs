@@ -34,6 +34,37 @@ pub fn context(name: impl Into<Name>) -> Context {
     Registry::current().context(name)
 }
 
+/// Opens a context at the top of the [current](Registry::current) registry, runs a body with it, closes it, and returns what
+/// the body returned.
+///
+/// When this returns nothing of the context is left (I1), also if the body panics: the panic goes on after the close.
+/// The body is the caller's code, not a task of the context, so it may await anything, the close included.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let sum = headcount::with_context("job", async |ctx| {
+///     let (a, b) = (ctx.spawn(async { 40 }), ctx.spawn(async { 2 }));
+///     a.await.unwrap() + b.await.unwrap()
+/// });
+/// assert_eq!(sum.await, 42);
+/// # }
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping the future drops the body, and closes the context in the background, without a warning.
+///
+/// # Panics
+///
+/// As the body, and if there is no tokio runtime.
+#[track_caller]
+pub fn with_context<B, T, N: Into<Name>>(name: N, body: B) -> impl Future<Output = T> + use<B, T, N>
+where
+    B: AsyncFnOnce(Context) -> T,
+{
+    Registry::current().with_context(name, body)
+}
+
 /// [`Context::spawn`] on the [current](Context::current) context; outside of one, on the
 /// [current](Registry::current) registry itself, whose [`close`](Registry::close) then awaits it.
 ///

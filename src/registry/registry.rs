@@ -5,7 +5,7 @@ use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
     context::{
         builder::ContextBuilder,
-        context::Context,
+        context::{Context, run_with},
         current::{self, Scope, Scoped},
         driver, finish,
         haste::Deadline,
@@ -13,6 +13,7 @@ use crate::{
         report::{CloseReason, CloseReport},
         state::{Core, Node},
         stragglers::StillClosing,
+        weak::add_hook,
     },
     error::ClosedError,
     id::ResourceId,
@@ -135,6 +136,20 @@ impl Registry {
         self.context_builder(name).open()
     }
 
+    /// Opens a context at the top of this registry, runs a body with it, closes it, and returns what the body returned. See
+    /// [`with_context`](crate::with_context).
+    #[track_caller]
+    pub fn with_context<B, T, N: Into<Name>>(
+        &self,
+        name: N,
+        body: B,
+    ) -> impl Future<Output = T> + use<B, T, N>
+    where
+        B: AsyncFnOnce(Context) -> T,
+    {
+        run_with(self.context(name), body, Location::caller())
+    }
+
     /// Opens a context at the top of this registry, with settings.
     #[must_use = "a builder opens nothing until `open`"]
     #[track_caller]
@@ -142,10 +157,11 @@ impl Registry {
         ContextBuilder::new(&self.root, label(name.into()), Location::caller())
     }
 
-    /// Lists something for as long as the returned [`Registration`] lives.
+    /// Lists something for as long as the returned [`Registration`] lives: under the context whose task is running, if one is.
+    /// [`Context::register`] lists under one that is named.
     #[track_caller]
     pub fn register(&self, name: impl Into<Name>, kind: impl Into<Name>) -> Registration {
-        Registration::new(self.table(), facts(name, kind), self.parent())
+        Registration::new(self.table(), facts(name, kind), (self.parent(), false))
     }
 
     /// Takes a value and lists it for as long as a handle to it lives.
@@ -356,7 +372,7 @@ impl Registry {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        Hook::add(&self.root, When::Closing, hook, Location::caller())
+        add_hook(&self.root, When::Closing, hook, Location::caller())
     }
 
     /// Runs `hook` when every context of the registry is closed. See [`Context::on_close`].
@@ -370,7 +386,7 @@ impl Registry {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        Hook::add(&self.root, When::Close, hook, Location::caller())
+        add_hook(&self.root, When::Close, hook, Location::caller())
     }
 
     /// Spawns a future that belongs to no context, but to the registry: its close awaits it. See [`Context::spawn`].

@@ -141,7 +141,7 @@ impl std::fmt::Display for State {
 pub(crate) enum Outcome {
     /// Its future returned.
     Finished,
-    /// It was cancellable, and its context's token was cancelled.
+    /// It was cancellable, and its context's token was cancelled; or it took longer than its deadline.
     Cancelled,
     /// Its future was dropped before it returned.
     Aborted,
@@ -164,7 +164,8 @@ pub(crate) trait Record: Send + Sync {
     fn ledger(&self) -> Option<&Ledger> {
         None
     }
-    /// Whether its context keeps a handle to it until it closes.
+    /// Whether it is to be gone when its context is closed: a value of which that keeps a handle until then, or a registration
+    /// that it made.
     fn is_owned(&self) -> bool {
         false
     }

@@ -40,7 +40,11 @@ pub struct Registration {
 
 impl Registration {
     #[inline(always)]
-    pub(crate) fn new(table: &Table, facts: Facts, parent: Option<Arc<dyn Record>>) -> Self {
+    pub(crate) fn new(
+        table: &Table,
+        facts: Facts,
+        parent: (Option<Arc<dyn Record>>, bool),
+    ) -> Self {
         Self {
             entry: table.register(facts, parent),
         }

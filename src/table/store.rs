@@ -107,8 +107,13 @@ impl Table {
 
     /// Lists a resource for as long as its owner has it.
     #[inline(always)]
-    pub(crate) fn register(&self, facts: Facts, parent: Option<Arc<dyn Record>>) -> TaskOwner {
-        self.fill(facts, parent, Role::Registration).list()
+    pub(crate) fn register(
+        &self,
+        facts: Facts,
+        (parent, is_owned): (Option<Arc<dyn Record>>, bool),
+    ) -> TaskOwner {
+        self.fill(facts, parent, Role::Registration { is_owned })
+            .list()
     }
 
     /// Lists a task of a context for as long as its owner has it, with a handle.
@@ -211,11 +216,6 @@ impl Table {
         removed
     }
 
-    /// Aborts the task with this id, if it is still listed.
-    pub(crate) fn abort(&self, id: ResourceId) {
-        self.look_at(id, |task| task.request_abort());
-    }
-
     /// Aborts the tasks of every context that is aborting its tasks.
     pub(crate) fn abort_told(&self) {
         self.for_each(|task| task.abort_if_told());
@@ -230,6 +230,7 @@ impl Table {
         })
     }
 
+    #[cfg(feature = "dump")]
     fn look_at<R>(
         &self,
         id: ResourceId,
@@ -379,6 +380,17 @@ impl TableRef {
         state
     }
 
+    /// Aborts the task with this id, if it is still listed.
+    pub(crate) fn abort(&self, id: ResourceId) {
+        if id.table == self.number {
+            self.tasks.directory().scan(id.index as usize, 1, |look| {
+                if look.key() == id.key() {
+                    look.request_abort();
+                }
+            });
+        }
+    }
+
     /// Removes the record that was listed under this id in this table.
     pub(crate) fn remove(&self, id: ResourceId) {
         self.records.remove(id.key());
@@ -426,7 +438,7 @@ mod tests {
 
     /// A registration that is gone at once.
     fn register(table: &Table) {
-        drop(table.register(facts(), None));
+        drop(table.register(facts(), (None, false)));
     }
 
     /// L2, I6: whatever was tracked is swept as others register, wherever its place.

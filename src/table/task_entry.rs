@@ -53,12 +53,11 @@ pub(crate) struct TaskAside {
 /// What an entry is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    Registration,
-    Task {
-        kind: TaskKind,
-        /// Whether it may be the latest of its name.
-        supersedes: bool,
+    Registration {
+        /// Whether it was made by its context, and not by a task that happened to run in it.
+        is_owned: bool,
     },
+    Task(TaskKind),
 }
 
 /// How a task runs.
@@ -127,7 +126,7 @@ impl Default for TaskEntry {
         Self {
             parent: None,
             poll_state: PollState::default(),
-            role: Role::Registration,
+            role: Role::Registration { is_owned: false },
             has_owned: false,
             has_cell: false,
             maker: 0,
@@ -158,7 +157,7 @@ impl Entry for TaskEntry {
             remains.parent = self.parent.take();
         }
         // A registration has none of the rest.
-        if self.role != Role::Registration {
+        if matches!(self.role, Role::Task(_)) {
             remains.output = aside.output.take();
             if !stays_stale {
                 remains.waker.0 = aside.waker.take();
@@ -228,7 +227,7 @@ impl TaskEntry {
         *own_role = role;
         *has_owned = facts.name.is_owned() || facts.kind.is_owned();
         *maker = lower_half(stripe::current());
-        if let Role::Task { kind, .. } = role {
+        if let Role::Task(kind) = role {
             if kind == TaskKind::Wrapped {
                 aside.waker = TaskWaker::Wrapped(WakerCell::default());
             } else if *has_cell {
@@ -242,7 +241,7 @@ impl TaskEntry {
     /// How it is doing; `None` of a registration.
     #[inline]
     pub(crate) fn poll_state(&self) -> Option<&PollState> {
-        matches!(self.role, Role::Task { .. }).then_some(&self.poll_state)
+        matches!(self.role, Role::Task(_)).then_some(&self.poll_state)
     }
 
     /// The context of a task, the registry's own included.
@@ -251,13 +250,8 @@ impl TaskEntry {
         self.parent.as_deref()
     }
 
-    #[inline]
-    pub(crate) fn role(&self) -> Role {
-        self.role
-    }
-
     fn is(&self, of: TaskKind) -> bool {
-        matches!(self.role, Role::Task { kind, .. } if kind == of)
+        self.role == Role::Task(of)
     }
 
     /// Whether it is a blocking closure.
@@ -361,23 +355,27 @@ impl Record for TaskEntry {
 
     fn class(&self) -> Class {
         match self.role {
-            Role::Registration => Class::Resource,
-            Role::Task { .. } => Class::Task,
+            Role::Registration { .. } => Class::Resource,
+            Role::Task(_) => Class::Task,
         }
     }
 
     #[inline]
     fn state(&self) -> State {
         match self.role {
-            Role::Registration => State::Live,
-            Role::Task { .. } if self.poll_state.has_started() => State::Running,
-            Role::Task { .. } => State::Waiting,
+            Role::Registration { .. } => State::Live,
+            Role::Task(_) if self.poll_state.has_started() => State::Running,
+            Role::Task(_) => State::Waiting,
         }
     }
 
     fn parent(&self) -> Option<&dyn Record> {
         let parent = self.parent.as_deref();
         parent.filter(|parent| !parent.is_root())
+    }
+
+    fn is_owned(&self) -> bool {
+        self.role == Role::Registration { is_owned: true }
     }
 }
 

@@ -1,7 +1,11 @@
 //! [`TaskBuilder`]: starting a task with settings.
 
 use crate::{
-    context::{close, state::Core},
+    context::{
+        close,
+        slots::{OnConflict, Turn},
+        state::{Core, Node},
+    },
     error::{NO_RUNTIME, RefusedError, RefusedReason},
     name::{self, Label, Name, label},
     panics,
@@ -10,17 +14,22 @@ use crate::{
         task_entry::{Role, TaskHandle, TaskKind},
     },
     task::{
-        future::{Job, Plain, Running, UntilCancelled},
-        guard::{self, TaskGuard},
+        future::{Configured, Job, Plain, Running, Settings},
+        guard::TaskGuard,
         handle::{Apart, Output, Task, Together, Whereabouts},
+        start::{self, ReadySender, Started},
         wrapped::Wrapped,
+        wrapped_stream::WrappedStream,
     },
 };
-use std::{fmt, panic::Location, sync::Arc};
+use futures::Stream;
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, task::spawn_local};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
-/// Starts a task with a name and settings. Made by [`Context::task`](crate::Context::task).
+/// Starts a task with a name and settings. Made by [`Context::task`](crate::Context::task) and
+/// [`WeakContext::task`](crate::WeakContext::task).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -31,23 +40,43 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 /// # }
 /// ```
 #[must_use = "a builder starts nothing until one of its `spawn` methods"]
-pub struct TaskBuilder<'a>(TaskOptions<'a>);
+pub struct TaskBuilder<'a> {
+    target: Target<'a>,
+    options: TaskOptions,
+}
 
 impl<'a> TaskBuilder<'a> {
+    /// Starts a task on the context of a strong handle.
+    #[inline]
     pub(crate) fn new(core: &'a Arc<Core>, name: Option<Label>) -> Self {
-        Self(TaskOptions {
-            core,
+        Self::on_target(Target::Strong(core), name)
+    }
+
+    /// Starts a task on the context of a weak handle, if it is still there by then.
+    #[inline]
+    pub(crate) fn weak(node: &'a Arc<Node>, name: Option<Label>) -> Self {
+        Self::on_target(Target::Weak(node), name)
+    }
+
+    #[inline]
+    fn on_target(target: Target<'a>, name: Option<Label>) -> Self {
+        let options = TaskOptions {
             name,
             kind: None,
             runtime: None,
             is_cancellable: false,
-            supersedes: false,
-        })
+            deadline: None,
+            slot: None,
+            on_conflict: OnConflict::default(),
+            span: None,
+            turn: None,
+        };
+        Self { target, options }
     }
 
     /// The kind it is listed under; `task`, `blocking` or `wrapped` otherwise.
     pub fn kind(mut self, kind: impl Into<Name>) -> Self {
-        self.0.kind = Some(label(kind.into()));
+        self.options.kind = Some(label(kind.into()));
         self
     }
 
@@ -56,20 +85,153 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// Has no effect on blocking closures and wrapped futures.
     pub fn cancellable(mut self) -> Self {
-        self.0.is_cancellable = true;
+        self.options.is_cancellable = true;
         self
     }
 
-    /// Aborts the task of the same name that was last started like this on the same context.
-    pub fn supersede(mut self) -> Self {
-        self.0.supersedes = true;
+    /// Starts the task in a slot of its context, in which one task runs at a time. What becomes of it while the slot is taken
+    /// is said by [`on_conflict`](Self::on_conflict); otherwise it waits in line.
+    ///
+    /// A slot is taken until the future of its task is dropped. A task that waits is listed, counted, aborted and cancelled as
+    /// any other, but its future is not polled, and its [`deadline`](Self::deadline) does not run yet. The slots of different
+    /// contexts have nothing to do with each other.
+    ///
+    /// A task that awaits another one of its own slot waits for itself.
+    ///
+    /// A blocking closure cannot wait: it is refused if the slot is taken. Has no effect on wrapped futures.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{OnConflict, RefusedReason, TaskError};
+    /// let ctx = headcount::Registry::new().context("editor");
+    /// let search = || ctx.task("search").slot("search").on_conflict(OnConflict::Replace);
+    /// let first = search().spawn(std::future::pending::<u8>());
+    /// let second = search().spawn(async { 2 });
+    /// assert!(matches!(first.await, Err(TaskError::Aborted)));
+    /// assert_eq!(second.await.unwrap(), 2);
+    ///
+    /// let save = || ctx.task("save").slot("save").on_conflict(OnConflict::Reject);
+    /// let saving = save().spawn(std::future::ready(()));
+    /// let refused = save().try_spawn(std::future::ready(())).unwrap_err();
+    /// assert_eq!(refused.reason(), RefusedReason::SlotTaken);
+    /// # saving.await.unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Performance
+    ///
+    /// A lock for all slots of the context, twice for each of their tasks.
+    pub fn slot(mut self, key: impl Into<Name>) -> Self {
+        self.options.slot = Some(label(key.into()));
         self
+    }
+
+    /// What becomes of the task if its [`slot`](Self::slot) is taken. Has no effect without one.
+    pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
+        self.options.on_conflict = on_conflict;
+        self
+    }
+
+    /// Runs the task in the `tracing` span of the code that calls this, and drops its future in it. Without this a task is in
+    /// no span. Has no effect on wrapped futures.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let request = tracing::info_span!("request", id = 7);
+    /// let task = request.in_scope(|| {
+    ///     ctx.task("lookup").in_current_span().spawn(async { tracing::info!("found") })
+    /// });
+    /// task.await.unwrap();
+    /// # }
+    /// ```
+    pub fn in_current_span(mut self) -> Self {
+        self.options.span = Some(Span::current());
+        self
+    }
+
+    /// Drops the future at its next wait once it has taken longer than this, from its first poll on. Its handle then gets
+    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut).
+    ///
+    /// It ends as its spawner has planned, not by force, so the report counts it as
+    /// [`cancelled`](crate::CloseReport::cancelled) and stays clean. A task that never waits cannot be ended. Zero lets it
+    /// run to its first wait, [`Duration::MAX`] for ever. Has no effect on blocking closures and wrapped futures.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::TaskError;
+    /// use std::{future::pending, time::Duration};
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let lookup = ctx.task("lookup").deadline(Duration::from_millis(5)).spawn(pending::<()>());
+    /// assert!(matches!(lookup.await, Err(TaskError::TimedOut)));
+    /// assert_eq!(ctx.close().await.cancelled(), 1);
+    /// # }
+    /// ```
+    ///
+    /// # Performance
+    ///
+    /// One timer for each task that waits, in a queue of the whole process.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.options.deadline = Some(limit);
+        self
+    }
+
+    /// Spawns a task that says when it is ready, and waits for that: `body` gets a [`ReadySender`], and once the task calls
+    /// [`set`](ReadySender::set) this returns the task's handle and the value.
+    ///
+    /// The task is spawned when this is called, as with [`spawn`](Self::spawn).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use tokio::net::TcpListener;
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let (server, address) = ctx
+    ///     .task("server")
+    ///     .cancellable()
+    ///     .start(|ready| async move {
+    ///         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    ///         ready.set(listener.local_addr().unwrap());
+    ///         while listener.accept().await.is_ok() {}
+    ///     })
+    ///     .await
+    ///     .unwrap();
+    /// assert_ne!(address.port(), 0);
+    /// # ctx.close().await;
+    /// # drop(server);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], with the task's output or error, if it ends before it is ready. If it drops the sender, this waits for
+    /// its end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before the task is ready aborts the task.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
+    #[track_caller]
+    pub fn start<V, B, F>(
+        self,
+        body: B,
+    ) -> impl Future<Output = Started<F::Output, V>> + use<V, B, F>
+    where
+        V: Send + 'static,
+        B: FnOnce(ReadySender<V>) -> F,
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (sender, ready) = ReadySender::new();
+        start::until_ready(self.spawn(body(sender)).abort_on_drop(), ready)
     }
 
     /// The runtime to spawn on, instead of the one the context remembers. Has no effect on local tasks
     /// and wrapped futures.
     pub fn on(mut self, runtime: &Handle) -> Self {
-        self.0.runtime = Some(runtime.clone());
+        self.options.runtime = Some(runtime.clone());
         self
     }
 
@@ -85,12 +247,13 @@ impl<'a> TaskBuilder<'a> {
         F::Output: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("task");
-        let reason = match self.0.admit() {
-            Ok(guard) => return run(&mut self.0, origin, guard, future),
+        let lent = self.target.lend();
+        let reason = match self.options.admit(lent.core()) {
+            Ok((core, guard)) => return run(core, &mut self.options, origin, guard, future),
             Err(reason) => reason,
         };
-        let core = self.0.core;
-        self.0.reject(origin, reason).task(core, future)
+        let rejected = self.options.reject(origin, reason);
+        rejected.task(self.target.node(), future)
     }
 
     /// Spawns a future, or hands it back.
@@ -105,11 +268,12 @@ impl<'a> TaskBuilder<'a> {
         F::Output: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("task");
-        let reason = match self.0.admit() {
-            Ok(guard) => return Ok(run(&mut self.0, origin, guard, future)),
+        let lent = self.target.lend();
+        let reason = match self.options.admit(lent.core()) {
+            Ok((core, guard)) => return Ok(run(core, &mut self.options, origin, guard, future)),
             Err(reason) => reason,
         };
-        Err(self.0.reject(origin, reason).refused(future))
+        Err(self.options.reject(origin, reason).refused(future))
     }
 
     /// Runs a closure on the runtime's blocking threads.
@@ -125,12 +289,16 @@ impl<'a> TaskBuilder<'a> {
         T: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("blocking");
-        let reason = match self.0.admit() {
-            Ok(guard) => return run_blocking(&mut self.0, origin, guard, closure),
+        self.options.on_conflict = OnConflict::Reject;
+        let lent = self.target.lend();
+        let reason = match self.options.admit(lent.core()) {
+            Ok((core, guard)) => {
+                return run_blocking(core, &mut self.options, origin, guard, closure);
+            }
             Err(reason) => reason,
         };
-        let core = self.0.core;
-        self.0.reject(origin, reason).task(core, closure)
+        let rejected = self.options.reject(origin, reason);
+        rejected.task(self.target.node(), closure)
     }
 
     /// Runs a closure on the runtime's blocking threads, or hands it back.
@@ -145,11 +313,21 @@ impl<'a> TaskBuilder<'a> {
         T: Send + 'static,
     {
         let origin = TaskOrigin::of::<F>("blocking");
-        let reason = match self.0.admit() {
-            Ok(guard) => return Ok(run_blocking(&mut self.0, origin, guard, closure)),
+        self.options.on_conflict = OnConflict::Reject;
+        let lent = self.target.lend();
+        let reason = match self.options.admit(lent.core()) {
+            Ok((core, guard)) => {
+                return Ok(run_blocking(
+                    core,
+                    &mut self.options,
+                    origin,
+                    guard,
+                    closure,
+                ));
+            }
             Err(reason) => reason,
         };
-        Err(self.0.reject(origin, reason).refused(closure))
+        Err(self.options.reject(origin, reason).refused(closure))
     }
 
     /// Spawns a future that may not leave this thread.
@@ -165,12 +343,13 @@ impl<'a> TaskBuilder<'a> {
         F::Output: 'static,
     {
         let origin = TaskOrigin::of::<F>("task");
-        let reason = match self.0.admit_anywhere() {
-            Ok(guard) => return run_local(&mut self.0, origin, guard, future),
+        let lent = self.target.lend();
+        let reason = match self.options.admit_anywhere(lent.core()) {
+            Ok((core, guard)) => return run_local(core, &mut self.options, origin, guard, future),
             Err(reason) => reason,
         };
-        let core = self.0.core;
-        self.0.reject(origin, reason).task(core, future)
+        let rejected = self.options.reject(origin, reason);
+        rejected.task(self.target.node(), future)
     }
 
     /// Spawns a future that may not leave this thread, or hands it back.
@@ -189,23 +368,24 @@ impl<'a> TaskBuilder<'a> {
         F::Output: 'static,
     {
         let origin = TaskOrigin::of::<F>("task");
-        let reason = match self.0.admit_anywhere() {
-            Ok(guard) => return Ok(run_local(&mut self.0, origin, guard, future)),
+        let lent = self.target.lend();
+        let reason = match self.options.admit_anywhere(lent.core()) {
+            Ok((core, guard)) => {
+                return Ok(run_local(core, &mut self.options, origin, guard, future));
+            }
             Err(reason) => reason,
         };
-        Err(self.0.reject(origin, reason).refused(future))
+        Err(self.options.reject(origin, reason).refused(future))
     }
 
     /// Counts a future that is polled elsewhere. See [`Context::wrap`](crate::Context::wrap).
     #[track_caller]
     pub fn wrap<F: Future>(self, future: F) -> Wrapped<F> {
-        let core = self.0.core;
-        match self.0.admit_wrapped::<F>() {
+        let lent = self.target.lend();
+        match self.options.admit_wrapped::<F>(lent.core()) {
             Ok(guard) => Wrapped::new(future, guard),
             Err(rejected) => {
-                let Facts { name, location, .. } = rejected.facts;
-                core.note_refusal("a wrap", &name, location);
-                panics::discard(future);
+                rejected.drop_wrapped(self.target.node(), future);
                 Wrapped::refused()
             }
         }
@@ -218,33 +398,120 @@ impl<'a> TaskBuilder<'a> {
     /// [`RefusedError`], with the future in it, if the context is closing or closed.
     #[track_caller]
     pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
-        match self.0.admit_wrapped::<F>() {
+        let lent = self.target.lend();
+        match self.options.admit_wrapped::<F>(lent.core()) {
             Ok(guard) => Ok(Wrapped::new(future, guard)),
             Err(rejected) => Err(rejected.refused(future)),
         }
     }
 }
 
+impl TaskBuilder<'_> {
+    /// Counts a stream that is polled elsewhere. See [`Context::wrap_stream`](crate::Context::wrap_stream).
+    #[track_caller]
+    pub fn wrap_stream<S: Stream>(self, stream: S) -> WrappedStream<S> {
+        let lent = self.target.lend();
+        match self.options.admit_wrapped::<S>(lent.core()) {
+            Ok(guard) => WrappedStream::new(stream, guard),
+            Err(rejected) => {
+                rejected.drop_wrapped(self.target.node(), stream);
+                WrappedStream::refused()
+            }
+        }
+    }
+
+    /// Counts a stream that is polled elsewhere, or hands it back. See [`Context::wrap_stream`](crate::Context::wrap_stream).
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedError`], with the stream in it, if the context is closing or closed.
+    #[track_caller]
+    pub fn try_wrap_stream<S: Stream>(
+        self,
+        stream: S,
+    ) -> Result<WrappedStream<S>, RefusedError<S>> {
+        let lent = self.target.lend();
+        match self.options.admit_wrapped::<S>(lent.core()) {
+            Ok(guard) => Ok(WrappedStream::new(stream, guard)),
+            Err(rejected) => Err(rejected.refused(stream)),
+        }
+    }
+}
+
 impl fmt::Debug for TaskBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options = &self.0;
+        let options = &self.options;
         f.debug_struct("TaskBuilder")
             .field("name", &options.name)
             .field("kind", &options.kind)
             .field("is_cancellable", &options.is_cancellable)
-            .field("supersedes", &options.supersedes)
+            .field("deadline", &options.deadline)
+            .field("slot", &options.slot)
+            .field("on_conflict", &options.on_conflict)
             .finish_non_exhaustive()
     }
 }
 
+/// The context on which a task is to be started.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    /// That of a strong handle.
+    Strong(&'a Arc<Core>),
+    /// That of a weak handle. It may be gone.
+    Weak(&'a Arc<Node>),
+}
+
+/// The core of a context, while a task is being started on it.
+enum Lent<'a> {
+    Strong(&'a Arc<Core>),
+    /// Held for the call only, and not counted as a handle (I3): if the last handle is dropped meanwhile, its close begins,
+    /// and either the gate refuses the task or the close awaits it.
+    Weak(Option<Arc<Core>>),
+}
+
+impl<'a> Target<'a> {
+    #[inline(always)]
+    fn lend(self) -> Lent<'a> {
+        match self {
+            Self::Strong(core) => Lent::Strong(core),
+            Self::Weak(node) => Lent::Weak(node.core.upgrade()),
+        }
+    }
+
+    fn node(self) -> &'a Arc<Node> {
+        match self {
+            Self::Strong(core) => &core.node,
+            Self::Weak(node) => node,
+        }
+    }
+}
+
+impl Lent<'_> {
+    /// `None` if the context is gone: it has closed, and its last handle was dropped.
+    #[inline(always)]
+    fn core(&self) -> Option<&Arc<Core>> {
+        match self {
+            Self::Strong(core) => Some(core),
+            Self::Weak(core) => core.as_ref(),
+        }
+    }
+}
+
+/// A core, and a task that was let in at its gate.
+type Admitted<'c> = (&'c Arc<Core>, TaskGuard<'c>);
+
 /// How a task is to be started.
-struct TaskOptions<'a> {
-    core: &'a Arc<Core>,
+struct TaskOptions {
     name: Option<Label>,
     kind: Option<Label>,
     runtime: Option<Handle>,
     is_cancellable: bool,
-    supersedes: bool,
+    deadline: Option<Duration>,
+    slot: Option<Label>,
+    on_conflict: OnConflict,
+    span: Option<Span>,
+    /// Its place in the slot, once it was let in.
+    turn: Option<Turn>,
 }
 
 /// What the task is by itself: its name and kind unless given, and where it was started.
@@ -272,27 +539,46 @@ impl TaskOrigin {
     }
 }
 
-impl<'a> TaskOptions<'a> {
-    /// Asks for a place that needs a runtime to run on.
+impl TaskOptions {
+    /// Asks for a place that needs a runtime to run on. A context that is gone is closed.
     #[inline(always)]
-    fn admit(&mut self) -> Result<TaskGuard<'a>, RefusedReason> {
-        if self.runtime.is_none() && self.core.node.is_root() {
+    fn admit<'c>(&mut self, core: Option<&'c Arc<Core>>) -> Result<Admitted<'c>, RefusedReason> {
+        let core = core.ok_or(RefusedReason::Closed)?;
+        if self.runtime.is_none() && core.node.is_root() {
             // A registry outlives runtimes, the global one all of them: here and now comes first.
             self.runtime = Handle::try_current().ok();
         }
-        if self.runtime.is_none() && self.core.runtime().is_none() {
+        if self.runtime.is_none() && core.runtime().is_none() {
             return Err(RefusedReason::NoRuntime);
         }
-        self.admit_anywhere()
+        self.admit_anywhere(Some(core))
     }
 
     /// Asks for a place that is brought its own runtime.
     #[inline(always)]
-    fn admit_anywhere(&self) -> Result<TaskGuard<'a>, RefusedReason> {
-        TaskGuard::admit(&self.core.node).map_err(|left| {
-            close::on_leave(&self.core.node, left);
+    fn admit_anywhere<'c>(
+        &mut self,
+        core: Option<&'c Arc<Core>>,
+    ) -> Result<Admitted<'c>, RefusedReason> {
+        let core = core.ok_or(RefusedReason::Closed)?;
+        let admitted = TaskGuard::admit(&core.node);
+        let guard = admitted.map_err(|left| {
+            close::on_leave(&core.node, left);
             RefusedReason::Closed
-        })
+        })?;
+        if self.slot.is_some() {
+            self.enter_slot(core)?;
+        }
+        Ok((core, guard))
+    }
+
+    #[cold]
+    fn enter_slot(&mut self, core: &Core) -> Result<(), RefusedReason> {
+        if let Some(slot) = &self.slot {
+            let table = core.node.table.table_ref();
+            self.turn = Some(core.slots().enter(slot, self.on_conflict, table)?);
+        }
+        Ok(())
     }
 
     #[inline(always)]
@@ -305,57 +591,59 @@ impl<'a> TaskOptions<'a> {
         }
     }
 
-    #[inline(always)]
-    fn role(&self, kind: TaskKind) -> Role {
-        Role::Task {
-            kind,
-            supersedes: self.supersedes,
-        }
-    }
-
     /// Lists the task. The options are borrowed, because moving so much about costs as much as the gate does.
     #[inline(always)]
     fn list(
         &mut self,
+        core: &Core,
         origin: TaskOrigin,
         guard: TaskGuard<'_>,
         kind: TaskKind,
     ) -> (TaskGuard<'static>, TaskHandle) {
-        let role = self.role(kind);
-        guard.list(self.take_facts(origin), role)
+        let (guard, handle) = guard.list(self.take_facts(origin), Role::Task(kind));
+        if let Some(turn) = &self.turn {
+            turn.set_task(core.node.table.table_ref(), handle.meta().id);
+        }
+        (guard, handle)
     }
 
     /// The runtime to spawn on.
     #[inline]
-    fn runtime_to_use(&self) -> &Handle {
+    fn runtime_to_use<'r>(&'r self, core: &'r Core) -> &'r Handle {
         let asked = self.runtime.as_ref();
-        let runtime = asked.or_else(|| self.core.runtime());
+        let runtime = asked.or_else(|| core.runtime());
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
 
-    /// What ends a cancellable task.
+    /// Whether the future or closure has no settings of its own.
     #[inline]
-    fn cancelled(&self) -> Option<WaitForCancellationFutureOwned> {
-        self.is_cancellable
-            .then(|| self.core.node.token.clone().cancelled_owned())
+    fn is_plain(&self) -> bool {
+        let is_left_alone = !self.is_cancellable && self.deadline.is_none();
+        is_left_alone && self.span.is_none() && self.turn.is_none()
     }
 
-    /// The task is with the runtime.
-    #[inline(always)]
-    fn spawned<T>(&self, handle: TaskHandle, output: Whereabouts<T>) -> Task<T> {
-        if self.supersedes {
-            guard::supersede(self.core, handle.meta());
+    #[cold]
+    fn settings(&mut self, core: &Core) -> Settings {
+        let token = self.is_cancellable.then(|| core.node.token.clone());
+        Settings {
+            cancelled: token.map(CancellationToken::cancelled_owned),
+            deadline: self.deadline,
+            span: self.span.take(),
+            turn: self.turn.take(),
         }
-        Task::accepted(handle, output)
     }
 
     /// Lists a future that is polled elsewhere.
     #[track_caller]
-    fn admit_wrapped<F>(mut self) -> Result<TaskGuard<'static>, Rejected> {
+    fn admit_wrapped<F>(
+        mut self,
+        core: Option<&Arc<Core>>,
+    ) -> Result<TaskGuard<'static>, Rejected> {
         let origin = TaskOrigin::of::<F>("wrapped");
-        match self.admit_anywhere() {
-            Ok(guard) => {
-                let role = self.role(TaskKind::Wrapped);
+        self.slot = None;
+        match self.admit_anywhere(core) {
+            Ok((_, guard)) => {
+                let role = Role::Task(TaskKind::Wrapped);
                 Ok(guard.list_alone(self.take_facts(origin), role))
             }
             Err(reason) => Err(self.reject(origin, reason)),
@@ -372,7 +660,8 @@ impl<'a> TaskOptions<'a> {
 }
 
 fn run<F>(
-    options: &mut TaskOptions<'_>,
+    core: &Core,
+    options: &mut TaskOptions,
     origin: TaskOrigin,
     guard: TaskGuard<'_>,
     future: F,
@@ -381,20 +670,22 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let (guard, handle) = options.list(origin, guard, TaskKind::Spawned);
-    let (outlet, runtime) = (Together::new(), options.runtime_to_use());
-    match options.cancelled() {
-        None => drop(runtime.spawn(Running::new(Plain { future }, outlet, guard))),
-        Some(cancelled) => {
-            let future = UntilCancelled { future, cancelled };
-            drop(runtime.spawn(Running::new(future, outlet, guard)));
-        }
+    let (guard, handle) = options.list(core, origin, guard, TaskKind::Spawned);
+    let outlet = Together::new();
+    if options.is_plain() {
+        let running = Running::new(Plain { future }, outlet, guard);
+        drop(options.runtime_to_use(core).spawn(running));
+    } else {
+        let future = Configured::new(future, options.settings(core));
+        let running = Running::new(future, outlet, guard);
+        drop(options.runtime_to_use(core).spawn(running));
     }
-    options.spawned(handle, Whereabouts::entry())
+    Task::accepted(handle, Whereabouts::entry())
 }
 
 fn run_blocking<F, T>(
-    options: &mut TaskOptions<'_>,
+    core: &Core,
+    options: &mut TaskOptions,
     origin: TaskOrigin,
     guard: TaskGuard<'_>,
     closure: F,
@@ -403,15 +694,41 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let (guard, handle) = options.list(origin, guard, TaskKind::Blocking);
-    let job = Job::new(closure, guard);
-    drop(options.runtime_to_use().spawn_blocking(move || job.run()));
-    options.spawned(handle, Whereabouts::entry())
+    let (guard, handle) = options.list(core, origin, guard, TaskKind::Blocking);
+    let runtime = options.runtime_to_use(core).clone();
+    if options.span.is_none() && options.turn.is_none() {
+        let job = Job::new(closure, guard);
+        drop(runtime.spawn_blocking(move || job.run()));
+    } else {
+        let job = Job::new(configured(closure, options.settings(core)), guard);
+        drop(runtime.spawn_blocking(move || job.run()));
+    }
+    Task::accepted(handle, Whereabouts::entry())
+}
+
+/// A closure that runs in its span, and then leaves its slot.
+fn configured<T>(
+    closure: impl FnOnce() -> T,
+    Settings { span, turn, .. }: Settings,
+) -> impl FnOnce() -> T {
+    // Dropped in this order, also if it never runs.
+    let held = (closure, turn, span);
+    move || {
+        let held = held;
+        let (closure, turn, span) = held;
+        let output = match span {
+            Some(span) => span.in_scope(closure),
+            None => closure(),
+        };
+        drop(turn);
+        output
+    }
 }
 
 #[track_caller]
 fn run_local<F>(
-    options: &mut TaskOptions<'_>,
+    core: &Core,
+    options: &mut TaskOptions,
     origin: TaskOrigin,
     guard: TaskGuard<'_>,
     future: F,
@@ -420,18 +737,17 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let (guard, handle) = options.list(origin, guard, TaskKind::Spawned);
+    let (guard, handle) = options.list(core, origin, guard, TaskKind::Spawned);
     let output = Arc::new(Output::new());
     let outlet = Apart(Arc::clone(&output));
     // Outside a `LocalSet` and a `LocalRuntime` tokio panics, at the line of our caller.
-    match options.cancelled() {
-        None => drop(spawn_local(Running::new(Plain { future }, outlet, guard))),
-        Some(cancelled) => {
-            let future = UntilCancelled { future, cancelled };
-            drop(spawn_local(Running::new(future, outlet, guard)));
-        }
+    if options.is_plain() {
+        drop(spawn_local(Running::new(Plain { future }, outlet, guard)));
+    } else {
+        let future = Configured::new(future, options.settings(core));
+        drop(spawn_local(Running::new(future, outlet, guard)));
     }
-    options.spawned(handle, Whereabouts::Apart(output))
+    Task::accepted(handle, Whereabouts::Apart(output))
 }
 
 impl Rejected {
@@ -447,11 +763,20 @@ impl Rejected {
     ///
     /// If there is no runtime, as `tokio::spawn` does.
     #[track_caller]
-    fn task<F, T>(self, core: &Core, future: F) -> Task<T> {
+    fn task<F, T>(self, node: &Node, future: F) -> Task<T> {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let Facts { name, location, .. } = self.facts;
-        core.note_refusal("a task", &name, location);
+        if self.reason == RefusedReason::Closed {
+            node.note_refusal("a task", &name, location);
+        }
         panics::discard(future);
         Task::refused(name)
+    }
+
+    /// As [`task`](Self::task), where another would have polled it.
+    fn drop_wrapped<F>(self, node: &Node, future: F) {
+        let Facts { name, location, .. } = self.facts;
+        node.note_refusal("a wrap", &name, location);
+        panics::discard(future);
     }
 }

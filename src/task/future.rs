@@ -1,13 +1,16 @@
 //! A spawned future or blocking closure, as the runtime sees it.
 
 use crate::{
+    clock::{self, Sleep},
+    context::slots::Turn,
     error::TaskError,
     panics,
     poll::{
+        capture,
         scope::{self, Owner},
         waiting::{For, waiting},
     },
-    table::record::Outcome,
+    table::record::{Outcome, Record},
     task::{
         guard::TaskGuard,
         handle::{Outlet, Together},
@@ -18,8 +21,10 @@ use std::{
     mem::needs_drop,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tracing::Span;
 
 /// What a task came to by itself: its output, or `Cancelled`.
 pub(crate) type Ended<T> = Result<T, TaskError>;
@@ -92,9 +97,12 @@ fn ended<T>(result: Result<Ended<T>, Payload>, dropped: Result<(), Payload>) -> 
 
 /// Delivers a result and lets the task leave.
 #[inline]
-fn finish<O: Outlet>(outlet: &O, guard: &mut TaskGuard<'static>, result: Ended<O::Output>) {
-    if guard.task().is_none() {
+fn finish<O: Outlet>(outlet: &O, guard: &mut TaskGuard<'static>, mut result: Ended<O::Output>) {
+    let Some(task) = guard.task() else {
         return;
+    };
+    if let Err(error) = &mut result {
+        error.name_task(&task.meta().name);
     }
     if guard.is_claimed() {
         if let Err(TaskError::Panicked(_, message)) = &result {
@@ -155,7 +163,7 @@ fn finish_unclaimed<T>(guard: &mut TaskGuard<'static>, result: Ended<T>) {
 fn outcome<T>(result: &Ended<T>) -> Outcome {
     match result {
         Ok(_) => Outcome::Finished,
-        Err(TaskError::Cancelled) => Outcome::Cancelled,
+        Err(TaskError::Cancelled | TaskError::TimedOut) => Outcome::Cancelled,
         Err(TaskError::Panicked(..)) => Outcome::Panicked,
         Err(_) => Outcome::Aborted,
     }
@@ -186,25 +194,91 @@ impl<F: Future> Work for Plain<F> {
 }
 
 pin_project_lite::pin_project! {
-    /// A future that ends, at its next wait, when its context's token is cancelled.
-    pub(crate) struct UntilCancelled<F> {
+    /// A future with settings: when it begins, what ends it at its next wait, and the span that it runs in.
+    pub(crate) struct Configured<F> {
+        // `None` once it is dropped.
         #[pin]
-        pub(crate) future: F,
+        future: Option<F>,
+        // Ready when its context's token is cancelled.
         #[pin]
-        pub(crate) cancelled: WaitForCancellationFutureOwned,
+        cancelled: Option<WaitForCancellationFutureOwned>,
+        // Runs from the first poll of the future on.
+        deadline: Option<Sleep>,
+        span: Option<Span>,
+        // Its place in the line of its slot. Dropped after the future: then the next one begins.
+        turn: Option<Turn>,
+    }
+
+    impl<F> PinnedDrop for Configured<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _entered = this.span.as_ref().map(Span::enter);
+            this.future.set(None);
+        }
     }
 }
 
-impl<F: Future> Work for UntilCancelled<F> {
+/// The settings of a future.
+#[derive(Default)]
+pub(crate) struct Settings {
+    pub(crate) cancelled: Option<WaitForCancellationFutureOwned>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) span: Option<Span>,
+    pub(crate) turn: Option<Turn>,
+}
+
+impl<F> Configured<F> {
+    pub(crate) fn new(future: F, settings: Settings) -> Self {
+        Self {
+            future: Some(future),
+            cancelled: settings.cancelled,
+            deadline: settings.deadline.map(clock::sleep),
+            span: settings.span,
+            turn: settings.turn,
+        }
+    }
+}
+
+impl<F: Future> Work for Configured<F> {
     type Output = F::Output;
 
     fn work(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
         let this = self.project();
-        // Asked first: the poll that its own cancellation wakes it for would take a message, and be dropped with it.
-        if waiting(cx, For::Cancellation, |cx| this.cancelled.poll(cx)).is_ready() {
-            return Poll::Ready(Err(TaskError::Cancelled));
+        let mut cancelled = this.cancelled;
+        if let Some(cancelled) = cancelled.as_mut().as_pin_mut() {
+            // Asked first: the poll that its own cancellation wakes it for would take a message, and be dropped with it. A task
+            // that is asked where it waits does not answer with this.
+            let mut cx = Context::from_waker(capture::original(cx.waker()));
+            if cancelled.poll(&mut cx).is_ready() {
+                return Poll::Ready(Err(TaskError::Cancelled));
+            }
         }
-        this.future.poll(cx).map(Ok)
+        let is_its_turn = match this.turn {
+            Some(turn) => turn.poll(cx).is_ready(),
+            None => true,
+        };
+        if is_its_turn {
+            let _entered = this.span.as_ref().map(Span::enter);
+            let future = this.future.as_pin_mut();
+            let future = future.expect("it is there until it is dropped");
+            if let Poll::Ready(output) = future.poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+        }
+        // And again: it may have been cancelled by this very poll.
+        if let Some(cancelled) = cancelled.as_pin_mut() {
+            if waiting(cx, For::Cancellation, |cx| cancelled.poll(cx)).is_ready() {
+                return Poll::Ready(Err(TaskError::Cancelled));
+            }
+        }
+        if let Some(deadline) = this.deadline.as_mut().filter(|_| is_its_turn) {
+            // A task that is asked where it waits does not answer with its own deadline.
+            let mut cx = Context::from_waker(capture::original(cx.waker()));
+            if Pin::new(deadline).poll(&mut cx).is_ready() {
+                return Poll::Ready(Err(TaskError::TimedOut));
+            }
+        }
+        Poll::Pending
     }
 }
 

@@ -7,10 +7,9 @@ use crate::{
         driver,
         gate::OnLeave,
         report::CloseReason,
-        state::{Core, Node},
+        state::Node,
     },
     event,
-    id::ResourceId,
     name::{Label, Printed},
     poll::{
         capture::{self, Captured},
@@ -19,9 +18,8 @@ use crate::{
         state::PollState,
     },
     slab::guard::Left,
-    sync::lock,
     table::{
-        record::{Facts, Meta, Outcome, Record, State},
+        record::{Facts, Outcome, Record, State},
         task_entry::{Role, TaskEntry, TaskHandle, TaskHold as _, TaskOwner},
     },
 };
@@ -189,14 +187,7 @@ impl TaskGuard<'_> {
         if outcome == Outcome::Panicked {
             close_on_panic(context_of(&entry));
         }
-        let supersedes = matches!(entry.role(), Role::Task { supersedes, .. } if supersedes);
-        let latest = if supersedes { Latest::of(&entry) } else { None };
-        let left = entry.leave(|entry| {
-            if let Some(latest) = latest {
-                latest.has_left();
-            }
-            deliver(entry);
-        });
+        let left = entry.leave(deliver);
         let context = match &left {
             Left::Alone(vacated) => vacated.remains.owner(),
             Left::Shared(entry) => entry.owner(),
@@ -291,50 +282,6 @@ impl TaskPanic {
 fn close_on_panic(node: &Node) {
     if let Some(core) = node.core.upgrade().filter(|_| node.close_on_panic) {
         driver::request(&core, CloseReason::Panic);
-    }
-}
-
-/// Makes `task` the latest of its name, and aborts the one that was.
-#[cold]
-pub(crate) fn supersede(core: &Core, task: &Meta) {
-    let previous = lock(&core.latest).insert((*task.name).to_owned(), task.id);
-    let table = &core.node.table;
-    if let Some(previous) = previous {
-        table.abort(previous);
-    }
-    // It may have left before it was entered, and then nothing else takes it out again.
-    if table.table_ref().state_of(task.id).is_none() {
-        forget(core, &task.name, task.id);
-    }
-}
-
-/// What may be the latest of its name, and is about to leave the list.
-struct Latest {
-    core: Arc<Core>,
-    name: Label,
-    id: ResourceId,
-}
-
-impl Latest {
-    #[cold]
-    fn of(task: &TaskEntry) -> Option<Self> {
-        let core = context_of(task).core.upgrade()?;
-        let (name, id) = (task.meta().name.clone(), task.meta().id);
-        Some(Self { core, name, id })
-    }
-
-    /// It has left the list: a [`supersede`] that enters it from here on sees that.
-    #[cold]
-    fn has_left(self) {
-        forget(&self.core, &self.name, self.id);
-    }
-}
-
-/// Forgets the task, if it is still the latest of its name.
-fn forget(core: &Core, name: &str, id: ResourceId) {
-    let mut latest = lock(&core.latest);
-    if latest.get(name).is_some_and(|latest| *latest == id) {
-        latest.remove(name);
     }
 }
 

@@ -1,7 +1,8 @@
-//! [`Task`]: the handle to a spawned task, and how the result of the task reaches it, or is dropped where no handle can claim
+//! [`Task`]: the handle to a spawned task, [`AbortOnDrop`] round it, and how the result of the task reaches it, or is dropped where no handle can claim
 //! it.
 
 use crate::{
+    context::current::context_of,
     error::TaskError,
     id::ResourceId,
     name::Label,
@@ -13,11 +14,15 @@ use crate::{
         record::{Meta, Record},
         task_entry::{TaskAside, TaskEntry, TaskHandle, TaskHold as _, TaskOwner},
     },
+    task::abort::AbortHandle,
 };
+use ::slab::Slab;
 use std::{
     fmt,
+    future::poll_fn,
     marker::PhantomData,
     mem,
+    ops::Deref,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -118,6 +123,70 @@ impl<T> Task<T> {
         self.held().is_none_or(TaskHandle::is_ready)
     }
 
+    /// A handle that can abort the task, and no more: it claims no output, and keeps none alive.
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle::new(self.held().map(|held| {
+            let table = context_of(held).table.table_ref();
+            (held.meta().id, Arc::clone(table))
+        }))
+    }
+
+    /// The same handle, except that dropping it aborts the task.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// drop(ctx.spawn(std::future::pending::<()>()).abort_on_drop());
+    /// assert_eq!(ctx.close().await.aborted(), 1);
+    /// # }
+    /// ```
+    pub fn abort_on_drop(self) -> AbortOnDrop<T> {
+        AbortOnDrop::new(self)
+    }
+
+    /// Waits until the task [is finished](Self::is_finished), without taking its output.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let task = ctx.spawn(async { 42 });
+    /// tokio::join!(task.finished(), task.finished());
+    /// assert_eq!(task.await.unwrap(), 42);
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub async fn finished(&self) {
+        let mut watch = Watch {
+            task: self,
+            key: None,
+        };
+        poll_fn(|cx| watch.poll(cx)).await;
+    }
+
+    /// Takes the result, without a part in the cooperative budget: the caller has one.
+    pub(crate) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+        let (held, output) = match &mut self.0 {
+            Inner::Accepted {
+                held,
+                output,
+                has_waited,
+            } => {
+                *has_waited = true;
+                (
+                    held.as_ref()
+                        .expect("a handle holds its task until it is dropped"),
+                    output,
+                )
+            }
+            Inner::Refused { .. } => return Poll::Ready(Err(TaskError::Refused)),
+        };
+        let result = ready!(output.find(held).poll(held.is_ready(), cx));
+        Poll::Ready(result.expect("a task was polled again after it gave its result"))
+    }
+
     /// Asks this task where it waits; `None` if it has ended, or was refused. See [`Registry::dump`](crate::Registry::dump).
     #[cfg(feature = "dump")]
     pub async fn trace(&self) -> Option<crate::dump::view::TaskDump> {
@@ -166,6 +235,46 @@ impl<T> Future for Task<T> {
     }
 }
 
+/// One that waits for the end of a task, and leaves the output to others.
+struct Watch<'a, T> {
+    task: &'a Task<T>,
+    /// Under which its waker is kept, if it is.
+    key: Option<usize>,
+}
+
+impl<T> Watch<'_, T> {
+    fn output(&self) -> Option<(&TaskHandle, &Output<T>)> {
+        match &self.task.0 {
+            Inner::Accepted { held, output, .. } => {
+                let held = held.as_ref()?;
+                Some((held, output.find(held)))
+            }
+            Inner::Refused { .. } => None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut key = self.key;
+        let polled = match self.output().filter(|(held, _)| !held.is_ready()) {
+            Some((held, output)) => {
+                let watch = |cx: &mut Context<'_>| output.watch(&mut key, held, cx);
+                waiting(cx, For::Task(&**held), watch)
+            }
+            None => poll_proceed(cx).map(|coop| coop.made_progress()),
+        };
+        self.key = key;
+        polled
+    }
+}
+
+impl<T> Drop for Watch<'_, T> {
+    fn drop(&mut self) {
+        if let (Some(key), Some((_, output))) = (self.key, self.output()) {
+            output.unwatch(key);
+        }
+    }
+}
+
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         if let Inner::Accepted {
@@ -188,6 +297,63 @@ impl<T> fmt::Debug for Task<T> {
             .field("name", &self.name())
             .field("is_finished", &self.is_finished())
             .finish_non_exhaustive()
+    }
+}
+
+/// A [`Task`] that is aborted when this is dropped. Made by [`Task::abort_on_drop`].
+///
+/// It is awaited like the task, and has its methods. [`detach`](Self::detach) gives the task back.
+///
+/// # Cancel safety
+///
+/// Awaiting `&mut task` and dropping that future loses nothing, and aborts nothing.
+#[must_use = "the task is aborted when this is dropped"]
+pub struct AbortOnDrop<T> {
+    /// `None` once it was detached.
+    task: Option<Task<T>>,
+}
+
+impl<T> AbortOnDrop<T> {
+    pub(crate) fn new(task: Task<T>) -> Self {
+        Self { task: Some(task) }
+    }
+
+    /// The handle alone; dropping that leaves the task running.
+    pub fn detach(mut self) -> Task<T> {
+        self.task.take().expect("it is detached once")
+    }
+}
+
+impl<T> Deref for AbortOnDrop<T> {
+    type Target = Task<T>;
+
+    fn deref(&self) -> &Task<T> {
+        self.task
+            .as_ref()
+            .expect("it is there until it is detached")
+    }
+}
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let task = self.task.as_mut();
+        Pin::new(task.expect("it is there until it is detached")).poll(cx)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take().filter(|task| !task.is_finished()) {
+            task.abort();
+        }
+    }
+}
+
+impl<T> fmt::Debug for AbortOnDrop<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AbortOnDrop").field(&self.task).finish()
     }
 }
 
@@ -261,8 +427,50 @@ enum OutputState<T> {
     Empty,
     /// The handle waits.
     Waiting(Waker),
+    /// Others wait for the end as well.
+    Watched(Box<Watched>),
     /// Errors are boxed, because they are rare, and a place is part of many tasks.
     Done(Result<T, Box<TaskError>>),
+}
+
+/// Wakers of those that wait for a task.
+#[derive(Debug, Default)]
+struct Watched {
+    /// The handle's, if it waits.
+    handle: Option<Waker>,
+    others: Slab<Waker>,
+}
+
+impl<T> OutputState<T> {
+    /// The wakers of those that wait, with room for one more; `None` once the result is there.
+    fn watched(&mut self) -> Option<&mut Watched> {
+        if matches!(self, Self::Empty | Self::Waiting(_)) {
+            let handle = match mem::replace(self, Self::Empty) {
+                Self::Waiting(waker) => Some(waker),
+                _ => None,
+            };
+            let others = Slab::new();
+            *self = Self::Watched(Box::new(Watched { handle, others }));
+        }
+        match self {
+            Self::Watched(watched) => Some(watched),
+            _ => None,
+        }
+    }
+
+    fn wake(self) {
+        match self {
+            Self::Waiting(waker) => panics::contain(|| waker.wake()),
+            Self::Watched(watched) => {
+                let Watched { handle, others } = *watched;
+                let others = others.into_iter().map(|(_, waker)| waker);
+                for waker in handle.into_iter().chain(others) {
+                    panics::contain(|| waker.wake());
+                }
+            }
+            Self::Empty | Self::Done(_) => {}
+        }
+    }
 }
 
 impl<T> Output<T> {
@@ -278,9 +486,7 @@ impl<T> Output<T> {
         if !owner.make_ready() {
             panics::discard(self.take());
         }
-        if let OutputState::Waiting(waker) = before {
-            panics::contain(|| waker.wake());
-        }
+        before.wake();
     }
 
     /// The handle's part, once. `has_waited` if it was ever polled: then there may be a waker.
@@ -292,6 +498,46 @@ impl<T> Output<T> {
         if let Err(held) = held.release_unready() {
             panics::discard(place.find(&held).take());
         }
+    }
+
+    /// Waits for the result without taking it. `key` is under which the waker is kept meanwhile.
+    fn watch(&self, key: &mut Option<usize>, held: &TaskHandle, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waker = Some(cx.waker().clone());
+        let mut place = lock(&self.0);
+        let is_waiting = match (place.watched(), waker.take()) {
+            (Some(watched), Some(new)) => {
+                match key.and_then(|key| watched.others.get_mut(key)) {
+                    Some(known) => waker = Some(mem::replace(known, new)),
+                    None => *key = Some(watched.others.insert(new)),
+                }
+                true
+            }
+            (_, unused) => {
+                waker = unused;
+                false
+            }
+        };
+        drop(place);
+        if let Some(waker) = waker.take_if(|_| !is_waiting && !held.is_ready()) {
+            // The task is just delivering its result, and wakes none that come now.
+            panics::contain(|| waker.wake());
+            return Poll::Pending;
+        }
+        panics::discard(waker);
+        if is_waiting {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// Forgets the waker under this key.
+    fn unwatch(&self, key: usize) {
+        let waker = match &mut *lock(&self.0) {
+            OutputState::Watched(watched) => watched.others.try_remove(key),
+            _ => None,
+        };
+        panics::discard(waker);
     }
 
     fn take(&self) -> OutputState<T> {
@@ -308,16 +554,20 @@ impl<T> Output<T> {
         // Made before the lock is taken and dropped after it is let go: wakers are user code (I9).
         let mut waker = (!is_ready).then(|| cx.waker().clone());
         let mut place = lock(&self.0);
-        let before = match (&*place, waker.take()) {
+        let before = match (&mut *place, waker.take()) {
             (OutputState::Empty | OutputState::Waiting(_), Some(waker)) => {
                 mem::replace(&mut *place, OutputState::Waiting(waker))
+            }
+            (OutputState::Watched(watched), Some(new)) => {
+                waker = watched.handle.replace(new);
+                OutputState::Empty
             }
             (_, unused) => {
                 waker = unused;
                 mem::replace(&mut *place, OutputState::Empty)
             }
         };
-        let is_waiting = matches!(*place, OutputState::Waiting(_));
+        let is_waiting = matches!(*place, OutputState::Waiting(_) | OutputState::Watched(_));
         drop(place);
         panics::discard(waker);
         match before {

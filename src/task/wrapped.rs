@@ -15,9 +15,9 @@ pin_project_lite::pin_project! {
     #[must_use = "a wrapped future does nothing unless polled, and keeps its context from closing"]
     pub struct Wrapped<F> {
         #[pin]
-        future: Option<F>,
+        pub(super) future: Option<F>,
         // `None` once the future has ended, or when it was refused.
-        guard: Option<TaskGuard<'static>>,
+        pub(super) guard: Option<TaskGuard<'static>>,
     }
 
     impl<F> PinnedDrop for Wrapped<F> {
@@ -44,10 +44,15 @@ impl<F> Wrapped<F> {
         }
     }
 
+    /// The future, until it has ended.
+    pub(super) fn future(&self) -> Option<&F> {
+        self.future.as_ref()
+    }
+
     /// Drops the future and lets the task leave; only the first time. `panic` is what the future panicked
     /// with, if it did; a panic of its destructor comes back, and then the result is dropped, in the scope of the future
     /// that it comes from.
-    fn end<R>(
+    pub(super) fn end<R>(
         self: Pin<&mut Self>,
         outcome: Outcome,
         panic: Option<&Payload>,

@@ -1,7 +1,7 @@
 //! What is a leak because there is too much of it, or because it lasts too long.
 
 use crate::world::{World, culprit, lock};
-use headcount::{Registration, Tracked, leaks::LeakPolicy};
+use headcount::{OnConflict, Registration, Tracked, leaks::LeakPolicy};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -123,7 +123,8 @@ pub(crate) async fn too_many_tasks_fixed(world: World) -> headcount::Context {
     world.judge_by(LeakPolicy::new().max_count("job", 2));
     let queue = world.context("queue");
     for _ in 0..3 {
-        let job = queue.task("job").kind("job").cancellable().supersede();
+        let job = queue.task("job").kind("job").cancellable();
+        let job = job.slot("job").on_conflict(OnConflict::Replace);
         job.spawn(std::future::pending::<()>());
     }
     queue

@@ -1,9 +1,10 @@
 //! Which types may cross threads, and which may not.
 
 use headcount::{
-    CloseReason, CloseReport, ClosedError, Context, ContextBuilder, Holder, Holders, Hook, Level,
-    Live, RefusedError, Registration, Registry, Resource, ResourceId, State, StillClosing, Task,
-    TaskBuilder, TaskError, Tracked, WeakContext, WeakTracked, Wrapped,
+    AbortHandle, AbortOnDrop, CloseReason, CloseReport, ClosedError, Context, ContextBuilder,
+    Holder, Holders, Hook, Level, Live, ReadySender, RefusedError, Registration, Registry,
+    Resource, ResourceId, StartError, State, StillClosing, Task, TaskBuilder, TaskError, TaskRef,
+    TaskSet, Tracked, WeakContext, WeakTracked, Wrapped,
     leaks::{Allow, Finding, Graph, Growth, GrowthEntry, LeakPolicy, LeakReport, LeakWatch},
 };
 use std::rc::Rc;
@@ -50,7 +51,13 @@ fn types_cross_threads_as_documented() {
         ContextBuilder<'static>: Send, Sync;
         Task<u8>: Send, Sync, Unpin;
         TaskBuilder<'static>: Send, Sync;
-        TaskError: Send, Sync, std::error::Error;
+        TaskError: Send, Sync, Clone, std::error::Error;
+        AbortHandle: Send, Sync, Clone, Unpin;
+        AbortOnDrop<u8>: Send, Sync, Unpin;
+        TaskRef: Send, Sync, Clone;
+        TaskSet<u8>: Send, Sync, Unpin;
+        ReadySender<u8>: Send, Sync;
+        StartError<u8>: Send, Sync, Clone, std::error::Error;
         Registration: Send, Sync;
         Tracked<u8>: Send, Sync, Clone;
         WeakTracked<u8>: Send, Sync, Clone;
@@ -69,6 +76,8 @@ fn types_cross_threads_as_documented() {
     assert_not_impl! {
         Task<Rc<u8>>: Send;
         Task<Rc<u8>>: Sync;
+        AbortOnDrop<Rc<u8>>: Send;
+        TaskSet<Rc<u8>>: Send;
         Wrapped<std::future::Ready<Rc<u8>>>: Send;
         Tracked<Rc<u8>>: Send;
         Tracked<std::cell::Cell<u8>>: Send;
@@ -93,6 +102,8 @@ fn futures_of_the_interface_are_send() {
     is_send(ctx.run_until_cancelled(async {}));
     is_send(ctx.downgrade().cancelled());
     is_send(headcount::live());
+    is_send(Task::<u8>::finished);
+    is_send(TaskSet::<u8>::join_next);
 }
 
 /// They borrow nothing, so they can be spawned, also when the handle is gone.

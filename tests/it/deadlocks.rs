@@ -8,7 +8,7 @@ use crate::{
 };
 use futures::task::AtomicWaker;
 use headcount::{
-    Context, Registry, Task,
+    Context, OnConflict, Registry, Task,
     dump::{StackFrame, Waiter},
 };
 use std::{
@@ -619,7 +619,7 @@ async fn a_report_has_no_deadlocks_of_before_the_close() {
     let (give, take) = oneshot::channel::<Task<()>>();
     let one = ctx
         .task("one")
-        .supersede()
+        .slot("one")
         .spawn(async { drop(take.await.unwrap().await) });
     let two = ctx.task("two").spawn(async { drop(one.await) });
     assert!(give.send(two).is_ok());
@@ -628,7 +628,8 @@ async fn a_report_has_no_deadlocks_of_before_the_close() {
     let slow = registry.context_builder("slow").grace(10 * SECOND).open();
     slow.spawn(sleep(2 * SECOND));
     slow.close().await;
-    ctx.task("one").supersede().spawn(async {});
+    let other = ctx.task("one").slot("one");
+    other.on_conflict(OnConflict::Replace).spawn(async {});
     sleep(LONG).await;
     let dump = registry.dump().await;
     assert!(dump.deadlocks().is_empty(), "{dump}");

@@ -40,7 +40,11 @@ mod registry;
 mod running_hooks;
 mod runtimes;
 mod scans;
+mod slots;
 mod source;
+mod streams;
+mod task_handles;
+mod task_set;
 mod tasks;
 #[cfg(feature = "testing")]
 mod testing;
@@ -49,4 +53,5 @@ mod tree;
 mod unwind;
 mod util;
 mod weak;
+mod with_context;
 mod wrap;

@@ -1,7 +1,7 @@
 //! Tasks: what they come to, who gets it, and what is left of them (I4, I6, I12, S14).
 
 use crate::util::{Counter, Log, OnDrop, Wakes, in_time, poll_once, settle};
-use headcount::{Registry, State, Task, TaskError};
+use headcount::{OnConflict, Registry, State, Task, TaskError};
 use std::{pin::pin, rc::Rc, sync::Arc, task::Waker, time::Duration};
 use tokio::{runtime::LocalRuntime, sync::oneshot, task::LocalSet};
 
@@ -250,11 +250,12 @@ async fn a_task_that_is_aborted_while_it_runs_ends_at_its_next_wait() {
 
 /// S14
 #[tokio::test]
-async fn a_superseding_task_aborts_the_one_before_it() {
+async fn a_task_that_replaces_another_aborts_it() {
     let counter = Counter::default();
     let ctx = Registry::new().context("ctx");
     let search = |guard| {
-        ctx.task("search").supersede().spawn(async move {
+        let task = ctx.task("search").slot("search");
+        task.on_conflict(OnConflict::Replace).spawn(async move {
             let _guard = guard;
             std::future::pending::<()>().await;
         })
@@ -273,10 +274,11 @@ async fn a_superseding_task_aborts_the_one_before_it() {
         ),
         (1, false, false)
     );
-    // The latest one that has ended is not superseded, and nothing of it is kept.
+    // One that has ended is not replaced, and nothing of it is kept.
     second.abort();
     let _ = in_time(second).await;
-    let third = ctx.task("search").supersede().spawn(async { 3 });
+    let third = ctx.task("search").slot("search");
+    let third = third.on_conflict(OnConflict::Replace).spawn(async { 3 });
     assert_eq!(in_time(third).await.unwrap(), 3);
     bystander.abort();
     assert_eq!(in_time(ctx.close()).await.aborted(), 3);

@@ -1,7 +1,15 @@
 //! Weak handles (I3, S3, S19).
 
-use crate::util::{in_time, settle};
-use headcount::{Registry, State};
+use crate::{
+    events::said_on,
+    util::{Counter, current_thread, in_time, settle},
+};
+use headcount::{Context, Level, RefusedReason, Registry, State, TaskError};
+use std::time::Duration;
+
+fn count(said: &[String], what: &str) -> usize {
+    said.iter().filter(|line| line.contains(what)).count()
+}
 
 #[tokio::test]
 async fn a_weak_handle_tells_what_it_knows_for_ever() {
@@ -112,4 +120,173 @@ async fn a_weak_handle_waits_for_the_end() {
     drop(ctx);
     in_time(waiter).await.unwrap();
     in_time(registry.idle()).await;
+}
+
+/// I2: what a weak handle starts is counted, listed and awaited as what a strong one does.
+#[tokio::test]
+async fn a_weak_handle_starts_what_a_strong_one_does() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let weak = ctx.downgrade();
+    let named = weak.task("named").kind("job").spawn(async { 1 });
+    let unnamed = weak.try_spawn(async { 2 }).unwrap();
+    let spawned = weak.spawn(async { 3 });
+    let wrapped = weak.wrap(async { 4 });
+    let child = weak.try_child("child").unwrap();
+    let _hook = weak.on_close(|| async {}).unwrap();
+    let live = registry.live().await;
+    assert_eq!((live.tasks().len(), live.kind("job").len()), (4, 1));
+    assert_eq!(child.parent().unwrap().id(), ctx.id());
+    let outputs = (
+        in_time(named).await.unwrap(),
+        in_time(unnamed).await.unwrap(),
+        in_time(spawned).await.unwrap(),
+        in_time(wrapped).await.unwrap(),
+    );
+    assert_eq!(outputs, (1, 2, 3, 4));
+    let report = in_time(ctx.close()).await;
+    assert_eq!((report.finished(), report.children()), (4, 1));
+    assert_eq!(report.hooks().ran, 1);
+    assert_eq!(child.state(), State::Closed);
+}
+
+/// I3
+#[tokio::test]
+async fn a_weak_spawn_takes_no_handle() {
+    let registry = Registry::new();
+    registry.set_level(Level::Holders);
+    let ctx = registry.context("ctx");
+    let weak = ctx.downgrade();
+    let builder = weak.task("later");
+    let hook = weak.on_close(|| async {}).unwrap();
+    let _child = weak.try_child("child").unwrap();
+    let _task = weak.spawn(std::future::pending::<()>());
+    let holders = weak.holders();
+    assert_eq!((holders.strong_count(), holders.iter().len()), (1, 1));
+    drop(ctx);
+    assert_eq!(weak.state(), State::Closing);
+    assert!(builder.try_spawn(async {}).is_err());
+    hook.cancel();
+    in_time(registry.close()).await;
+}
+
+/// A task may spawn on its own context, and the close awaits that as well.
+#[tokio::test]
+async fn a_task_spawns_on_its_own_context() {
+    let ctx = Registry::new().context("ctx");
+    let outer = ctx.spawn(async {
+        let own = Context::current().unwrap();
+        own.spawn(async { tokio::time::sleep(Duration::from_millis(5)).await })
+            .id()
+    });
+    in_time(outer).await.unwrap();
+    let report = in_time(ctx.close()).await;
+    assert_eq!((report.finished(), report.is_clean()), (2, true));
+}
+
+#[tokio::test]
+async fn a_weak_handle_of_a_closing_context_hands_back_what_it_refuses() {
+    let ctx = Registry::new().context("ctx");
+    let weak = ctx.downgrade();
+    let counter = Counter::default();
+    let (late, seen) = (weak.clone(), counter.clone());
+    ctx.task("late").spawn(async move {
+        late.cancelled().await;
+        let (guard, second) = (seen.guard(), seen.guard());
+        let refused = late.try_spawn(async move { drop(guard) }).unwrap_err();
+        assert_eq!(
+            (refused.reason(), seen.dropped()),
+            (RefusedReason::Closed, 0)
+        );
+        let spawned = late.spawn(async move { drop(second) });
+        assert_eq!(seen.dropped(), 1);
+        assert!(matches!(spawned.await, Err(TaskError::Refused)));
+        assert!(late.try_child("child").is_err());
+        // Nothing has run yet that comes after the tasks.
+        late.on_close(|| async {}).unwrap();
+    });
+    settle().await;
+    let report = in_time(ctx.close()).await;
+    assert_eq!((report.refused(), report.hooks().ran), (1, 1), "{report}");
+    assert_eq!(report.panicked(), 0, "{report}");
+    assert_eq!(counter.alive(), 0);
+}
+
+/// I16: a refusal that comes after the report of its context counts in the next one that is to come.
+#[test]
+fn a_weak_handle_of_a_context_that_is_gone_refuses() {
+    let said = said_on(&current_thread(), async || {
+        let registry = Registry::new();
+        let server = registry.context("server");
+        let gone = server.child("closed").child("gone");
+        let weak = gone.downgrade();
+        in_time(gone.close()).await;
+        drop(gone);
+        settle().await;
+        let counter = Counter::default();
+        for _ in 0..3 {
+            let guard = counter.guard();
+            let refused = weak.spawn(async move { drop(guard) });
+            assert!(matches!(in_time(refused).await, Err(TaskError::Refused)));
+        }
+        assert_eq!(counter.dropped(), 3);
+        assert!(matches!(weak.wrap(async {}).await, Err(TaskError::Refused)));
+        let refused = weak.task("named").try_spawn(async { 42 }).unwrap_err();
+        assert_eq!(in_time(refused.into_inner()).await, 42);
+        let refused = weak.task("closure").try_spawn_blocking(|| 42).unwrap_err();
+        assert_eq!(refused.into_inner()(), 42);
+        assert!(weak.try_child("child").is_err());
+        let hook = weak
+            .on_close(|| async { Err::<(), _>("run") })
+            .err()
+            .unwrap();
+        assert_eq!(hook.into_inner()().await, Err("run"));
+        let report = in_time(server.close()).await;
+        assert_eq!((report.refused(), report.children()), (4, 2), "{report}");
+
+        // The registry counts what no context can count any more.
+        in_time(weak.spawn(async {})).await.unwrap_err();
+        let report = in_time(registry.close()).await;
+        assert_eq!(report.refused(), 5, "{report}");
+    });
+    assert_eq!(count(&said, "a task was refused"), 2, "{said:?}");
+    assert_eq!(count(&said, "a wrap was refused"), 1, "{said:?}");
+}
+
+/// Nothing counts it any more; it is refused and said all the same.
+#[test]
+fn a_weak_handle_that_outlives_its_registry_refuses() {
+    let said = said_on(&current_thread(), async || {
+        let registry = Registry::new();
+        let ctx = registry.context("ctx");
+        let weak = ctx.downgrade();
+        in_time(registry.close()).await;
+        drop((ctx, registry));
+        settle().await;
+        for _ in 0..2 {
+            in_time(weak.spawn(async {})).await.unwrap_err();
+        }
+        assert!(weak.try_spawn(async {}).is_err());
+    });
+    assert_eq!(count(&said, "a task was refused"), 1, "{said:?}");
+}
+
+/// Also outside of every runtime: there is nothing to run.
+#[test]
+fn a_weak_handle_of_a_context_that_is_gone_needs_no_runtime_to_refuse() {
+    let runtime = current_thread();
+    let weak = runtime.block_on(async {
+        let ctx = Registry::new().context("ctx");
+        in_time(ctx.close()).await;
+        ctx.downgrade()
+    });
+    drop(runtime);
+    assert!(weak.spawn(async {}).is_finished());
+}
+
+#[test]
+#[should_panic(expected = "there is no tokio runtime")]
+fn a_weak_spawn_without_a_runtime_panics() {
+    let ctx = Registry::new().context("ctx");
+    drop(ctx.downgrade().spawn(async {}));
 }

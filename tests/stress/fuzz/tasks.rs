@@ -16,8 +16,8 @@ use super::{
 use crate::common::{Dice, lock};
 use futures::future::BoxFuture;
 use headcount::{
-    Context, RefusedError, RefusedReason, Registry, ResourceId, State, Task, TaskBuilder,
-    TaskError, Wrapped,
+    Context, OnConflict, RefusedError, RefusedReason, Registry, ResourceId, State, Task,
+    TaskBuilder, TaskError, Wrapped,
 };
 use std::{
     cell::Cell,
@@ -179,7 +179,9 @@ fn judge(fate: &Fate, result: &Result<Output, TaskError>) {
 fn builder<'a>(world: &World, ctx: &'a Ctx, dice: &mut Dice) -> TaskBuilder<'a> {
     if dice.once_in(8) {
         let name = ["first", "second"][dice.below(2)];
-        return ctx.handle.task(name).supersede();
+        let on_conflict =
+            [OnConflict::Wait, OnConflict::Replace, OnConflict::Reject][dice.below(3)];
+        return ctx.handle.task(name).slot(name).on_conflict(on_conflict);
     }
     let mut task = ctx.handle.task(world.name("t"));
     if dice.once_in(3) {
