@@ -131,7 +131,7 @@ impl Default for TaskEntry {
             has_owned: false,
             has_cell: false,
             maker: 0,
-            meta: Meta::none(),
+            meta: Meta::NONE,
         }
     }
 }
