@@ -61,6 +61,9 @@ pub(crate) const RESOLUTION: Duration = Duration::from_millis(if FOLLOWS_TOKIO {
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
+    /// When the clock began.
+    pub(crate) const ZERO: Self = Self(0);
+
     #[inline]
     pub(crate) fn now() -> Self {
         if FOLLOWS_TOKIO {

@@ -90,11 +90,10 @@ fn who_leaves_unready_touches_nothing_afterwards() {
 fn who_delivers_and_leaves_touches_nothing_afterwards() {
     let outcomes = both_leave(
         |place, drops| {
-            let left = place.leave(|place| {
+            let deliver = |place: &OwnerGuard<TestEntry>| {
                 place.make_ready();
-            });
-            assert!(drops.count() <= 1);
-            drop(left);
+            };
+            place.leave(deliver, |_| assert!(drops.count() <= 1));
         },
         |held| held.release_unready().is_ok(),
     );

@@ -422,8 +422,7 @@ fn a_place_that_was_filled_and_not_listed_is_vacant_again() {
         let (slab, drops) = (Slab::with_stripes(1), Drops::default());
         let slab_ref = SlabRef::new(&slab);
         let mut vacant = slab_ref.reserve();
-        let (place, aside) = vacant.entry();
-        TestEntry::new(7).counted(&drops).fill(place, aside);
+        *vacant.entry() = TestEntry::new(7).counted(&drops);
         drop(vacant);
         assert_eq!(drops.count(), 1, "it is left in a slot that is free");
     });

@@ -65,7 +65,7 @@ pub(crate) fn threshold() -> Option<Duration> {
 /// Runs one poll with a look at the clock before and after it.
 pub(crate) fn timed<R>(
     poll_state: &PollState,
-    meta: impl Fn() -> Option<(&'static Location<'static>, String)>,
+    task: &Meta,
     threshold: Duration,
     poll: impl FnOnce() -> R,
 ) -> R {
@@ -76,15 +76,14 @@ pub(crate) fn timed<R>(
     poll_state.stamp(Stamp::now());
     let took = clock::now().saturating_duration_since(began);
     if took > threshold {
-        if let Some((site, name)) = meta() {
-            tell(site, &name, took);
-        }
+        tell(task, took);
     }
     result
 }
 
 #[cold]
-fn tell(site: &'static Location<'static>, name: &str, took: Duration) {
+fn tell(task: &Meta, took: Duration) {
+    let (site, name) = (task.location, &task.name);
     let is_first = TOLD
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -98,9 +97,4 @@ fn tell(site: &'static Location<'static>, name: &str, took: Duration) {
             clock::human(took)
         );
     }
-}
-
-/// What is told of a task.
-pub(crate) fn told(meta: &Meta) -> (&'static Location<'static>, String) {
-    (meta.location, meta.name.to_string())
 }

@@ -137,15 +137,15 @@ guard! {
 }
 
 /// An entry that its owner took off the list.
-pub(crate) enum Left<T: Entry> {
-    /// The owner was its only holder, and its slot is free.
-    Alone(Vacated<T>),
-    /// Others have it as well.
-    Shared(UnlistedGuard<T>),
+pub(crate) enum Left<'a, T: Entry> {
+    /// The owner was its only holder: this is what remains, and its slot is free.
+    Alone(&'a T::Remains),
+    /// Others have it as well, and until now the owner.
+    Shared(&'a T),
 }
 
 /// The hold of an owner whose entry is not listed any more. Released when dropped.
-pub(crate) struct UnlistedGuard<T: Entry> {
+struct UnlistedGuard<T: Entry> {
     owner: ManuallyDrop<OwnerGuard<T>>,
     /// Whether the owner is its only holder, so that its slot is to be emptied.
     is_alone: bool,
@@ -161,26 +161,18 @@ impl<T: Entry> UnlistedGuard<T> {
         }
     }
 
-    /// Empties the slot if the owner is the only holder.
+    /// Gives up the hold; `left` is done after the slot is free, or before others may free it.
     #[inline]
-    fn leave(self) -> Left<T> {
+    fn leave(self, left: impl FnOnce(Left<'_, T>)) {
         if !self.is_alone {
-            return Left::Shared(self);
+            return left(Left::Shared(&self.owner));
         }
+        // Filled in its place: to move it right after it was written would make the processor wait.
         let (this, mut vacated) = (ManuallyDrop::new(self), Vacated::none());
         let (block, at) = (this.owner.block(), this.owner.at());
         // SAFETY: this is its only holder, and this guard is forgotten.
         unsafe { block.vacate(at, Pushed::Directly, &mut vacated) };
-        Left::Alone(vacated)
-    }
-}
-
-impl<T: Entry> Deref for UnlistedGuard<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.owner
+        left(Left::Alone(&vacated.remains));
     }
 }
 
@@ -188,7 +180,6 @@ impl<T: Entry> Drop for UnlistedGuard<T> {
     #[inline]
     fn drop(&mut self) {
         let (block, at) = (self.owner.block(), self.owner.at());
-        // Filled in its place: to move it right after it was written would make the processor wait.
         let mut vacated = Vacated::none();
         // SAFETY: `OWNED` is ours, and given up here; `is_alone` is what `unlist` said.
         unsafe {
@@ -202,13 +193,12 @@ impl<T: Entry> Drop for UnlistedGuard<T> {
 }
 
 impl<T: Entry> OwnerGuard<T> {
-    /// Takes the entry off the list, does something while it is still in its place, and frees that if the owner is its only holder.
-    /// What others still have is released when the answer is dropped.
+    /// Takes the entry off the list, does `unlisted` while it is still in its place, gives up the hold, and does `left`.
     #[inline]
-    pub(crate) fn leave(self, unlisted: impl FnOnce(&Self)) -> Left<T> {
+    pub(crate) fn leave(self, unlisted: impl FnOnce(&Self), left: impl FnOnce(Left<'_, T>)) {
         let guard = UnlistedGuard::new(self);
         unlisted(&guard.owner);
-        guard.leave()
+        guard.leave(left);
     }
 
     /// Whether the handle has not been released.
@@ -413,28 +403,34 @@ mod tests {
     #[test]
     fn what_leaves_alone_is_out_of_its_place() {
         let (slab, drops) = (slab(), Drops::default());
+        let key = next(&slab);
         let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
-        let left = place.leave(|place| {
+        let unlisted = |place: &OwnerGuard<TestEntry>| {
             assert_eq!((place.value, drops.count()), (7, 0));
             assert_eq!(listed(&slab), vec![]);
+            assert_ne!(next(&slab), after(key));
+        };
+        place.leave(unlisted, |left| {
+            assert!(matches!(left, Left::Alone(_)));
+            assert_eq!((drops.count(), next(&slab)), (0, after(key)));
         });
-        assert!(matches!(left, Left::Alone(_)));
-        assert_eq!((drops.count(), slab.len()), (0, 0));
-        drop(left);
-        assert_eq!(drops.count(), 1);
+        assert_eq!((drops.count(), slab.len()), (1, 0));
     }
 
     #[test]
     fn what_others_have_is_in_its_place_until_it_is_released() {
         let (slab, drops) = (slab(), Drops::default());
         let (key, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
-        let Left::Shared(left) = place.leave(|_| {}) else {
-            panic!("others have it")
-        };
-        drop(held);
-        assert_eq!((left.value, drops.count(), slab.len()), (7, 0, 0));
-        assert_ne!(next(&slab).index, key.index);
-        drop(left);
+        place.leave(
+            |_| drop(held),
+            |left| {
+                let Left::Shared(left) = left else {
+                    panic!("others had it")
+                };
+                assert_eq!((left.value, drops.count(), slab.len()), (7, 0, 0));
+                assert_ne!(next(&slab).index, key.index);
+            },
+        );
         assert_eq!((drops.count(), next(&slab)), (1, after(key)));
     }
 
@@ -444,11 +440,10 @@ mod tests {
         let key = next(&slab);
         let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
         assert!(slab.remove(key));
-        let Left::Shared(left) = place.leave(|_| {}) else {
-            panic!("others have it")
-        };
-        assert_eq!((left.value, drops.count()), (7, 0));
-        drop(left);
+        place.leave(
+            |_| {},
+            |left| assert!(matches!(left, Left::Shared(left) if left.value == 7)),
+        );
         assert_eq!((drops.count(), next(&slab)), (1, after(key)));
     }
 
@@ -457,7 +452,7 @@ mod tests {
         let (slab, drops) = (slab(), Drops::default());
         let (_, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            drop(place.leave(|_| panic!("on purpose")));
+            place.leave(|_| panic!("on purpose"), |_| {});
         }));
         assert!(panicked.is_err());
         drop(held);
@@ -470,7 +465,7 @@ mod tests {
         let key = next(&slab);
         let place = own(&slab, 0, TestEntry::new(7).counted(&drops));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            drop(place.leave(|_| panic!("on purpose")));
+            place.leave(|_| panic!("on purpose"), |_| {});
         }));
         assert!(panicked.is_err());
         assert_eq!((drops.count(), slab.len()), (1, 0));

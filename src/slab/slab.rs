@@ -95,11 +95,10 @@ impl<T: Entry> Vacant<'_, T> {
         self.reserved.key()
     }
 
-    /// The entry, vacant at first, and what lies beside it.
+    /// The entry, vacant at first.
     #[inline(always)]
-    pub(crate) fn entry(&mut self) -> (&mut T, &mut T::Aside) {
-        let (place, aside) = self.reserved.entry();
-        (&mut place.entry, aside)
+    pub(crate) fn entry(&mut self) -> &mut T {
+        &mut self.reserved.entry().entry
     }
 
     /// Lists the entry for as long as its owner has it; `Release`.
@@ -131,7 +130,7 @@ impl<T: Entry> Vacant<'_, T> {
 
     #[inline(always)]
     fn list_with(mut self, holds: u64, order: Ordering) -> At<T> {
-        self.reserved.entry().0.slab = Some(Arc::clone(self.keep_alive));
+        self.reserved.entry().slab = Some(Arc::clone(self.keep_alive));
         self.reserved.list_with(holds, order)
     }
 }
@@ -397,15 +396,11 @@ impl<'a, T: Entry> Reserved<'a, T> {
         self.key
     }
 
-    /// The entry, vacant at first, and what lies beside it.
+    /// The entry, vacant at first.
     #[inline(always)]
-    fn entry(&mut self) -> (&mut Occupied<T>, &mut T::Aside) {
-        let (slot, aside) = (
-            &self.block.slots[self.place],
-            &self.block.asides[self.place],
-        );
+    fn entry(&mut self) -> &mut Occupied<T> {
         // SAFETY: the place came off a free list, which hands it out to one at a time, and it is borrowed from that one.
-        unsafe { (slot.vacant(), aside.vacant()) }
+        unsafe { self.block.slots[self.place].vacant() }
     }
 
     #[inline(always)]
@@ -423,7 +418,7 @@ impl<'a, T: Entry> Reserved<'a, T> {
     /// Lists the entry until it is removed by its key.
     #[inline]
     pub(crate) fn list(mut self, entry: T) -> Key {
-        self.entry().0.entry = entry;
+        self.entry().entry = entry;
         let key = self.key;
         self.list_with(0, Release);
         key

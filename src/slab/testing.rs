@@ -40,26 +40,20 @@ impl Drop for Counted {
 pub(crate) struct TestEntry {
     pub(crate) value: usize,
     counted: Option<Counted>,
-    /// Left beside its slot when it leaves.
+    /// Left in its slot when it leaves.
     stale: Option<Counted>,
-    has_stale: bool,
 }
 
 impl Entry for TestEntry {
-    type Aside = Option<Counted>;
+    type Aside = ();
     type Remains = [Option<Counted>; 2];
 
     fn can_be_stale(&self) -> bool {
-        self.has_stale
+        self.stale.is_some()
     }
 
-    fn clear(
-        &mut self,
-        aside: &mut Option<Counted>,
-        stays_stale: bool,
-        remains: &mut [Option<Counted>; 2],
-    ) {
-        let stale = aside.take_if(|_| !stays_stale);
+    fn clear(&mut self, (): &mut (), stays_stale: bool, remains: &mut [Option<Counted>; 2]) {
+        let stale = self.stale.take_if(|_| !stays_stale);
         *remains = [self.counted.take(), stale];
     }
 }
@@ -68,23 +62,14 @@ impl TestEntry {
     pub(crate) fn new(value: usize) -> Self {
         Self {
             value,
-            counted: None,
-            stale: None,
-            has_stale: false,
+            ..Self::default()
         }
-    }
-
-    /// Moves into a place.
-    pub(crate) fn fill(mut self, place: &mut Self, aside: &mut Option<Counted>) {
-        *aside = self.stale.take();
-        *place = self;
     }
 
     /// It leaves something in its slot, which is counted when it is dropped.
     pub(crate) fn stale(self, drops: &Drops) -> Self {
         Self {
             stale: Some(drops.counted()),
-            has_stale: true,
             ..self
         }
     }
@@ -105,8 +90,7 @@ pub(crate) fn own(
 ) -> OwnerGuard<TestEntry> {
     let slab = SlabRef::new(slab);
     let mut vacant = slab.reserve_on(stripe);
-    let (place, aside) = vacant.entry();
-    entry.fill(place, aside);
+    *vacant.entry() = entry;
     vacant.list_then_read()
 }
 
@@ -118,8 +102,7 @@ pub(crate) fn share(
 ) -> (Key, OwnerGuard<TestEntry>, HandleGuard<TestEntry>) {
     let slab = SlabRef::new(slab);
     let mut vacant = slab.reserve_on(stripe);
-    let (place, aside) = vacant.entry();
-    entry.fill(place, aside);
+    *vacant.entry() = entry;
     let key = vacant.key();
     let (owner, handle) = vacant.list_shared();
     (key, owner, handle)

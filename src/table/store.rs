@@ -100,8 +100,7 @@ impl Table {
         let slab = &self.task_refs[stripe::current() as usize & (self.task_refs.len() - 1)];
         let mut vacant = slab.reserve();
         let id = vacant.key().id(self.number);
-        let (entry, aside) = vacant.entry();
-        entry.fill(aside, id, facts, parent, role);
+        vacant.entry().fill(id, facts, parent, role);
         vacant
     }
 

@@ -2,8 +2,10 @@
 
 use crate::{
     id::ResourceId,
-    panics,
-    poll::{state::PollState, waker_cell::WakerCell},
+    poll::{
+        state::PollState,
+        waker_cell::{Latest, WakerCell},
+    },
     slab::{
         block::Entry,
         guard::{HandleGuard, Hold, OwnerGuard},
@@ -36,15 +38,16 @@ pub(crate) struct TaskEntry {
     maker: u16,
     /// Whether anything in `meta` has to be dropped: a literal has not, and then the end of a task need not look there.
     has_owned: bool,
-    /// Whether the waker that lies aside is the cell of a wrapped future. Known here, so that a spawn need not look there.
-    has_cell: bool,
     meta: Meta,
 }
 
 /// What only tasks have.
 #[derive(Default)]
 pub(crate) struct TaskAside {
-    waker: TaskWaker,
+    /// What wakes it: to be ended by force, and to be asked where it waits. A spawned future leaves one once its first poll has not
+    /// finished it, for all its life. It keeps what the runtime keeps of the task, as the runtime's own handle would; the
+    /// future is not in there any more when it has ended. A wrapped future is polled now by this, now by that.
+    waker: WakerCell,
     /// The place for a task's output, once it is needed. The output is taken out by the last one of task and handle, never
     /// by the drop of this: a listing may be the last to release it (I5).
     output: OnceLock<Box<dyn Any + Send + Sync>>,
@@ -71,56 +74,6 @@ pub(crate) enum TaskKind {
     Blocking,
 }
 
-/// What wakes a task: to be ended by force, and to be asked where it waits.
-enum TaskWaker {
-    /// A spawned future has one for all its life, left once its first poll has not finished it. It keeps what the runtime keeps of the task, as
-    /// the runtime's own handle would; the future is not in there any more when it has ended.
-    Spawned(OnceLock<Waker>),
-    /// A wrapped future is polled now by this, now by that.
-    Wrapped(WakerCell),
-}
-
-impl Default for TaskWaker {
-    fn default() -> Self {
-        Self::Spawned(OnceLock::new())
-    }
-}
-
-impl TaskWaker {
-    /// The waker of a poll that begins.
-    #[inline]
-    fn set(&self, waker: &Waker) {
-        match self {
-            Self::Spawned(cell) => drop(cell.set(waker.clone())),
-            Self::Wrapped(cell) => cell.set(waker),
-        }
-    }
-
-    /// What a task that has ended leaves, if its future was spawned. A wrapped one has dropped its own.
-    #[inline]
-    fn take(&mut self) -> Option<Waker> {
-        match self {
-            Self::Spawned(waker) => waker.take(),
-            Self::Wrapped(_) => None,
-        }
-    }
-
-    /// False if it was never polled.
-    fn wake(&self) -> bool {
-        match self {
-            Self::Spawned(waker) => match waker.get() {
-                Some(waker) => {
-                    // Wakers are foreign code, also that of a `LocalSet`.
-                    panics::contain(|| waker.wake_by_ref());
-                    true
-                }
-                None => false,
-            },
-            Self::Wrapped(cell) => cell.wake(),
-        }
-    }
-}
-
 impl Default for TaskEntry {
     fn default() -> Self {
         Self {
@@ -128,9 +81,8 @@ impl Default for TaskEntry {
             poll_state: PollState::default(),
             role: Role::Registration { is_owned: false },
             has_owned: false,
-            has_cell: false,
             maker: 0,
-            meta: Meta::none(),
+            meta: Meta::NONE,
         }
     }
 }
@@ -160,7 +112,7 @@ impl Entry for TaskEntry {
         if matches!(self.role, Role::Task(_)) {
             remains.output = aside.output.take();
             if !stays_stale {
-                remains.waker.0 = aside.waker.take();
+                remains.waker = aside.waker.empty();
             }
         }
     }
@@ -176,22 +128,9 @@ fn lower_half(thread: u32) -> u16 {
 #[derive(Default)]
 pub(crate) struct TaskRemains {
     parent: Option<Arc<dyn Record>>,
-    waker: LastWaker,
+    waker: Latest,
     /// Empty: the last one of task and handle has taken what was in it.
     output: Option<Box<dyn Any + Send + Sync>>,
-}
-
-/// The waker of a task that is gone. It may be the last thing that keeps a runtime's memory, with values of users in it.
-#[derive(Default)]
-struct LastWaker(Option<Waker>);
-
-impl Drop for LastWaker {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(waker) = self.0.take() {
-            panics::discard(waker);
-        }
-    }
 }
 
 impl TaskRemains {
@@ -206,7 +145,6 @@ impl TaskEntry {
     #[inline(always)]
     pub(crate) fn fill(
         &mut self,
-        aside: &mut TaskAside,
         id: ResourceId,
         facts: Facts,
         parent: Option<Arc<dyn Record>>,
@@ -218,7 +156,6 @@ impl TaskEntry {
             poll_state,
             role: own_role,
             has_owned,
-            has_cell,
             maker,
             meta,
         } = self;
@@ -227,14 +164,6 @@ impl TaskEntry {
         *own_role = role;
         *has_owned = facts.name.is_owned() || facts.kind.is_owned();
         *maker = lower_half(stripe::current());
-        if let Role::Task(kind) = role {
-            if kind == TaskKind::Wrapped {
-                aside.waker = TaskWaker::Wrapped(WakerCell::default());
-            } else if *has_cell {
-                aside.waker = TaskWaker::default();
-            }
-            *has_cell = kind == TaskKind::Wrapped;
-        }
         meta.fill(id, facts);
     }
 
@@ -282,10 +211,13 @@ pub(crate) trait TaskHold: Hold<Entry = TaskEntry> {
     /// in one word, so either the abort finds the waker, or this finds the abort.
     #[inline]
     fn leave_waker<'a>(&self, waker: impl FnOnce() -> &'a Waker) {
-        if self.poll_state.has_waker() && !self.is(TaskKind::Wrapped) {
+        if !self.poll_state.has_waker() {
+            self.aside().waker.replace(waker());
+        } else if self.is(TaskKind::Wrapped) {
+            self.aside().waker.set(waker());
+        } else {
             return;
         }
-        self.aside().waker.set(waker());
         if self.poll_state.note_waker() {
             self.aside().waker.wake();
         }
@@ -296,9 +228,7 @@ pub(crate) trait TaskHold: Hold<Entry = TaskEntry> {
     fn end(&self) {
         // The role is on the first cache line of the slot, the waker is not.
         if self.is(TaskKind::Wrapped) {
-            if let TaskWaker::Wrapped(cell) = &self.aside().waker {
-                cell.close();
-            }
+            self.aside().waker.close();
         }
     }
 
@@ -337,13 +267,6 @@ impl TaskAside {
         output
             .downcast_ref()
             .expect("a task is spawned with one kind of output")
-    }
-}
-
-/// A slab that goes may have stale places.
-impl Drop for TaskAside {
-    fn drop(&mut self) {
-        panics::discard(self.waker.take());
     }
 }
 

@@ -302,16 +302,14 @@ where
         let guard = &mut *this.guard;
         // A future that is done is dropped in the same breath.
         let polled = guard.poll(cx, |cx| {
-            guard.enter(|| {
-                let future = this.future.as_mut().as_pin_mut()?;
-                let result = match panics::guarded(|| future.work(cx)) {
-                    Ok(Poll::Pending) => return None,
-                    Ok(Poll::Ready(ended)) => Ok(ended),
-                    Err(payload) => Err(payload),
-                };
-                let dropped = panics::guarded(|| this.future.set(None));
-                Some(ended(result, dropped))
-            })
+            let future = this.future.as_mut().as_pin_mut()?;
+            let result = match panics::guarded(|| future.work(cx)) {
+                Ok(Poll::Pending) => return None,
+                Ok(Poll::Ready(ended)) => Ok(ended),
+                Err(payload) => Err(payload),
+            };
+            let dropped = panics::guarded(|| this.future.set(None));
+            Some(ended(result, dropped))
         });
         let Some(result) = polled else {
             guard.park(cx);

@@ -44,39 +44,38 @@ impl<'a> TaskGuard<'a> {
         Ok(Self(Stage::Unlisted(Some(context))))
     }
 
-    /// Lists the task with what `insert` makes of its context.
-    #[inline(always)]
-    fn insert<R>(
-        self,
-        insert: impl FnOnce(&'a Arc<Node>) -> (TaskOwner, R),
-    ) -> (TaskGuard<'static>, R) {
-        let Stage::Unlisted(Some(context)) = self.0 else {
-            unreachable!("a task is listed once");
-        };
-        let (owner, handle) = insert(context);
-        // From here on the listed task goes out of the gate. If that panicked this would have.
-        mem::forget(self);
-        // A close sets ABORTING, then scans for tasks; we list the task, then read ABORTING: one of us sees the other.
-        owner.abort_if_told();
-        (TaskGuard::listed(owner), handle)
-    }
-
     /// Lists the task, with a handle.
     #[inline(always)]
     pub(crate) fn list(self, facts: Facts, role: Role) -> (TaskGuard<'static>, TaskHandle) {
-        self.insert(|context| {
-            let parent = Arc::<Node>::clone(context);
-            context.table.insert_task(facts, parent, role)
-        })
+        let context = self.context();
+        let parent = Arc::<Node>::clone(context);
+        let (owner, handle) = context.table.insert_task(facts, parent, role);
+        (self.into_listed(owner), handle)
     }
 
     /// Lists a wrapped future, without a handle: the code that polls it gets its output.
     pub(crate) fn list_alone(self, facts: Facts, role: Role) -> TaskGuard<'static> {
-        let (guard, ()) = self.insert(|context| {
-            let parent = Arc::<Node>::clone(context);
-            (context.table.insert_task_alone(facts, parent, role), ())
-        });
-        guard
+        let context = self.context();
+        let parent = Arc::<Node>::clone(context);
+        let owner = context.table.insert_task_alone(facts, parent, role);
+        self.into_listed(owner)
+    }
+
+    #[inline(always)]
+    fn context(&self) -> &'a Arc<Node> {
+        match self.0 {
+            Stage::Unlisted(Some(context)) => context,
+            _ => unreachable!("a task is listed once"),
+        }
+    }
+
+    /// From here on the listed task goes out of the gate. If the listing panicked this would have.
+    #[inline(always)]
+    fn into_listed(self, owner: TaskOwner) -> TaskGuard<'static> {
+        mem::forget(self);
+        // A close sets ABORTING, then scans for tasks; we list the task, then read ABORTING: one of us sees the other.
+        owner.abort_if_told();
+        TaskGuard::listed(owner)
     }
 }
 
@@ -127,44 +126,27 @@ impl TaskGuard<'_> {
         state.is_some_and(PollState::start)
     }
 
-    /// Runs one poll of the task's future; if the task is asked where it waits, so that the answer is captured.
+    /// Runs one poll of the task's future, in its scope; if the task is asked where it waits, so that the answer is captured.
     #[inline]
     pub(crate) fn poll<R>(
         &self,
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
-        match self.task().and_then(TaskEntry::poll_state) {
-            Some(state) => {
-                let poll = |cx: &mut Context<'_>| self.poll_timed(state, cx, poll);
-                state.poll(cx, poll, |captured| self.answer(captured))
+        let Some((task, state)) = self
+            .task()
+            .and_then(|task| Some((task, task.poll_state()?)))
+        else {
+            return poll(cx);
+        };
+        let poll = |cx: &mut Context<'_>| {
+            let poll = || scope::enter_as(Owner::Task(task), || poll(cx));
+            match long_polls::threshold() {
+                None => poll(),
+                Some(threshold) => long_polls::timed(state, task.meta(), threshold, poll),
             }
-            None => poll(cx),
-        }
-    }
-
-    #[inline]
-    fn poll_timed<R>(
-        &self,
-        state: &PollState,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> R,
-    ) -> R {
-        match long_polls::threshold() {
-            None => poll(cx),
-            Some(threshold) => {
-                let task = || self.task().map(|task| long_polls::told(task.meta()));
-                long_polls::timed(state, task, threshold, || poll(cx))
-            }
-        }
-    }
-
-    #[cold]
-    fn answer(&self, captured: &Captured) {
-        if let Some(task) = self.task() {
-            let replies = &context_of(task).table.replies;
-            replies.answer(task.meta().id, captured);
-        }
+        };
+        state.poll(cx, poll, |captured| answer(task, captured))
     }
 
     /// Runs the task's code with its context and itself as the current ones.
@@ -187,14 +169,15 @@ impl TaskGuard<'_> {
         if outcome == Outcome::Panicked {
             close_on_panic(context_of(&entry));
         }
-        let left = entry.leave(deliver);
-        let context = match &left {
-            Left::Alone(vacated) => vacated.remains.owner(),
-            Left::Shared(entry) => entry.owner(),
-        };
-        context
-            .expect("a task belongs to a context")
-            .task_left(outcome);
+        entry.leave(deliver, |left| {
+            let context = match left {
+                Left::Alone(remains) => remains.owner(),
+                Left::Shared(entry) => entry.owner(),
+            };
+            context
+                .expect("a task belongs to a context")
+                .task_left(outcome);
+        });
     }
 
     #[cold]
@@ -276,6 +259,13 @@ impl TaskPanic {
     pub(crate) fn emit(&self) {
         event::emit!(ERROR, context = %Printed(&self.context), "{}", self.failure);
     }
+}
+
+/// What a task was asked.
+#[cold]
+fn answer(task: &TaskEntry, captured: &Captured) {
+    let replies = &context_of(task).table.replies;
+    replies.answer(task.meta().id, captured);
 }
 
 #[cold]

@@ -94,7 +94,7 @@ impl<F: Future> Future for Wrapped<F> {
             return Poll::Ready(Err(TaskError::Refused));
         };
         // An abort ends it only where it waits: it may be ready, and the code that polls it wants the output.
-        let polled = guard.poll(cx, |cx| guard.enter(|| panics::guarded(|| future.poll(cx))));
+        let polled = guard.poll(cx, |cx| panics::guarded(|| future.poll(cx)));
         if matches!(polled, Ok(Poll::Pending)) {
             guard.park(cx);
         }

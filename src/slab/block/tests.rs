@@ -47,7 +47,7 @@ impl Table {
         // SAFETY: the place was free.
         unsafe {
             let slot = &self.block.slots[at];
-            entry.fill(&mut slot.vacant().entry, self.block.asides[at].vacant());
+            slot.vacant().entry = entry;
             slot.list(OWNED | HELD, SeqCst);
         }
         at
@@ -171,7 +171,7 @@ impl Table {
         // SAFETY: the place was free.
         unsafe {
             let slot = &self.block.slots[at];
-            entry.fill(&mut slot.vacant().entry, self.block.asides[at].vacant());
+            slot.vacant().entry = entry;
             slot.list(OWNED | HELD, SeqCst);
         }
         at
