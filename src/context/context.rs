@@ -13,10 +13,7 @@ use crate::{
         weak::WeakContext,
     },
     error::{ClosedError, RefusedError},
-    holders::{
-        inside::{self, Container},
-        view::Holders,
-    },
+    holders::{self, Container, Holders},
     id::ResourceId,
     ledger::{
         acquirer::{Acquirer, Who},
@@ -570,7 +567,7 @@ impl Context {
         if self.hold().is_tracked() {
             self.node()
                 .ledger
-                .put(self.hold(), inside::inside(container));
+                .put(self.hold(), holders::inside(container));
         }
     }
 
@@ -691,7 +688,7 @@ impl Drop for Context {
     }
 }
 
-inside::containers!(Context, WeakContext);
+holders::containers!(Context, WeakContext);
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

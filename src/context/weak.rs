@@ -2,7 +2,7 @@
 
 use crate::{
     context::{current, state::Node},
-    holders::view::Holders,
+    holders::Holders,
     id::ResourceId,
     poll::waiting::{For, waiting},
     table::{record::State, resource},

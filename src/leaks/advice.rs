@@ -1,7 +1,7 @@
 //! What to do about a leak, in one sentence.
 
 use crate::{
-    holders::view::Holders,
+    holders::Holders,
     leaks::{
         finding::Finding,
         judge::LeakKind,

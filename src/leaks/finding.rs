@@ -1,7 +1,7 @@
 //! One finding: a culprit, why it is alive, and what it keeps alive.
 
 use crate::{
-    holders::view::Holders,
+    holders::Holders,
     id::ResourceId,
     leaks::{
         allow::{Allow, Suspect},

@@ -214,11 +214,13 @@ fn pinned_for(snapshot: &LeakSnapshot, at: usize) -> Option<Duration> {
     let mut youngest = None;
     for holder in holders {
         // It may have been passed on: to the task that used it last, or into the declared container.
-        let is_used_here = holder.used().is_none_or(|(_, by)| is_own(by));
-        let lies_here = holder
-            .declared()
-            .is_none_or(|inside| is_below(inside.who.id));
-        if !is_own(&holder.taken().by) || !is_used_here || !lies_here {
+        let is_used_here = holder
+            .entry
+            .used
+            .as_ref()
+            .is_none_or(|used| is_own(&used.1));
+        let lies_here = holder.inside().is_none_or(is_below);
+        if !is_own(&holder.entry.taken.by) || !is_used_here || !lies_here {
             return None;
         }
         let age = holder.age()?;

@@ -1,7 +1,7 @@
 //! What keeps a thing alive, as far as that is known.
 
 use crate::{
-    holders::view::{Holder, Says},
+    holders::Holder,
     leaks::snapshot::{LeakSnapshot, Thing},
     ledger::{acquirer::Acquirer, handle_log::Inside},
     name::Printed,
@@ -186,18 +186,17 @@ fn of_close(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
 }
 
 fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
-    let says = |by| Taken(holder, Says { by, inside: false }).to_string();
     let site = holder.site();
     let file = format!("{}:{}", site.file, holder.location().column());
     let brief = format!("taken at {site}");
-    if let Some(inside) = holder.declared() {
+    if let Some(inside) = holder.entry.inside.as_deref() {
         let from = snapshot
             .index_of(inside.who.id)
             .map_or_else(|| elsewhere(snapshot, inside), Origin::Thing);
         let field = inside.field.as_deref().unwrap_or_default();
         return Reference {
             from,
-            how: format!("in {inside}, {}", says(true)),
+            how: format!("in {inside}, {}", holder.describe(true, false)),
             brief: match &inside.field {
                 Some(field) => format!(".{}, {brief}", Printed(field)),
                 None => brief,
@@ -212,7 +211,7 @@ fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
     let is_known = matches!(from, Origin::Thing(_));
     Reference {
         from,
-        how: says(is_known),
+        how: holder.describe(is_known, false),
         brief,
         taken: Some(site.to_string()),
         mark: format!("taken {file}"),
@@ -238,8 +237,8 @@ const PASSED_ON: &str = "or code that it was passed to";
 /// The holder of a handle: the task that used it last, else the one that took it, if that has not
 /// ended.
 fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
-    let users = holder.used().map(|(_, by)| by).into_iter();
-    for acquirer in users.chain([&holder.taken().by]) {
+    let users = holder.entry.used.iter().map(|used| &used.1);
+    for acquirer in users.chain([&holder.entry.taken.by]) {
         let (who, strength) = match acquirer {
             Acquirer::Task(who) | Acquirer::Hook(who) => (who, Strength::Suspect),
             Acquirer::Owner(who) => (who, Strength::Strong),
@@ -249,7 +248,7 @@ fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
             return (Origin::Thing(at), strength);
         }
     }
-    let acquirer = &holder.taken().by;
+    let acquirer = &holder.entry.taken.by;
     let from = match acquirer {
         Acquirer::Task(_) => outside(format!("{acquirer} (ended)"), PASSED_ON),
         Acquirer::Unknown => outside("an unknown holder", ""),
@@ -305,13 +304,4 @@ fn of_parent(snapshot: &LeakSnapshot, at: usize) -> Option<Reference> {
         mark: "belongs".to_owned(),
         strength: Strength::Weak,
     })
-}
-
-/// `taken at src/main.rs:12 by task accept (ended), 3.2s ago`, without where it lies.
-struct Taken<'a>(&'a Holder, Says);
-
-impl fmt::Display for Taken<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.write(f, self.1)
-    }
 }

@@ -6,7 +6,7 @@ use crate::{
         current::node_of,
         state::{Core, Node},
     },
-    holders::view::Holders,
+    holders::Holders,
     id::ResourceId,
     poll::scope::{self, Owner},
     registry::state::Dropped,
