@@ -1,16 +1,18 @@
 //! The findings as a picture: who keeps whom alive.
 
-mod dot;
 #[cfg(feature = "serde")]
 mod json;
-mod mermaid;
 #[cfg(feature = "testing")]
 mod svg;
-mod words;
+mod text;
 
 #[cfg(test)]
 mod samples;
 
+use crate::{
+    leaks::referrers::Strength,
+    name::{Printed, Quoted, spoils_a_line},
+};
 use std::fmt;
 
 /// A picture of the findings of a leak report: who keeps whom alive.
@@ -124,22 +126,6 @@ impl Edge {
     }
 }
 
-/// How sure it is that an edge keeps something alive. The one to look at comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(rename_all = "lowercase")
-)]
-pub(crate) enum Strength {
-    /// The edge to look at.
-    Suspect,
-    /// Known to hold.
-    Strong,
-    /// Belongs to, as to a parent or a context: holds nothing.
-    Weak,
-}
-
 impl Strength {
     #[cfg(feature = "testing")]
     const ALL: [Strength; 3] = [Strength::Suspect, Strength::Strong, Strength::Weak];
@@ -222,7 +208,7 @@ impl Graph {
     /// Roles are told apart by shape, border and a word in the box, edges by their line: bold and dashed is
     /// the one to look at, dotted holds nothing.
     pub fn dot(&self) -> String {
-        dot::Dot(self).to_string()
+        text::dot(self)
     }
 
     /// A Mermaid flowchart: in a code block marked `mermaid` it is drawn by GitHub,
@@ -231,7 +217,7 @@ impl Graph {
     /// Mermaid itself refuses more than 500 edges or 50,000 characters unless it is told otherwise
     /// (`maxEdges`, `maxTextSize`).
     pub fn mermaid(&self) -> String {
-        mermaid::Mermaid(self).to_string()
+        text::mermaid(self)
     }
 
     /// A JSON object with `title`, `left_out` (a count of findings), `nodes` and `edges`.
@@ -254,25 +240,54 @@ impl Graph {
     /// Needs the feature `testing`, whose checks write such a picture of each failure.
     #[cfg(feature = "testing")]
     pub fn svg(&self) -> String {
-        svg::Svg(self).to_string()
+        svg::svg(self)
     }
 
     /// `2 culprits · 3 held by them · 1 finding is left out`
     fn summary(&self) -> String {
         let count = |role| self.nodes.iter().filter(|node| node.role == role).count();
         let culprits = count(Role::Culprit) + self.folded.0;
-        let mut facts = vec![words::counted(culprits, "culprit", "culprits")];
         let victims = count(Role::Victim) + self.folded.1;
+        let (mut summary, them) = match culprits {
+            1 => ("1 culprit".to_owned(), "it"),
+            _ => (format!("{culprits} culprits"), "them"),
+        };
         if victims > 0 {
-            let them = if culprits == 1 { "it" } else { "them" };
-            facts.push(format!("{victims} held by {them}"));
+            summary += &format!(" · {victims} held by {them}");
         }
-        if self.cut > 0 {
-            let left_out = words::counted(self.cut, "finding is", "findings are");
-            facts.push(format!("{left_out} left out"));
+        match self.cut {
+            0 => summary,
+            1 => summary + " · 1 finding is left out",
+            cut => format!("{summary} · {cut} findings are left out"),
         }
-        facts.join(" · ")
     }
+}
+
+/// A text on one line, as long as a sentence at most, without characters that act instead of showing.
+fn legible(text: &str) -> String {
+    let mut shown = String::new();
+    for c in Quoted(text).to_string().chars() {
+        if acts(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// The same as long as a name at most, where nothing cuts it and no tooltip has the rest.
+fn short(text: &str) -> String {
+    legible(&Printed(text).to_string())
+}
+
+/// What spoils a line, one more direction mark, what has no width, and what XML forbids.
+fn acts(c: char) -> bool {
+    spoils_a_line(c)
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        )
 }
 
 /// How large it is. What is in it is what the formats are for.
@@ -331,5 +346,18 @@ mod tests {
         let mut graph = samples::one();
         graph.connect(0, 1, "", Strength::Weak);
         assert_eq!(graph.edges.last().unwrap().words(), "belongs to");
+    }
+
+    #[test]
+    fn what_acts_instead_of_showing_is_escaped() {
+        assert_eq!(
+            legible("a\n\u{202e}\u{61c}\u{feff}\u{ffff}\0"),
+            "a\\n\\u{202e}\\u{61c}\\u{feff}\\u{ffff}\\u{0}"
+        );
+    }
+
+    #[test]
+    fn a_short_text_says_how_long_it_was() {
+        assert!(short(&"x".repeat(500)).ends_with("x… (500 bytes)"));
     }
 }

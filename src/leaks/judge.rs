@@ -1,7 +1,6 @@
 //! Which things are leaks: facts, and the limits of the policy.
 
 use crate::{
-    clock,
     clock::RESOLUTION,
     id::ResourceId,
     leaks::{
@@ -235,35 +234,7 @@ fn is_too_old(policy: &LeakPolicy, thing: &Thing) -> bool {
 }
 
 fn is_ignored(policy: &LeakPolicy, thing: &Thing) -> bool {
-    let location = thing.resource.location();
-    policy.leaves_out(&Suspect {
-        fingerprint: "",
-        kind: thing.resource.kind(),
-        name: thing.resource.name(),
-        file: location.file(),
-        line: location.line(),
-    })
-}
-
-/// `closed 3.2s ago`, `open`, `running for 12s`.
-pub(crate) fn state(thing: &Thing) -> String {
-    let age = clock::human(thing.resource.age());
-    match (thing.state(), &thing.close) {
-        (State::Closed, Some(close)) => {
-            format!(
-                "closed {} ago ({})",
-                clock::human(close.since),
-                close.reason
-            )
-        }
-        (State::Closing, Some(close)) => {
-            format!(
-                "closing for {} ({})",
-                clock::human(close.since),
-                close.reason
-            )
-        }
-        (State::Live, _) => format!("alive for {age}"),
-        (state, _) => format!("{state} for {age}"),
-    }
+    let resource = &thing.resource;
+    let suspect = Suspect::new(resource.kind(), resource.name(), resource.location());
+    policy.leaves_out(&suspect)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::{self, human},
-    leaks::{policy::LeakPolicy, report::LeakReport, settle},
+    leaks::{find, policy::LeakPolicy, report::LeakReport},
     ledger::level::Level,
     registry::registry::Registry,
     sync::{Mutex, lock},
@@ -250,7 +250,7 @@ async fn find_leaks(
     let counts_them = policy.nothing_left && policy.asks_for.foreign;
     let has_more = || counts_them && bare_spawns.more() > 0;
     let root = Arc::downgrade(registry.root());
-    let settled = settle::settle(&root, policy, has_more).await;
+    let settled = find::settle(&root, policy, has_more).await;
     let (mut found, settled) = settled.expect("the registry is there");
     let mut notes = Vec::new();
     if counts_them {

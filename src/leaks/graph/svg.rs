@@ -4,7 +4,7 @@ mod fit;
 mod grid;
 mod layout;
 
-use super::{Edge, Graph, Node, Role, Strength, words};
+use super::{Edge, Graph, Node, Role, Strength, legible};
 use grid::Grid;
 use layout::{BOX, Label, Layout, PORT, Point, Rect};
 use std::fmt::{self, Write};
@@ -25,7 +25,11 @@ const INDENT: usize = 14;
 /// How round the corners of lines are.
 const ROUND: usize = 6;
 
-pub(super) struct Svg<'a>(pub(super) &'a Graph);
+pub(super) fn svg(graph: &Graph) -> String {
+    Svg(graph).to_string()
+}
+
+struct Svg<'a>(&'a Graph);
 
 impl fmt::Display for Svg<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,7 +48,7 @@ impl fmt::Display for Svg<'_> {
             f,
             "width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">"
         )?;
-        writeln!(f, "<title>{}</title>", Text(&words::legible(&graph.title)))?;
+        writeln!(f, "<title>{}</title>", Text(&legible(&graph.title)))?;
         writeln!(f, "<style>\n{STYLE}</style>")?;
         writeln!(f, "<rect class=\"page\" width=\"100%\" height=\"100%\"/>")?;
         heading(f, graph)?;
@@ -56,7 +60,7 @@ impl fmt::Display for Svg<'_> {
 }
 
 fn heading(f: &mut fmt::Formatter<'_>, graph: &Graph) -> fmt::Result {
-    let title = fit::cut(&words::legible(&graph.title), 70);
+    let title = fit::cut(&legible(&graph.title), 70);
     write!(
         f,
         "<text class=\"title\" x=\"24\" y=\"42\">{}</text>",
@@ -103,14 +107,14 @@ fn node(f: &mut fmt::Formatter<'_>, node: &Node, rect: Rect) -> fmt::Result {
     shape(f, node.role, (x, y), (BOX, height))?;
     let mut head = node.role.word().to_owned();
     if !node.kind.is_empty() {
-        head = format!("{head} · {}", words::legible(&node.kind));
+        head = format!("{head} · {}", legible(&node.kind));
     }
     text(f, "head", (x + INDENT, y + 18), &head, 29)?;
-    let name = words::legible(&node.name);
+    let name = legible(&node.name);
     text(f, "name", (x + INDENT, y + 43), &name, 26)?;
     for (n, line) in node.lines.iter().enumerate() {
         let at = (x + INDENT, y + 62 + 17 * n);
-        text(f, "fact", at, &words::legible(line), 30)?;
+        text(f, "fact", at, &legible(line), 30)?;
     }
     writeln!(f, "</g>")
 }
@@ -135,7 +139,7 @@ fn whole_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
     write!(f, "<title>{}", node.role.word())?;
     for line in [&node.kind, &node.name].into_iter().chain(&node.lines) {
         if !line.is_empty() {
-            write!(f, "\n{}", Text(&words::legible(line)))?;
+            write!(f, "\n{}", Text(&legible(line)))?;
         }
     }
     writeln!(f, "</title>")
@@ -143,9 +147,9 @@ fn whole_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
 
 /// What is shown when the pointer rests on a line or its label: `SESSIONS → conn-7`, and the label.
 fn whole_edge(f: &mut fmt::Formatter<'_>, graph: &Graph, edge: &Edge) -> fmt::Result {
-    let name = |node: usize| words::legible(&graph.nodes[node].name);
+    let name = |node: usize| legible(&graph.nodes[node].name);
     let (from, to) = (name(edge.from), name(edge.to));
-    let label = words::legible(edge.words());
+    let label = legible(edge.words());
     write!(
         f,
         "<title>{} → {}\n{}</title>",

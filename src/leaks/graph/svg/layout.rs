@@ -11,7 +11,7 @@
 //! twice: a lane if they come from one node and say the same, a bus if they arrive at one node with one strength.
 
 use super::{fit, grid::Grid};
-use crate::leaks::graph::{Graph, Node, Strength, words};
+use crate::leaks::graph::{Graph, Node, Strength, legible};
 use std::collections::BTreeMap;
 
 /// How wide every box is.
@@ -255,7 +255,7 @@ impl<'a> Layout<'a> {
     }
 
     fn said(&self, edge: usize) -> String {
-        words::legible(self.graph.edges[edge].words())
+        legible(self.graph.edges[edge].words())
     }
 
     pub(super) fn rect(&self, node: usize) -> Rect {
