@@ -231,33 +231,30 @@ impl Holder {
     /// The text of the handle, with or without who took it and the container that it lies in.
     pub(crate) fn describe(&self, says_by: bool, says_inside: bool) -> String {
         let (site, by) = (self.site(), &self.entry.taken.by);
-        let mut text = format!("taken at {site}");
+        let mut parts = vec![format!("taken at {site}")];
         if caller::is_library(&site.file) {
-            text += " (a library's line: the line behind it needs debug information)";
+            let why = "a library's line: the line behind it needs debug information";
+            parts.push(format!(" ({why})"));
         }
         if says_by && !matches!(by, Acquirer::Unknown) {
-            text += &format!(" by {by}");
+            parts.push(format!(" by {by}"));
         }
         if says_by && by.as_task().is_some() {
-            match self.state {
-                Some(state) => text += &format!(" ({state})"),
-                None => text += " (ended)",
-            }
+            let ended = || "ended".to_owned();
+            let state = self.state.map_or_else(ended, |state| state.to_string());
+            parts.push(format!(" ({state})"));
         }
         if let Some(age) = self.age() {
-            text += &format!(", {} ago", clock::human(age));
+            parts.push(format!(", {} ago", clock::human(age)));
         }
         if let Some(inside) = self.entry.inside.as_ref().filter(|_| says_inside) {
-            text += &format!(", in {inside}");
+            parts.push(format!(", in {inside}"));
         }
-        if let Some(used) = &self.entry.used {
-            let (at, by) = &**used;
-            text += &format!(
-                ", last used {} ago by {by}",
-                clock::human(ago(*at, self.now))
-            );
+        if let (Some(ago), Some(used)) = (self.last_touch(), &self.entry.used) {
+            let (ago, by) = (clock::human(ago), &used.1);
+            parts.push(format!(", last used {ago} ago by {by}"));
         }
-        text
+        parts.concat()
     }
 }
 

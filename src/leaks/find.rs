@@ -35,6 +35,7 @@ use std::{
 pub(crate) struct LeakScan {
     pub(crate) findings: Vec<Finding>,
     /// Something is about to end by itself.
+    #[cfg(feature = "testing")]
     pub(crate) pending: bool,
     /// How many things there were.
     pub(crate) things: usize,
@@ -106,6 +107,7 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
     LeakScan {
         notes: notes(snapshot, policy, &findings, pending),
         findings,
+        #[cfg(feature = "testing")]
         pending,
         things: snapshot.things.len(),
         #[cfg(feature = "testing")]

@@ -1,12 +1,9 @@
 //! The picture for browsers.
 
-mod fit;
-mod grid;
 mod layout;
 
 use super::{Edge, Graph, Node, Role, Strength, legible};
-use grid::Grid;
-use layout::{BOX, Label, Layout, PORT, Point, Rect};
+use layout::{BOX, Label, Layout, PORT, Point, Rect, cut};
 use std::fmt::{self, Write};
 
 /// Roles and strengths for the light and the dark scheme.
@@ -34,8 +31,7 @@ struct Svg<'a>(&'a Graph);
 impl fmt::Display for Svg<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let graph = self.0;
-        let grid = Grid::new(graph);
-        let layout = Layout::new(graph, &grid);
+        let layout = Layout::new(graph);
         let signs = signs(graph);
         let width = layout.width.max(NARROWEST);
         let head = LEGEND + ROW * signs.len().div_ceil(SIGNS);
@@ -60,7 +56,7 @@ impl fmt::Display for Svg<'_> {
 }
 
 fn heading(f: &mut fmt::Formatter<'_>, graph: &Graph) -> fmt::Result {
-    let title = fit::cut(&legible(&graph.title), 70);
+    let title = cut(&legible(&graph.title), 70);
     write!(
         f,
         "<text class=\"title\" x=\"24\" y=\"42\">{}</text>",
@@ -83,19 +79,17 @@ fn picture(f: &mut fmt::Formatter<'_>, graph: &Graph, layout: &Layout<'_>) -> fm
     for (edge, line) in &lines {
         write!(f, "<g class=\"{}\">", edge.strength.key())?;
         whole_edge(f, graph, edge)?;
-        arrow(f, &line.points, line.merges)?;
+        arrow(f, &line.points)?;
         writeln!(f, "</g>")?;
     }
     for (number, each) in graph.nodes.iter().enumerate() {
         node(f, each, layout.rect(number))?;
     }
     for (edge, line) in &lines {
-        if !line.label.lines.is_empty() {
-            write!(f, "<g class=\"{}\">", edge.strength.key())?;
-            whole_edge(f, graph, edge)?;
-            label(f, &line.label)?;
-            writeln!(f, "</g>")?;
-        }
+        write!(f, "<g class=\"{}\">", edge.strength.key())?;
+        whole_edge(f, graph, edge)?;
+        label(f, &line.label)?;
+        writeln!(f, "</g>")?;
     }
     Ok(())
 }
@@ -126,7 +120,7 @@ fn text(
     text: &str,
     most: usize,
 ) -> fmt::Result {
-    let text = fit::cut(text, most);
+    let text = cut(text, most);
     writeln!(
         f,
         "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>",
@@ -205,14 +199,11 @@ fn shape(
 }
 
 /// A line with round corners and an arrowhead, which points to the right: all lines arrive from the left.
-fn arrow(f: &mut fmt::Formatter<'_>, points: &[Point], backwards: bool) -> fmt::Result {
+fn arrow(f: &mut fmt::Formatter<'_>, points: &[Point]) -> fmt::Result {
     let mut points = points.to_vec();
     let tip = points[points.len() - 1];
     // The line ends inside of the arrowhead, whose point it would blunt.
     points.last_mut().into_iter().for_each(|end| end.0 -= 8);
-    if backwards {
-        points.reverse();
-    }
     let mut at = points[0];
     write!(f, "<path class=\"line\" d=\"M{}", At(at))?;
     for step in points.windows(2).skip(1) {
@@ -285,7 +276,7 @@ fn legend(f: &mut fmt::Formatter<'_>, signs: &[Sign]) -> fmt::Result {
         write!(f, "<g class=\"{}\">", sign.key())?;
         match sign {
             Sign::Box(role) => shape(f, *role, (x, y), (46, 18))?,
-            Sign::Line(_) => arrow(f, &[(x, y + 9), (x + 46, y + 9)], false)?,
+            Sign::Line(_) => arrow(f, &[(x, y + 9), (x + 46, y + 9)])?,
         }
         let (x, y, words) = (x + 54, y + 14, sign.words());
         writeln!(f, "<text x=\"{x}\" y=\"{y}\">{words}</text></g>")?;
@@ -406,7 +397,7 @@ mod tests {
 
     #[test]
     fn every_tag_is_closed() {
-        let svg = samples::findings(20).svg();
+        let svg = samples::tangle(20, 40, 1).svg();
         for tag in ["g", "text", "title", "style", "svg"] {
             let (opened, closed) = (format!("<{tag}"), format!("</{tag}>"));
             let opened = svg.matches(&format!("{opened}>")).count()
@@ -417,7 +408,7 @@ mod tests {
 
     #[test]
     fn nothing_is_loaded_from_elsewhere() {
-        let svg = samples::findings(5).svg();
+        let svg = samples::tangle(20, 40, 1).svg();
         for word in ["href", "url(", "@import", "<script", " src="] {
             assert!(!svg.contains(word), "{word}");
         }
