@@ -92,8 +92,7 @@ pub use context::stragglers::StillClosing;
 pub use context::weak::WeakContext;
 
 pub use error::{ClosedError, OpenError, PanicPayload, RefusedError, RefusedReason, TaskError};
-pub use holders::inside::Container;
-pub use holders::view::{Holder, Holders};
+pub use holders::{Container, Holder, Holders};
 
 pub use id::ResourceId;
 

@@ -1,10 +1,7 @@
 //! [`Tracked`]: a shared value that the registry lists exactly as long as it exists.
 
 use crate::{
-    holders::{
-        inside::{self, Container},
-        view::Holders,
-    },
+    holders::{self, Container, Holders},
     id::ResourceId,
     ledger::{
         acquirer::Acquirer,
@@ -102,7 +99,7 @@ impl<T> Tracked<T> {
     /// A container is for example a cache, or a struct that keeps connections. Does nothing if the handle is not recorded.
     pub fn held_by(&self, container: &(impl Container + ?Sized)) {
         if self.handle.is_tracked() {
-            let inside = inside::inside(container);
+            let inside = holders::inside(container);
             self.inner.ledger().put(self.handle, inside);
         }
     }
@@ -228,4 +225,4 @@ impl<T> fmt::Debug for WeakTracked<T> {
     }
 }
 
-inside::containers!(Tracked<T> where T);
+holders::containers!(Tracked<T> where T);

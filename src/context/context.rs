@@ -14,10 +14,7 @@ use crate::{
         weak::{WeakContext, add_hook},
     },
     error::{ClosedError, OpenError, RefusedError},
-    holders::{
-        inside::{self, Container},
-        view::Holders,
-    },
+    holders::{self, Container, Holders},
     id::ResourceId,
     ledger::{
         acquirer::{Acquirer, Who},
@@ -815,7 +812,7 @@ impl Context {
         if self.hold().is_tracked() {
             self.node()
                 .ledger
-                .put(self.hold(), inside::inside(container));
+                .put(self.hold(), holders::inside(container));
         }
     }
 
@@ -1005,7 +1002,7 @@ impl Drop for Context {
     }
 }
 
-inside::containers!(Context, WeakContext);
+holders::containers!(Context, WeakContext);
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use crate::{
         state::{Core, Node},
     },
     error::{ClosedError, RefusedError},
-    holders::view::Holders,
+    holders::Holders,
     id::ResourceId,
     name::{Name, label},
     poll::waiting::{For, waiting},

@@ -5,29 +5,85 @@ use crate::{
     dump::{
         deadlock,
         dump::Dump,
-        fold,
-        hook::HookDump,
-        offload::offload,
-        subject::Subject,
-        symbols::{self, Symbol},
-        view::{Activity, AwaitStack, TaskDump, Whereabouts},
+        fold::{self, Symbol},
+        view::{Activity, AwaitStack, HookDump, TaskDump, Whereabouts},
     },
     id::ResourceId,
-    poll::running_hooks::RunningHook,
+    panics,
     poll::{
         capture::{Captured, RawStack},
         replies::Question,
+        running_hooks::RunningHook,
         state::PollState,
     },
-    table::{resource::Resource, store::Table},
+    sync::{Mutex, lock},
+    table::{record::State, resource::Resource, store::Table},
+    timer,
 };
 use futures::future::select;
-use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
+use tokio::{runtime::Handle, sync::oneshot};
 
 /// How many tasks are asked between two yields.
 const STEP: usize = 64;
 /// How long to wait before the tasks that have not answered are asked again.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// A task, or a hook with the time for which it has been running.
+enum Subject {
+    Task(Resource),
+    Hook(Arc<RunningHook>, Duration),
+}
+
+impl Subject {
+    fn hook(hook: Arc<RunningHook>) -> Self {
+        let age = Stamp::now().since(hook.started);
+        Self::Hook(hook, Duration::from_nanos(age))
+    }
+
+    fn id(&self) -> ResourceId {
+        match self {
+            Self::Task(task) => task.id(),
+            Self::Hook(hook, _) => hook.id,
+        }
+    }
+
+    /// The flags and counters through which it is asked; `None` if it cannot answer.
+    fn poll_state(&self) -> Option<&PollState> {
+        match self {
+            Self::Task(task) if task.is_blocking() => None,
+            Self::Task(task) => task.poll_state(),
+            Self::Hook(hook, _) => Some(&hook.poll_state),
+        }
+    }
+
+    /// Asks it, if it can answer. Returns false if it was never polled: it answers at its first poll.
+    fn ask(&self) -> bool {
+        match self {
+            Self::Task(task) => !task.is_blocking() && task.ask(),
+            Self::Hook(hook, _) => hook.ask(),
+        }
+    }
+
+    /// Whether it is still alive.
+    fn is_there(&self, table: &Table) -> bool {
+        match self {
+            Self::Task(task) => table.table_ref().state_of(task.id()).is_some(),
+            Self::Hook(hook, _) => !hook.waker.is_closed(),
+        }
+    }
+
+    /// What it is doing, if it is of the kind that cannot be asked.
+    fn unasked_activity(&self) -> Activity {
+        match self {
+            Self::Task(task) if task.is_blocking() => match task.record().state() {
+                State::Waiting => Activity::Queued,
+                _ => Activity::Blocking(task.age()),
+            },
+            _ => Activity::NotAnswered,
+        }
+    }
+}
 
 /// One task or hook that was asked where it waits.
 struct Asked {
@@ -48,7 +104,8 @@ pub(crate) async fn dump(
     limit: Duration,
 ) -> Dump {
     if tasks.is_empty() && hooks.is_empty() {
-        return Dump::empty(limit);
+        let took = Duration::ZERO;
+        return resolve(&table, Vec::new(), HashMap::new(), (took, limit));
     }
     let started = clock::now();
     let mut question = table.replies.open();
@@ -127,7 +184,7 @@ impl FinalPoll {
 #[cfg(feature = "testing")]
 pub(crate) async fn folded(captured: Captured) -> Vec<AwaitStack> {
     offload(move || {
-        let symbols = symbols::of(&captured.stacks);
+        let symbols = fold::look_up(&captured.stacks);
         let fold = |stack| fold::fold(stack, &symbols);
         captured.stacks.iter().map(fold).collect()
     })
@@ -141,10 +198,8 @@ fn resolve(
     mut answers: HashMap<ResourceId, Captured>,
     (took, limit): (Duration, Duration),
 ) -> Dump {
-    let symbols = symbols::of(answers.values().flat_map(|answer| &answer.stacks));
-    let any = |is: fn(&Symbol) -> bool| {
-        symbols.is_empty() || symbols.values().flat_map(|known| &**known).any(is)
-    };
+    let symbols = fold::look_up(answers.values().flat_map(|answer| &answer.stacks));
+    let any = |is: fn(&Symbol) -> bool| symbols.is_empty() || symbols.values().flatten().any(is);
     let has_lines = any(|symbol| symbol.line > 0);
     let has_names = any(|symbol| !symbol.function.is_empty());
     let (mut tasks, mut hooks) = (Vec::new(), Vec::new());
@@ -185,10 +240,6 @@ impl Asked {
             since,
             can_answer,
         }
-    }
-
-    fn ask_again(&self) {
-        self.subject.ask();
     }
 
     fn whereabouts(
@@ -276,9 +327,42 @@ async fn silent<'a>(table: &Table, asked: Vec<&'a Asked>, question: &Question) -
             .iter()
             .filter(|asked| !question.has(asked.subject.id()))
         {
-            asked.ask_again();
+            asked.subject.ask();
         }
         tokio::task::yield_now().await;
     }
     silent
+}
+
+/// How long the runtime's pool may take to begin before the crate's own thread does the work.
+const POOL_LIMIT: Duration = Duration::from_millis(50);
+
+/// Runs `work` on the runtime's pool for blocking closures, or on the crate's own thread if that pool is full.
+///
+/// The pool comes first because a paused clock does not advance while it works. It may be full of the very closures
+/// that a dump is about, so it is not relied on.
+pub(crate) async fn offload<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    let Ok(runtime) = Handle::try_current() else {
+        // Without a runtime there is no thread of it to block.
+        return work();
+    };
+    let (give, take) = oneshot::channel();
+    let work = move || drop(give.send(panics::guarded(work)));
+    let work = Arc::new(Mutex::new(Some(work)));
+    let second = Arc::clone(&work);
+    runtime.spawn_blocking(move || run(&work));
+    timer::run_after(POOL_LIMIT, move || run(&second));
+    match take.await {
+        Ok(Ok(done)) => done,
+        Ok(Err(payload)) => resume_unwind(payload),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Runs the work, unless the other thread has taken it.
+fn run(work: &Mutex<Option<impl FnOnce()>>) {
+    let work = lock(work).take();
+    if let Some(work) = work {
+        work();
+    }
 }

@@ -6,10 +6,7 @@
 //! is stuck for ever, and contains at least one circle.
 
 use crate::{
-    dump::{
-        hook::{self, HookDump},
-        view::{Activity, AwaitStack, StackFrame, TaskDump, Whereabouts},
-    },
+    dump::view::{Activity, AwaitStack, HookDump, StackFrame, TaskDump, Whereabouts, named},
     id::ResourceId,
     name::Quoted,
     poll::awaited::Awaited,
@@ -96,7 +93,7 @@ impl Waiter {
     /// The task or hook as a sentence names it.
     fn name(&self) -> String {
         if self.is_hook() {
-            return hook::named(self.kind, &self.path);
+            return named(self.kind, &self.path);
         }
         Quoted(&self.path).to_string()
     }

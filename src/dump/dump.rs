@@ -1,7 +1,21 @@
-//! [`Dump`]: where every task and every running hook waited at one moment.
+//! [`Dump`]: where every task and every running hook waited at one moment, and how that is printed for a person.
 
-use crate::dump::{deadlock::Deadlock, hook::HookDump, view::TaskDump};
-use std::time::Duration;
+use crate::{
+    clock,
+    dump::{
+        deadlock::Deadlock,
+        view::{Activity, AwaitStack, HookDump, StackFrame, TaskDump, Whereabouts, named},
+    },
+    name::{Printed, Quoted},
+    poll::awaited::Awaited,
+    table::resource::short_path,
+};
+use std::{collections::HashMap, fmt, panic::Location, time::Duration};
+
+/// How many tasks or hooks of a group are named.
+const NAMED: usize = 3;
+/// How many groups are printed.
+const GROUPS: usize = 50;
 
 /// Where every task and every running hook waited at one moment.
 ///
@@ -34,18 +48,6 @@ pub struct Dump {
 }
 
 impl Dump {
-    pub(crate) fn empty(limit: Duration) -> Self {
-        Self {
-            tasks: Vec::new(),
-            hooks: Vec::new(),
-            deadlocks: Vec::new(),
-            took: Duration::ZERO,
-            limit,
-            has_lines: true,
-            has_names: true,
-        }
-    }
-
     /// The tasks, in the order of their creation.
     pub fn tasks(&self) -> &[TaskDump] {
         &self.tasks
@@ -83,9 +85,339 @@ impl Dump {
     pub fn took(&self) -> Duration {
         self.took
     }
+
+    /// Prints every frame of every task and every hook.
+    pub fn in_full(&self) -> impl fmt::Display + '_ {
+        InFull(self)
+    }
+
+    /// What the dump does not know, and what to do about it.
+    fn notes(&self) -> impl Iterator<Item = &'static str> {
+        let is_untimed = |task: &TaskDump| task.found.activity == Activity::Parked(None);
+        [
+            (
+                !self.has_names,
+                "there are no symbols: this program was stripped; set `strip = \"none\"` in its profile",
+            ),
+            (
+                !self.has_lines,
+                "there are no line numbers: set `debug = \"limited\"` in the profile of this build",
+            ),
+            (
+                self.tasks.iter().any(is_untimed),
+                "how long they have been parked is not known: `headcount::dump::set_long_poll_threshold` turns on the timing of polls",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(applies, note)| applies.then_some(note))
+    }
 }
 
 #[cfg(feature = "serde")]
 fn secs<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
+}
+
+/// An entry of a dump: a task or a hook.
+trait DumpEntry {
+    /// The plural.
+    const MANY: &'static str;
+
+    /// The line that names it and says what it does.
+    fn head(&self) -> String;
+    fn whereabouts(&self) -> &Whereabouts;
+    /// The line that spawned or registered it.
+    fn site(&self) -> &'static Location<'static>;
+}
+
+impl DumpEntry for TaskDump {
+    const MANY: &'static str = "tasks";
+
+    /// `server/conn-7/reader: parked for 3.2s, 12 polls, spawned at src/main.rs:40`
+    fn head(&self) -> String {
+        let path = short_path(self.resource.record());
+        let polls = match self.polls {
+            0 => String::new(),
+            1 => ", 1 poll".to_owned(),
+            polls => format!(", {polls} polls"),
+        };
+        let (activity, at) = (self.found.activity, self.site());
+        format!(
+            "{}: {activity}{polls}, spawned at {}:{}",
+            Quoted(&path),
+            at.file(),
+            at.line()
+        )
+    }
+
+    fn whereabouts(&self) -> &Whereabouts {
+        &self.found
+    }
+
+    fn site(&self) -> &'static Location<'static> {
+        self.resource.location()
+    }
+}
+
+impl DumpEntry for HookDump {
+    const MANY: &'static str = "hooks";
+
+    /// `the on_close hook of server/conn-7: running for 3.2s, registered at src/main.rs:40`
+    fn head(&self) -> String {
+        let named = named(self.kind(), &short_path(&*self.hook.context));
+        let activity = match self.found.activity {
+            Activity::Parked(_) => String::new(),
+            activity => format!(", {activity}"),
+        };
+        let (age, at) = (clock::human(self.age), self.site());
+        format!(
+            "{named}: running for {age}{activity}, registered at {}:{}",
+            at.file(),
+            at.line()
+        )
+    }
+
+    fn whereabouts(&self) -> &Whereabouts {
+        &self.found
+    }
+
+    fn site(&self) -> &'static Location<'static> {
+        self.location()
+    }
+}
+
+/// What the entries of one group have in common. They may wait for different tasks.
+#[derive(PartialEq, Eq, Hash)]
+struct GroupKey<'a> {
+    stacks: Vec<StackKey<'a>>,
+    activity: &'static str,
+    /// The line that spawned or registered it, if a stack has no line of the program's own code.
+    site: Option<&'static Location<'static>>,
+}
+
+/// Frames, leaf, whether the task only yields, and what it waits for unless that is a task.
+type StackKey<'a> = (&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>);
+
+impl<'a> GroupKey<'a> {
+    fn of(entry: &'a impl DumpEntry) -> Self {
+        let found = entry.whereabouts();
+        let of_stack = |stack: &'a AwaitStack| {
+            let is_task = |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. });
+            let awaited = stack.awaited.as_ref().filter(|awaited| !is_task(awaited));
+            (&*stack.frames, stack.leaf.as_deref(), stack.yields, awaited)
+        };
+        let has_own = |stack: &AwaitStack| stack.own_frames().next().is_some();
+        let is_vague = !found.stacks.iter().all(has_own);
+        Self {
+            stacks: found.stacks.iter().map(of_stack).collect(),
+            activity: found.activity.word(),
+            site: is_vague.then(|| entry.site()),
+        }
+    }
+}
+
+/// Tasks or hooks that wait at the same line, or do the same: the largest group first.
+fn group<S: DumpEntry>(all: &[S]) -> Vec<Vec<&S>> {
+    let mut groups: Vec<Vec<&S>> = Vec::new();
+    let mut known: HashMap<GroupKey<'_>, usize> = HashMap::new();
+    for entry in all {
+        let at = *known.entry(GroupKey::of(entry)).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[at].push(entry);
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    groups
+}
+
+impl fmt::Display for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_top(f, self)?;
+        write_groups(f, &self.tasks)?;
+        write_groups(f, &self.hooks)
+    }
+}
+
+/// The head of a dump: how many tasks and hooks there are, what is unknown, and the deadlocks.
+fn write_top(f: &mut fmt::Formatter<'_>, dump: &Dump) -> fmt::Result {
+    let plural = if dump.tasks.len() == 1 { "" } else { "s" };
+    write!(f, "{} task{plural}", dump.tasks.len())?;
+    match dump.hooks.len() {
+        0 => {}
+        1 => f.write_str(", 1 hook")?,
+        n => write!(f, ", {n} hooks")?,
+    }
+    let silent = |hook: &&HookDump| hook.found.is_silent();
+    let silent = dump.unanswered().count() + dump.hooks.iter().filter(silent).count();
+    if silent > 0 {
+        let limit = clock::human(dump.limit);
+        write!(f, ", {silent} did not answer within {limit}")?;
+    }
+    for note in dump.notes() {
+        write!(f, "\n· {note}")?;
+    }
+    for deadlock in dump.deadlocks.iter().take(GROUPS) {
+        write!(f, "\n\n{deadlock}")?;
+    }
+    match dump.deadlocks.len().saturating_sub(GROUPS) {
+        0 => Ok(()),
+        more => write!(f, "\n\n… {more} more deadlocks are not printed"),
+    }
+}
+
+/// All tasks, or all hooks, in groups.
+fn write_groups<S: DumpEntry>(f: &mut fmt::Formatter<'_>, all: &[S]) -> fmt::Result {
+    let groups = group(all);
+    for group in groups.iter().take(GROUPS) {
+        f.write_str("\n\n")?;
+        write_group(f, group)?;
+    }
+    match groups.len().saturating_sub(GROUPS) {
+        0 => Ok(()),
+        more => write!(f, "\n\n… {more} more groups are not printed"),
+    }
+}
+
+fn write_group<S: DumpEntry>(f: &mut fmt::Formatter<'_>, group: &[&S]) -> fmt::Result {
+    let (first, count) = (group[0], group.len());
+    if count == 1 {
+        f.write_str(&first.head())?;
+    } else {
+        write!(f, "{count} {}:", S::MANY)?;
+        for entry in group.iter().take(NAMED) {
+            write!(f, "\n  {}", entry.head())?;
+        }
+        if count > NAMED {
+            write!(f, "\n  … {} more", count - NAMED)?;
+        }
+    }
+    let first = first.whereabouts();
+    let is_like_first = |other: &&S| other.whereabouts().stacks == first.stacks;
+    write_stacks(f, first, group.iter().all(is_like_first))
+}
+
+/// An entry by itself: its head and its stacks.
+fn write_entry(f: &mut fmt::Formatter<'_>, entry: &impl DumpEntry) -> fmt::Result {
+    f.write_str(&entry.head())?;
+    write_stacks(f, entry.whereabouts(), true)
+}
+
+/// Every frame of a task or a hook.
+fn write_in_full(f: &mut fmt::Formatter<'_>, entry: &impl DumpEntry) -> fmt::Result {
+    write!(f, "\n\n{}", entry.head())?;
+    for (n, stack) in entry.whereabouts().stacks.iter().enumerate() {
+        write!(f, "\n    stack {}", n + 1)?;
+        for frame in &stack.frames {
+            write!(f, "\n      {frame}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The stacks of one task or hook, one after the other.
+fn write_stacks(
+    f: &mut fmt::Formatter<'_>,
+    found: &Whereabouts,
+    names_awaited: bool,
+) -> fmt::Result {
+    for (n, stack) in found.stacks.iter().enumerate() {
+        let corner = match n {
+            0 if found.stacks.len() == 1 => "",
+            0 => "either ",
+            _ => "or ",
+        };
+        write!(f, "\n    {corner}")?;
+        write_stack(f, stack, names_awaited)?;
+    }
+    if found.cut > 0 {
+        write!(f, "\n    … {} more stacks", found.cut)?;
+    }
+    if found.stacks.is_empty() && matches!(found.activity, Activity::Parked(_)) {
+        f.write_str("\n    waits for nothing that could wake it")?;
+    }
+    Ok(())
+}
+
+/// One stack: the lines of the program's own code, then what is awaited. `names_awaited` says whether to print which task
+/// or close that is, instead of the type of the awaited future.
+fn write_stack(f: &mut fmt::Formatter<'_>, stack: &AwaitStack, names_awaited: bool) -> fmt::Result {
+    let mut own: Vec<_> = stack.own_frames().collect();
+    own.dedup_by(|one, other| one.file == other.file && one.line == other.line);
+    for (n, frame) in own.iter().enumerate() {
+        let separator = if n > 0 { "\n      " } else { "" };
+        write!(f, "{separator}{frame}")?;
+    }
+    let awaited = stack.awaited.as_ref().filter(|_| names_awaited);
+    let leaf = stack.leaf.as_deref().filter(|leaf| !leaf.is_empty());
+    let separator = if own.is_empty() { "" } else { "\n      → " };
+    match (awaited, leaf, stack.frames.last()) {
+        (Some(awaited), ..) if own.is_empty() => write!(f, "waits for {awaited}")?,
+        (Some(awaited), ..) => write!(f, "{separator}{awaited}")?,
+        (None, Some(leaf), _) => write!(f, "{separator}{}", Printed(leaf))?,
+        (None, None, Some(last)) if own.is_empty() || !last.is_own() => {
+            write!(f, "{separator}{last}")?;
+        }
+        (None, None, None) => f.write_str("at an unknown place")?,
+        _ => {}
+    }
+    if stack.yields {
+        f.write_str(" (only lets others run)")?;
+    }
+    Ok(())
+}
+
+/// Prints the lines of the program's own code, then what is awaited.
+impl fmt::Display for AwaitStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_stack(f, self, true)
+    }
+}
+
+/// `app::serve at src/main.rs:12`
+impl fmt::Display for StackFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.function.is_empty(), self.line) {
+            (true, 0) => f.write_str("?"),
+            (false, 0) => write!(f, "{}", Printed(&self.function)),
+            (true, line) => write!(f, "{}:{line}", Quoted(&self.file)),
+            (false, line) => {
+                write!(
+                    f,
+                    "{} at {}:{line}",
+                    Printed(&self.function),
+                    Quoted(&self.file)
+                )
+            }
+        }
+    }
+}
+
+struct InFull<'a>(&'a Dump);
+
+impl fmt::Display for InFull<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_top(f, self.0)?;
+        for task in &self.0.tasks {
+            write_in_full(f, task)?;
+        }
+        for hook in &self.0.hooks {
+            write_in_full(f, hook)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints the entry as a dump does.
+impl fmt::Display for TaskDump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_entry(f, self)
+    }
+}
+
+/// Prints the entry as a dump does.
+impl fmt::Display for HookDump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_entry(f, self)
+    }
 }

@@ -1,22 +1,60 @@
-//! Folds a captured stack into what a person reads: the lines of the program's own code, from the task's function down
-//! to the `.await`, and what is awaited there.
+//! Turns the addresses of a captured stack into what a person reads: the lines of the program's own code, from the task's
+//! function down to the `.await`, and what is awaited there.
 
 use crate::{
-    dump::{
-        symbols::{Symbol, Symbols},
-        view::{AwaitStack, StackFrame},
-    },
+    dump::view::{AwaitStack, StackFrame},
     ledger::caller::{HERE, is_library, is_machinery},
     poll::{awaited::Awaited, capture::RawStack},
 };
-use std::{borrow::Cow, mem, path::PathBuf, sync::OnceLock};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    mem,
+    path::PathBuf,
+    sync::OnceLock,
+};
+
+/// One function at one line of code. An address may stand for several, one inlined into the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Symbol {
+    pub(crate) function: String,
+    pub(crate) file: String,
+    pub(crate) line: u32,
+}
+
+/// The functions of each address, innermost first.
+pub(crate) type Symbols = HashMap<usize, Vec<Symbol>>;
+
+/// Looks up every address of these stacks, each once. The first look-up reads the program's debug information, which is
+/// slow: do this away from the runtime's threads.
+pub(crate) fn look_up<'a>(stacks: impl IntoIterator<Item = &'a RawStack>) -> Symbols {
+    let addresses: HashSet<usize> = stacks
+        .into_iter()
+        .flat_map(|stack| stack.frames.iter().copied())
+        .collect();
+    addresses.into_iter().map(|ip| (ip, resolve(ip))).collect()
+}
+
+fn resolve(ip: usize) -> Vec<Symbol> {
+    let mut symbols = Vec::new();
+    backtrace::resolve(ip as *mut _, |symbol| {
+        let name = symbol.name().map(|name| format!("{name:#}"));
+        let file = symbol.filename().map(|file| file.display().to_string());
+        symbols.push(Symbol {
+            function: name.unwrap_or_default(),
+            file: file.unwrap_or_default(),
+            line: symbol.lineno().unwrap_or(0),
+        });
+    });
+    symbols
+}
 
 /// Makes the stack of one capture, outermost frame first.
 pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
     let mut frames: Vec<StackFrame> = Vec::new();
     for ip in stack.frames.iter().rev() {
-        let known = symbols.get(ip).map_or(&[][..], |known| known);
-        frames.extend(known.iter().rev().filter_map(frame));
+        let known = symbols.get(ip).into_iter().flatten();
+        frames.extend(known.rev().filter_map(frame));
     }
     // The innermost frames are those of the capture itself.
     let last = frames.iter().rposition(|frame| !is_capture(frame));

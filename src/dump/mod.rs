@@ -4,20 +4,15 @@
 //! [`HookDump`] for each running hook, and each [`Deadlock`] among them. [`docs::dumps`](crate::docs::dumps) explains how
 //! this works and what it costs.
 
-// The path of a dump: `collect` asks each `subject` and waits for the answers; on another thread (`offload`) `symbols`
-// turns addresses into lines and `fold` keeps the frames that a person reads; `deadlock` finds what waits for each
-// other; `dump`, `view` and `hook` are the result, and `print` prints it.
+// The path of a dump: `collect` asks tasks and hooks and waits for the answers; `fold` turns addresses into the lines that
+// a person reads; `deadlock` finds what waits for each other; `view` has the parts of the result, and `dump` the whole and
+// how it is printed.
 
 pub(crate) mod collect;
 pub(crate) mod deadlock;
 #[expect(clippy::module_inception, reason = "it is the dump")]
 pub(crate) mod dump;
 pub(crate) mod fold;
-pub(crate) mod hook;
-pub(crate) mod offload;
-pub(crate) mod print;
-pub(crate) mod subject;
-pub(crate) mod symbols;
 pub(crate) mod view;
 
 pub use crate::poll::{awaited::Awaited, long_polls::set_long_poll_threshold};
@@ -25,5 +20,4 @@ pub use crate::poll::{awaited::Awaited, long_polls::set_long_poll_threshold};
 pub use crate::registry::free::dump_on;
 pub use deadlock::{Deadlock, Waiter};
 pub use dump::Dump;
-pub use hook::HookDump;
-pub use view::{Activity, AwaitStack, StackFrame, TaskDump};
+pub use view::{Activity, AwaitStack, HookDump, StackFrame, TaskDump};

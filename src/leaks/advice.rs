@@ -1,12 +1,8 @@
 //! What to do about a leak, in one sentence.
 
 use crate::{
-    holders::view::Holders,
-    leaks::{
-        finding::Finding,
-        judge::LeakKind,
-        subject::{Referrer, Subject},
-    },
+    holders::Holders,
+    leaks::{finding::Finding, judge::LeakKind, snapshot::Subject},
     ledger::caller::is_library,
     table::{
         record::{Class, State},
@@ -30,10 +26,10 @@ pub(crate) fn of(finding: &Finding) -> String {
 
 /// Whether an open context is in a cycle with a task that runs in it.
 fn is_kept_by_its_own_task(finding: &Finding) -> bool {
-    let last = finding.chain.last().map(|link| &link.referrer);
+    let last = finding.chain.last().and_then(|link| link.thing.as_deref());
     class(&finding.subject) == Some(Class::Context)
         && !finding.cycle.is_empty()
-        && matches!(last, Some(Referrer::Thing(subject)) if class(subject) == Some(Class::Task))
+        && last.is_some_and(Subject::is_task)
 }
 
 fn class(subject: &Subject) -> Option<Class> {
@@ -139,7 +135,10 @@ fn unknown(subject: &Subject, holders: &Holders) -> String {
 /// Where the handle was taken that keeps it: the last step of the chain, else the oldest.
 fn held_at(finding: &Finding) -> Option<String> {
     let holders = finding.holders.as_ref()?;
-    let last = finding.chain.last().and_then(|link| link.taken.clone());
+    let last = finding
+        .chain
+        .last()
+        .and_then(|link| link.reference.taken.clone());
     let oldest = || {
         holders
             .iter()

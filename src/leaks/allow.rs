@@ -3,7 +3,8 @@
 use crate::{clock, name::Quoted};
 use std::{
     borrow::Cow,
-    fmt, iter,
+    iter,
+    panic::Location,
     time::{Duration, SystemTime},
 };
 
@@ -49,6 +50,19 @@ pub(crate) struct Suspect<'a> {
     pub(crate) name: &'a str,
     pub(crate) file: &'a str,
     pub(crate) line: u32,
+}
+
+impl<'a> Suspect<'a> {
+    /// A thing that no finding is about yet.
+    pub(crate) fn new(kind: &'a str, name: &'a str, location: &'a Location<'_>) -> Self {
+        Self {
+            fingerprint: "",
+            kind,
+            name,
+            file: location.file(),
+            line: location.line(),
+        }
+    }
 }
 
 impl Allow {
@@ -191,13 +205,32 @@ impl Allow {
     }
 
     /// Which findings, in the words of the calls: `name conn-*`.
-    pub(crate) fn what(&self) -> impl fmt::Display + '_ {
-        What(self)
+    pub(crate) fn what(&self) -> String {
+        let part = match self.part {
+            Part::Fingerprint => "fingerprint",
+            Part::Kind => "kind",
+            Part::Name => "name",
+            Part::Site => "site",
+        };
+        let rest = if self.is_prefix { "*" } else { "" };
+        format!("{part} {}{rest}", Quoted(&self.text))
     }
 
     /// Which findings, until when, and why: `kind pool, for another 12d 3h: its owner moves this winter`.
-    pub(crate) fn terms(&self, now: SystemTime) -> impl fmt::Display + '_ {
-        Terms(self, now)
+    pub(crate) fn terms(&self, now: SystemTime) -> String {
+        let time = match self.until.map(|end| end.duration_since(now)) {
+            None => String::new(),
+            Some(Ok(left)) if !left.is_zero() => format!(", for another {}", clock::human(left)),
+            Some(over) => {
+                let ago = over.map_or_else(|over| over.duration(), |_| Duration::ZERO);
+                format!(", until {} ago", clock::human(ago))
+            }
+        };
+        let what = self.what();
+        if self.reason.is_empty() {
+            return format!("{what}{time}: no reason given");
+        }
+        format!("{what}{time}: {}", Quoted(&self.reason))
     }
 }
 
@@ -225,48 +258,6 @@ fn ends_with_path(path: &str, end: &str) -> bool {
     before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
 }
 
-struct What<'a>(&'a Allow);
-
-impl fmt::Display for What<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Allow {
-            part,
-            text,
-            is_prefix,
-            ..
-        } = self.0;
-        let part = match part {
-            Part::Fingerprint => "fingerprint",
-            Part::Kind => "kind",
-            Part::Name => "name",
-            Part::Site => "site",
-        };
-        let rest = if *is_prefix { "*" } else { "" };
-        write!(f, "{part} {}{rest}", Quoted(text))
-    }
-}
-
-struct Terms<'a>(&'a Allow, SystemTime);
-
-impl fmt::Display for Terms<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(entry, now) = self;
-        write!(f, "{}", entry.what())?;
-        match entry.until.map(|end| end.duration_since(*now)) {
-            None => {}
-            Some(Ok(left)) if !left.is_zero() => write!(f, ", for another {}", clock::human(left))?,
-            Some(over) => {
-                let ago = over.map_or_else(|over| over.duration(), |_| Duration::ZERO);
-                write!(f, ", until {} ago", clock::human(ago))?;
-            }
-        }
-        if entry.reason.is_empty() {
-            return f.write_str(": no reason given");
-        }
-        write!(f, ": {}", Quoted(&entry.reason))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,10 +277,6 @@ mod tests {
             ..SUSPECT
         };
         Allow::site(site).covers(&suspect)
-    }
-
-    fn terms(entry: &Allow, now: SystemTime) -> String {
-        entry.terms(now).to_string()
     }
 
     #[test]
@@ -427,31 +414,31 @@ mod tests {
     fn an_entry_prints_what_it_was_given() {
         let (now, day) = (SystemTime::now(), Duration::from_secs(24 * 3_600));
         let allow = Allow::name_prefix("conn-").because(" a bug ");
-        assert_eq!(terms(&allow, now), "name conn-*: a bug");
+        assert_eq!(allow.terms(now), "name conn-*: a bug");
         let allow = allow.until(now);
         assert_eq!(
-            terms(&allow, now - day),
+            allow.terms(now - day),
             "name conn-*, for another 1d 0h: a bug"
         );
         assert_eq!(
-            terms(&allow, now + day),
+            allow.terms(now + day),
             "name conn-*, until 1d 0h ago: a bug"
         );
-        assert_eq!(terms(&allow, now), "name conn-*, until 0ms ago: a bug");
+        assert_eq!(allow.terms(now), "name conn-*, until 0ms ago: a bug");
     }
 
     #[test]
     fn a_missing_reason_is_said_to_be_missing() {
         let now = SystemTime::now();
         for allow in [Allow::kind("pool"), Allow::kind("pool").because(" ")] {
-            assert_eq!(terms(&allow, now), "kind pool: no reason given");
+            assert_eq!(allow.terms(now), "kind pool: no reason given");
         }
     }
 
     #[test]
     fn it_prints_on_one_line_whatever_it_is() {
         let name = format!("a\n\u{1b}[31m{}", "x".repeat(1 << 20));
-        let printed = Allow::name(name).what().to_string();
+        let printed = Allow::name(name).what();
         assert!(printed.starts_with("name a\\n\\u{1b}[31mx"));
         assert!(printed.len() < 1_100 && !printed.contains(char::is_control));
     }

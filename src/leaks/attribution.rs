@@ -5,14 +5,13 @@
 //! its victim. What is left then lies in or behind cycles: each cycle that nothing leads to is a culprit.
 
 use crate::leaks::{
-    chain::Chains,
+    chain::{Chains, Keeps},
     judge::Verdict,
-    postorder,
     referrers::{self, Origin, Reference, References},
     snapshot::LeakSnapshot,
 };
 use crate::table::record::{Class, State};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 /// A culprit, what it is in a cycle with, and what it alone keeps alive.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(crate) struct Attribution<'a> {
     /// Of the leaks, and of everything that keeps them.
     references: References,
     /// What each leak keeps alive among the leaks.
-    keeps: HashMap<usize, Vec<usize>>,
+    keeps: Keeps,
 }
 
 impl<'a> Attribution<'a> {
@@ -39,11 +38,11 @@ impl<'a> Attribution<'a> {
             snapshot,
             flagged,
             references: referrers::of_all(snapshot, flagged.keys().copied().collect()),
-            keeps: HashMap::new(),
+            keeps: Keeps::default(),
         };
         for &at in flagged.keys() {
             for referrer in attribution.referrers_among_leaks(at) {
-                attribution.keeps.entry(referrer).or_default().push(at);
+                attribution.keeps.add(referrer, at);
             }
         }
         attribution
@@ -103,7 +102,7 @@ impl<'a> Attribution<'a> {
         self.spread(ignored.clone(), &mut left_out);
         // What is left lies in cycles that nothing else leads to, or behind them: these come first.
         let starts = self.flagged.keys().copied();
-        for root in postorder::reversed(starts, left_out, |at| self.kept_by(at)) {
+        for root in self.keeps.reverse_postorder(starts, left_out) {
             if taken.insert(root) {
                 let mut found = self.spread(vec![root], &mut taken);
                 self.make_cycles(&mut found);
@@ -131,7 +130,7 @@ impl<'a> Attribution<'a> {
             .map(|(block, found)| (block, found.culprit))
             .collect();
         while let Some((block, at)) = queue.pop_front() {
-            for &kept in self.kept_by(at) {
+            for &kept in self.keeps.of(at) {
                 if taken.insert(kept) {
                     blocks[block].victims.push((kept, at));
                     queue.push_back((block, kept));
@@ -139,10 +138,6 @@ impl<'a> Attribution<'a> {
             }
         }
         blocks
-    }
-
-    fn kept_by(&self, at: usize) -> &[usize] {
-        self.keeps.get(&at).map_or(&[], Vec::as_slice)
     }
 
     /// Separates those that lead back to the culprit from those that only hang on it; a context is a better

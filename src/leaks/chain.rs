@@ -5,14 +5,10 @@
 //! of a long chain take no more than one leak and that chain.
 
 use crate::leaks::{
-    fingerprint::Fingerprint,
-    postorder,
-    referrers::{Reference, References},
-    snapshot::LeakSnapshot,
-    subject::{Link, Referrer, Subject},
+    referrers::{Link, Origin, Reference, References, Strength},
+    snapshot::{LeakSnapshot, Subject},
 };
 use std::{
-    cmp::Reverse,
     collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     fmt, iter,
     sync::Arc,
@@ -58,11 +54,7 @@ impl Chain {
 
     /// The last task on the way down.
     pub(crate) fn nearest_task(&self) -> Option<&Subject> {
-        let step = &self.steps[self.last_step()?.task?];
-        match &step.link.referrer {
-            Referrer::Thing(subject) => Some(subject),
-            _ => None,
-        }
+        self.steps[self.last_step()?.task?].link.thing.as_deref()
     }
 
     /// What the fingerprint of a finding begins with.
@@ -94,8 +86,8 @@ impl Step {
         let mut fingerprint = step.map_or_else(Fingerprint::new, |step| step.fingerprint);
         fingerprint.link(&link);
         let mut lines = step.map_or_else(Fingerprint::new, |step| step.lines);
-        lines.add(&link.brief);
-        let is_task = matches!(&link.referrer, Referrer::Thing(subject) if subject.is_task());
+        lines.add(&link.reference.brief);
+        let is_task = link.thing.as_ref().is_some_and(|thing| thing.is_task());
         Self {
             above: above.map(|(at, _)| at),
             task: if is_task {
@@ -155,7 +147,7 @@ impl Chains {
 struct Distances {
     steps: HashMap<usize, usize>,
     /// By thing: what it keeps alive.
-    keeps: HashMap<usize, Vec<usize>>,
+    keeps: Keeps,
     /// The members of cycles that chains begin with.
     begins: HashSet<usize>,
 }
@@ -164,14 +156,14 @@ impl Distances {
     fn new<R: Ord>(references: &References, rank: impl Fn(usize) -> R) -> Self {
         let mut distances = Self {
             steps: HashMap::new(),
-            keeps: HashMap::new(),
+            keeps: Keeps::default(),
             begins: HashSet::new(),
         };
         let mut held_from_outside = HashSet::new();
         for (&at, references) in references {
             for reference in references.iter().filter(|reference| reference.is_holding()) {
                 match reference.thing() {
-                    Some(from) => distances.keeps.entry(from).or_default().push(at),
+                    Some(from) => distances.keeps.add(from, at),
                     None => drop(held_from_outside.insert(at)),
                 }
             }
@@ -182,17 +174,13 @@ impl Distances {
         distances
     }
 
-    fn kept_by(&self, at: usize) -> &[usize] {
-        self.keeps.get(&at).map_or(&[], Vec::as_slice)
-    }
-
     /// Breadth first from these, which are the first step of chains.
     fn spread(&mut self, first: &HashSet<usize>) {
         self.steps.extend(first.iter().map(|&at| (at, 1)));
         let mut queue: VecDeque<_> = first.iter().copied().collect();
         while let Some(at) = queue.pop_front() {
             let further = self.steps[&at] + 1;
-            for &kept in self.keeps.get(&at).into_iter().flatten() {
+            for &kept in self.keeps.of(at) {
                 if let Entry::Vacant(entry) = self.steps.entry(kept) {
                     entry.insert(further);
                     queue.push_back(kept);
@@ -210,7 +198,7 @@ impl Distances {
         let mut reached: HashSet<_> = self.steps.keys().copied().collect();
         let starts = references.keys().copied();
         let mut begins = HashSet::new();
-        for root in postorder::reversed(starts, reached.clone(), |at| self.kept_by(at)) {
+        for root in self.keeps.reverse_postorder(starts, reached.clone()) {
             if reached.contains(&root) {
                 continue;
             }
@@ -225,7 +213,7 @@ impl Distances {
                 holding(at).filter_map(Reference::thing)
             });
             begins.extend(cycle.into_iter().min_by_key(|&at| rank(at)));
-            walk(root, &mut reached, |at| self.kept_by(at).iter().copied());
+            walk(root, &mut reached, |at| self.keeps.of(at).iter().copied());
         }
         begins
     }
@@ -245,7 +233,7 @@ impl Distances {
                 .thing()
                 .map_or(Some(&0), |from| self.steps.get(&from));
             let steps = steps.copied().unwrap_or(usize::MAX);
-            (steps, Reverse(reference.strength))
+            (steps, reference.strength != Strength::Strong)
         })
     }
 
@@ -269,6 +257,49 @@ impl Distances {
     }
 }
 
+/// By thing: what it keeps alive.
+#[derive(Default)]
+pub(crate) struct Keeps(HashMap<usize, Vec<usize>>);
+
+impl Keeps {
+    pub(crate) fn add(&mut self, referrer: usize, kept: usize) {
+        self.0.entry(referrer).or_default().push(kept);
+    }
+
+    pub(crate) fn of(&self, referrer: usize) -> &[usize] {
+        self.0.get(&referrer).map_or(&[], Vec::as_slice)
+    }
+
+    /// Everything that is reached from these and was not seen before, in reverse postorder of a depth-first walk: the first
+    /// of each group that hangs together lies in a cycle that nothing else leads to, if the group has no other beginning
+    /// (Kosaraju's algorithm). Without recursion, because chains may be long (I13).
+    pub(crate) fn reverse_postorder(
+        &self,
+        starts: impl Iterator<Item = usize>,
+        mut seen: HashSet<usize>,
+    ) -> Vec<usize> {
+        let mut ended = Vec::new();
+        for start in starts {
+            if !seen.insert(start) {
+                continue;
+            }
+            let mut stack = vec![(start, 0)];
+            while let Some((at, nth)) = stack.pop() {
+                let Some(&next) = self.of(at).get(nth) else {
+                    ended.push(at);
+                    continue;
+                };
+                stack.push((at, nth + 1));
+                if seen.insert(next) {
+                    stack.push((next, 0));
+                }
+            }
+        }
+        ended.reverse();
+        ended
+    }
+}
+
 /// Marks what is reached from a thing.
 fn walk<I: Iterator<Item = usize>>(
     from: usize,
@@ -280,5 +311,53 @@ fn walk<I: Iterator<Item = usize>>(
         if reached.insert(at) {
             stack.extend(next_of(at));
         }
+    }
+}
+
+/// What equal leaks have in common, from run to run: a hash of kinds, files and fields. Columns are in, lines are not,
+/// because lines move whenever something above them is edited. Two leaks on different lines of one file may have the same:
+/// reports group by [`Finding::likeness`](crate::leaks::finding::Finding::likeness), which has the lines in it.
+#[derive(Clone, Copy)]
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// Of nothing yet.
+    pub(crate) fn new() -> Self {
+        Self(OFFSET)
+    }
+
+    /// One more step of a chain.
+    pub(crate) fn link(&mut self, link: &Link) {
+        match (&link.thing, &link.reference.from) {
+            (Some(subject), _) => self.subject(subject),
+            (None, Origin::Unknown(_)) => self.add("unknown"),
+            (None, Origin::Itself) => self.add("itself"),
+            (None, _) => self.add("outside"),
+        }
+        self.add(&link.reference.mark);
+    }
+
+    pub(crate) fn subject(&mut self, subject: &Subject) {
+        self.add(&subject.kind);
+        if let Some(location) = subject.location {
+            self.add(location.file());
+            self.add(&location.column().to_string());
+        }
+    }
+
+    /// FNV-1a (Fowler, Noll, Vo), because it is the same everywhere and for ever.
+    pub(crate) fn add(&mut self, text: &str) {
+        for byte in text.bytes().chain([0xff]) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(PRIME);
+        }
+    }
+}
+
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0100_0000_01b3;
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }

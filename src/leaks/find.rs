@@ -1,22 +1,33 @@
-//! Findings: made of what a snapshot shows and of what the policy asks for.
+//! Findings: made of what a snapshot shows and of what the policy asks for, again and again until nothing looks like a leak
+//! or time is up.
+//!
+//! Dropping the last handle of something notifies the listeners of its registry, so most scans come when there is
+//! something new to see. For what sends no notification (a task of an open context, a registration, a plain `Arc`) there are
+//! scans in growing intervals, from 1 ms to 100 ms, as goleak does it.
 
+#[cfg(feature = "dump")]
+use crate::leaks::stacks;
 use crate::{
     clock,
+    context::state::Core,
     leaks::{
         advice,
         allow::{Allow, Suspect},
         attribution::Attribution,
         finding::Finding,
-        growth::Made,
-        judge::{self, LeakKind, Verdict, Verdicts},
+        growth::Counted,
+        judge::{self, LONGEST_GRACE, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
-        snapshot::LeakSnapshot,
-        subject::Subject,
+        snapshot::{LeakSnapshot, Subject},
     },
     table::{live::Live, record::State},
 };
+use futures::future::select;
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    pin::pin,
+    sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -24,6 +35,7 @@ use std::{
 pub(crate) struct LeakScan {
     pub(crate) findings: Vec<Finding>,
     /// Something is about to end by itself.
+    #[cfg(feature = "testing")]
     pub(crate) pending: bool,
     /// How many things there were.
     pub(crate) things: usize,
@@ -32,29 +44,20 @@ pub(crate) struct LeakScan {
     pub(crate) tasks: usize,
     /// Whether a close is under way, within its grace period or not.
     pub(crate) is_closing: bool,
-    pub(crate) is_asked_from_inside: bool,
-    /// Entries of the allow list that cover nothing.
-    pub(crate) idle: Vec<String>,
-    /// Contexts that were dropped open, and nothing more is remembered.
-    pub(crate) forgotten: u64,
-    /// Further notes for the report.
+    /// Notes for the report.
     pub(crate) notes: Vec<String>,
 }
 
 /// The result of a scan that does not search for culprits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QuickCheck {
+enum QuickCheck {
     Clean,
     /// Something is about to end by itself.
     Pending,
     Leaking,
 }
 
-pub(crate) fn quick_check(
-    snapshot: &LeakSnapshot,
-    verdicts: &Verdicts,
-    policy: &LeakPolicy,
-) -> QuickCheck {
+fn quick_check(snapshot: &LeakSnapshot, verdicts: &Verdicts, policy: &LeakPolicy) -> QuickCheck {
     let is_leak = |verdict: &Verdict| matches!(verdict, Verdict::Leak(_));
     if verdicts.pending {
         return QuickCheck::Pending;
@@ -71,7 +74,7 @@ pub(crate) fn quick_check(
     }
 }
 
-pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> LeakScan {
+fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> LeakScan {
     let Verdicts {
         flagged, pending, ..
     } = verdicts;
@@ -100,36 +103,52 @@ pub(crate) fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPol
     for finding in &mut findings {
         apply_allow_list(finding, policy);
     }
-    let covers = |entry: &Allow| {
-        findings
-            .iter()
-            .any(|finding| entry.covers(&finding.as_suspect()))
-    };
-    let idle = policy.allowed.iter().filter(|entry| !covers(entry));
-    let idle = idle.map(|entry| entry.what().to_string()).collect();
+    let things = snapshot.things.iter();
     LeakScan {
+        notes: notes(snapshot, policy, &findings, pending),
         findings,
+        #[cfg(feature = "testing")]
         pending,
         things: snapshot.things.len(),
         #[cfg(feature = "testing")]
-        tasks: snapshot
-            .things
-            .iter()
-            .filter(|thing| thing.is_task())
-            .count(),
-        is_closing: snapshot
-            .things
-            .iter()
+        tasks: things.clone().filter(|thing| thing.is_task()).count(),
+        is_closing: things
+            .into_iter()
             .any(|thing| thing.state() == State::Closing),
-        is_asked_from_inside: snapshot.has_asking(),
-        notes: Vec::new(),
-        idle,
-        forgotten: if policy.asks_for.dropped_open {
-            snapshot.dropped.forgotten(policy.dropped_before)
-        } else {
-            0
-        },
     }
+}
+
+/// What is to be said of the scan as a whole.
+fn notes(
+    snapshot: &LeakSnapshot,
+    policy: &LeakPolicy,
+    findings: &[Finding],
+    pending: bool,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if snapshot.has_asking() {
+        notes.push("the task that asks, and its contexts, are not counted".to_owned());
+    }
+    let suspects: Vec<_> = findings.iter().map(Finding::as_suspect).collect();
+    let covers_nothing = |entry: &&Allow| !suspects.iter().any(|suspect| entry.covers(suspect));
+    let idle = policy.allowed.iter().filter(covers_nothing);
+    let idle: Vec<_> = idle.map(Allow::what).collect();
+    if !idle.is_empty() {
+        let idle = idle.join(", ");
+        notes.push(format!(
+            "these entries of the allow list cover nothing: {idle}"
+        ));
+    }
+    let forgotten = snapshot.dropped.forgotten(policy.dropped_before);
+    if forgotten > 0 && policy.asks_for.dropped_open {
+        notes.push(format!(
+            "{forgotten} more contexts were dropped while open: only the latest are remembered"
+        ));
+    }
+    if pending {
+        notes.push("a close is still within its grace period".to_owned());
+    }
+    notes
 }
 
 /// Looks a finding up in the allow list. An entry that holds beats those that have ended; of these it is the one that
@@ -152,42 +171,24 @@ fn dropped<'a>(
     let new = usize::try_from(new).unwrap_or(usize::MAX);
     let from = dropped.latest.len().saturating_sub(new);
     let entry = dropped.latest.iter().skip(from).filter(|entry| {
-        let suspect = Suspect {
-            fingerprint: "",
-            kind: &entry.kind,
-            name: &entry.name,
-            file: entry.location.file(),
-            line: entry.location.line(),
-        };
+        let suspect = Suspect::new(&entry.kind, &entry.name, entry.location);
         policy.asks_for.dropped_open && !policy.leaves_out(&suspect)
     });
     entry.map(|entry| {
         let ago = Duration::from_nanos(snapshot.now.since(entry.at));
+        let ago = clock::human(ago);
+        let state = format!("dropped {ago} ago ({} inside)", entry.inside);
         let subject = Subject {
             name: entry.name.to_string(),
-            kind: entry.kind.to_string(),
             path: entry.path.clone(),
-            state: format!(
-                "dropped {} ago ({} inside)",
-                clock::human(ago),
-                entry.inside
-            ),
             location: Some(entry.location),
             made: "opened",
-            resource: None,
+            ..Subject::unlisted(&entry.kind, state)
         };
         let site = subject.site();
         let mut facts = vec![("opened", site.clone())];
-        let last = entry.last.as_ref().map(|acquisition| {
-            let location = acquisition.location;
-            format!(
-                "{}:{} by {}",
-                location.file(),
-                location.line(),
-                acquisition.by
-            )
-        });
-        facts.extend(last.map(|last| ("last handle", format!("taken at {last}"))));
+        let last = entry.last.as_ref().map(ToString::to_string);
+        facts.extend(last.map(|last| ("last handle", last)));
         let advice =
             format!("`close().await` the context opened at {site} before its last handle goes");
         Finding::of_fact(LeakKind::DroppedOpen, subject, facts, advice)
@@ -204,7 +205,7 @@ fn too_many<'a>(
         if all.len() <= *most {
             return None;
         }
-        let subject = several(kind, format!("{} alive, {most} allowed", all.len()));
+        let subject = Subject::unlisted(kind, format!("{} alive, {most} allowed", all.len()));
         let oldest = Subject::of(snapshot, all[0]);
         let facts = vec![
             (
@@ -254,9 +255,10 @@ fn growing<'a>(
 ) -> impl Iterator<Item = Finding> + use<'a> {
     let newest = newest_of_rises(snapshot, policy);
     policy.rises.iter().map(move |rise| {
-        let mut subject = several(rise.name(), format!("{:.1} more a sample", rise.rate()));
+        let mut subject =
+            Subject::unlisted(rise.name(), format!("{:.1} more a sample", rise.rate()));
         let mut facts = vec![("counts", rise.to_string())];
-        if let Some(&at) = rise.made().and_then(|made| newest.get(&made)) {
+        if let Some(&at) = newest.get(&rise.counted) {
             let newest = Subject::of(snapshot, at);
             facts.push(("newest", format!("{newest}, {}", newest.state)));
             subject.location = newest.location;
@@ -270,39 +272,24 @@ fn growing<'a>(
 }
 
 /// The newest of the things that are counted together.
-fn newest_of_rises<'a>(
-    snapshot: &'a LeakSnapshot,
-    policy: &LeakPolicy,
-) -> HashMap<Made<'a>, usize> {
+fn newest_of_rises(snapshot: &LeakSnapshot, policy: &LeakPolicy) -> BTreeMap<Counted, usize> {
     if policy.rises.is_empty() {
-        return HashMap::new();
+        return BTreeMap::new();
     }
     let things = snapshot.things.iter().zip(0..);
     things
-        .map(|(thing, at)| (Made::of(&thing.resource), at))
+        .map(|(thing, at)| (Counted::of(&thing.resource), at))
         .collect()
-}
-
-fn several(kind: &str, state: String) -> Subject {
-    Subject {
-        name: String::new(),
-        kind: kind.to_owned(),
-        path: String::new(),
-        state,
-        location: None,
-        made: "made",
-        resource: None,
-    }
 }
 
 /// The lines that made most of these: `src/a.rs:12 (40), src/b.rs:3 (2)`.
 fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
-    let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for &at in all {
         *counts.entry(Subject::of(snapshot, at).site()).or_default() += 1;
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.sort_by_key(|(_, count)| Reverse(*count));
     let named = counts.iter().take(SITES);
     let mut text: Vec<_> = named
         .map(|(site, count)| format!("{site} ({count})"))
@@ -317,12 +304,89 @@ fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
 const SITES: usize = 5;
 
 /// Scans a listing.
-pub(crate) fn scan(
-    root: &std::sync::Arc<crate::context::state::Core>,
-    live: Live,
-    policy: &LeakPolicy,
-) -> LeakScan {
+pub(crate) fn scan(root: &Arc<Core>, live: Live, policy: &LeakPolicy) -> LeakScan {
     let snapshot = LeakSnapshot::of(root, live);
     let verdicts = judge::judge(&snapshot, policy);
     find(&snapshot, verdicts, policy)
+}
+
+/// Between the first two looks, and the most between two.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+
+/// The most that closes may add to the time to settle: there may always be another one.
+const LONGEST: Duration = Duration::from_secs(2 * LONGEST_GRACE.as_secs());
+
+/// So many looks follow each other at once.
+const EAGER: u32 = 4;
+/// Later ones leave at least so much between them.
+const BREATH: Duration = Duration::from_millis(2);
+
+/// How long things took to settle, or did not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    took: Duration,
+    looks: u32,
+}
+
+impl Settled {
+    pub(crate) fn note(&self) -> String {
+        let looks = if self.looks == 1 { "look" } else { "looks" };
+        let took = clock::human(self.took);
+        format!("waited {took} for things to settle, {} {looks}", self.looks)
+    }
+}
+
+/// Looks until nothing is found or the policy's time is up; says what was found last.
+///
+/// `more` is asked beside that: whether something else has to settle. The registry is held only while it is looked
+/// at, and not while things settle; nothing comes of it when the registry has gone.
+pub(crate) async fn settle(
+    root: &Weak<Core>,
+    policy: &LeakPolicy,
+    mut more: impl FnMut() -> bool,
+) -> Option<(LeakScan, Settled)> {
+    let table = Arc::clone(&root.upgrade()?.node.table);
+    let listening = table.tracking.listen();
+    let started = clock::now();
+    let mut looks = 0;
+    let mut suspects = None;
+    let mut rest = INTERVALS.0;
+    let mut deadline = policy.settle;
+    loop {
+        let mut gone = pin!(listening.changed().notified());
+        gone.as_mut().enable();
+        // Before the look: what was there when it began is at least as old.
+        let took = clock::now().saturating_duration_since(started);
+        let live = table.live().await;
+        let snapshot = LeakSnapshot::of(&root.upgrade()?, live);
+        looks += 1;
+        let settled = Settled { took, looks };
+        let mut verdicts = judge::judge(&snapshot, policy);
+        // While a program runs there is always something that was closed a moment ago and is about to be let go of.
+        if !policy.nothing_left {
+            suspects = Some(verdicts.narrow(&snapshot, suspects.as_ref()));
+        }
+        let look = quick_check(&snapshot, &verdicts, policy);
+        // A close within its grace period is no leak yet, and it is going to end: what it leaves has its time
+        // from then on.
+        if look == QuickCheck::Pending && policy.is_patient {
+            let later = took.saturating_add(policy.settle.max(INTERVALS.1));
+            deadline = later.min(policy.settle.saturating_add(LONGEST));
+        }
+        let is_clean = look == QuickCheck::Clean && !more();
+        if is_clean || took >= deadline {
+            let found = find(&snapshot, verdicts, policy);
+            #[cfg(feature = "dump")]
+            let found = stacks::with_stacks(&table, found).await;
+            return Some((found, settled));
+        }
+        drop(snapshot);
+        let left = deadline.saturating_sub(took).max(INTERVALS.0);
+        select(gone, pin!(clock::sleep(rest.min(left)))).await;
+        if looks > EAGER {
+            // Many things that go one by one are not looked at one by one.
+            clock::sleep(BREATH.min(left)).await;
+            rest = (rest * 2).min(INTERVALS.1);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! One finding: a culprit, why it is alive, and what it keeps alive.
 
 use crate::{
-    holders::view::Holders,
+    holders::Holders,
     id::ResourceId,
     leaks::{
         allow::{Allow, Suspect},
@@ -9,12 +9,11 @@ use crate::{
         chain::Chain,
         judge::LeakKind,
         referrers::Strength,
-        snapshot::{Closing, LeakSnapshot},
-        subject::Subject,
+        snapshot::{Closing, LeakSnapshot, Subject},
     },
     table::resource::Resource,
 };
-use std::panic::Location;
+use std::{collections::HashMap, panic::Location};
 
 /// A leak: what it is, why it is alive as far as that is known, and what it keeps alive.
 ///
@@ -77,18 +76,13 @@ impl Finding {
             all.iter().map(one).collect()
         };
         let counts_handles = thing.resource.record().strong_count().is_some();
+        let facts = facts(&subject, thing.close.as_ref());
         let mut finding = Self {
-            kind,
-            fingerprint: String::new(),
             cycle: kept(&block.cycle),
             victims: kept(&block.victims),
-            facts: facts(&subject, thing.close.as_ref()),
             holders: counts_handles.then(|| thing.holders.clone()),
-            advice: String::new(),
             chain,
-            subject,
-            allowed: None,
-            expired: None,
+            ..Self::of_fact(kind, subject, facts, String::new())
         };
         finding.set_fingerprint();
         finding
@@ -215,4 +209,18 @@ fn facts(subject: &Subject, close: Option<&Closing>) -> Vec<(&'static str, Strin
         );
     }
     facts
+}
+
+/// Equal ones together, in the order of the first of each.
+pub(crate) fn group(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    for finding in findings {
+        let at = *known.entry(finding.likeness()).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[at].push(finding);
+    }
+    groups
 }

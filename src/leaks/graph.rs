@@ -1,16 +1,15 @@
 //! The findings as a picture: who keeps whom alive.
 
-mod dot;
 #[cfg(feature = "serde")]
 mod json;
-mod mermaid;
 #[cfg(feature = "testing")]
 mod svg;
-mod words;
+mod text;
 
-#[cfg(test)]
-mod samples;
-
+use crate::{
+    leaks::referrers::Strength,
+    name::{Printed, Quoted, spoils_a_line},
+};
 use std::fmt;
 
 /// A picture of the findings of a leak report: who keeps whom alive.
@@ -124,24 +123,8 @@ impl Edge {
     }
 }
 
-/// How sure it is that an edge keeps something alive. The one to look at comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(rename_all = "lowercase")
-)]
-pub(crate) enum Strength {
-    /// The edge to look at.
-    Suspect,
-    /// Known to hold.
-    Strong,
-    /// Belongs to, as to a parent or a context: holds nothing.
-    Weak,
-}
-
 impl Strength {
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     const ALL: [Strength; 3] = [Strength::Suspect, Strength::Strong, Strength::Weak];
 
     fn words(self) -> &'static str {
@@ -222,7 +205,7 @@ impl Graph {
     /// Roles are told apart by shape, border and a word in the box, edges by their line: bold and dashed is
     /// the one to look at, dotted holds nothing.
     pub fn dot(&self) -> String {
-        dot::Dot(self).to_string()
+        text::dot(self)
     }
 
     /// A Mermaid flowchart: in a code block marked `mermaid` it is drawn by GitHub,
@@ -231,7 +214,7 @@ impl Graph {
     /// Mermaid itself refuses more than 500 edges or 50,000 characters unless it is told otherwise
     /// (`maxEdges`, `maxTextSize`).
     pub fn mermaid(&self) -> String {
-        mermaid::Mermaid(self).to_string()
+        text::mermaid(self)
     }
 
     /// A JSON object with `title`, `left_out` (a count of findings), `nodes` and `edges`.
@@ -254,25 +237,54 @@ impl Graph {
     /// Needs the feature `testing`, whose checks write such a picture of each failure.
     #[cfg(feature = "testing")]
     pub fn svg(&self) -> String {
-        svg::Svg(self).to_string()
+        svg::svg(self)
     }
 
     /// `2 culprits · 3 held by them · 1 finding is left out`
     fn summary(&self) -> String {
         let count = |role| self.nodes.iter().filter(|node| node.role == role).count();
         let culprits = count(Role::Culprit) + self.folded.0;
-        let mut facts = vec![words::counted(culprits, "culprit", "culprits")];
         let victims = count(Role::Victim) + self.folded.1;
+        let (mut summary, them) = match culprits {
+            1 => ("1 culprit".to_owned(), "it"),
+            _ => (format!("{culprits} culprits"), "them"),
+        };
         if victims > 0 {
-            let them = if culprits == 1 { "it" } else { "them" };
-            facts.push(format!("{victims} held by {them}"));
+            summary = format!("{summary} · {victims} held by {them}");
         }
-        if self.cut > 0 {
-            let left_out = words::counted(self.cut, "finding is", "findings are");
-            facts.push(format!("{left_out} left out"));
+        match self.cut {
+            0 => summary,
+            1 => summary + " · 1 finding is left out",
+            cut => format!("{summary} · {cut} findings are left out"),
         }
-        facts.join(" · ")
     }
+}
+
+/// A text on one line, as long as a sentence at most, without characters that act instead of showing.
+fn legible(text: &str) -> String {
+    let mut shown = String::new();
+    for c in Quoted(text).to_string().chars() {
+        if acts(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// The same as long as a name at most, where nothing cuts it and no tooltip has the rest.
+fn short(text: &str) -> String {
+    legible(&Printed(text).to_string())
+}
+
+/// What spoils a line, one more direction mark, what has no width, and what XML forbids.
+fn acts(c: char) -> bool {
+    spoils_a_line(c)
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        )
 }
 
 /// How large it is. What is in it is what the formats are for.
@@ -286,13 +298,99 @@ impl fmt::Debug for Graph {
     }
 }
 
+/// Pictures to test with: as reports make them, and worse.
+#[cfg(test)]
+mod samples {
+    use super::{Graph, Node, Role, Strength};
+
+    /// A name that means something to every format.
+    pub(super) const HOSTILE: &str = "a\"b\n<script>]|\\&amp;'\u{202e}#`%%{style:#x;";
+
+    pub(super) fn node(role: Role, kind: &str, name: &str, lines: &[&str]) -> Node {
+        Node {
+            role,
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            lines: lines.iter().map(|&line| line.to_owned()).collect(),
+        }
+    }
+
+    /// Nodes without facts, all culprits, and edges that are known to hold.
+    #[cfg(feature = "testing")]
+    pub(super) fn bare(nodes: usize, edges: &[(usize, usize)]) -> Graph {
+        let mut graph = Graph::new("bare");
+        for n in 0..nodes {
+            graph.add(node(Role::Culprit, "context", &format!("n{n}"), &[]));
+        }
+        for &(from, to) in edges {
+            graph.connect(from, to, "", Strength::Strong);
+        }
+        graph
+    }
+
+    /// One culprit, held by a static, with two victims.
+    pub(super) fn one() -> Graph {
+        let mut graph = Graph::new("1 leak in registry \"server\"");
+        let root = graph.add(node(Role::Root, "static", "POOL", &["src/pool.rs:9"]));
+        let facts = ["closed 3.2s ago", "3 strong", "src/net/conn.rs:41"];
+        let culprit = graph.add(node(Role::Culprit, "context", "conn-7", &facts));
+        let task = graph.add(node(
+            Role::Victim,
+            "task",
+            "reader",
+            &["src/net/conn.rs:58"],
+        ));
+        let buffer = graph.add(node(Role::Victim, "buffer", "rx", &[]));
+        let label = "holds, taken at src/pool.rs:112";
+        graph.connect(root, culprit, label, Strength::Suspect);
+        graph.connect(culprit, task, "runs", Strength::Strong);
+        graph.connect(culprit, buffer, "owns", Strength::Strong);
+        graph
+    }
+
+    /// Two culprits that hold each other, and nothing else holds them.
+    #[cfg(feature = "testing")]
+    pub(super) fn cycle() -> Graph {
+        let mut graph = Graph::new("a cycle");
+        let left = graph.add(node(Role::Culprit, "session", "alice", &["src/chat.rs:10"]));
+        let right = graph.add(node(Role::Culprit, "room", "lobby", &["src/chat.rs:31"]));
+        let victim = graph.add(node(Role::Victim, "socket", "tcp-1", &[]));
+        graph.connect(left, right, "holds its room", Strength::Suspect);
+        graph.connect(right, left, "holds its members", Strength::Suspect);
+        graph.connect(left, victim, "owns", Strength::Strong);
+        graph
+    }
+
+    /// Anything at all, the same for the same seed: loops, edges to itself, several edges between two.
+    pub(super) fn tangle(nodes: usize, edges: usize, seed: u64) -> Graph {
+        let mut graph = Graph::new("a tangle");
+        let mut state = seed;
+        let mut below = |most: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % most
+        };
+        for n in 0..nodes {
+            let facts = &["one", "two", "three"][..below(4)];
+            let role = Role::ALL[below(Role::ALL.len())];
+            graph.add(node(role, "thing", &format!("n{n}"), facts));
+        }
+        for _ in 0..edges {
+            let (from, to) = (below(nodes), below(nodes));
+            graph.connect(from, to, "", Strength::ALL[below(3)]);
+        }
+        graph
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{samples, *};
 
     #[test]
     fn the_same_findings_give_the_same_text() {
-        let (one, other) = (samples::findings(30), samples::findings(30));
+        let (one, other) = (samples::tangle(30, 60, 1), samples::tangle(30, 60, 1));
         #[cfg(feature = "testing")]
         assert_eq!(one.svg(), other.svg());
         assert_eq!(one.dot(), other.dot());
@@ -331,5 +429,18 @@ mod tests {
         let mut graph = samples::one();
         graph.connect(0, 1, "", Strength::Weak);
         assert_eq!(graph.edges.last().unwrap().words(), "belongs to");
+    }
+
+    #[test]
+    fn what_acts_instead_of_showing_is_escaped() {
+        assert_eq!(
+            legible("a\n\u{202e}\u{61c}\u{feff}\u{ffff}\0"),
+            "a\\n\\u{202e}\\u{61c}\\u{feff}\\u{ffff}\\u{0}"
+        );
+    }
+
+    #[test]
+    fn a_short_text_says_how_long_it_was() {
+        assert!(short(&"x".repeat(500)).ends_with("x… (500 bytes)"));
     }
 }

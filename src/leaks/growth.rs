@@ -8,6 +8,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    panic::Location,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -50,23 +51,12 @@ struct Sample {
     at: Stamp,
 }
 
-/// Things of one kind that one line made: they are counted together.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Made<'a> {
-    kind: &'a str,
-    file: &'static str,
-    line: u32,
-    column: u32,
-}
-
-/// What is counted.
+/// What is counted: the things of one kind that one line made, or what a probe counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Counted {
+pub(crate) enum Counted {
     Made {
         kind: String,
-        file: &'static str,
-        line: u32,
-        column: u32,
+        location: &'static Location<'static>,
     },
     Probe(String),
 }
@@ -74,7 +64,7 @@ enum Counted {
 /// A count that rose. Part of a [`Growth`].
 #[derive(Clone, Debug)]
 pub struct GrowthEntry {
-    counted: Counted,
+    pub(crate) counted: Counted,
     counts: Vec<usize>,
     took: Duration,
 }
@@ -183,31 +173,11 @@ impl Sample {
     }
 }
 
-impl<'a> Made<'a> {
-    pub(crate) fn of(thing: &'a Resource) -> Self {
-        let location = thing.location();
-        Self {
-            kind: thing.kind(),
-            file: location.file(),
-            line: location.line(),
-            column: location.column(),
-        }
-    }
-}
-
 impl Counted {
-    fn of(thing: &Resource) -> Self {
-        let Made {
-            kind,
-            file,
-            line,
-            column,
-        } = Made::of(thing);
+    pub(crate) fn of(thing: &Resource) -> Self {
         Self::Made {
-            kind: kind.to_owned(),
-            file,
-            line,
-            column,
+            kind: thing.kind().to_owned(),
+            location: thing.location(),
         }
     }
 }
@@ -229,7 +199,7 @@ impl GrowthEntry {
     /// The file and line that made the things.
     pub fn site(&self) -> Option<(&'static str, u32)> {
         match &self.counted {
-            Counted::Made { file, line, .. } => Some((file, *line)),
+            Counted::Made { location, .. } => Some((location.file(), location.line())),
             Counted::Probe(_) => None,
         }
     }
@@ -256,24 +226,6 @@ impl GrowthEntry {
     pub fn took(&self) -> Duration {
         self.took
     }
-
-    /// The things that are counted, if it is not the count of a probe.
-    pub(crate) fn made(&self) -> Option<Made<'_>> {
-        match &self.counted {
-            Counted::Made {
-                kind,
-                file,
-                line,
-                column,
-            } => Some(Made {
-                kind,
-                file,
-                line: *line,
-                column: *column,
-            }),
-            Counted::Probe(_) => None,
-        }
-    }
 }
 
 /// `listener made at src/ui.rs:12: 3, 4, 5, 6 (1 a sample)`
@@ -284,14 +236,12 @@ impl fmt::Display for GrowthEntry {
             Some((file, line)) => write!(f, "{name} made at {file}:{line}: ")?,
             None => write!(f, "probe {name}: ")?,
         }
-        let shown = self.counts.len().saturating_sub(SHOWN);
-        if shown > 0 {
+        let hidden = self.counts.len().saturating_sub(SHOWN);
+        if hidden > 0 {
             f.write_str("…, ")?;
         }
-        for (n, count) in self.counts[shown..].iter().enumerate() {
-            write!(f, "{}{count}", if n > 0 { ", " } else { "" })?;
-        }
-        write!(f, " ({:.1} a sample)", self.rate())
+        let shown: Vec<_> = self.counts[hidden..].iter().map(usize::to_string).collect();
+        write!(f, "{} ({:.1} a sample)", shown.join(", "), self.rate())
     }
 }
 
@@ -314,9 +264,7 @@ impl fmt::Display for Growth {
         if rising.is_empty() {
             return write!(f, "nothing rises over {} samples", self.samples.len());
         }
-        for (n, rise) in rising.iter().enumerate() {
-            write!(f, "{}{rise}", if n > 0 { "\n" } else { "" })?;
-        }
-        Ok(())
+        let lines: Vec<_> = rising.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }

@@ -1,7 +1,6 @@
 //! Which things are leaks: facts, and the limits of the policy.
 
 use crate::{
-    clock,
     clock::RESOLUTION,
     id::ResourceId,
     leaks::{
@@ -214,11 +213,13 @@ fn pinned_for(snapshot: &LeakSnapshot, at: usize) -> Option<Duration> {
     let mut youngest = None;
     for holder in holders {
         // It may have been passed on: to the task that used it last, or into the declared container.
-        let is_used_here = holder.used().is_none_or(|(_, by)| is_own(by));
-        let lies_here = holder
-            .declared()
-            .is_none_or(|inside| is_below(inside.who.id));
-        if !is_own(&holder.taken().by) || !is_used_here || !lies_here {
+        let is_used_here = holder
+            .entry
+            .used
+            .as_ref()
+            .is_none_or(|used| is_own(&used.1));
+        let lies_here = holder.inside().is_none_or(is_below);
+        if !is_own(&holder.entry.taken.by) || !is_used_here || !lies_here {
             return None;
         }
         let age = holder.age()?;
@@ -233,35 +234,7 @@ fn is_too_old(policy: &LeakPolicy, thing: &Thing) -> bool {
 }
 
 fn is_ignored(policy: &LeakPolicy, thing: &Thing) -> bool {
-    let location = thing.resource.location();
-    policy.leaves_out(&Suspect {
-        fingerprint: "",
-        kind: thing.resource.kind(),
-        name: thing.resource.name(),
-        file: location.file(),
-        line: location.line(),
-    })
-}
-
-/// `closed 3.2s ago`, `open`, `running for 12s`.
-pub(crate) fn state(thing: &Thing) -> String {
-    let age = clock::human(thing.resource.age());
-    match (thing.state(), &thing.close) {
-        (State::Closed, Some(close)) => {
-            format!(
-                "closed {} ago ({})",
-                clock::human(close.since),
-                close.reason
-            )
-        }
-        (State::Closing, Some(close)) => {
-            format!(
-                "closing for {} ({})",
-                clock::human(close.since),
-                close.reason
-            )
-        }
-        (State::Live, _) => format!("alive for {age}"),
-        (state, _) => format!("{state} for {age}"),
-    }
+    let resource = &thing.resource;
+    let suspect = Suspect::new(resource.kind(), resource.name(), resource.location());
+    policy.leaves_out(&suspect)
 }

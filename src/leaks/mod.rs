@@ -17,31 +17,27 @@
 //! # }
 //! ```
 
-// How a report is made: `snapshot` gathers what is alive, `judge` says which of them are leaks by the policy, `referrers` knows why
-// each is alive, `attribution` tells culprits from victims, `chain` leads down to each culprit, `find` makes the findings,
-// `settle` repeats this until nothing is left to find. A report is printed by `print` and drawn by `picture` and `graph`.
+// How a report is made: `snapshot` gathers what is alive, `judge` says which of them are leaks by the policy, `referrers` knows
+// why each is alive, `attribution` tells culprits from victims, `chain` leads down to each culprit, `find` makes the
+// findings, again and again until nothing is left to find. `report` has them and prints them; `drawing` makes a `graph` of
+// them.
 
 pub(crate) mod advice;
 pub(crate) mod allow;
 pub(crate) mod attribution;
 pub(crate) mod chain;
+pub(crate) mod drawing;
 pub(crate) mod find;
 pub(crate) mod finding;
-pub(crate) mod fingerprint;
 pub(crate) mod graph;
 pub(crate) mod growth;
 pub(crate) mod judge;
-pub(crate) mod picture;
 pub(crate) mod policy;
-pub(crate) mod postorder;
-pub(crate) mod print;
 pub(crate) mod referrers;
 pub(crate) mod report;
-pub(crate) mod settle;
 pub(crate) mod snapshot;
 #[cfg(feature = "dump")]
 pub(crate) mod stacks;
-pub(crate) mod subject;
 
 pub use crate::registry::watch::LeakWatch;
 pub use allow::Allow;

@@ -1,8 +1,8 @@
 //! What keeps a thing alive, as far as that is known.
 
 use crate::{
-    holders::view::{Holder, Says},
-    leaks::snapshot::{LeakSnapshot, Thing},
+    holders::Holder,
+    leaks::snapshot::{LeakSnapshot, Subject, Thing},
     ledger::{acquirer::Acquirer, handle_log::Inside},
     name::Printed,
     table::record::{Class, State},
@@ -41,9 +41,27 @@ pub(crate) enum Origin {
 }
 
 impl Reference {
+    /// One that is no handle.
+    fn new(
+        from: Origin,
+        strength: Strength,
+        how: impl Into<String>,
+        brief: impl Into<String>,
+        mark: &str,
+    ) -> Self {
+        Self {
+            from,
+            how: how.into(),
+            brief: brief.into(),
+            taken: None,
+            mark: mark.to_owned(),
+            strength,
+        }
+    }
+
     /// Whether it keeps the thing alive, and does not only say where the thing belongs.
     pub(crate) fn is_holding(&self) -> bool {
-        self.strength > Strength::Weak
+        self.strength != Strength::Weak
     }
 
     /// The listed thing that it comes from, if it comes from one.
@@ -92,14 +110,37 @@ fn outside(who: impl Into<String>, note: &'static str) -> Origin {
     Origin::Outside(Outside { who, note })
 }
 
+/// How sure it is that a reference keeps something alive. The one to look at comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
 pub(crate) enum Strength {
-    /// It belongs there, which by itself keeps nothing.
-    Weak,
-    /// A handle was taken there; it may have been passed on.
+    /// The one to look at: a handle was taken there, and may have been passed on.
     Suspect,
     /// Known to keep it.
     Strong,
+    /// It belongs there, which by itself keeps nothing.
+    Weak,
+}
+
+/// One step of a chain: the reference to what is below, and where it comes from if that is listed.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) reference: Reference,
+    pub(crate) thing: Option<Box<Subject>>,
+}
+
+impl Link {
+    pub(crate) fn of(snapshot: &LeakSnapshot, reference: &Reference) -> Self {
+        let subject = |at| Box::new(Subject::of(snapshot, at));
+        Self {
+            thing: reference.thing().map(subject),
+            reference: reference.clone(),
+        }
+    }
 }
 
 /// Every reason why this thing is alive.
@@ -130,22 +171,20 @@ fn of(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
 
 fn of_task(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
     let reference = match snapshot.parent(at) {
-        Some(context) if snapshot.things[context].state() == State::Open => Reference {
-            from: Origin::Thing(context),
-            how: "runs in it, and was not told to end".to_owned(),
-            brief: "runs in it".to_owned(),
-            taken: None,
-            mark: "runs".to_owned(),
-            strength: Strength::Strong,
-        },
-        _ => Reference {
-            from: Origin::Itself,
-            how: "it has not ended".to_owned(),
-            brief: String::new(),
-            taken: None,
-            mark: "itself".to_owned(),
-            strength: Strength::Strong,
-        },
+        Some(context) if snapshot.things[context].state() == State::Open => Reference::new(
+            Origin::Thing(context),
+            Strength::Strong,
+            "runs in it, and was not told to end",
+            "runs in it",
+            "runs",
+        ),
+        _ => Reference::new(
+            Origin::Itself,
+            Strength::Strong,
+            "it has not ended",
+            "",
+            "itself",
+        ),
     };
     vec![reference]
 }
@@ -160,44 +199,34 @@ fn of_close(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
         let other = &snapshot.things[**other];
         other.class() != Class::Resource && other.state() != State::Closed
     };
-    let mut references: Vec<_> = snapshot
-        .members(at)
-        .iter()
-        .filter(waits)
-        .map(|other| Reference {
-            from: Origin::Thing(*other),
-            how: "its close waits for it".to_owned(),
-            brief: "awaited".to_owned(),
-            taken: None,
-            mark: "awaited".to_owned(),
-            strength: Strength::Strong,
-        })
-        .collect();
+    let members = snapshot.members(at).iter().filter(waits);
+    let members = members.map(|other| {
+        let (from, how) = (Origin::Thing(*other), "its close waits for it");
+        Reference::new(from, Strength::Strong, how, "awaited", "awaited")
+    });
     let hooks = thing.close.iter().flat_map(|close| &close.hooks);
-    references.extend(hooks.map(|hook| Reference {
-        from: outside(format!("hook {hook}"), ""),
-        how: "its close waits for the hook".to_owned(),
-        brief: "awaited".to_owned(),
-        taken: None,
-        mark: "hook".to_owned(),
-        strength: Strength::Strong,
-    }));
-    references
+    let hooks = hooks.map(|hook| {
+        let (from, how) = (
+            outside(format!("hook {hook}"), ""),
+            "its close waits for the hook",
+        );
+        Reference::new(from, Strength::Strong, how, "awaited", "hook")
+    });
+    members.chain(hooks).collect()
 }
 
 fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
-    let says = |by| Taken(holder, Says { by, inside: false }).to_string();
     let site = holder.site();
     let file = format!("{}:{}", site.file, holder.location().column());
     let brief = format!("taken at {site}");
-    if let Some(inside) = holder.declared() {
+    if let Some(inside) = holder.entry.inside.as_deref() {
         let from = snapshot
             .index_of(inside.who.id)
             .map_or_else(|| elsewhere(snapshot, inside), Origin::Thing);
         let field = inside.field.as_deref().unwrap_or_default();
         return Reference {
             from,
-            how: format!("in {inside}, {}", says(true)),
+            how: format!("in {inside}, {}", holder.describe(true, false)),
             brief: match &inside.field {
                 Some(field) => format!(".{}, {brief}", Printed(field)),
                 None => brief,
@@ -212,7 +241,7 @@ fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
     let is_known = matches!(from, Origin::Thing(_));
     Reference {
         from,
-        how: says(is_known),
+        how: holder.describe(is_known, false),
         brief,
         taken: Some(site.to_string()),
         mark: format!("taken {file}"),
@@ -238,8 +267,8 @@ const PASSED_ON: &str = "or code that it was passed to";
 /// The holder of a handle: the task that used it last, else the one that took it, if that has not
 /// ended.
 fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
-    let users = holder.used().map(|(_, by)| by).into_iter();
-    for acquirer in users.chain([&holder.taken().by]) {
+    let users = holder.entry.used.iter().map(|used| &used.1);
+    for acquirer in users.chain([&holder.entry.taken.by]) {
         let (who, strength) = match acquirer {
             Acquirer::Task(who) | Acquirer::Hook(who) => (who, Strength::Suspect),
             Acquirer::Owner(who) => (who, Strength::Strong),
@@ -249,7 +278,7 @@ fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
             return (Origin::Thing(at), strength);
         }
     }
-    let acquirer = &holder.taken().by;
+    let acquirer = &holder.entry.taken.by;
     let from = match acquirer {
         Acquirer::Task(_) => outside(format!("{acquirer} (ended)"), PASSED_ON),
         Acquirer::Unknown => outside("an unknown holder", ""),
@@ -259,19 +288,15 @@ fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
 }
 
 fn of_untracked(thing: &Thing) -> Option<Reference> {
-    let (untracked, plain) = (thing.holders.untracked(), thing.is_plain());
-    (untracked > 0).then(|| Reference {
-        from: Origin::Unknown(format!("{untracked} untracked")),
-        how: if plain {
-            "a plain `Arc`, whose handles are not tracked".to_owned()
-        } else {
-            "taken before tracking began".to_owned()
-        },
-        brief: "untracked".to_owned(),
-        taken: None,
-        mark: "untracked".to_owned(),
-        strength: Strength::Suspect,
-    })
+    let untracked = thing.holders.untracked();
+    let how = if thing.is_plain() {
+        "a plain `Arc`, whose handles are not tracked"
+    } else {
+        "taken before tracking began"
+    };
+    let from = Origin::Unknown(format!("{untracked} untracked"));
+    let (brief, mark) = ("untracked", "untracked");
+    (untracked > 0).then(|| Reference::new(from, Strength::Suspect, how, brief, mark))
 }
 
 /// A registration has no handles: it lives in whatever its maker put it into.
@@ -285,33 +310,12 @@ fn of_place(thing: &Thing) -> Reference {
             location.file(),
         ),
     };
-    Reference {
-        from: outside("whatever it was put into", ""),
-        brief: what.clone(),
-        how: what,
-        taken: None,
-        mark: mark.to_owned(),
-        strength: Strength::Suspect,
-    }
+    let from = outside("whatever it was put into", "");
+    Reference::new(from, Strength::Suspect, what.clone(), what, mark)
 }
 
 fn of_parent(snapshot: &LeakSnapshot, at: usize) -> Option<Reference> {
-    let parent = snapshot.parent(at)?;
-    Some(Reference {
-        from: Origin::Thing(parent),
-        how: "belongs to it".to_owned(),
-        brief: "belongs to it".to_owned(),
-        taken: None,
-        mark: "belongs".to_owned(),
-        strength: Strength::Weak,
-    })
-}
-
-/// `taken at src/main.rs:12 by task accept (ended), 3.2s ago`, without where it lies.
-struct Taken<'a>(&'a Holder, Says);
-
-impl fmt::Display for Taken<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.write(f, self.1)
-    }
+    let from = Origin::Thing(snapshot.parent(at)?);
+    let how = "belongs to it";
+    Some(Reference::new(from, Strength::Weak, how, how, "belongs"))
 }

@@ -1,13 +1,28 @@
-//! The result of a search for leaks.
+//! [`LeakReport`]: the result of a search for leaks, and how that is printed for a person.
 
-use crate::leaks::{
-    find::LeakScan,
-    finding::Finding,
-    judge::LeakKind,
-    print::{Contents, Printout, Style},
-    settle::Settled,
+use crate::{
+    leaks::{
+        drawing,
+        find::{LeakScan, Settled},
+        finding::{Finding, group},
+        graph::Graph,
+        judge::LeakKind,
+        referrers::{Link, Origin},
+        snapshot::Subject,
+    },
+    ledger::{caller, handle_log::Acquisition},
+    name::Quoted,
 };
-use std::{fmt, io::IsTerminal, sync::Arc};
+use std::{fmt, io::IsTerminal, sync::Arc, time::SystemTime};
+
+/// Culprits that are printed in full.
+const BLOCKS: usize = 20;
+/// Of each list in a block: victims, handles, those that are alike.
+const LISTED: usize = 5;
+/// Of a chain: the first one, and those next to the culprit.
+const STEPS: usize = 20;
+/// How many frames of a stack are printed.
+const FRAMES: usize = 12;
 
 /// The result of a search for leaks: the culprits, each with its victims, and what is not known.
 ///
@@ -21,6 +36,15 @@ use std::{fmt, io::IsTerminal, sync::Arc};
 #[derive(Clone)]
 pub struct LeakReport(Arc<Contents>);
 
+/// What a report has in it.
+struct Contents {
+    /// Culprits, those that last longest first; allowed ones apart.
+    findings: Vec<Finding>,
+    allowed: Vec<Finding>,
+    things: usize,
+    notes: Vec<String>,
+}
+
 impl LeakReport {
     pub(crate) fn new(found: LeakScan, settled: Option<Settled>, mut notes: Vec<String>) -> Self {
         let (allowed, findings): (Vec<_>, Vec<_>) = found
@@ -28,25 +52,7 @@ impl LeakReport {
             .into_iter()
             .partition(|finding| finding.allowed.is_some());
         if let Some(settled) = settled.filter(|_| !findings.is_empty()) {
-            notes.insert(0, settled.to_string());
-        }
-        if found.is_asked_from_inside {
-            notes.push("the task that asks, and its contexts, are not counted".to_owned());
-        }
-        if !found.idle.is_empty() {
-            let idle = found.idle.join(", ");
-            notes.push(format!(
-                "these entries of the allow list cover nothing: {idle}"
-            ));
-        }
-        if found.forgotten > 0 {
-            let more = found.forgotten;
-            notes.push(format!(
-                "{more} more contexts were dropped while open: only the latest are remembered"
-            ));
-        }
-        if found.pending {
-            notes.push("a close is still within its grace period".to_owned());
+            notes.insert(0, settled.note());
         }
         notes.extend(found.notes);
         Self(Arc::new(Contents {
@@ -55,10 +61,6 @@ impl LeakReport {
             things: found.things,
             notes,
         }))
-    }
-
-    pub(crate) fn contents(&self) -> &Contents {
-        &self.0
     }
 
     /// Whether there is no leak but those that are allowed.
@@ -92,6 +94,24 @@ impl LeakReport {
         &self.0.notes
     }
 
+    /// The findings as a picture: who keeps whom alive. Equal findings share a box, which says how many there are; at most
+    /// 200 different ones are drawn, and the picture says how many are left out.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Registry, leaks::LeakPolicy};
+    /// use std::time::Duration;
+    /// let registry = Registry::new();
+    /// let _forgotten = registry.own("users", "cache", ());
+    /// let policy = LeakPolicy::nothing_left().settle(Duration::ZERO);
+    /// let graph = registry.leaks(&policy).await.graph();
+    /// assert!(graph.mermaid().contains("users"));
+    /// # }
+    /// ```
+    pub fn graph(&self) -> Graph {
+        drawing::draw(&self.0.findings)
+    }
+
     /// Fails a test, at the line that calls this, if there is a leak that is not allowed.
     ///
     /// ```
@@ -112,10 +132,7 @@ impl LeakReport {
 
     /// Prints as `Display` does, with colours for a terminal.
     pub fn in_colour(&self) -> impl fmt::Display + '_ {
-        Printout {
-            facts: &self.0,
-            style: Style::Colour,
-        }
+        Coloured(self)
     }
 
     /// Prints it to standard error: in colour if that is a terminal, unless the environment variable `NO_COLOR`
@@ -136,11 +153,15 @@ fn wants_colour() -> bool {
 
 impl fmt::Display for LeakReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let printout = Printout {
-            facts: &self.0,
-            style: Style::Plain,
-        };
-        printout.fmt(f)
+        Style::Plain.report(f, &self.0)
+    }
+}
+
+struct Coloured<'a>(&'a LeakReport);
+
+impl fmt::Display for Coloured<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Style::Colour.report(f, &self.0.0)
     }
 }
 
@@ -155,14 +176,245 @@ impl fmt::Debug for LeakReport {
     }
 }
 
-impl fmt::Display for Settled {
+/// Whether to print for a file or for a terminal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Colour,
+}
+
+/// What a piece of text is, for its colour.
+#[derive(Clone, Copy)]
+enum Tone {
+    Head,
+    Culprit,
+    Suspect,
+    Quiet,
+    Advice,
+}
+
+impl Style {
+    fn paint(self, tone: Tone, text: impl fmt::Display) -> String {
+        let code = match tone {
+            Tone::Head => "1",
+            Tone::Culprit => "1;31",
+            Tone::Suspect => "33",
+            Tone::Quiet => "2",
+            Tone::Advice => "32",
+        };
+        match self {
+            Self::Plain => text.to_string(),
+            Self::Colour => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        }
+    }
+}
+
+/// `3 leaks (12 things alive)`
+fn headline(findings: &[Finding], things: usize) -> String {
+    let victims: usize = findings.iter().map(|finding| finding.victims.len()).sum();
+    let leaks = if findings.len() == 1 { "leak" } else { "leaks" };
+    let keep = match victims {
+        0 => String::new(),
+        victims if findings.len() == 1 => format!(", which keeps {victims} more alive"),
+        victims => format!(", which keep {victims} more alive"),
+    };
+    let things_are = if things == 1 { "thing" } else { "things" };
+    format!(
+        "{} {leaks}{keep} ({things} {things_are} alive in all)",
+        findings.len()
+    )
+}
+
+impl Style {
+    fn report(self, f: &mut fmt::Formatter<'_>, contents: &Contents) -> fmt::Result {
+        let findings = &contents.findings;
+        if findings.is_empty() {
+            f.write_str("no leaks")?;
+        } else {
+            let head = headline(findings, contents.things);
+            f.write_str(&self.paint(Tone::Head, head))?;
+        }
+        for note in &contents.notes {
+            let note = self.paint(Tone::Quiet, format_args!("· {note}"));
+            write!(f, "\n{note}")?;
+        }
+        let groups = group(findings);
+        for (n, group) in groups.iter().take(BLOCKS).enumerate() {
+            f.write_str("\n\n")?;
+            self.block(f, n + 1, group)?;
+        }
+        if let Some(rest) = groups.get(BLOCKS..).filter(|rest| !rest.is_empty()) {
+            let more: usize = rest.iter().map(Vec::len).sum();
+            let makes = rest.len();
+            write!(
+                f,
+                "\n\n… {more} more leaks of {makes} other makes are not printed"
+            )?;
+        }
+        for finding in &contents.allowed {
+            write!(f, "\n\n{}", self.paint(Tone::Quiet, allowed(finding)))?;
+        }
+        Ok(())
+    }
+
+    fn block(self, f: &mut fmt::Formatter<'_>, n: usize, group: &[&Finding]) -> fmt::Result {
+        let finding = group[0];
+        let head = format!("{n}. {}: {}", finding.subject, finding.kind);
+        write!(f, "{}", self.paint(Tone::Culprit, head))?;
+        let print = format!("   [{}]", finding.fingerprint());
+        write!(f, "{}", self.paint(Tone::Quiet, print))?;
+        self.chain(f, finding)?;
+        for (label, fact) in &finding.facts {
+            line(f, label, Quoted(fact))?;
+        }
+        handles(f, finding)?;
+        let round: Vec<_> = finding.cycle.iter().map(|kept| &kept.subject).collect();
+        listing(f, "in a cycle", &round)?;
+        let them: Vec<_> = finding.victims.iter().map(|kept| &kept.subject).collect();
+        listing(f, "keeps alive", &them)?;
+        if group.len() > 1 {
+            let others: Vec<_> = group[1..].iter().map(|other| &other.subject).collect();
+            listing(f, "others alike", &others)?;
+        }
+        if let Some(entry) = &finding.expired {
+            line(f, "was allowed", entry.terms(SystemTime::now()))?;
+        }
+        let advice = self.paint(Tone::Advice, Quoted(&finding.advice));
+        line(f, "to do", advice)
+    }
+
+    /// From the root down, a line each, the suspect edge marked.
+    fn chain(self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+        let chain = finding.chain.links();
+        if chain.is_empty() && finding.subject.resource.is_none() {
+            return write!(f, "\n     {}", finding.subject.state);
+        }
+        // The last edge is the suspect: its holder is legitimately alive, what is below should be gone.
+        let suspect = chain.len().checked_sub(1);
+        let cut = chain.len().saturating_sub(STEPS);
+        for (n, link) in chain.iter().enumerate() {
+            if (1..=cut).contains(&n) {
+                if n == cut {
+                    write!(f, "\n   ┆  … {cut} more steps")?;
+                }
+                continue;
+            }
+            let referrer = match (&link.thing, &link.reference.from) {
+                (Some(subject), _) => described(subject),
+                (None, Origin::Outside(outside)) => Quoted(&outside.to_string()).to_string(),
+                (None, Origin::Unknown(what)) => Quoted(what).to_string(),
+                (None, _) => continue,
+            };
+            let corner = if n == 0 { "┌─" } else { "├─" };
+            write!(f, "\n   {corner} {referrer}")?;
+            let how = Quoted(&link.reference.how);
+            if Some(n) == suspect {
+                let marked = format_args!("┆ ⇣ {how}   ← suspect");
+                write!(f, "\n   {}", self.paint(Tone::Suspect, marked))?;
+            } else {
+                write!(f, "\n   │ ↓ {how}")?;
+            }
+        }
+        let corner = if is_alone(&chain) { "──" } else { "└─" };
+        let culprit = format!("{}: {}", finding.subject, finding.subject.state);
+        write!(f, "\n   {corner} {}", self.paint(Tone::Culprit, culprit))
+    }
+}
+
+/// The sum of the handles, each of them, and who came and went.
+fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+    let Some(holders) = &finding.holders else {
+        return Ok(());
+    };
+    line(f, "handles", holders.sum())?;
+    for holder in holders.iter().take(LISTED) {
+        more(f, holder)?;
+        let frames = holder.backtrace().map(caller::frames).unwrap_or_default();
+        for (function, site) in frames.into_iter().take(FRAMES) {
+            let site = site.map(|site| format!(" at {site}")).unwrap_or_default();
+            more(f, format_args!("  {}{site}", Quoted(&function)))?;
+        }
+    }
+    if holders.len() > LISTED {
+        more(f, format_args!("… {} more", holders.len() - LISTED))?;
+    }
+    if holders.untracked() > 0 {
+        let (untracked, why) = (holders.untracked(), unaccounted(finding));
+        more(f, format_args!("{untracked} untracked: {why}"))?;
+    }
+    let is_own = |acquisition: &&Acquisition| !caller::is_library(acquisition.location.file());
+    let gone: Vec<_> = holders.gone().filter(is_own).take(LISTED).collect();
+    if !gone.is_empty() && finding.kind != LeakKind::StillThere {
+        line(f, "came and went", gone.len())?;
+        for acquisition in gone {
+            more(f, Quoted(&acquisition.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Why the holders of the rest are unknown.
+fn unaccounted(finding: &Finding) -> &'static str {
+    let resource = finding.subject.resource.as_ref();
+    if resource.is_some_and(|resource| resource.record().ledger().is_none()) {
+        "handles of a plain `Arc` are not tracked"
+    } else {
+        "taken before tracking began"
+    }
+}
+
+fn is_alone(chain: &[&Link]) -> bool {
+    chain
+        .iter()
+        .all(|link| link.reference.from == Origin::Itself)
+}
+
+/// A line under a label.
+fn line(f: &mut fmt::Formatter<'_>, label: &str, text: impl fmt::Display) -> fmt::Result {
+    write!(f, "\n     {label:<13} {text}")
+}
+
+/// One more line under the same label.
+fn more(f: &mut fmt::Formatter<'_>, text: impl fmt::Display) -> fmt::Result {
+    write!(f, "\n     {:<13}   {text}", "")
+}
+
+/// The first few, and how many more there are.
+fn listing(f: &mut fmt::Formatter<'_>, label: &str, subjects: &[&Subject]) -> fmt::Result {
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    line(f, label, subjects.len())?;
+    for subject in subjects.iter().take(LISTED) {
+        more(f, described(subject))?;
+    }
+    match subjects.len().saturating_sub(LISTED) {
+        0 => Ok(()),
+        hidden => more(f, format_args!("… {hidden} more")),
+    }
+}
+
+/// `task server/accept: running for 12s, spawned at src/main.rs:40`
+fn described(subject: &Subject) -> String {
+    let text = format!("{subject}: {}", Quoted(&subject.state));
+    match subject.location {
+        Some(_) => format!("{text}, {} at {}", subject.made, subject.site()),
+        None => text,
+    }
+}
+
+/// `allowed: pool users, alive for 3h 01m (kind pool, for another 12d 3h: its owner moves this winter)`
+fn allowed(finding: &Finding) -> String {
+    let text = format!("allowed: {}, {}", finding.subject, finding.kind);
+    match &finding.allowed {
+        Some(entry) => format!("{text} ({})", entry.terms(SystemTime::now())),
+        None => text,
+    }
+}
+
+/// One block, as in the report.
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let looks = if self.looks == 1 { "look" } else { "looks" };
-        let took = crate::clock::human(self.took);
-        write!(
-            f,
-            "waited {took} for things to settle, {} {looks}",
-            self.looks
-        )
+        Style::Plain.block(f, 1, &[self])
     }
 }

@@ -1,23 +1,25 @@
 //! Everything a registry lists, with what is known of who keeps it: the facts that findings are made of.
 
 use crate::{
-    clock::Stamp,
+    clock::{self, Stamp},
     context::{
         current::node_of,
         state::{Core, Node},
     },
-    holders::view::Holders,
+    holders::Holders,
     id::ResourceId,
+    name::{Printed, Quoted},
     poll::scope::{self, Owner},
     registry::state::Dropped,
     table::{
         live::Live,
         record::{Class, Record, State},
-        resource::Resource,
+        resource::{Resource, short_path},
     },
 };
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     panic::Location,
     sync::Arc,
     time::Duration,
@@ -208,6 +210,23 @@ impl Thing {
         self.class() == Class::Task
     }
 
+    /// `closed 3.2s ago (requested: close)`, `open for 2s`, `running for 12s`
+    fn describe_state(&self) -> String {
+        let age = clock::human(self.resource.age());
+        match (self.state(), &self.close) {
+            (State::Closed, Some(close)) => {
+                let since = clock::human(close.since);
+                format!("closed {since} ago ({})", close.reason)
+            }
+            (State::Closing, Some(close)) => {
+                let since = clock::human(close.since);
+                format!("closing for {since} ({})", close.reason)
+            }
+            (State::Live, _) => format!("alive for {age}"),
+            (state, _) => format!("{state} for {age}"),
+        }
+    }
+
     /// Whether its last handle is gone and its destructor is running.
     fn is_going(&self) -> bool {
         self.class() == Class::Resource && self.resource.record().strong_count() == Some(0)
@@ -226,7 +245,7 @@ impl Closing {
         // The close of a context that others need is asked for before it begins.
         let begun = node.begun.get().filter(|_| node.state() != State::Open);
         let (reason, begun) = begun?;
-        let since = crate::clock::now().saturating_duration_since(*begun);
+        let since = clock::now().saturating_duration_since(*begun);
         let took = node
             .report
             .get()
@@ -242,5 +261,73 @@ impl Closing {
                 .map(ToString::to_string)
                 .collect(),
         })
+    }
+}
+
+/// What a finding is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) path: String,
+    pub(crate) state: String,
+    pub(crate) location: Option<&'static Location<'static>>,
+    /// What the location is of: `opened`, `spawned`, `made`.
+    pub(crate) made: &'static str,
+    pub(crate) resource: Option<Resource>,
+}
+
+impl Subject {
+    /// Several things at once, or one that is not listed any more.
+    pub(crate) fn unlisted(kind: &str, state: String) -> Self {
+        Self {
+            name: String::new(),
+            kind: kind.to_owned(),
+            path: String::new(),
+            state,
+            location: None,
+            made: "made",
+            resource: None,
+        }
+    }
+
+    pub(crate) fn of(snapshot: &LeakSnapshot, at: usize) -> Self {
+        let thing = &snapshot.things[at];
+        let resource = &thing.resource;
+        Self {
+            name: resource.name().to_owned(),
+            kind: resource.kind().to_owned(),
+            path: short_path(resource.record()),
+            state: thing.describe_state(),
+            location: Some(resource.location()),
+            made: match thing.class() {
+                Class::Context => "opened",
+                Class::Task => "spawned",
+                Class::Resource => "made",
+            },
+            resource: Some(resource.clone()),
+        }
+    }
+
+    pub(crate) fn is_task(&self) -> bool {
+        let class = self.resource.as_ref().map(Resource::class);
+        class == Some(Class::Task)
+    }
+
+    /// `src/net/conn.rs:41`
+    pub(crate) fn site(&self) -> String {
+        let site = |location: &Location<'_>| format!("{}:{}", location.file(), location.line());
+        self.location.map(site).unwrap_or_default()
+    }
+}
+
+/// `context server/conn-7`
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = Quoted(&self.path);
+        if self.path.is_empty() {
+            return write!(f, "{}", Printed(&self.kind));
+        }
+        write!(f, "{} {path}", Printed(&self.kind))
     }
 }

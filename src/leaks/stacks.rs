@@ -2,7 +2,11 @@
 //! a close waits for.
 
 use crate::{
-    dump::{collect, dump::Dump, hook::HookDump, view::TaskDump},
+    dump::{
+        collect,
+        dump::Dump,
+        view::{HookDump, TaskDump},
+    },
     id::ResourceId,
     leaks::{find::LeakScan, finding::Finding, judge::LeakKind},
     name::Printed,

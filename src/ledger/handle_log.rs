@@ -18,7 +18,7 @@ use crate::{
 use slab::Slab;
 use std::{
     backtrace::Backtrace,
-    mem,
+    fmt, mem,
     panic::Location,
     sync::{Arc, OnceLock},
 };
@@ -49,6 +49,14 @@ pub(crate) struct Acquisition {
     /// Unknown at the level `Counts`.
     pub(crate) at: Option<Stamp>,
     pub(crate) by: Acquirer,
+}
+
+/// `taken at src/main.rs:12 by task reader`
+impl fmt::Display for Acquisition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = (self.location.file(), self.location.line());
+        write!(f, "taken at {file}:{line} by {}", self.by)
+    }
 }
 
 /// One handle that exists.

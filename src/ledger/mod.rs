@@ -7,5 +7,4 @@ pub(crate) mod acquirer;
 pub(crate) mod caller;
 pub(crate) mod handle_log;
 pub(crate) mod level;
-pub(crate) mod probes;
 pub(crate) mod tracking;

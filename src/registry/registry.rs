@@ -17,7 +17,7 @@ use crate::{
     },
     error::ClosedError,
     id::ResourceId,
-    leaks::{find, growth::Growth, policy::LeakPolicy, report::LeakReport, settle},
+    leaks::{find, growth::Growth, policy::LeakPolicy, report::LeakReport},
     ledger::level::Level,
     name::{Name, label},
     registry::watch::LeakWatch,
@@ -466,7 +466,7 @@ impl Registry {
     /// recorded.
     pub async fn leaks(&self, policy: &LeakPolicy) -> LeakReport {
         let root = Arc::downgrade(self.root());
-        let settled = settle::settle(&root, policy, || false).await;
+        let settled = find::settle(&root, policy, || false).await;
         let (found, settled) = settled.expect("the registry is there");
         LeakReport::new(found, Some(settled), Vec::new())
     }

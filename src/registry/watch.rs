@@ -4,7 +4,7 @@ use crate::{
     clock,
     context::state::Core,
     event,
-    leaks::{policy::LeakPolicy, report::LeakReport, settle},
+    leaks::{find, policy::LeakPolicy, report::LeakReport},
 };
 use std::{collections::HashSet, fmt, sync::Weak, time::Duration};
 use tokio::task::AbortHandle;
@@ -52,7 +52,7 @@ async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
             .upgrade()
             .map(|root| root.node.table.tracking.take_closes());
         let found = match has_closed {
-            Some(true) => settle::settle(&root, &policy, || false).await,
+            Some(true) => find::settle(&root, &policy, || false).await,
             Some(false) => continue,
             None => return,
         };

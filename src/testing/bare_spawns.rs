@@ -6,7 +6,7 @@ use crate::{
         finding::Finding,
         judge::LeakKind,
         policy::LeakPolicy,
-        subject::Subject,
+        snapshot::Subject,
     },
     sync::{Mutex, lock},
 };
@@ -113,15 +113,8 @@ impl Drop for BareSpawns {
 
 fn finding(more: usize) -> Finding {
     let tasks = if more == 1 { "task" } else { "tasks" };
-    let subject = Subject {
-        name: String::new(),
-        kind: "tokio task".to_owned(),
-        path: String::new(),
-        state: format!("{more} {tasks} of bare `tokio::spawn`, on unknown lines"),
-        location: None,
-        made: "spawned",
-        resource: None,
-    };
+    let state = format!("{more} {tasks} of bare `tokio::spawn`, on unknown lines");
+    let subject = Subject::unlisted("tokio task", state);
     let advice = "spawn them on a context, or count them with `tokio::spawn(ctx.wrap(..))`: then they are named";
     Finding::of_fact(LeakKind::BareSpawn, subject, Vec::new(), advice.to_owned())
 }

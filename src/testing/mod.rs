@@ -5,15 +5,11 @@
 //! [`assert_no_growth`] repeats a scenario and compares counts. Tests may run side by side, because each has a registry of
 //! its own. There is a [guide](crate::docs::leak_tests).
 
+mod asserts;
 mod bare_spawns;
 mod check;
-mod files;
 mod guard;
-mod no_growth;
-mod overdue;
-mod released;
 
+pub use asserts::{WeakHandle, assert_no_growth, assert_released};
 pub use check::{Check, check};
 pub use guard::LeakGuard;
-pub use no_growth::assert_no_growth;
-pub use released::{WeakHandle, assert_released};

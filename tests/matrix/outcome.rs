@@ -172,12 +172,14 @@ fn by_close(case: &Case) -> Vec<Outcome> {
         (Carrier::Blocking, Shape::Ignores) if case.moment == Moment::BeforeFirstPoll => {
             vec![Finished, Aborted]
         }
+        // It is dropped without another poll.
+        (Carrier::Cancellable, shape) if case.moment != Moment::Running => match shape {
+            Shape::PanicsInDrop | Shape::PanicsTwice => vec![Panicked],
+            _ => vec![Cancelled],
+        },
         (Carrier::Cancellable, Shape::Ignores) => vec![Cancelled],
         // It waits once more, and by then may or may not have been cancelled.
-        (Carrier::Cancellable, Shape::Yields | Shape::Sleeps) => match case.moment {
-            Moment::Parked => vec![Cancelled],
-            _ => vec![Finished, Cancelled],
-        },
+        (Carrier::Cancellable, Shape::Yields | Shape::Sleeps) => vec![Finished, Cancelled],
         (Carrier::Blocking, _) => by_itself(case),
         (_, Shape::Ignores) => vec![Aborted],
         _ => by_itself(case),

@@ -1,6 +1,6 @@
 //! The picture for programs.
 
-use super::{Edge, Graph, Node, words};
+use super::{Edge, Graph, Node, acts};
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use std::io::{self, Write};
@@ -65,7 +65,7 @@ impl Formatter for Legible {
         fragment: &str,
     ) -> io::Result<()> {
         for c in fragment.chars() {
-            if words::acts(c) {
+            if acts(c) {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     write!(w, "\\u{unit:04x}")?;
                 }

@@ -1,12 +1,9 @@
 //! The picture for browsers.
 
-mod fit;
-mod grid;
 mod layout;
 
-use super::{Edge, Graph, Node, Role, Strength, words};
-use grid::Grid;
-use layout::{BOX, Label, Layout, PORT, Point, Rect};
+use super::{Edge, Graph, Node, Role, Strength, legible};
+use layout::{BOX, Label, Layout, PORT, Point, Rect, cut};
 use std::fmt::{self, Write};
 
 /// Roles and strengths for the light and the dark scheme.
@@ -25,13 +22,16 @@ const INDENT: usize = 14;
 /// How round the corners of lines are.
 const ROUND: usize = 6;
 
-pub(super) struct Svg<'a>(pub(super) &'a Graph);
+pub(super) fn svg(graph: &Graph) -> String {
+    Svg(graph).to_string()
+}
+
+struct Svg<'a>(&'a Graph);
 
 impl fmt::Display for Svg<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let graph = self.0;
-        let grid = Grid::new(graph);
-        let layout = Layout::new(graph, &grid);
+        let layout = Layout::new(graph);
         let signs = signs(graph);
         let width = layout.width.max(NARROWEST);
         let head = LEGEND + ROW * signs.len().div_ceil(SIGNS);
@@ -44,7 +44,7 @@ impl fmt::Display for Svg<'_> {
             f,
             "width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">"
         )?;
-        writeln!(f, "<title>{}</title>", Text(&words::legible(&graph.title)))?;
+        writeln!(f, "<title>{}</title>", Text(&legible(&graph.title)))?;
         writeln!(f, "<style>\n{STYLE}</style>")?;
         writeln!(f, "<rect class=\"page\" width=\"100%\" height=\"100%\"/>")?;
         heading(f, graph)?;
@@ -56,7 +56,7 @@ impl fmt::Display for Svg<'_> {
 }
 
 fn heading(f: &mut fmt::Formatter<'_>, graph: &Graph) -> fmt::Result {
-    let title = fit::cut(&words::legible(&graph.title), 70);
+    let title = cut(&legible(&graph.title), 70);
     write!(
         f,
         "<text class=\"title\" x=\"24\" y=\"42\">{}</text>",
@@ -79,19 +79,17 @@ fn picture(f: &mut fmt::Formatter<'_>, graph: &Graph, layout: &Layout<'_>) -> fm
     for (edge, line) in &lines {
         write!(f, "<g class=\"{}\">", edge.strength.key())?;
         whole_edge(f, graph, edge)?;
-        arrow(f, &line.points, line.merges)?;
+        arrow(f, &line.points)?;
         writeln!(f, "</g>")?;
     }
     for (number, each) in graph.nodes.iter().enumerate() {
         node(f, each, layout.rect(number))?;
     }
     for (edge, line) in &lines {
-        if !line.label.lines.is_empty() {
-            write!(f, "<g class=\"{}\">", edge.strength.key())?;
-            whole_edge(f, graph, edge)?;
-            label(f, &line.label)?;
-            writeln!(f, "</g>")?;
-        }
+        write!(f, "<g class=\"{}\">", edge.strength.key())?;
+        whole_edge(f, graph, edge)?;
+        label(f, &line.label)?;
+        writeln!(f, "</g>")?;
     }
     Ok(())
 }
@@ -103,14 +101,14 @@ fn node(f: &mut fmt::Formatter<'_>, node: &Node, rect: Rect) -> fmt::Result {
     shape(f, node.role, (x, y), (BOX, height))?;
     let mut head = node.role.word().to_owned();
     if !node.kind.is_empty() {
-        head = format!("{head} · {}", words::legible(&node.kind));
+        head = format!("{head} · {}", legible(&node.kind));
     }
     text(f, "head", (x + INDENT, y + 18), &head, 29)?;
-    let name = words::legible(&node.name);
+    let name = legible(&node.name);
     text(f, "name", (x + INDENT, y + 43), &name, 26)?;
     for (n, line) in node.lines.iter().enumerate() {
         let at = (x + INDENT, y + 62 + 17 * n);
-        text(f, "fact", at, &words::legible(line), 30)?;
+        text(f, "fact", at, &legible(line), 30)?;
     }
     writeln!(f, "</g>")
 }
@@ -122,7 +120,7 @@ fn text(
     text: &str,
     most: usize,
 ) -> fmt::Result {
-    let text = fit::cut(text, most);
+    let text = cut(text, most);
     writeln!(
         f,
         "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>",
@@ -135,7 +133,7 @@ fn whole_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
     write!(f, "<title>{}", node.role.word())?;
     for line in [&node.kind, &node.name].into_iter().chain(&node.lines) {
         if !line.is_empty() {
-            write!(f, "\n{}", Text(&words::legible(line)))?;
+            write!(f, "\n{}", Text(&legible(line)))?;
         }
     }
     writeln!(f, "</title>")
@@ -143,9 +141,9 @@ fn whole_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
 
 /// What is shown when the pointer rests on a line or its label: `SESSIONS → conn-7`, and the label.
 fn whole_edge(f: &mut fmt::Formatter<'_>, graph: &Graph, edge: &Edge) -> fmt::Result {
-    let name = |node: usize| words::legible(&graph.nodes[node].name);
+    let name = |node: usize| legible(&graph.nodes[node].name);
     let (from, to) = (name(edge.from), name(edge.to));
-    let label = words::legible(edge.words());
+    let label = legible(edge.words());
     write!(
         f,
         "<title>{} → {}\n{}</title>",
@@ -201,14 +199,11 @@ fn shape(
 }
 
 /// A line with round corners and an arrowhead, which points to the right: all lines arrive from the left.
-fn arrow(f: &mut fmt::Formatter<'_>, points: &[Point], backwards: bool) -> fmt::Result {
+fn arrow(f: &mut fmt::Formatter<'_>, points: &[Point]) -> fmt::Result {
     let mut points = points.to_vec();
     let tip = points[points.len() - 1];
     // The line ends inside of the arrowhead, whose point it would blunt.
     points.last_mut().into_iter().for_each(|end| end.0 -= 8);
-    if backwards {
-        points.reverse();
-    }
     let mut at = points[0];
     write!(f, "<path class=\"line\" d=\"M{}", At(at))?;
     for step in points.windows(2).skip(1) {
@@ -281,7 +276,7 @@ fn legend(f: &mut fmt::Formatter<'_>, signs: &[Sign]) -> fmt::Result {
         write!(f, "<g class=\"{}\">", sign.key())?;
         match sign {
             Sign::Box(role) => shape(f, *role, (x, y), (46, 18))?,
-            Sign::Line(_) => arrow(f, &[(x, y + 9), (x + 46, y + 9)], false)?,
+            Sign::Line(_) => arrow(f, &[(x, y + 9), (x + 46, y + 9)])?,
         }
         let (x, y, words) = (x + 54, y + 14, sign.words());
         writeln!(f, "<text x=\"{x}\" y=\"{y}\">{words}</text></g>")?;
@@ -402,7 +397,7 @@ mod tests {
 
     #[test]
     fn every_tag_is_closed() {
-        let svg = samples::findings(20).svg();
+        let svg = samples::tangle(20, 40, 1).svg();
         for tag in ["g", "text", "title", "style", "svg"] {
             let (opened, closed) = (format!("<{tag}"), format!("</{tag}>"));
             let opened = svg.matches(&format!("{opened}>")).count()
@@ -413,7 +408,7 @@ mod tests {
 
     #[test]
     fn nothing_is_loaded_from_elsewhere() {
-        let svg = samples::findings(5).svg();
+        let svg = samples::tangle(20, 40, 1).svg();
         for word in ["href", "url(", "@import", "<script", " src="] {
             assert!(!svg.contains(word), "{word}");
         }

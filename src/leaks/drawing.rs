@@ -3,12 +3,10 @@
 use crate::{
     id::ResourceId,
     leaks::{
-        finding::{Finding, Kept},
-        graph::{Graph, Node, Role, Strength},
-        print::{self, Contents},
-        referrers,
-        report::LeakReport,
-        subject::{Referrer, Subject},
+        finding::{self, Finding, Kept},
+        graph::{Graph, Node, Role},
+        referrers::{Origin, Outside, Strength},
+        snapshot::Subject,
     },
     table::resource::Resource,
 };
@@ -17,34 +15,18 @@ use std::collections::{HashMap, HashSet};
 /// Findings that are drawn, equal ones as one.
 const DRAWN: usize = 200;
 
-impl LeakReport {
-    /// The findings as a picture: who keeps whom alive. Equal findings share a box, which says how many there are; at most
-    /// 200 different ones are drawn, and the picture says how many are left out.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{Registry, leaks::LeakPolicy};
-    /// use std::time::Duration;
-    /// let registry = Registry::new();
-    /// let _forgotten = registry.own("users", "cache", ());
-    /// let policy = LeakPolicy::nothing_left().settle(Duration::ZERO);
-    /// let graph = registry.leaks(&policy).await.graph();
-    /// assert!(graph.mermaid().contains("users"));
-    /// # }
-    /// ```
-    pub fn graph(&self) -> Graph {
-        let Contents { findings, .. } = self.contents();
-        let mut drawing = Drawing::new(&headline(findings.len()));
-        let groups = print::group(findings);
-        let (drawn, left_out) = groups.split_at(groups.len().min(DRAWN));
-        // Culprits first: what is drawn once keeps the role it got first.
-        let culprits: Vec<_> = drawn.iter().map(|group| drawing.culprits(group)).collect();
-        for (group, culprit) in drawn.iter().zip(culprits) {
-            drawing.finding(group[0], culprit);
-        }
-        drawing.graph.leave_out(left_out.iter().map(Vec::len).sum());
-        drawing.graph
+/// Draws the findings: who keeps whom alive.
+pub(crate) fn draw(findings: &[Finding]) -> Graph {
+    let mut drawing = Drawing::new(&headline(findings.len()));
+    let groups = finding::group(findings);
+    let (drawn, left_out) = groups.split_at(groups.len().min(DRAWN));
+    // Culprits first: what is drawn once keeps the role it got first.
+    let culprits: Vec<_> = drawn.iter().map(|group| drawing.culprits(group)).collect();
+    for (group, culprit) in drawn.iter().zip(culprits) {
+        drawing.finding(group[0], culprit);
     }
+    drawing.graph.leave_out(left_out.iter().map(Vec::len).sum());
+    drawing.graph
 }
 
 fn headline(leaks: usize) -> String {
@@ -111,25 +93,23 @@ impl Drawing {
         let mut chain: Vec<_> = new.collect();
         chain.reverse();
         for (n, link) in chain.iter().enumerate() {
-            let from = match &link.referrer {
-                Referrer::Thing(subject) => self.thing(Role::Alive, subject),
-                Referrer::Outside(referrers::Outside { who, note }) => {
+            let from = match (&link.thing, &link.reference.from) {
+                (Some(subject), _) => self.thing(Role::Alive, subject),
+                (None, Origin::Outside(Outside { who, note })) => {
                     self.outside(Role::Root, "outside", (who, note))
                 }
-                Referrer::Unknown(what) => self.outside(Role::Unknown, "handles", (what, "")),
-                Referrer::Itself => continue,
+                (None, Origin::Unknown(what)) => self.outside(Role::Unknown, "handles", (what, "")),
+                (None, _) => continue,
             };
-            let to = match chain.get(n + 1).map(|next| &next.referrer) {
-                Some(Referrer::Thing(subject)) => self.thing(Role::Alive, subject),
-                _ => culprit,
-            };
+            let below = chain.get(n + 1).and_then(|next| next.thing.as_deref());
+            let to = below.map_or(culprit, |subject| self.thing(Role::Alive, subject));
             let is_last = n + 1 == chain.len();
             let strength = if is_last {
                 Strength::Suspect
             } else {
                 Strength::Strong
             };
-            self.connect((from, to), &link.brief, strength);
+            self.connect((from, to), &link.reference.brief, strength);
         }
         for kept in finding.cycle.iter().chain(&finding.victims) {
             self.kept(kept, culprit);
@@ -140,7 +120,7 @@ impl Drawing {
         let to = self.thing(Role::Victim, &kept.subject);
         let from = self.things.get(&kept.by).copied().unwrap_or(culprit);
         let strength = match kept.strength {
-            referrers::Strength::Weak => Strength::Weak,
+            Strength::Weak => Strength::Weak,
             _ => Strength::Strong,
         };
         self.connect((from, to), &kept.brief, strength);

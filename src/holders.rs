@@ -1,27 +1,21 @@
-//! [`Holders`]: the strong handles of one thing, as they were at one moment.
+//! The public view of the ledger: [`Holders`] are the strong handles of one thing, as they were at one moment, and a
+//! [`Container`] is a listed thing that a handle can lie in.
 
 use crate::{
     clock::{self, Stamp},
     id::ResourceId,
     ledger::{
-        acquirer::Acquirer,
+        acquirer::{Acquirer, Who},
         caller::{self, Site},
         handle_log::{Acquisition, Entry, HandleLog, Inside},
     },
-    name::Printed,
+    name::{Label, Printed, label},
     table::{
         record::{Record, State},
         store::TableRef,
     },
 };
-use std::{
-    backtrace::Backtrace,
-    fmt,
-    panic::Location,
-    slice,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{backtrace::Backtrace, fmt, panic::Location, slice, sync::OnceLock, time::Duration};
 
 /// Who held a context or a tracked value at one moment.
 ///
@@ -60,13 +54,9 @@ pub struct Holders {
 /// One strong handle: where, when and by which task it was taken. One line of [`Holders`].
 #[derive(Clone)]
 pub struct Holder {
-    taken: Acquisition,
-    used: Option<Box<(Stamp, Acquirer)>>,
-    inside: Option<Arc<Inside>>,
-    backtrace: Option<Arc<Backtrace>>,
+    pub(crate) entry: Entry,
     /// The line to name, which is looked up when it is first needed.
     site: OnceLock<Site>,
-    behind: Option<Arc<Backtrace>>,
     /// The state of the task that took it; `None` if that has ended.
     state: Option<State>,
     now: Stamp,
@@ -133,8 +123,12 @@ impl Holders {
     }
 
     /// `strong 3 = 2 tracked + 1 untracked`
-    pub(crate) fn sum(&self) -> impl fmt::Display + '_ {
-        Sum(self)
+    pub(crate) fn sum(&self) -> String {
+        let sum = format!("strong {} = {} tracked", self.strong, self.len());
+        match self.untracked() {
+            0 => sum,
+            untracked => format!("{sum} + {untracked} untracked"),
+        }
     }
 }
 
@@ -149,12 +143,8 @@ impl Holder {
         let task = entry.taken.by.as_task();
         Self {
             state: task.and_then(|task| table.state_of(task.id)),
-            taken: entry.taken,
-            used: entry.used,
-            inside: entry.inside,
-            backtrace: entry.backtrace,
+            entry,
             site: OnceLock::new(),
-            behind: entry.behind,
             now,
         }
     }
@@ -164,27 +154,28 @@ impl Holder {
     /// It may be a line of the standard library, as for `map.get(key).cloned()`. `Display` and reports then name the
     /// program's own line, from the stack, if there is debug information.
     pub fn location(&self) -> &'static Location<'static> {
-        self.taken.location
+        self.entry.taken.location
     }
 
     /// How long ago it was taken; `None` if it was taken at [`Level::Counts`](crate::Level::Counts).
     pub fn age(&self) -> Option<Duration> {
-        self.taken.at.map(|at| ago(at, self.now))
+        self.entry.taken.at.map(|at| ago(at, self.now))
     }
 
     /// How long ago it was last used: [touched](crate::Context::touch), or waited through.
     pub fn last_touch(&self) -> Option<Duration> {
-        self.used().map(|(at, _)| ago(*at, self.now))
+        let used = self.entry.used.as_ref();
+        used.map(|used| ago(used.0, self.now))
     }
 
     /// The id of the task that took it, if it was a task of a context.
     pub fn task(&self) -> Option<ResourceId> {
-        self.taken.by.as_task().map(|task| task.id)
+        self.entry.taken.by.as_task().map(|task| task.id)
     }
 
     /// The name of that task.
     pub fn task_name(&self) -> Option<&str> {
-        self.taken.by.as_task().map(|task| &*task.name)
+        self.entry.taken.by.as_task().map(|task| &*task.name)
     }
 
     /// The state of that task; `None` if it had ended, or if no task took the handle.
@@ -194,52 +185,25 @@ impl Holder {
 
     /// The container that the handle lies in, as [`held_by`](crate::Context::held_by) declared.
     pub fn inside(&self) -> Option<ResourceId> {
-        self.inside.as_ref().map(|inside| inside.who.id)
+        self.entry.inside.as_ref().map(|inside| inside.who.id)
     }
 
     /// The stack on which it was taken, at [`Level::Backtraces`](crate::Level::Backtraces), if this handle was sampled.
     pub fn backtrace(&self) -> Option<&Backtrace> {
-        self.backtrace.as_deref()
+        self.entry.backtrace.as_deref()
     }
 
     /// The line to name: a library's only if the program's own is not known.
     pub(crate) fn site(&self) -> &Site {
         self.site.get_or_init(|| {
-            let behind = self.behind.as_deref().and_then(caller::find);
-            behind.unwrap_or_else(|| Site::of(self.taken.location))
+            let behind = self.entry.behind.as_deref().and_then(caller::find);
+            behind.unwrap_or_else(|| Site::of(self.entry.taken.location))
         })
-    }
-
-    pub(crate) fn taken(&self) -> &Acquisition {
-        &self.taken
-    }
-
-    pub(crate) fn used(&self) -> Option<&(Stamp, Acquirer)> {
-        self.used.as_deref()
-    }
-
-    pub(crate) fn declared(&self) -> Option<&Inside> {
-        self.inside.as_deref()
     }
 }
 
 fn ago(then: Stamp, now: Stamp) -> Duration {
     Duration::from_nanos(now.since(then))
-}
-
-struct Sum<'a>(&'a Holders);
-
-impl fmt::Display for Sum<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Holders {
-            strong, tracked, ..
-        } = self.0;
-        write!(f, "strong {strong} = {} tracked", tracked.len())?;
-        match strong - tracked.len() {
-            0 => Ok(()),
-            untracked => write!(f, " + {untracked} untracked"),
-        }
-    }
 }
 
 /// Prints the sum, then a line for each handle.
@@ -259,50 +223,38 @@ impl fmt::Display for Holders {
 /// `taken at src/main.rs:12 by task reader (running), 3.2s ago, in cache.entries, last used 1.2s ago`
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, Says::ALL)
+        f.write_str(&self.describe(true, true))
     }
 }
 
-/// What is printed of a handle beside the line that took it.
-#[derive(Clone, Copy)]
-pub(crate) struct Says {
-    pub(crate) by: bool,
-    pub(crate) inside: bool,
-}
-
-impl Says {
-    const ALL: Self = Self {
-        by: true,
-        inside: true,
-    };
-}
-
 impl Holder {
-    /// Prints the handle, without the parts that the caller prints elsewhere.
-    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, says: Says) -> fmt::Result {
-        write!(f, "taken at {}", self.site())?;
-        if caller::is_library(&self.site().file) {
-            f.write_str(" (a library's line: the line behind it needs debug information)")?;
+    /// The text of the handle, with or without who took it and the container that it lies in.
+    pub(crate) fn describe(&self, says_by: bool, says_inside: bool) -> String {
+        let (site, by) = (self.site(), &self.entry.taken.by);
+        let mut parts = vec![format!("taken at {site}")];
+        if caller::is_library(&site.file) {
+            let why = "a library's line: the line behind it needs debug information";
+            parts.push(format!(" ({why})"));
         }
-        if says.by && !matches!(self.taken.by, Acquirer::Unknown) {
-            write!(f, " by {}", self.taken.by)?;
+        if says_by && !matches!(by, Acquirer::Unknown) {
+            parts.push(format!(" by {by}"));
         }
-        if says.by && self.taken.by.as_task().is_some() {
-            match self.state {
-                Some(state) => write!(f, " ({state})")?,
-                None => f.write_str(" (ended)")?,
-            }
+        if says_by && by.as_task().is_some() {
+            let ended = || "ended".to_owned();
+            let state = self.state.map_or_else(ended, |state| state.to_string());
+            parts.push(format!(" ({state})"));
         }
         if let Some(age) = self.age() {
-            write!(f, ", {} ago", clock::human(age))?;
+            parts.push(format!(", {} ago", clock::human(age)));
         }
-        if let Some(inside) = self.inside.as_deref().filter(|_| says.inside) {
-            write!(f, ", in {inside}")?;
+        if let Some(inside) = self.entry.inside.as_ref().filter(|_| says_inside) {
+            parts.push(format!(", in {inside}"));
         }
-        if let (Some(ago), Some((_, by))) = (self.last_touch(), self.used()) {
-            write!(f, ", last used {} ago by {by}", clock::human(ago))?;
+        if let (Some(ago), Some(used)) = (self.last_touch(), &self.entry.used) {
+            let (ago, by) = (clock::human(ago), &used.1);
+            parts.push(format!(", last used {ago} ago by {by}"));
         }
-        Ok(())
+        parts.concat()
     }
 }
 
@@ -334,5 +286,81 @@ impl<'a> IntoIterator for &'a Holders {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+/// A listed thing that handles can lie in, such as a cache or a struct of connections.
+///
+/// It is declared with [`Context::held_by`](crate::Context::held_by) and [`Tracked::held_by`](crate::Tracked::held_by).
+/// [`Context`](crate::Context), [`WeakContext`](crate::WeakContext), [`Tracked`](crate::Tracked),
+/// [`Registration`](crate::Registration) and [`Resource`](crate::Resource) implement it, and so does a pair of one of them
+/// and the name of a field: `(&cache, "entries")`. A struct that keeps a [`Registration`](crate::Registration) can
+/// implement it with the id and the name of that.
+///
+/// ```
+/// use headcount::{Level, Registry};
+/// let registry = Registry::new();
+/// registry.set_level(Level::Holders);
+/// let cache = registry.own("sessions", "cache", ());
+/// let user = registry.own("ada", "user", ());
+/// user.held_by(&(&cache, "by_name"));
+/// assert_eq!(user.holders().iter().next().unwrap().inside(), Some(cache.id()));
+/// assert!(user.holders().to_string().contains("in sessions.by_name"));
+/// ```
+pub trait Container {
+    /// The id of the container's entry in the registry.
+    fn container_id(&self) -> ResourceId;
+
+    /// The name of the container's entry in the registry.
+    fn container_name(&self) -> &str;
+
+    /// The field of the container in which the handle lies, if it is known.
+    fn field(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl<K: Container + ?Sized> Container for (&K, &str) {
+    fn container_id(&self) -> ResourceId {
+        self.0.container_id()
+    }
+
+    fn container_name(&self) -> &str {
+        self.0.container_name()
+    }
+
+    fn field(&self) -> Option<&str> {
+        Some(self.1)
+    }
+}
+
+/// Implements [`Container`] for types that have an id and a name.
+macro_rules! containers {
+    ($($container:ty $(where $t:ident)?),+ $(,)?) => { $(
+        impl $(<$t>)? crate::holders::Container for $container {
+            fn container_id(&self) -> crate::id::ResourceId {
+                self.id()
+            }
+
+            fn container_name(&self) -> &str {
+                self.name()
+            }
+        }
+    )+ };
+}
+pub(crate) use containers;
+
+containers!(
+    crate::table::registration::Registration,
+    crate::table::resource::Resource
+);
+
+/// The record of a container that a handle lies in.
+pub(crate) fn inside(container: &(impl Container + ?Sized)) -> Inside {
+    let own = |text: &str| label(text.to_owned().into());
+    let name: Label = own(container.container_name());
+    Inside {
+        who: Who::new(container.container_id(), &name),
+        field: container.field().map(own),
     }
 }
