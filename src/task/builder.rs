@@ -203,7 +203,7 @@ impl<'a> TaskBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`StartError`], with the task's output or error, if it ends before it is ready. If it drops the sender, this waits for
+    /// [`StartError`](crate::StartError), with the task's output or error, if it ends before it is ready. If it drops the sender, this waits for
     /// its end.
     ///
     /// # Cancel safety
