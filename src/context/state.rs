@@ -544,12 +544,13 @@ impl Core {
     /// The runtime to work on: the one remembered, else this thread's, which is remembered.
     #[inline]
     pub(crate) fn runtime(&self) -> Option<&Handle> {
-        if self.runtime.get().is_none() {
-            if let Ok(handle) = Handle::try_current() {
-                let _ = self.runtime.set(handle);
-            }
-        }
-        self.runtime.get()
+        self.runtime.get().or_else(|| self.remember_runtime())
+    }
+
+    #[cold]
+    fn remember_runtime(&self) -> Option<&Handle> {
+        let here = Handle::try_current().ok()?;
+        Some(self.runtime.get_or_init(|| here))
     }
 
     /// The children that have not closed.

@@ -87,14 +87,14 @@
 //! cargo bench --package benches --bench instructions   instruction counts, against those noted in the repository
 //! ```
 //!
-//! Instruction counts guard against regressions: 3,338 from spawn to end, 3,211 on a `JoinSet`; 550 to register and remove;
+//! Instruction counts guard against regressions: 3,620 from spawn to end, 3,135 on a `JoinSet`; 547 to register and remove;
 //! 133 to list an entry and drop the listing.
 //!
 //! # What it is made of
 //!
-//! A short task takes 100 ns longer than with `tokio::spawn`. 50 ns of that are nine read-modify-writes: to enter and leave
-//! the gate; to take, list, unlist and free a slot; to count a reference to the context; to store the waker; and to release
-//! the task's own guard. 15 ns are three more in tokio, for the waker that an abort needs. 10 ns are the two scopes that make
+//! A short task takes 100 ns longer than with `tokio::spawn`. Most of that is fourteen read-modify-writes: two at the gate; five
+//! to take, list, unlist and free a slot, and to let go of the handle; two each to hold the context and the slab; and three to
+//! leave the waker. 15 ns are three more in tokio, for the waker that an abort needs. 10 ns are the two scopes that make
 //! `Context::current` work. Of a registration, 22 ns are five read-modify-writes.
 //!
 //! Facts are filled in place because to move them is expensive: a processor cannot forward several narrow stores to one wide
