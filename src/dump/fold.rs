@@ -81,10 +81,12 @@ fn leaf(frames: &[StackFrame]) -> Option<String> {
     let mut leaf = awaited.next()?;
     // A time limit polls both what it limits and its own timer. The stack of the timer is named after the limit.
     let mut limiting = None;
-    while is_wrapper(leaf) {
-        limiting = limiting.or(Some(leaf)).filter(|_| is_limiting(leaf));
+    while leaf.is_one_of(&WRAPPING) || leaf.is_one_of(&LIMITING) {
+        limiting = limiting
+            .or(Some(leaf))
+            .filter(|_| leaf.is_one_of(&LIMITING));
         match awaited.next() {
-            Some(inner) if limiting.is_none() || !is_limit(inner) => leaf = inner,
+            Some(inner) if limiting.is_none() || !inner.is_one_of(&LIMITS) => leaf = inner,
             _ => {
                 leaf = limiting.unwrap_or(leaf);
                 break;
@@ -101,37 +103,30 @@ fn leaf(frames: &[StackFrame]) -> Option<String> {
     Some(named(leaf))
 }
 
-/// Whether the frame is that of a future which awaits another one that it was given.
-fn is_wrapper(frame: &StackFrame) -> bool {
-    let others = [
-        "MaybeDone",
-        "maybe_done.rs",
-        "Instrumented",
-        "tokio::task::coop",
-        "src/task/coop/",
-    ];
-    is_limiting(frame) || frame.is_one_of(&others)
-}
+/// What frames of futures are like that await another one which they were given.
+const WRAPPING: [&str; 5] = [
+    "MaybeDone",
+    "maybe_done.rs",
+    "Instrumented",
+    "tokio::task::coop",
+    "src/task/coop/",
+];
 
-/// Whether the frame is that of a wrapper which ends early: a timeout, or a wait for a token.
-fn is_limiting(frame: &StackFrame) -> bool {
-    frame.is_one_of(&[
-        "time::Timeout",
-        "src/time/timeout.rs",
-        "run_until_cancelled",
-        "RunUntilCancelled",
-    ])
-}
+/// What frames of wrappers are like that end early: a timeout, or a wait for a token.
+const LIMITING: [&str; 4] = [
+    "time::Timeout",
+    "src/time/timeout.rs",
+    "run_until_cancelled",
+    "RunUntilCancelled",
+];
 
-/// Whether the frame is what such a wrapper waits for beside its future: its timer or its token.
-fn is_limit(frame: &StackFrame) -> bool {
-    frame.is_one_of(&[
-        "poll_delay",
-        "time::Sleep",
-        "src/time/sleep.rs",
-        "WaitForCancellation",
-    ])
-}
+/// What frames are like of what such a wrapper waits for beside its future: its timer or its token.
+const LIMITS: [&str; 4] = [
+    "poll_delay",
+    "time::Sleep",
+    "src/time/sleep.rs",
+    "WaitForCancellation",
+];
 
 /// The name of what is awaited: that of the function, or of its module if only the last part of the function is known.
 fn named(frame: &StackFrame) -> String {

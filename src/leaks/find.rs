@@ -375,9 +375,12 @@ pub(crate) async fn settle(
         }
         let is_clean = look == QuickCheck::Clean && !more();
         if is_clean || took >= deadline {
-            let found = find(&snapshot, verdicts, policy);
+            #[cfg_attr(not(feature = "dump"), expect(unused_mut, reason = "notes are added"))]
+            let mut found = find(&snapshot, verdicts, policy);
             #[cfg(feature = "dump")]
-            let found = stacks::with_stacks(&table, found).await;
+            found
+                .notes
+                .extend(stacks::add(&table, &mut found.findings).await);
             return Some((found, settled));
         }
         drop(snapshot);

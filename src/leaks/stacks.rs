@@ -4,11 +4,10 @@
 use crate::{
     dump::{
         collect,
-        dump::Dump,
         view::{HookDump, TaskDump},
     },
     id::ResourceId,
-    leaks::{find::LeakScan, finding::Finding, judge::LeakKind},
+    leaks::{finding::Finding, judge::LeakKind},
     name::Printed,
     table::{resource::Resource, store::Table},
 };
@@ -23,27 +22,28 @@ const ASKED: usize = 32;
 const NAMED: usize = 3;
 
 /// Asks where they are tasks that run on, or hold what leaks, and hooks of closes that do not end; and whether some wait
-/// for each other.
-pub(crate) async fn with_stacks(table: &Arc<Table>, mut found: LeakScan) -> LeakScan {
-    let asked: BTreeSet<_> = found.findings.iter().flat_map(asked).collect();
+/// for each other. Returns the deadlocks, as notes.
+pub(crate) async fn add(table: &Arc<Table>, findings: &mut [Finding]) -> Vec<String> {
+    let asked: BTreeSet<_> = findings.iter().flat_map(asked).collect();
     let tasks = asked.into_iter().take(ASKED);
     let tasks: Vec<Resource> = tasks.filter_map(|id| table.find_task(id)).collect();
-    let leaks: BTreeSet<_> = found.findings.iter().filter_map(leaking).collect();
+    let leaks: BTreeSet<_> = findings.iter().filter_map(leaking).collect();
     let mut hooks = table.hooks.all();
     hooks.retain(|hook| leaks.contains(&hook.context.meta().id));
     hooks.truncate(ASKED);
     let dump = collect::in_the_way(table, tasks, hooks).await;
-    let answers = Answers::of(&dump);
-    for finding in &mut found.findings {
-        let facts = facts(finding, &answers);
+    let tasks = dump.tasks().iter().map(|task| (task.id(), task));
+    let tasks: BTreeMap<_, _> = tasks.collect();
+    for finding in &mut *findings {
+        let facts = facts(finding, &tasks, dump.hooks());
         finding.facts.extend(facts);
     }
-    if !found.findings.is_empty() {
-        let waiting = collect::waiting(table).await;
-        let deadlocks = waiting.deadlocks().iter().take(NAMED);
-        found.notes.extend(deadlocks.map(ToString::to_string));
+    if findings.is_empty() {
+        return Vec::new();
     }
-    found
+    let waiting = collect::waiting(table).await;
+    let deadlocks = waiting.deadlocks().iter().take(NAMED);
+    deadlocks.map(ToString::to_string).collect()
 }
 
 /// The task that should have ended.
@@ -75,47 +75,32 @@ fn leaking(finding: &Finding) -> Option<ResourceId> {
     finding.resource().map(Resource::id)
 }
 
-struct Answers<'a> {
-    tasks: BTreeMap<ResourceId, &'a TaskDump>,
-    hooks: &'a [HookDump],
-}
-
-impl<'a> Answers<'a> {
-    fn of(dump: &'a Dump) -> Self {
-        Self {
-            tasks: dump.tasks().iter().map(|task| (task.id(), task)).collect(),
-            hooks: dump.hooks(),
-        }
-    }
-}
-
-fn facts(finding: &Finding, answers: &Answers<'_>) -> Vec<(&'static str, String)> {
+fn facts(
+    finding: &Finding,
+    tasks: &BTreeMap<ResourceId, &TaskDump>,
+    hooks: &[HookDump],
+) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
-    if let Some(task) = subject(finding).and_then(|id| answers.tasks.get(&id)) {
-        facts.extend(lines(task).map(|line| ("stuck at", line)));
+    if let Some(task) = subject(finding).and_then(|id| tasks.get(&id)) {
+        facts.extend(lines(task).into_iter().map(|line| ("stuck at", line)));
     }
     let holders = holding(finding);
-    for task in holders.iter().filter_map(|id| answers.tasks.get(id)) {
-        let at: Vec<_> = lines(task).collect();
-        let name = Printed(task.resource().name());
-        facts.push(("holder at", format!("task {name}: {}", at.join(" "))));
+    for task in holders.iter().filter_map(|id| tasks.get(id)) {
+        let (name, at) = (Printed(task.resource().name()), lines(task).join(" "));
+        facts.push(("holder at", format!("task {name}: {at}")));
     }
-    let hooks = answers.hooks.iter();
-    for hook in hooks.filter(|hook| leaking(finding) == Some(hook.hook.context.meta().id)) {
-        let (location, at) = (hook.location(), lines(hook).collect::<Vec<_>>());
-        let line = format!("{}:{}", location.file(), location.line());
-        facts.push(("hook at", format!("hook of {line}: {}", at.join(" "))));
+    let is_of_it = |hook: &&HookDump| leaking(finding) == Some(hook.hook.context.meta().id);
+    for hook in hooks.iter().filter(is_of_it) {
+        let (location, at) = (hook.location(), lines(hook).join(" "));
+        let (file, line) = (location.file(), location.line());
+        facts.push(("hook at", format!("hook of {file}:{line}: {at}")));
     }
     facts
 }
 
 /// What is printed of the stacks of a task or a hook.
-fn lines<D: ToString>(dump: &D) -> impl Iterator<Item = String> + use<D> {
+fn lines(dump: &impl ToString) -> Vec<String> {
     let text = dump.to_string();
-    let lines: Vec<_> = text
-        .lines()
-        .skip(1)
-        .map(|line| line.trim().to_owned())
-        .collect();
-    lines.into_iter()
+    let lines = text.lines().skip(1);
+    lines.map(|line| line.trim().to_owned()).collect()
 }

@@ -4,7 +4,7 @@ mod layout;
 
 use super::{Edge, Graph, Node, Role, Strength, legible};
 use layout::{BOX, Label, Layout, PORT, Point, Rect, cut};
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// Roles and strengths for the light and the dark scheme.
 const STYLE: &str = include_str!("svg/style.css");
@@ -44,7 +44,7 @@ impl fmt::Display for Svg<'_> {
             f,
             "width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">"
         )?;
-        writeln!(f, "<title>{}</title>", Text(&legible(&graph.title)))?;
+        writeln!(f, "<title>{}</title>", escaped(&legible(&graph.title)))?;
         writeln!(f, "<style>\n{STYLE}</style>")?;
         writeln!(f, "<rect class=\"page\" width=\"100%\" height=\"100%\"/>")?;
         heading(f, graph)?;
@@ -60,13 +60,13 @@ fn heading(f: &mut fmt::Formatter<'_>, graph: &Graph) -> fmt::Result {
     write!(
         f,
         "<text class=\"title\" x=\"24\" y=\"42\">{}</text>",
-        Text(&title)
+        escaped(&title)
     )?;
     let summary = graph.summary();
     writeln!(
         f,
         "<text class=\"summary\" x=\"24\" y=\"66\">{}</text>",
-        Text(&summary)
+        escaped(&summary)
     )
 }
 
@@ -124,7 +124,7 @@ fn text(
     writeln!(
         f,
         "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>",
-        Text(&text)
+        escaped(&text)
     )
 }
 
@@ -133,7 +133,7 @@ fn whole_node(f: &mut fmt::Formatter<'_>, node: &Node) -> fmt::Result {
     write!(f, "<title>{}", node.role.word())?;
     for line in [&node.kind, &node.name].into_iter().chain(&node.lines) {
         if !line.is_empty() {
-            write!(f, "\n{}", Text(&legible(line)))?;
+            write!(f, "\n{}", escaped(&legible(line)))?;
         }
     }
     writeln!(f, "</title>")
@@ -147,9 +147,9 @@ fn whole_edge(f: &mut fmt::Formatter<'_>, graph: &Graph, edge: &Edge) -> fmt::Re
     write!(
         f,
         "<title>{} → {}\n{}</title>",
-        Text(&from),
-        Text(&to),
-        Text(&label)
+        escaped(&from),
+        escaped(&to),
+        escaped(&label)
     )
 }
 
@@ -204,26 +204,21 @@ fn arrow(f: &mut fmt::Formatter<'_>, points: &[Point]) -> fmt::Result {
     let tip = points[points.len() - 1];
     // The line ends inside of the arrowhead, whose point it would blunt.
     points.last_mut().into_iter().for_each(|end| end.0 -= 8);
-    let mut at = points[0];
-    write!(f, "<path class=\"line\" d=\"M{}", At(at))?;
+    let mut from = points[0];
+    write!(f, "<path class=\"line\" d=\"M{}", at(from))?;
     for step in points.windows(2).skip(1) {
         let (corner, next) = (step[0], step[1]);
         // A corner takes half of the way to the next one at most: there is another behind it.
-        let before = towards(corner, at, distance(corner, at).min(ROUND));
-        at = towards(corner, next, (distance(corner, next) / 2).min(ROUND));
-        write!(f, "L{}Q{} {}", At(before), At(corner), At(at))?;
+        let before = towards(corner, from, distance(corner, from).min(ROUND));
+        from = towards(corner, next, (distance(corner, next) / 2).min(ROUND));
+        write!(f, "L{}Q{} {}", at(before), at(corner), at(from))?;
     }
-    write!(f, "L{}\"/>", At(points[points.len() - 1]))?;
-    write!(f, "<path class=\"tip\" d=\"M{}l-11 -5v10z\"/>", At(tip))
+    write!(f, "L{}\"/>", at(points[points.len() - 1]))?;
+    write!(f, "<path class=\"tip\" d=\"M{}l-11 -5v10z\"/>", at(tip))
 }
 
-struct At(Point);
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (x, y) = self.0;
-        write!(f, "{x} {y}")
-    }
+fn at((x, y): Point) -> String {
+    format!("{x} {y}")
 }
 
 /// Between two points of which one lies beside or below the other.
@@ -246,7 +241,7 @@ fn label(f: &mut fmt::Formatter<'_>, label: &Label) -> fmt::Result {
     let (x, y) = label.at;
     for (n, line) in label.lines.iter().enumerate() {
         let y = if n == 0 { y - 6 } else { y + 15 };
-        let line = Text(line);
+        let line = escaped(line);
         write!(f, "<text class=\"label\" x=\"{x}\" y=\"{y}\">{line}</text>")?;
     }
     Ok(())
@@ -307,22 +302,10 @@ impl Sign {
 }
 
 /// Text between tags.
-struct Text<'a>(&'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '&' => f.write_str("&amp;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    let text = text.replace('>', "&gt;").replace('"', "&quot;");
+    text.replace('\'', "&#39;")
 }
 
 #[cfg(test)]
