@@ -4,9 +4,11 @@ use crate::{
     context::{current, state::Node},
     holders::view::Holders,
     id::ResourceId,
+    panics,
     poll::waiting::{For, waiting},
     table::{record::State, resource},
 };
+use futures::{FutureExt, future::Fuse};
 use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 /// A handle to a context that does not keep it open, for tasks and for code that only wants to know.
@@ -74,10 +76,12 @@ impl WeakContext {
     /// Nothing is lost when it is dropped.
     pub async fn closed(&self) {
         let node = &self.node;
-        let mut outside = pin!(self.closed_outside());
+        let mut outside = pin!(self.closed_outside().fuse());
         let closed = poll_fn(|cx| {
             // Asked at each poll: what was begun outside may be awaited inside.
             if node.is_cancelled() && current::is_inside(node) {
+                // The waker that it was polled with outside goes with it, and may panic.
+                panics::contain(|| outside.set(Fuse::terminated()));
                 return Poll::Ready(());
             }
             outside.as_mut().poll(cx)
