@@ -27,7 +27,7 @@ use crate::{
 };
 use futures::{
     FutureExt, StreamExt,
-    future::{Either, select},
+    future::{Either, Fuse, select},
     stream::FuturesUnordered,
 };
 use std::{
@@ -322,10 +322,12 @@ pub(crate) fn closed_by<F: Future<Output = CloseReport>>(
 /// Waits for the end of the close; from inside only for its beginning. The code that polls is asked for each time: what was
 /// begun outside may be awaited inside.
 pub(crate) async fn wait(core: &Arc<Core>) -> CloseReport {
-    let mut outside = pin!(wait_outside(core));
+    let mut outside = pin!(wait_outside(core).fuse());
     let report = poll_fn(|cx| match close::begun_inside(core) {
         Some(report) => {
             ensure_driver(core);
+            // The waker that it was polled with outside goes with it, and may panic.
+            panics::contain(|| outside.set(Fuse::terminated()));
             Poll::Ready(report)
         }
         None => outside.as_mut().poll(cx),

@@ -17,7 +17,10 @@ use crate::{
     panics,
     table::record::State,
 };
-use futures::future::select;
+use futures::{
+    FutureExt,
+    future::{Fuse, select},
+};
 use std::{
     collections::HashSet,
     future::{pending, poll_fn},
@@ -97,15 +100,16 @@ async fn finished(core: Arc<Core>, deadline: Option<Instant>) -> CloseReport {
         close_when_dry(&core, deadline).await;
         pending().await
     };
-    let mut either = pin!(async {
-        select(pin!(wait(&core)), pin!(watched))
-            .await
-            .factor_first()
-            .0
-    });
+    let either = async {
+        let either = select(pin!(wait(&core)), pin!(watched)).await;
+        either.factor_first().0
+    };
+    let mut either = pin!(either.fuse());
     let end = poll_fn(|cx| {
         let has_ended = core.node.report.get().is_some();
         if !has_ended && current::is_inside(&core.node) {
+            // The waker that it was polled with outside goes with it, and may panic.
+            panics::contain(|| either.set(Fuse::terminated()));
             return Poll::Ready(close::begun_report(&core));
         }
         either.as_mut().poll(cx)

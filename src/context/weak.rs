@@ -11,10 +11,12 @@ use crate::{
     holders::Holders,
     id::ResourceId,
     name::{Name, label},
+    panics,
     poll::waiting::{For, waiting},
     table::{record::State, resource},
     task::{builder::TaskBuilder, handle::Task, task_set::TaskSet, wrapped::Wrapped},
 };
+use futures::{FutureExt, future::Fuse};
 use std::{
     fmt,
     future::poll_fn,
@@ -109,12 +111,16 @@ impl WeakContext {
     /// Nothing is lost when it is dropped.
     pub async fn closed(&self) -> CloseReport {
         let node = &self.node;
-        let mut outside = pin!(self.closed_outside());
+        let mut outside = pin!(self.closed_outside().fuse());
         let closed = poll_fn(|cx| {
             // Asked at each poll: what was begun outside may be awaited inside.
             let core = node.core.upgrade();
             match core.and_then(|core| close::begun_inside(&core)) {
-                Some(report) => Poll::Ready(report),
+                Some(report) => {
+                    // The waker that it was polled with outside goes with it, and may panic.
+                    panics::contain(|| outside.set(Fuse::terminated()));
+                    Poll::Ready(report)
+                }
                 None => outside.as_mut().poll(cx),
             }
         });

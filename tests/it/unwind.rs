@@ -4,7 +4,8 @@ use crate::{
     events::ONE_MORE,
     util::{OnDrop, current_thread, in_time, multi_thread, paused, settle},
 };
-use headcount::{Context, Registry, State, TaskError};
+use futures::{FutureExt, future::BoxFuture};
+use headcount::{CloseStatus, Context, Registry, State, TaskError};
 use std::{
     any::Any,
     cell::RefCell,
@@ -15,6 +16,7 @@ use std::{
     task::{self, Wake, Waker},
     time::Duration,
 };
+use tokio::sync::oneshot;
 use tracing::{Event, Metadata, Subscriber, span};
 
 /// Panics at every event of this crate, and counts them.
@@ -249,6 +251,41 @@ fn a_wrapped_future_leaves_though_the_waker_that_it_kept_panics() {
         let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(wrapped)));
         assert!(dropped.is_ok(), "nothing panics in a drop");
         assert_eq!(in_time(ctx.close()).await.aborted(), 1);
+    });
+}
+
+/// I6, I10: such a waker is kept by the future of a close that was polled outside. When the future returns from inside, it drops
+/// the waker. A panic would lose the report, and leak it too: Rust leaks what a function is about to return if a local variable
+/// panics while it is dropped.
+#[test]
+fn a_close_from_inside_returns_though_the_waker_from_outside_panics() {
+    let closes: [fn(&Context) -> BoxFuture<'static, CloseStatus>; 2] = [
+        |ctx| ctx.close().map(|report| report.status()).boxed(),
+        |ctx| {
+            ctx.request_close("the next one waits for it");
+            let weak = ctx.downgrade();
+            async move { weak.closed().await }
+                .map(|()| CloseStatus::Begun)
+                .boxed()
+        },
+    ];
+    current_thread().block_on(async {
+        for close in closes {
+            let ctx = Registry::new().context("ctx");
+            let (give, take) = oneshot::channel();
+            let inside = ctx.spawn(async move {
+                let close: BoxFuture<'_, CloseStatus> = take.await.unwrap();
+                close.await
+            });
+            let mut close = close(&ctx);
+            let waker = Waker::from(Arc::new(Loud));
+            let mut outside = task::Context::from_waker(&waker);
+            assert!(close.poll_unpin(&mut outside).is_pending());
+            drop(waker);
+            give.send(close).ok().unwrap();
+            assert_eq!(in_time(inside).await.unwrap(), CloseStatus::Begun);
+            assert_eq!(in_time(ctx.close()).await.panicked(), 0);
+        }
     });
 }
 

@@ -34,6 +34,7 @@ use crate::{
 use kinds::{Kind, Kinds};
 use runtimes::Shape;
 use std::{
+    panic::resume_unwind,
     str::FromStr,
     sync::atomic::Ordering::SeqCst,
     thread,
@@ -155,7 +156,7 @@ fn round(shape: Shape, kinds: Kinds, number: usize, dice: &Dice, progress: &Prog
     let world = World::new(kinds, shape, most, &mut dice);
     progress.begins(number, &world);
     thread::scope(|scope| {
-        for actor in 0..actors {
+        let threads = (0..actors).map(|actor| {
             let (world, mut dice) = (&world, dice.fork(actor));
             let builder = thread::Builder::new().name("fuzz actor".to_owned());
             let run = move || {
@@ -164,7 +165,14 @@ fn round(shape: Shape, kinds: Kinds, number: usize, dice: &Dice, progress: &Prog
                     dice.dawdle(200);
                 }
             };
-            builder.spawn_scoped(scope, run).expect("a thread");
+            builder.spawn_scoped(scope, run).expect("a thread")
+        });
+        // The scope waits for what they run, not until they have ended, and the leak sanitizer takes what a thread has left for
+        // leaked if the process ends meanwhile.
+        for thread in threads.collect::<Vec<_>>() {
+            thread
+                .join()
+                .unwrap_or_else(|payload| resume_unwind(payload));
         }
     });
     check::end(&world, &mut dice);
