@@ -95,7 +95,7 @@ impl Begun {
         let Some(members) = self.members.take() else {
             return;
         };
-        start(members);
+        start(&members);
         if self.core.node.gate.state() == State::Closing {
             ensure_driver(&self.core);
         }
@@ -115,7 +115,7 @@ impl Drop for Begun {
 }
 
 /// Sees to it that closes that begin together are driven: the first one starts the others, after its own hooks.
-fn start(begun: Vec<Arc<Core>>) {
+fn start(begun: &[Arc<Core>]) {
     let mut leases = begun.iter().filter_map(DriverLease::take);
     let Some(first) = leases.next() else {
         return;
@@ -172,7 +172,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
         if was_open {
             note_dropped(core, inside, which);
         }
-        start(begun);
+        start(&begun);
     }
     // Either we see that the close has ended, or it sees that we were the last.
     match node.gate.look() {
@@ -216,11 +216,9 @@ pub(crate) fn closed(core: &Arc<Core>) -> impl Future<Output = CloseReport> + us
 }
 
 /// Waits for the end of a close that was just begun.
-fn closed_of(begun: Begun) -> impl Future<Output = CloseReport> + use<> {
-    async move {
-        let core = begun.start();
-        wait(&core).await
-    }
+async fn closed_of(begun: Begun) -> CloseReport {
+    let core = begun.start();
+    wait(&core).await
 }
 
 /// Begins the close and waits for its end.

@@ -101,8 +101,8 @@ async fn finished(core: Arc<Core>, deadline: Option<Instant>) -> CloseReport {
         pending().await
     };
     let either = async {
-        let either = select(pin!(wait(&core)), pin!(watched)).await;
-        either.factor_first().0
+        let (closed, watched) = (pin!(wait(&core)), pin!(watched));
+        select(closed, watched).await.factor_first().0
     };
     let mut either = pin!(either.fuse());
     let end = poll_fn(|cx| {

@@ -265,7 +265,7 @@ fn a_close_from_inside_returns_though_the_waker_from_outside_panics() {
             ctx.request_close("the next one waits for it");
             let weak = ctx.downgrade();
             async move { weak.closed().await }
-                .map(|()| CloseStatus::Begun)
+                .map(|report| report.status())
                 .boxed()
         },
     ];
