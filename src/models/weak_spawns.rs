@@ -38,7 +38,7 @@ fn spawn(context: &Context) -> Spawn {
     if !context.cores.try_add() {
         return Spawn::Gone;
     }
-    let entered = context.gate.enter();
+    let entered = context.gate.enter(|| false);
     if entered.is_ok() {
         context.alive.fetch_add(1, SeqCst);
     }
