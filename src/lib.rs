@@ -31,6 +31,7 @@
 //! | count futures that a library spawns | [`Context::wrap`] |
 //! | be notified of the close | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
 //! | clean up at the close | [`Context::on_close`], [`Context::own`] |
+//! | decide what follows from a failure | [`ContextBuilder::on_failure`], [`TaskBuilder::essential`], [`TaskBuilder::fallible`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
@@ -43,7 +44,7 @@
 //! # Features
 //!
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
-//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], `dump::Dump` and [`leaks::Graph`], and
+//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], `dump::Dump` and [`leaks::Graph`], and
 //!   adds `Graph::json`.
 //! * `signal`: makes a dump at a signal, such as `kill -USR1`: `Registry::dump_on`. Needs `dump`, and Unix.
 //! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
@@ -78,6 +79,7 @@ mod tracked;
 
 pub use context::builder::ContextBuilder;
 pub use context::context::Context;
+pub use context::failure::{Failure, FailureKind, OnFailure};
 pub use context::hooks::{Hook, HookOutput};
 pub use context::refusal::Refusal;
 pub use context::report::{CloseReason, CloseReport, CloseStatus, HookCounts};
@@ -92,6 +94,7 @@ pub use id::ResourceId;
 
 pub use ledger::level::{Level, UnknownLevel};
 
+pub use registry::builder::RegistryBuilder;
 pub use registry::free::{context, live, register, spawn, track};
 pub use registry::registry::Registry;
 
@@ -101,6 +104,7 @@ pub use table::registration::Registration;
 pub use table::resource::Resource;
 
 pub use task::builder::TaskBuilder;
+pub use task::end_check::{CheckKind, EndCheck, Essential, Fallible, Unchecked};
 pub use task::handle::Task;
 pub use task::wrapped::Wrapped;
 

@@ -3,7 +3,7 @@
 //! 1. [`begin`]: the gate refuses. Everything else is done by the [`Driver`] of the close, in [`drive`]:
 //! 2. the gates of all descendants are closed and their `on_closing` hooks start, parents first; then the tokens are cancelled;
 //! 3. children close, each with a driver of its own; tasks [drain], and those that are left after the grace period are aborted;
-//! 4. `on_close` hooks run, latest first; owned values are dropped, latest first;
+//! 4. `on_close` hooks run and owned values are dropped, latest first: they are one stack;
 //! 5. [`conclude`]: the report is made, and the context leaves its parent and wakes those that wait;
 //! 6. events come last: a subscriber may do anything.
 //!
@@ -16,8 +16,9 @@ use crate::{
     clock,
     context::{
         current::{self, Scope, Scoped},
+        failure::{Failure, FailureKind, Subject},
         gate::OnLeave,
-        hooks::{Callback, HookEnd, HookGuard, Origin},
+        hooks::{Callback, HookEnd, HookGuard, Kept, Origin, Owned},
         report::{CloseReason, CloseReport, CloseStatus},
         state::{Core, Node},
         stragglers,
@@ -26,7 +27,10 @@ use crate::{
     ledger::handle_log::Ledger,
     panics::{self, notify_all},
     sync::lock,
-    table::record::{Class, Meta, Outcome, Record, State},
+    table::{
+        record::{Class, Meta, Outcome, Record, State},
+        resource,
+    },
 };
 use futures::{
     FutureExt, StreamExt,
@@ -141,10 +145,12 @@ pub(crate) fn cancel(core: &Core) {
 async fn run(core: &Arc<Core>) {
     drain(core).await;
     core.node.table.tasks.purge();
-    while let Some(hook) = core.hooks.on_close.pop_or_seal() {
-        with_checks(core, HookRun::new(core, hook, "on_close")).await;
+    while let Some(kept) = core.hooks.on_close.pop_or_seal() {
+        match kept {
+            Kept::Hook(hook) => with_checks(core, HookRun::new(core, hook, "on_close")).await,
+            Kept::Value(value) => drop_value(core, value),
+        }
     }
-    drop_owned(core);
 }
 
 // 3. Drain.
@@ -339,7 +345,8 @@ impl Future for HookRun {
             let stacks = end.whereabouts().map(tracing::field::display);
             let failure = lock(&core.log).hook(&*core.node, self.origin, end);
             if let Some(failure) = failure {
-                event::emit!(WARN, context = %self.node.meta.name, stacks, "{failure}");
+                let said = failure.sentence();
+                event::emit!(WARN, context = %self.node.meta.name, stacks, "{said}");
             }
         }
         Poll::Ready(())
@@ -361,25 +368,47 @@ impl Drop for HookRun {
 
 /// Notes a hook that did not run to its end because no runtime was left, and says so.
 pub(crate) fn note_interrupted(node: &Node, origin: Origin) {
-    let failure = format!("hook {origin}: could not run to its end, its runtime is gone");
-    event::emit!(ERROR, context = %node.meta.name, "{failure}");
+    let said = "could not run to its end, its runtime is gone".to_owned();
+    let (kind, path) = (FailureKind::HookInterrupted, resource::short_path(node));
+    let failure = Failure::new(kind, origin.subject(), path, ("", said));
+    let sentence = failure.sentence();
+    event::emit!(ERROR, context = %node.meta.name, "{sentence}");
     if let Some(core) = node.core.upgrade() {
-        lock(&core.log).interrupted(&*core.node, &failure);
+        lock(&core.log).interrupted(failure);
     }
 }
 
-/// Drops owned values, latest first, until there are no more; a panic in one is noted.
-fn drop_owned(core: &Core) {
-    while let Some(owned) = core.hooks.owned.pop_or_seal() {
-        let scope = Scope::Hook(Arc::clone(&core.node));
-        let panic = current::enter(&scope, || panics::discard(owned.value));
-        if let Some(panic) = panic {
-            let failure = format!(
-                "{} {} panicked while it was dropped: {panic}",
-                owned.name, owned.id
-            );
-            core.note_failure(&failure);
-            event::emit!(ERROR, context = %core.node.meta.name, "{failure}");
+/// Drops a value that the context owned, in its scope; a panic of its destructor is noted.
+fn drop_value(core: &Core, owned: Owned) {
+    let scope = Scope::Hook(Arc::clone(&core.node));
+    let panic = current::enter(&scope, || panics::discard(owned.value));
+    if let Some(panic) = panic {
+        let (name, id) = (owned.name, owned.id);
+        let failure = Failure::new(
+            FailureKind::DestructorPanicked,
+            Subject::Value { name, id },
+            resource::short_path(&*core.node),
+            ("panicked while it was dropped: ", panic),
+        );
+        let sentence = failure.sentence();
+        lock(&core.log).failure(failure);
+        event::emit!(ERROR, context = %core.node.meta.name, "{sentence}");
+    }
+}
+
+/// Names a hook that cannot run, because no runtime is left, and drops it in its scope.
+pub(crate) fn drop_hook(core: &Core, hook: Callback) {
+    note_interrupted(&core.node, hook.origin());
+    let scope = Scope::Hook(Arc::clone(&core.node));
+    current::enter(&scope, || panics::discard(hook));
+}
+
+/// Unwinds the stack where no runtime is left to run its hooks, in the same order.
+fn unwind_undriven(core: &Core) {
+    while let Some(kept) = core.hooks.on_close.pop_or_seal() {
+        match kept {
+            Kept::Hook(hook) => drop_hook(core, hook),
+            Kept::Value(value) => drop_value(core, value),
         }
     }
 }
@@ -401,12 +430,16 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
     let left = node.parent.as_ref().map_or(OnLeave::Nothing, |parent| {
         if let Some(parent) = parent.core.upgrade() {
             lock(&parent.children).remove(&node.meta.id);
-            let log = lock(&core.log).clone();
-            lock(&parent.log).child(&log);
+            let log = lock(&core.log).close();
+            lock(&parent.log).child(log);
         }
         parent.tally.child(node.counts());
         parent.gate.leave()
     });
+    #[cfg(feature = "testing")]
+    if !report.is_clean() {
+        core.registry.unclean.add(&report);
+    }
     let _ = node.report.set(report);
     notify_all(&node.changed);
     node.table.tracking.closed();
@@ -433,7 +466,7 @@ fn finish_undriven(node: Arc<Node>) {
         let Some(core) = node.gate.take_undriven(&node.undriven, tend_undriven) else {
             break;
         };
-        drop_owned(&core);
+        unwind_undriven(&core);
         let left = conclude(&core);
         match (&node.parent, left) {
             (Some(parent), OnLeave::FinishClose) => next = Some(Arc::clone(parent)),
@@ -447,12 +480,12 @@ fn finish_undriven(node: Arc<Node>) {
     }
 }
 
-/// What a torn-down context owns may be the last handles of its children, which then wait for it as it waits for them:
-/// once its tasks have left, and children are left that nothing drives, it does not keep its values any longer.
+/// What a torn-down context keeps may be the last handles of its children, which then wait for it as it waits for them:
+/// once its tasks have left, and children are left that nothing drives, it does not keep its hooks and values any longer.
 fn tend_undriven(core: &Arc<Core>) {
     let needs_driver = |child: &Arc<Core>| !child.lease.is_taken();
     if !core.has_tasks() && core.children().iter().any(needs_driver) {
-        drop_owned(core);
+        unwind_undriven(core);
     }
 }
 
@@ -487,8 +520,8 @@ fn report(core: &Core, status: CloseStatus) -> CloseReport {
         .get()
         .expect("a close that is reported has begun");
     let why = (reason.clone(), clock::now().saturating_duration_since(*at));
-    let log = lock(&core.log).clone();
-    CloseReport::new(&core.node.meta.name, status, why, core.node.counts(), log)
+    let (name, counts) = (&core.node.meta.name, core.node.counts());
+    CloseReport::new(name, status, why, counts, &mut lock(&core.log))
 }
 
 /// A context as its registry lists it, and as its tasks see it.

@@ -6,7 +6,7 @@ use crate::{
     context::{
         builder::ContextBuilder,
         current, driver,
-        hooks::{Hook, HookOutput, Owned, When},
+        hooks::{Hook, HookOutput, Kept, Owned, When},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
         stragglers::StillClosing,
@@ -30,9 +30,10 @@ use crate::{
         resource,
     },
     task::{builder::TaskBuilder, handle::Task, wrapped::Wrapped},
-    tracked::Tracked,
+    tracked::{Tracked, ValueOwner},
 };
 use std::{
+    any::Any,
     fmt,
     panic::Location,
     sync::{Arc, Weak},
@@ -387,7 +388,8 @@ impl Context {
     /// Runs `hook` when nothing of the context is left but hooks and owned values: the place to flush
     /// and to say goodbye.
     ///
-    /// Hooks run one after the other, latest first, exactly once, each within the hook time limit. A
+    /// Hooks and [owned](Self::own) values are one stack. It is unwound one after the other, latest first: each hook runs
+    /// exactly once, within the hook time limit. A
     /// panic, an error or a timeout in one goes into the [report](crate::CloseReport) and a warning
     /// event, and the next one runs. One that is registered by another hook still runs (I7).
     ///
@@ -399,7 +401,7 @@ impl Context {
     /// cancelled.cancel();
     /// let report = ctx.close().await;
     /// assert_eq!((report.hooks().ran, report.hooks().failed), (1, 1));
-    /// assert!(report.failures()[0].ends_with("disk full [ctx]"));
+    /// assert!(report.failures()[0].to_string().ends_with("disk full [ctx]"));
     /// # }
     /// ```
     ///
@@ -415,8 +417,11 @@ impl Context {
         self.add_hook(When::Close, hook, Location::caller())
     }
 
-    /// Gives a value to the context: it is listed, and kept until the close, when owned values are
-    /// dropped, latest first, after the last hook has run.
+    /// Gives a value to the context: it is listed, and kept until the close, or until it is
+    /// [released](Tracked::release).
+    ///
+    /// The close takes owned values and [`on_close`](Self::on_close) hooks together, latest first: a hook still finds the
+    /// values that were there when it was registered.
     ///
     /// The returned handle shares the value. One that is still held after the close keeps the value
     /// alive and listed.
@@ -450,7 +455,7 @@ impl Context {
             location: Location::caller(),
         };
         let parent: Arc<dyn Record> = Arc::clone(node) as _;
-        let name = facts.name.to_string();
+        let name = facts.name.clone();
         let tracked = Tracked::new(&node.table, facts, (Some(parent), true), value);
         let kept = tracked.clone();
         kept.pass(Acquirer::Owner(Who::new(node.meta.id, &node.meta.name)));
@@ -459,8 +464,12 @@ impl Context {
             name,
             value: Box::new(kept),
         };
-        match self.core().hooks.owned.push(owned) {
-            Ok(_) => Ok(tracked),
+        match self.core().hooks.on_close.push(Kept::Value(owned)) {
+            Ok(key) => {
+                let owner: Weak<Core> = Arc::downgrade(self.core());
+                tracked.owned_by(owner, key);
+                Ok(tracked)
+            }
             Err(refused) => {
                 drop(refused);
                 Err(ClosedError(
@@ -484,7 +493,7 @@ impl Context {
     ///
     /// In order: new work is refused; `on_closing` hooks start; the token is cancelled, and with it the
     /// tokens below; children close, tasks end, and those that are left after the grace period are aborted;
-    /// `on_close` hooks run, latest first; owned values are dropped, latest first; the report is given
+    /// `on_close` hooks run and owned values are dropped, latest first; the report is given
     /// to all that wait. It takes as long as it takes: completion is never signalled early.
     ///
     /// All callers share one close and one report; a context that is closed already returns its report
@@ -623,6 +632,12 @@ impl Context {
     fn cross_out(&self) -> Option<usize> {
         let is_tracked = self.hold.is_tracked();
         is_tracked.then(|| self.node().ledger.remove(self.hold))?
+    }
+}
+
+impl ValueOwner for Core {
+    fn release(&self, key: u64) -> Option<Box<dyn Any + Send>> {
+        Some(self.hooks.release(key)?.value)
     }
 }
 

@@ -11,11 +11,12 @@
 
 use crate::{
     context::{
+        failure::{FailurePolicy, OnFailure},
         gate::Gate,
         hooks::Hooks,
         lease::Lease,
-        refusal,
-        report::{CloseReason, CloseReport, Counts, Log, Tally},
+        report::{CloseReason, CloseReport, Log},
+        tally::{Counts, Tally},
     },
     id::ResourceId,
     ledger::handle_log::{HandleId, Ledger},
@@ -73,7 +74,8 @@ pub(crate) struct Node {
     /// Who has them.
     pub(crate) ledger: Ledger,
     pub(crate) token: CancellationToken,
-    pub(crate) close_on_panic: bool,
+    /// What follows from a failure of one of its tasks.
+    pub(crate) policy: FailurePolicy<Node>,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
@@ -130,7 +132,8 @@ impl Default for Limits {
 pub(crate) struct ContextOptions {
     pub(crate) facts: Facts,
     pub(crate) limits: Limits,
-    pub(crate) close_on_panic: bool,
+    /// `None` leaves it to the contexts above.
+    pub(crate) on_failure: Option<OnFailure>,
 }
 
 /// Counts the strong handles of a context.
@@ -182,8 +185,9 @@ impl Node {
         meta: Meta,
         table: &Arc<Table>,
         parent: Option<&Arc<Node>>,
-        close_on_panic: bool,
+        on_failure: Option<OnFailure>,
     ) -> Self {
+        let above = parent.map(|parent| (parent, &parent.policy));
         Self {
             me: Weak::clone(me),
             meta,
@@ -195,7 +199,7 @@ impl Node {
             ledger: Ledger::default(),
             token: parent.map_or_else(CancellationToken::new, |parent| parent.token.child_token()),
             tally: Tally::new(),
-            close_on_panic,
+            policy: FailurePolicy::of(on_failure, above),
             report: OnceLock::new(),
             changed: Notify::new(),
             drained: Notify::new(),
@@ -301,7 +305,7 @@ impl Drop for Node {
 impl Core {
     /// The node and core of a registry: the parent of its contexts, listed nowhere.
     #[track_caller]
-    pub(crate) fn of_registry() -> Arc<Self> {
+    pub(crate) fn of_registry(limits: Limits, on_failure: Option<OnFailure>) -> Arc<Self> {
         let meta = Meta::new(
             ROOT_ID,
             Facts {
@@ -312,8 +316,8 @@ impl Core {
         );
         let table = Arc::new(Table::new());
         Arc::new_cyclic(|core| {
-            let node = Arc::new_cyclic(|me| Node::new((me, core), meta, &table, None, false));
-            Self::new(node, None, Limits::default())
+            let node = Arc::new_cyclic(|me| Node::new((me, core), meta, &table, None, on_failure));
+            Self::new(node, None, limits)
         })
     }
 
@@ -322,16 +326,14 @@ impl Core {
         let ContextOptions {
             facts,
             limits,
-            close_on_panic,
+            on_failure,
         } = options;
         let (table, above) = (&parent.node.table, &parent.node);
         // A child is never listed before its parent: leak reports name the outermost context of a cycle.
         above.meta.precede();
         Arc::new_cyclic(|core| {
             let node = table.insert(facts, |meta| {
-                Arc::new_cyclic(|me| {
-                    Node::new((me, core), meta, table, Some(above), close_on_panic)
-                })
+                Arc::new_cyclic(|me| Node::new((me, core), meta, table, Some(above), on_failure))
             });
             let core = Self::new(node, Some(parent), limits);
             if let Some(runtime) = Handle::try_current()
@@ -392,26 +394,6 @@ impl Core {
         let children = lock(&self.children).len() as u64;
         self.node.gate.inside() > children
     }
-
-    /// Notes something that went wrong in this context, for the report of its close.
-    pub(crate) fn note_failure(&self, failure: &str) {
-        lock(&self.log).failure(&*self.node, failure);
-    }
-
-    /// Counts something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that
-    /// this happens on this line.
-    #[cold]
-    pub(crate) fn note_refusal(
-        &self,
-        what: &str,
-        name: &str,
-        location: &'static Location<'static>,
-    ) {
-        self.node.tally.refused();
-        lock(&self.log).refusals.note(location);
-        let count = self.registry.refused_lines.count(location);
-        refusal::warn(&self.node.meta.name, (what, name), location, count);
-    }
 }
 
 impl AsRef<Hooks> for Core {
@@ -468,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_root_alone_goes_whole() {
-        let root = Core::of_registry();
+        let root = Core::of_registry(Limits::default(), None);
         let table: Weak<_> = Arc::downgrade(&root.node.table);
         drop(root);
         assert_eq!(table.strong_count(), 0);

@@ -9,7 +9,7 @@ use crate::{
         current::{self, Scope, Scoped},
         driver,
         report::{CloseReason, CloseReport},
-        state::Core,
+        state::{Core, Limits},
         stragglers::StillClosing,
     },
     id::ResourceId,
@@ -17,7 +17,7 @@ use crate::{
     ledger::level::Level,
     name::{Name, label},
     poll::waiting::{For, waiting},
-    registry::watch::LeakWatch,
+    registry::{builder::RegistryBuilder, watch::LeakWatch},
     table::{
         live::Live,
         record::{Facts, Record},
@@ -72,8 +72,13 @@ impl Registry {
     #[track_caller]
     pub fn new() -> Self {
         Self {
-            root: Core::of_registry(),
+            root: Core::of_registry(Limits::default(), None),
         }
+    }
+
+    /// A registry with settings, which its contexts inherit.
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder::default()
     }
 
     /// The registry of the whole process. [`close`](Self::close) ends it for good; tests want one of
@@ -548,6 +553,17 @@ fn facts(name: impl Into<Name>, kind: impl Into<Name>) -> Facts {
         name: label(name.into()),
         kind: label(kind.into()),
         location: Location::caller(),
+    }
+}
+
+/// What makes a registry. The settings are in the file of the builder.
+impl RegistryBuilder {
+    /// Makes the registry.
+    #[track_caller]
+    pub fn build(self) -> Registry {
+        Registry {
+            root: Core::of_registry(self.limits, self.on_failure),
+        }
     }
 }
 

@@ -10,13 +10,14 @@ use crate::{
         task_entry::{Role, TaskHandle, TaskKind},
     },
     task::{
+        end_check::{CheckKind, EndCheck, Unchecked},
         future::{Job, Plain, Running, UntilCancelled},
         guard::{self, TaskGuard},
         handle::{Apart, Output, Task, Together, Whereabouts},
         wrapped::Wrapped,
     },
 };
-use std::{fmt, panic::Location, sync::Arc};
+use std::{fmt, marker::PhantomData, panic::Location, sync::Arc};
 use tokio::{runtime::Handle, task::spawn_local};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -31,18 +32,70 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 /// # }
 /// ```
 #[must_use = "a builder starts nothing until one of its `spawn` methods"]
-pub struct TaskBuilder<'a>(TaskOptions<'a>);
+pub struct TaskBuilder<'a, C = Unchecked>(TaskOptions<'a>, PhantomData<fn(C)>);
 
 impl<'a> TaskBuilder<'a> {
     pub(crate) fn new(core: &'a Arc<Core>, name: Option<Label>) -> Self {
-        Self(TaskOptions {
+        let options = TaskOptions {
             core,
             name,
             kind: None,
             runtime: None,
             is_cancellable: false,
             supersedes: false,
-        })
+        };
+        Self(options, PhantomData)
+    }
+}
+
+impl<'a, C: CheckKind> TaskBuilder<'a, C> {
+    /// Makes the end of the task a failure while its context is open, whether it returns, is aborted or panics: the program
+    /// cannot do without it.
+    ///
+    /// What follows from a failure is the policy of the context: see [`OnFailure`](crate::OnFailure). The end of the task is no
+    /// failure once the close of the context has begun, or of one above it. A panic counts as one failure, as that of every task.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{CloseReason, FailureKind, OnFailure, Registry};
+    /// let registry = Registry::new();
+    /// let server = registry.context_builder("server").on_failure(OnFailure::Close).open();
+    /// server.task("accept").essential().spawn(async { /* returns, and should not */ });
+    ///
+    /// let report = server.closed().await;
+    /// let CloseReason::Failed(failure) = report.reason() else { panic!("{report}") };
+    /// assert_eq!((failure.what(), failure.kind()), ("accept", FailureKind::EssentialEnded));
+    /// assert_eq!(report.failed(), 1);
+    /// # }
+    /// ```
+    pub fn essential(self) -> TaskBuilder<'a, C::Essential> {
+        TaskBuilder(self.0, PhantomData)
+    }
+
+    /// Makes an error that the task returns a failure, with the printed error as its message. The handle gets the result as ever.
+    ///
+    /// What follows from a failure is the policy of the context: see [`OnFailure`](crate::OnFailure). An error that no handle
+    /// takes makes the close unclean: see [`CloseReport::is_clean`](crate::CloseReport::is_clean).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// ctx.task("flush").fallible().spawn(async { Err::<(), _>("disk full") });
+    /// let report = ctx.close().await;
+    /// assert_eq!((report.failed(), report.failures()[0].message()), (1, "disk full"));
+    /// # }
+    /// ```
+    ///
+    /// It needs an output that can be an error:
+    ///
+    /// ```compile_fail
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// ctx.task("flush").fallible().spawn(async { "disk full" });
+    /// # }
+    /// ```
+    pub fn fallible(self) -> TaskBuilder<'a, C::Fallible> {
+        TaskBuilder(self.0, PhantomData)
     }
 
     /// The kind it is listed under; `task`, `blocking` or `wrapped` otherwise.
@@ -83,10 +136,11 @@ impl<'a> TaskBuilder<'a> {
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
+        C: EndCheck<F::Output>,
     {
         let origin = TaskOrigin::of::<F>("task");
         let reason = match self.0.admit() {
-            Ok(guard) => return run(&mut self.0, origin, guard, future),
+            Ok(guard) => return run::<C, F>(&mut self.0, origin, guard, future),
             Err(reason) => reason,
         };
         let core = self.0.core;
@@ -103,10 +157,11 @@ impl<'a> TaskBuilder<'a> {
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
+        C: EndCheck<F::Output>,
     {
         let origin = TaskOrigin::of::<F>("task");
         let reason = match self.0.admit() {
-            Ok(guard) => return Ok(run(&mut self.0, origin, guard, future)),
+            Ok(guard) => return Ok(run::<C, F>(&mut self.0, origin, guard, future)),
             Err(reason) => reason,
         };
         Err(self.0.reject(origin, reason).refused(future))
@@ -123,10 +178,11 @@ impl<'a> TaskBuilder<'a> {
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
+        C: EndCheck<T>,
     {
         let origin = TaskOrigin::of::<F>("blocking");
         let reason = match self.0.admit() {
-            Ok(guard) => return run_blocking(&mut self.0, origin, guard, closure),
+            Ok(guard) => return run_blocking::<C, F, T>(&mut self.0, origin, guard, closure),
             Err(reason) => reason,
         };
         let core = self.0.core;
@@ -143,10 +199,11 @@ impl<'a> TaskBuilder<'a> {
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
+        C: EndCheck<T>,
     {
         let origin = TaskOrigin::of::<F>("blocking");
         let reason = match self.0.admit() {
-            Ok(guard) => return Ok(run_blocking(&mut self.0, origin, guard, closure)),
+            Ok(guard) => return Ok(run_blocking::<C, F, T>(&mut self.0, origin, guard, closure)),
             Err(reason) => reason,
         };
         Err(self.0.reject(origin, reason).refused(closure))
@@ -163,10 +220,11 @@ impl<'a> TaskBuilder<'a> {
     where
         F: Future + 'static,
         F::Output: 'static,
+        C: EndCheck<F::Output>,
     {
         let origin = TaskOrigin::of::<F>("task");
         let reason = match self.0.admit_anywhere() {
-            Ok(guard) => return run_local(&mut self.0, origin, guard, future),
+            Ok(guard) => return run_local::<C, F>(&mut self.0, origin, guard, future),
             Err(reason) => reason,
         };
         let core = self.0.core;
@@ -187,15 +245,18 @@ impl<'a> TaskBuilder<'a> {
     where
         F: Future + 'static,
         F::Output: 'static,
+        C: EndCheck<F::Output>,
     {
         let origin = TaskOrigin::of::<F>("task");
         let reason = match self.0.admit_anywhere() {
-            Ok(guard) => return Ok(run_local(&mut self.0, origin, guard, future)),
+            Ok(guard) => return Ok(run_local::<C, F>(&mut self.0, origin, guard, future)),
             Err(reason) => reason,
         };
         Err(self.0.reject(origin, reason).refused(future))
     }
+}
 
+impl TaskBuilder<'_> {
     /// Counts a future that is polled elsewhere. See [`Context::wrap`](crate::Context::wrap).
     #[track_caller]
     pub fn wrap<F: Future>(self, future: F) -> Wrapped<F> {
@@ -204,7 +265,7 @@ impl<'a> TaskBuilder<'a> {
             Ok(guard) => Wrapped::new(future, guard),
             Err(rejected) => {
                 let Facts { name, location, .. } = rejected.facts;
-                core.note_refusal("a wrap", &name, location);
+                guard::note_refusal(core, ("a wrap", &name), location);
                 panics::discard(future);
                 Wrapped::refused()
             }
@@ -225,7 +286,7 @@ impl<'a> TaskBuilder<'a> {
     }
 }
 
-impl fmt::Debug for TaskBuilder<'_> {
+impl<C> fmt::Debug for TaskBuilder<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = &self.0;
         f.debug_struct("TaskBuilder")
@@ -371,7 +432,7 @@ impl<'a> TaskOptions<'a> {
     }
 }
 
-fn run<F>(
+fn run<C, F>(
     options: &mut TaskOptions<'_>,
     origin: TaskOrigin,
     guard: TaskGuard<'_>,
@@ -380,9 +441,10 @@ fn run<F>(
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
+    C: EndCheck<F::Output>,
 {
     let (guard, handle) = options.list(origin, guard, TaskKind::Spawned);
-    let (outlet, runtime) = (Together::new(), options.runtime_to_use());
+    let (outlet, runtime) = (Together::<_, C>::new(), options.runtime_to_use());
     match options.cancelled() {
         None => drop(runtime.spawn(Running::new(Plain { future }, outlet, guard))),
         Some(cancelled) => {
@@ -393,7 +455,7 @@ where
     options.spawned(handle, Whereabouts::entry())
 }
 
-fn run_blocking<F, T>(
+fn run_blocking<C, F, T>(
     options: &mut TaskOptions<'_>,
     origin: TaskOrigin,
     guard: TaskGuard<'_>,
@@ -402,15 +464,16 @@ fn run_blocking<F, T>(
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
+    C: EndCheck<T>,
 {
     let (guard, handle) = options.list(origin, guard, TaskKind::Blocking);
-    let job = Job::new(closure, guard);
+    let job = Job::<_, _, C>::new(closure, guard);
     drop(options.runtime_to_use().spawn_blocking(move || job.run()));
     options.spawned(handle, Whereabouts::entry())
 }
 
 #[track_caller]
-fn run_local<F>(
+fn run_local<C, F>(
     options: &mut TaskOptions<'_>,
     origin: TaskOrigin,
     guard: TaskGuard<'_>,
@@ -419,10 +482,11 @@ fn run_local<F>(
 where
     F: Future + 'static,
     F::Output: 'static,
+    C: EndCheck<F::Output>,
 {
     let (guard, handle) = options.list(origin, guard, TaskKind::Spawned);
     let output = Arc::new(Output::new());
-    let outlet = Apart(Arc::clone(&output));
+    let outlet = Apart::<_, C>::new(&output);
     // Outside a `LocalSet` and a `LocalRuntime` tokio panics, at the line of our caller.
     match options.cancelled() {
         None => drop(spawn_local(Running::new(Plain { future }, outlet, guard))),
@@ -450,7 +514,7 @@ impl Rejected {
     fn task<F, T>(self, core: &Core, future: F) -> Task<T> {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let Facts { name, location, .. } = self.facts;
-        core.note_refusal("a task", &name, location);
+        guard::note_refusal(core, ("a task", &name), location);
         panics::discard(future);
         Task::refused(name)
     }

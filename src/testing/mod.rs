@@ -12,6 +12,7 @@ mod guard;
 mod no_growth;
 mod overdue;
 mod released;
+mod unclean;
 
 pub use check::{Check, check};
 pub use guard::LeakGuard;
