@@ -12,6 +12,7 @@ use crate::{
         report::{CloseReason, CloseReport},
         state::{Core, Node},
         stragglers::StillClosing,
+        unwind,
     },
     event,
     name::Printed,
@@ -454,7 +455,7 @@ fn abandon(core: &Arc<Core>) {
     let started = std::mem::take(&mut *lock(&core.hooks.started));
     drop(started);
     for hook in core.hooks.on_closing.seal() {
-        close::drop_hook(core, hook);
+        unwind::drop_hook(core, hook);
     }
     *lock(&core.node.undriven) = Some(Arc::clone(core));
     core.node.gate.leave_undriven();

@@ -5,7 +5,8 @@
 //! keeps for its close, in a [`stack`]. Its [`gate`] refuses what comes too late and knows when the last one has left; the [`lease`] decides
 //! who drives its close. Of these a context's [`state`] is made; [`current`] knows whose code is running.
 //!
-//! [`close`] is the close, in the order in which it runs; [`stragglers`] and `deadlocks` are what is in its way. A [`driver`]
+//! [`close`] is the close, in the order in which it runs, [`unwind`] the end of its stack; [`stragglers`] and `deadlocks` are what
+//! is in its way. A [`driver`]
 //! polls it. On top is what users hold: [`builder`], [`weak`], and [`context`].
 
 pub(crate) mod builder;
@@ -26,4 +27,5 @@ pub(crate) mod stack;
 pub(crate) mod state;
 pub(crate) mod stragglers;
 pub(crate) mod tally;
+pub(crate) mod unwind;
 pub(crate) mod weak;

@@ -425,6 +425,7 @@ impl fmt::Debug for StillClosing {
             .field("hooks", &self.hooks)
             .field("refusals", &self.refusals)
             .field("failures", &self.failures)
+            .field("counts", &self.counts)
             .field("stuck", &self.stuck.len())
             .field("deadlocks", &self.deadlocks)
             .finish()

@@ -590,7 +590,7 @@ async fn a_panic_in_the_background_fails_unless_its_handle_is_awaited() {
             .policy(LeakPolicy::new())
             .run(async |registry| {
                 let ctx = registry.context("open");
-                let _ = ctx.task("worker").spawn(async { panic!("a bug") });
+                drop(ctx.task("worker").spawn(async { panic!("a bug") }));
                 settle().await;
                 mem::forget(ctx);
             }),

@@ -245,14 +245,14 @@ pub(crate) fn spawn_fallible(world: &Arc<World>, dice: &mut Dice, _: At) {
     let fate = world.fate(&ctx.model, "fallible");
     let script = script(world, &ctx.downgrade(), &fate, SPAWNED, dice);
     let fails = dice.once_in(2);
-    let script = async move {
+    let script = Box::pin(async move {
         let output = script.await;
         if fails {
             Err(Printed(output))
         } else {
             Ok(output)
         }
-    };
+    });
     let task = builder(world, &ctx, dice).fallible();
     let task = never("a spawn", || task.try_spawn(script));
     let Some(task) = task.and_then(|tried| accepted(world, &ctx, tried)) else {
