@@ -9,12 +9,13 @@ use crate::{
     clock,
     context::{
         close::{self, Driver},
-        current::{self, Scope},
+        current,
         gate::OnLeave,
         haste::{Deadline, HOOK_AT_ONCE, Hurry},
         report::{CloseReason, CloseReport},
         state::{Core, GiveBack, Node},
         stragglers::StillClosing,
+        unwind,
     },
     event,
     ledger::handle_log::HandleId,
@@ -644,15 +645,13 @@ fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
     undrivable
 }
 
-/// Drops the hooks of a context, and leaves the end of its close to the last task that goes.
+/// Drops the hooks of a context that would have run beside its tasks, and leaves the end of its close to the last task that goes,
+/// which unwinds the rest.
 fn abandon(core: &Arc<Core>) {
     let started = std::mem::take(&mut *lock(&core.hooks.started));
     drop(started);
-    let hooks = core.hooks.on_closing.seal().into_iter();
-    for hook in hooks.chain(core.hooks.on_close.seal()) {
-        close::note_interrupted(&core.node, hook.origin());
-        let scope = Scope::Hook(Arc::clone(&core.node));
-        current::enter(&scope, || panics::discard(hook));
+    for hook in core.hooks.on_closing.seal() {
+        unwind::drop_hook(core, hook);
     }
     *lock(&core.node.undriven) = Some(Arc::clone(core));
     core.node.gate.leave_undriven();
