@@ -21,7 +21,7 @@ use headcount::{
 };
 use std::{
     cell::Cell,
-    future::Future,
+    future::{Future, poll_fn},
     hint::black_box,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
@@ -245,13 +245,17 @@ pub(crate) fn spawn_fallible(world: &Arc<World>, dice: &mut Dice, _: At) {
     let fate = world.fate(&ctx.model, "fallible");
     let script = script(world, &ctx.downgrade(), &fate, SPAWNED, dice);
     let fails = dice.once_in(2);
-    let script = Box::pin(async move {
-        let output = script.await;
-        if fails {
-            Err(Printed(output))
-        } else {
-            Ok(output)
-        }
+    // By hand: an `async` block forgets an output if the destructor of the future that it comes from panics.
+    let mut script = Box::pin(script);
+    let script = poll_fn(move |cx| {
+        let polled = script.as_mut().poll(cx);
+        polled.map(|output| {
+            if fails {
+                Err(Printed(output))
+            } else {
+                Ok(output)
+            }
+        })
     });
     let task = builder(world, &ctx, dice).fallible();
     let task = never("a spawn", || task.try_spawn(script));
