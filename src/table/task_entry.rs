@@ -343,7 +343,9 @@ impl TaskAside {
 /// A slab that goes may have stale places.
 impl Drop for TaskAside {
     fn drop(&mut self) {
-        panics::discard(self.waker.take());
+        if let Some(waker) = self.waker.take() {
+            panics::discard(waker);
+        }
     }
 }
 

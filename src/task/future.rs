@@ -1,9 +1,10 @@
 //! A spawned future or blocking closure, as the runtime sees it.
 
 use crate::{
-    clock::{self, Sleep},
-    context::slots::Turn,
+    clock::Sleep,
+    context::slots::{OnConflict, Turn},
     error::TaskError,
+    name::Label,
     panics,
     poll::{
         capture,
@@ -18,10 +19,10 @@ use crate::{
 };
 use std::{
     any::Any,
+    fmt,
     mem::needs_drop,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Span;
@@ -34,6 +35,7 @@ pin_project_lite::pin_project! {
     /// by panicking, or by being dropped wherever the runtime drops it.
     pub(crate) struct Running<F, O>
     where
+        F: Work,
         O: Outlet,
     {
         #[pin]
@@ -44,6 +46,7 @@ pin_project_lite::pin_project! {
 
     impl<F, O> PinnedDrop for Running<F, O>
     where
+        F: Work,
         O: Outlet,
     {
         fn drop(this: Pin<&mut Self>) {
@@ -56,7 +59,7 @@ pin_project_lite::pin_project! {
 
 type Payload = Box<dyn Any + Send>;
 
-impl<F, O: Outlet> Running<F, O> {
+impl<F: Work, O: Outlet> Running<F, O> {
     pub(crate) fn new(future: F, outlet: O, guard: TaskGuard<'static>) -> Self {
         Self {
             future: Some(future),
@@ -72,7 +75,7 @@ impl<F, O: Outlet> Running<F, O> {
         if this.future.is_none() {
             return;
         }
-        let drop_it = || panics::guarded(|| this.future.set(None));
+        let drop_it = || panics::guarded(|| F::discard(this.future.as_mut()));
         let dropped = this.guard.enter(drop_it);
         finish(this.outlet, this.guard, ended(result, dropped));
     }
@@ -174,6 +177,15 @@ pub(crate) trait Work {
     type Output;
 
     fn work(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<Self::Output>>;
+
+    /// Drops the future, in its place.
+    #[inline]
+    fn discard(mut future: Pin<&mut Option<Self>>)
+    where
+        Self: Sized,
+    {
+        future.set(None);
+    }
 }
 
 pin_project_lite::pin_project! {
@@ -194,48 +206,77 @@ impl<F: Future> Work for Plain<F> {
 }
 
 pin_project_lite::pin_project! {
-    /// A future with settings: when it begins, what ends it at its next wait, and the span that it runs in.
-    pub(crate) struct Configured<F> {
-        // `None` once it is dropped.
+    /// A future that ends, at its next wait, when its context's token is cancelled.
+    pub(crate) struct UntilCancelled<F> {
         #[pin]
-        future: Option<F>,
+        pub(crate) future: F,
+        #[pin]
+        pub(crate) cancelled: WaitForCancellationFutureOwned,
+    }
+}
+
+impl<F: Future> Work for UntilCancelled<F> {
+    type Output = F::Output;
+
+    fn work(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        waiting(cx, For::Cancellation, |cx| this.cancelled.poll(cx))
+            .map(|()| Err(TaskError::Cancelled))
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A future with settings, which may be cancelled as well.
+    pub(crate) struct Configured<F> {
+        #[pin]
+        pub(crate) future: F,
         // Ready when its context's token is cancelled.
         #[pin]
-        cancelled: Option<WaitForCancellationFutureOwned>,
-        // Runs from the first poll of the future on.
-        deadline: Option<Sleep>,
-        span: Option<Span>,
-        // Its place in the line of its slot. Dropped after the future: then the next one begins.
-        turn: Option<Turn>,
-    }
-
-    impl<F> PinnedDrop for Configured<F> {
-        fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            let _entered = this.span.as_ref().map(Span::enter);
-            this.future.set(None);
-        }
+        pub(crate) cancelled: Option<WaitForCancellationFutureOwned>,
+        // Dropped after the future, and with them its turn: then the next one begins.
+        pub(crate) settings: Box<Settings>,
     }
 }
 
-/// The settings of a future.
+/// The settings that few tasks have.
 #[derive(Default)]
 pub(crate) struct Settings {
-    pub(crate) cancelled: Option<WaitForCancellationFutureOwned>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) span: Option<Span>,
+    pub(crate) slot: Option<Label>,
+    pub(crate) on_conflict: OnConflict,
+    /// Its place in the line of its slot, once it was let in.
     pub(crate) turn: Option<Turn>,
+    /// Runs from the first poll of the future on.
+    pub(crate) deadline: Option<Sleep>,
+    pub(crate) span: Option<Span>,
 }
 
-impl<F> Configured<F> {
-    pub(crate) fn new(future: F, settings: Settings) -> Self {
-        Self {
-            future: Some(future),
-            cancelled: settings.cancelled,
-            deadline: settings.deadline.map(clock::sleep),
-            span: settings.span,
-            turn: settings.turn,
-        }
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("slot", &self.slot)
+            .field("on_conflict", &self.on_conflict)
+            .field("has_deadline", &self.deadline.is_some())
+            .field("span", &self.span)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// Whether the future may run.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let turn = self.turn.as_mut();
+        turn.map_or(Poll::Ready(()), |turn| turn.poll(cx))
+    }
+
+    /// Whether the future has taken too long. Asked after a poll of it.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        // A task that is asked where it waits does not answer with its own deadline.
+        let mut cx = Context::from_waker(capture::original(cx.waker()));
+        let deadline = self.deadline.as_mut();
+        deadline.is_some_and(|deadline| Pin::new(deadline).poll(&mut cx).is_ready())
     }
 }
 
@@ -244,15 +285,11 @@ impl<F: Future> Work for Configured<F> {
 
     fn work(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
         let this = self.project();
-        let is_its_turn = match this.turn {
-            Some(turn) => turn.poll(cx).is_ready(),
-            None => true,
-        };
+        let settings = this.settings;
+        let is_its_turn = settings.poll_turn(cx).is_ready();
         if is_its_turn {
-            let _entered = this.span.as_ref().map(Span::enter);
-            let future = this.future.as_pin_mut();
-            let future = future.expect("it is there until it is dropped");
-            if let Poll::Ready(output) = future.poll(cx) {
+            let _entered = settings.span.as_ref().map(Span::enter);
+            if let Poll::Ready(output) = this.future.poll(cx) {
                 return Poll::Ready(Ok(output));
             }
         }
@@ -261,14 +298,17 @@ impl<F: Future> Work for Configured<F> {
                 return Poll::Ready(Err(TaskError::Cancelled));
             }
         }
-        if let Some(deadline) = this.deadline.as_mut().filter(|_| is_its_turn) {
-            // A task that is asked where it waits does not answer with its own deadline.
-            let mut cx = Context::from_waker(capture::original(cx.waker()));
-            if Pin::new(deadline).poll(&mut cx).is_ready() {
-                return Poll::Ready(Err(TaskError::TimedOut));
-            }
+        if is_its_turn && settings.is_over(cx) {
+            return Poll::Ready(Err(TaskError::TimedOut));
         }
         Poll::Pending
+    }
+
+    fn discard(mut future: Pin<&mut Option<Self>>) {
+        let this = future.as_mut().as_pin_mut().map(Self::project);
+        let span = this.and_then(|this| this.settings.span.clone());
+        let _entered = span.as_ref().map(Span::enter);
+        future.set(None);
     }
 }
 
@@ -299,7 +339,7 @@ where
                     Ok(Poll::Ready(ended)) => Ok(ended),
                     Err(payload) => Err(payload),
                 };
-                let dropped = panics::guarded(|| this.future.set(None));
+                let dropped = panics::guarded(|| F::discard(this.future.as_mut()));
                 Some(ended(result, dropped))
             })
         });
