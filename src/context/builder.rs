@@ -3,9 +3,10 @@
 use crate::{
     clock,
     context::{
-        close, current, driver,
+        begin, close, current, driver,
+        haste::Limits,
         report::{CloseReason, CloseReport, CloseStatus, Counts, Log},
-        state::{ContextOptions, Core, Limits, Node},
+        state::{ContextOptions, Core, Node},
     },
     error::OpenError,
     ledger::acquirer::{Acquirer, Who},
@@ -127,7 +128,8 @@ impl<'a> ContextBuilder<'a> {
         if let Some(error) = self.bad_need.take() {
             self.needs.clear();
             let (parent, options) = (self.parent, self.into_options());
-            return (closed_from_the_start(parent, options), location, Err(error));
+            let core = closed_from_the_start(parent, options, CloseReason::Needed);
+            return (core, location, Err(error));
         }
         let (core, opened) = open(self.parent, self.into_options());
         (core, location, opened)
@@ -178,10 +180,10 @@ fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, Result<(), O
         }
         Err(left) => {
             close::on_leave(&parent.node, left);
-            (
-                closed_from_the_start(parent, options),
-                Err(OpenError::Closed),
-            )
+            // A parent that has no reason yet is finishing.
+            let finished = CloseReason::Finished.of_parent();
+            let core = closed_from_the_start(parent, options, finished);
+            (core, Err(OpenError::Closed))
         }
     }
 }
@@ -215,10 +217,15 @@ fn hold_needs(
     Ok(())
 }
 
-fn closed_from_the_start(parent: &Arc<Core>, options: ContextOptions) -> Arc<Core> {
+/// A context that is closed from the start: because its parent is, else for this reason.
+fn closed_from_the_start(
+    parent: &Arc<Core>,
+    options: ContextOptions,
+    otherwise: CloseReason,
+) -> Arc<Core> {
     let core = Core::below(parent, options);
     let reason = parent.node.close_reason().map(CloseReason::of_parent);
-    close_from_the_start(&core, reason.unwrap_or(CloseReason::Needed));
+    close_from_the_start(&core, reason.unwrap_or(otherwise));
     core
 }
 
@@ -241,8 +248,7 @@ fn list_with_parent(parent: &Core, child: &Arc<Core>) {
     }
     if parent.node.gate.state() != State::Open {
         let reason = parent.node.close_reason().map(CloseReason::of_parent);
-        let haste = *lock(&parent.node.haste);
-        lock(&child.node.haste).inherit(&haste, clock::now());
+        begin::hand_down_haste(parent, child);
         driver::request(child, reason.expect("a close that has begun has a reason"));
     }
 }

@@ -1,6 +1,6 @@
 //! The close of a context, in the order in which it runs.
 //!
-//! 1. [`begin`], in the call that asks for the close: the gates refuse, that of the context and of all below it, and the tokens
+//! 1. [`begin`](super::begin), in the call that asks for the close: the gates refuse, that of the context and of all below it, and the tokens
 //!    are cancelled, parents first. A context that others need stays open: they are closed first, and then it begins. Everything
 //!    else is done by the [`Driver`] of each close, in [`drive`]:
 //! 2. `on_closing` hooks start, parents first;
@@ -14,20 +14,20 @@
 //! [leave](on_leave) it does the rest, here.
 
 #[cfg(feature = "dump")]
-use crate::context::deadlocks;
+use crate::context::{deadlocks, escalation::CHECK};
 use crate::{
     clock,
     context::{
         current::{self, Scope, Scoped},
+        escalation::{Escalation, Goal, Step},
         gate::OnLeave,
-        haste::{Haste, Hurry, earlier},
+        haste::earlier,
         hooks::{Callback, HookEnd, HookGuard, Origin},
         report::{CloseReason, CloseReport, CloseStatus},
         state::{Core, Node},
         stragglers,
     },
     event,
-    id::ResourceId,
     ledger::handle_log::Ledger,
     panics::{self, notify_all},
     sync::{Ordering::SeqCst, lock},
@@ -40,9 +40,7 @@ use futures::{
 };
 use std::{
     any::Any,
-    collections::{HashMap, VecDeque},
     future::{pending, poll_fn},
-    iter,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -50,130 +48,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-#[cfg(test)]
-mod tests;
-
 /// Contexts whose hooks are started between two yields.
 const STEP: usize = 64;
-/// The shortest time between two warnings about the same stragglers.
-const REMIND: Duration = Duration::from_secs(1);
-/// The time that tasks have after the last child is closed, to tidy up after it; less if the grace period is shorter.
-const TIDY: Duration = Duration::from_secs(1);
-/// How long a close waits before it checks for a deadlock for the first time; then twice as long, and so on.
-const CHECK: Duration = Duration::from_secs(1);
-
-// 1. Refuse and cancel.
-
-/// Begins the close of a context, of those below it, and of those that need one of them. Returns those whose close begins
-/// here, parents first: they are to be [driven](drive).
-///
-/// The first reason wins (I8), and is there before the gate closes. A context that others need stays open; what needs it
-/// is closed first. Wakers come after all gates: they may do anything (I9).
-pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
-    let mut begun = Vec::new();
-    let mut queue = VecDeque::from([(Arc::clone(core), reason)]);
-    let mut needed = VecDeque::new();
-    loop {
-        while let Some((core, reason)) = queue.pop_front() {
-            match close_gate(&core, reason) {
-                Gated::Begun => {
-                    let below = core.node.close_reason().map(CloseReason::of_parent);
-                    for (child, reason) in core.children().into_iter().zip(iter::repeat(below)) {
-                        hand_down_haste(&core, &child);
-                        queue.push_back((child, reason.expect("a close that begins has a reason")));
-                    }
-                    begun.push(core);
-                }
-                Gated::Needed => needed.push_back(core),
-                Gated::Before => {}
-            }
-        }
-        let Some(core) = needed.pop_front() else {
-            break;
-        };
-        let dependents = core.dependents().into_iter();
-        queue.extend(dependents.map(|dependent| (dependent, CloseReason::Needed)));
-    }
-    for core in &begun {
-        cancel(core);
-    }
-    begun
-}
-
-/// What became of the gate of a context that is to close.
-enum Gated {
-    /// It is closed from here on.
-    Begun,
-    /// It closes when what needs the context is closed.
-    Needed,
-    /// The close has begun, or was asked for, before.
-    Before,
-}
-
-fn close_gate(core: &Core, reason: CloseReason) -> Gated {
-    let now = clock::now();
-    let _ = core.node.begun.set((reason, now));
-    // Held until the gate is closed: nothing can come to need the context in between.
-    let mut dependents = lock(&core.dependents);
-    if !dependents.open.is_empty() {
-        let is_first = !std::mem::replace(&mut dependents.is_awaited, true);
-        return if is_first {
-            Gated::Needed
-        } else {
-            Gated::Before
-        };
-    }
-    if core.node.gate.begin() != State::Open {
-        return Gated::Before;
-    }
-    if std::mem::take(&mut dependents.is_awaited) {
-        lock(&core.node.haste).begin(now);
-    }
-    // The caller has it as well.
-    lock(&core.node.kept).take();
-    Gated::Begun
-}
-
-/// A child closes with the haste of its parent.
-fn hand_down_haste(parent: &Core, child: &Core) {
-    let haste = *lock(&parent.node.haste);
-    lock(&child.node.haste).inherit(&haste, clock::now());
-}
-
-/// Cancels the token, and wakes those that wait for the close to begin. Their wakers may panic.
-pub(crate) fn cancel(core: &Core) {
-    panics::contain(|| core.node.token.cancel());
-    core.node.table.tracking.closing();
-    notify_all(&core.node.changed);
-}
-
-/// Nothing needs `dependent` any more, which needs `core`. True if the close of that was waiting for this.
-pub(crate) fn stop_needing(core: &Core, dependent: ResourceId) -> bool {
-    let mut dependents = lock(&core.dependents);
-    dependents.open.remove(&dependent);
-    dependents.open.is_empty() && dependents.is_awaited
-}
-
-/// Hurries a close that has begun, and everything that comes before it. Each gets its part of the time, by how many come after
-/// it on the longest way.
-pub(crate) fn hurry(core: &Arc<Core>, hurry: Hurry) {
-    let mut all = core.closing_set();
-    // Parents, and what is needed, were there before.
-    all.sort_by_key(|core| core.node.meta.order());
-    let mut after: HashMap<ResourceId, u32> = HashMap::with_capacity(all.len());
-    let now = clock::now();
-    for core in &all {
-        let node = &core.node;
-        let next = node.parent.iter().chain(&*node.needs);
-        let longest = next.filter_map(|next| after.get(&next.meta.id)).max();
-        let after_this = longest.map_or(0, |longest| longest.saturating_add(1));
-        after.insert(node.meta.id, after_this);
-        lock(&node.haste).hurry(hurry, after_this, now);
-    }
-    for core in &all {
-        notify_all(&core.node.hurried);
-    }
-}
 
 /// The one that drives a close. Dropped before the end, as runtimes do with their futures, it leaves the close to the next
 /// one.
@@ -239,26 +115,6 @@ async fn run(core: &Arc<Core>) {
 
 // 3. Drain.
 
-/// What a drain waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goal {
-    /// That it is the turn of the hooks: own tasks have left, or cannot be ended and the time is up; children are closed, or
-    /// released.
-    OwnTurn,
-    /// That nothing is inside.
-    Empty,
-}
-
-impl Goal {
-    fn is_reached(self, node: &Node) -> bool {
-        let inside = node.gate.inside();
-        match self {
-            Self::OwnTurn => inside <= node.released.load(SeqCst) as u64,
-            Self::Empty => inside == 0,
-        }
-    }
-}
-
 /// Waits until everything inside has left and every started hook has ended: first patiently, then
 /// with force.
 async fn drain(core: &Arc<Core>, goal: Goal) {
@@ -323,105 +179,6 @@ async fn beside<F: Future>(hooks: &mut FuturesUnordered<BoxFuture<'_, ()>>, run:
         run.as_mut().poll(cx)
     });
     both.await
-}
-
-/// What is to be done next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// To check whether tasks wait for each other.
-    CheckDeadlock,
-    /// To end tasks by force, and to warn of them.
-    Abort,
-    /// To go on without what could not be ended.
-    Release,
-}
-
-/// How long a close still waits for what is inside, and what it does then.
-struct Escalation {
-    /// When it began to wait.
-    began: Instant,
-    grace: Duration,
-    /// When it was seen first that no child is open.
-    children_gone: Option<Instant>,
-    /// The next check, before it has used force, and the time until the one after that.
-    check: Option<(Instant, Duration)>,
-    /// Once it has used force: the next time, and the time until the one after that.
-    again: Option<(Instant, Duration)>,
-}
-
-impl Escalation {
-    fn new(began: Instant, grace: Duration) -> Self {
-        Self {
-            began,
-            grace,
-            children_gone: None,
-            check: cfg!(feature = "dump").then_some((began + CHECK, CHECK)),
-            again: None,
-        }
-    }
-
-    /// Notes whether children are open.
-    fn look(&mut self, now: Instant, has_open_children: bool) {
-        if has_open_children {
-            self.children_gone = None;
-        } else {
-            self.children_gone.get_or_insert(now);
-        }
-    }
-
-    /// When own tasks are aborted: after the grace period. A task that waits for the task of a child must have time to tidy up
-    /// after it, so they have some time after the last child; but no longer than twice the grace period.
-    fn abort_at(&self, haste: &Haste) -> Option<Instant> {
-        let after_grace = self.began.checked_add(self.grace);
-        let latest = self.began.checked_add(self.grace.saturating_mul(2));
-        let by_grace = match self.children_gone {
-            Some(at) => {
-                let tidied = at.checked_add(self.grace.min(TIDY));
-                after_grace.and_then(|grace| tidied.map(|tidied| grace.max(tidied)))
-            }
-            None => latest,
-        };
-        earlier(earlier(by_grace, latest), haste.abort_at())
-    }
-
-    /// What is next, and when; `None` if nothing is before something changes.
-    fn next(&self, now: Instant, haste: &Haste, goal: Goal) -> Option<(Instant, Step)> {
-        let force = match self.again {
-            Some((at, _)) => Some(at),
-            None => self.abort_at(haste),
-        };
-        let check = self.check.filter(|_| self.again.is_none());
-        let release = haste
-            .release_at()
-            .filter(|_| goal == Goal::OwnTurn && self.again.is_some());
-        let steps = [
-            (force, Step::Abort),
-            (check.map(|(at, _)| at), Step::CheckDeadlock),
-            (release, Step::Release),
-        ];
-        let steps = steps
-            .into_iter()
-            .filter_map(|(at, step)| Some((at?.max(now), step)));
-        steps.min_by_key(|(at, _)| *at)
-    }
-
-    fn done(&mut self, now: Instant, step: Step) {
-        match step {
-            Step::CheckDeadlock => {
-                self.check = self.check.map(|(_, between)| {
-                    let between = between.saturating_mul(2);
-                    (now + between, between)
-                });
-            }
-            Step::Abort => {
-                let waited = now.saturating_duration_since(self.began);
-                let between = self.again.map_or(waited, |(_, between)| between);
-                let between = between.max(REMIND).saturating_mul(2);
-                self.again = now.checked_add(between).map(|at| (at, between));
-            }
-            Step::Release => {}
-        }
-    }
 }
 
 /// Waits for hooks, and checks now and then whether they wait in vain.

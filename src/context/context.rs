@@ -11,7 +11,9 @@ use crate::{
         report::{CloseReason, CloseReport},
         state::{Core, Node},
         stragglers::StillClosing,
+        wait,
         weak::{WeakContext, add_hook},
+        with_context::run_with,
     },
     error::{ClosedError, OpenError, RefusedError},
     holders::{self, Container, Holders},
@@ -34,13 +36,8 @@ use crate::{
     },
     tracked::Tracked,
 };
-use futures::{FutureExt, Stream};
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, Location, resume_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use futures::Stream;
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// A scope that owns tasks, hooks, values and child contexts, and that closes once and for certain.
@@ -641,7 +638,7 @@ impl Context {
         &self,
         reason: R,
     ) -> impl Future<Output = CloseReport> + use<R> {
-        driver::close_for(&self.core, reason.into(), Location::caller())
+        wait::close_for(&self.core, reason.into(), Location::caller())
     }
 
     /// Closes the context, and sees to it that the close is over by the deadline: a [`Duration`] from now, or an instant.
@@ -677,7 +674,7 @@ impl Context {
         deadline: D,
     ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<D> {
         let reason = CloseReason::from("close_by");
-        driver::close_by(&self.core, reason, deadline.into(), Location::caller())
+        wait::close_by(&self.core, reason, deadline.into(), Location::caller())
     }
 
     /// Closes the context and aborts its tasks at once; each hook gets a second at most. Hurries a close that runs already.
@@ -690,7 +687,7 @@ impl Context {
     #[track_caller]
     pub fn close_now(&self) -> impl Future<Output = CloseReport> + use<> {
         let reason = CloseReason::from("close_now");
-        driver::close_now(&self.core, reason, Location::caller())
+        wait::close_now(&self.core, reason, Location::caller())
     }
 
     /// Closes the context, but waits no longer than `limit`.
@@ -708,7 +705,7 @@ impl Context {
         limit: Duration,
     ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
         let reason = CloseReason::from("close");
-        driver::close_within(&self.core, limit, reason, Location::caller())
+        wait::close_within(&self.core, limit, reason, Location::caller())
     }
 
     /// Waits until no task and no open child is left. Closes nothing itself.
@@ -720,7 +717,7 @@ impl Context {
     /// Nothing is lost when it is dropped.
     pub fn idle(&self) -> impl Future<Output = ()> + use<> {
         self.touch();
-        driver::idle(self.node())
+        wait::idle(self.node())
     }
 
     /// Closes the context once it has run dry: a nursery's end.
@@ -777,7 +774,7 @@ impl Context {
     /// As [`close`](Self::close).
     pub fn closed(&self) -> impl Future<Output = CloseReport> + use<> {
         self.touch();
-        driver::closed(&self.core)
+        wait::closed(&self.core)
     }
 
     /// Who holds this context open: every recorded handle, reconciled with the real number.
@@ -842,48 +839,6 @@ impl Context {
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.core.node
-    }
-}
-
-/// Runs a body with a context, and closes that behind it.
-pub(crate) fn run_with<B, T>(
-    context: Context,
-    body: B,
-    location: &'static Location<'static>,
-) -> impl Future<Output = T> + use<B, T>
-where
-    B: AsyncFnOnce(Context) -> T,
-{
-    // Made now, so that the context is closed also if the future is never polled.
-    let behind = CloseBehind { context, location };
-    async move {
-        let context = behind.handle();
-        let body = async { body(context).await };
-        let result = AssertUnwindSafe(body).catch_unwind().await;
-        driver::close_for(&behind.context.core, CloseReason::from("close"), location).await;
-        drop(behind);
-        result.unwrap_or_else(|payload| resume_unwind(payload))
-    }
-}
-
-/// Begins the close of a context when it is dropped.
-struct CloseBehind {
-    context: Context,
-    location: &'static Location<'static>,
-}
-
-impl CloseBehind {
-    /// A handle for the body.
-    fn handle(&self) -> Context {
-        let core = &self.context.core;
-        core.node.handles.add();
-        Context::counted(Arc::clone(core), self.location)
-    }
-}
-
-impl Drop for CloseBehind {
-    fn drop(&mut self) {
-        driver::request_at(&self.context.core, CloseReason::Dropped, self.location);
     }
 }
 

@@ -6,35 +6,28 @@
 //! ([`respawn_drivers`]). Where no handle is left either, the context is torn down without one.
 
 use crate::{
-    clock,
     context::{
+        begin,
         close::{self, Driver},
         current::{self, Scope},
         gate::OnLeave,
-        haste::{Deadline, HOOK_AT_ONCE, Hurry},
-        report::{CloseReason, CloseReport},
+        haste::Hurry,
+        report::CloseReason,
         state::{Core, GiveBack, Node},
-        stragglers::StillClosing,
     },
     event,
     ledger::handle_log::HandleId,
     name::Printed,
     panics::{self, notify_all},
-    poll::waiting::{For, waiting},
     registry::state::DroppedWhileOpen,
     sync::lock,
     table::record::State,
 };
-use futures::{
-    FutureExt, StreamExt,
-    future::{Either, Fuse, select},
-    stream::FuturesUnordered,
-};
+use futures::{FutureExt, StreamExt, future::select, stream::FuturesUnordered};
 use std::{
     cell::RefCell, collections::VecDeque, future::poll_fn, panic::Location, pin::pin, sync::Arc,
-    task::Poll, time::Duration,
 };
-use tokio::{runtime::Handle, time::Instant};
+use tokio::runtime::Handle;
 
 /// Begins the close and sees to it that it is driven.
 pub(crate) fn request(core: &Arc<Core>, reason: CloseReason) {
@@ -52,7 +45,7 @@ pub(crate) fn request_at(
 }
 
 /// Begins the close, or hurries the one that runs, for code that is to await it.
-fn begin_at(
+pub(crate) fn begin_at(
     core: &Arc<Core>,
     reason: CloseReason,
     hurry: Option<Hurry>,
@@ -83,9 +76,9 @@ pub(crate) struct Begun {
 
 impl Begun {
     pub(crate) fn new(core: &Arc<Core>, reason: CloseReason, hurry: Option<Hurry>) -> Self {
-        let members = Some(close::begin(core, reason));
+        let members = Some(begin::begin(core, reason));
         if let Some(hurry) = hurry {
-            close::hurry(core, hurry);
+            begin::hurry(core, hurry);
         }
         let core = Arc::clone(core);
         Self { core, members }
@@ -102,7 +95,7 @@ impl Begun {
     }
 
     /// Sees to it that it is driven, and returns the context.
-    fn start(mut self) -> Arc<Core> {
+    pub(crate) fn start(mut self) -> Arc<Core> {
         self.start_now();
         Arc::clone(&self.core)
     }
@@ -129,7 +122,7 @@ fn start(begun: &[Arc<Core>]) {
 pub(crate) fn hold_need(dependent: &Node, need: &Arc<Core>, hold: HandleId) -> GiveBack {
     let (id, core) = (dependent.meta.id, Arc::clone(need));
     Box::new(move || {
-        if close::stop_needing(&core, id) {
+        if begin::stop_needing(&core, id) {
             let reason = core.node.close_reason().cloned();
             request(
                 &core,
@@ -166,7 +159,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     }
     if was_open {
         let inside = node.gate.inside();
-        let begun = close::begin(core, CloseReason::Dropped);
+        let begun = begin::begin(core, CloseReason::Dropped);
         was_open = node.close_reason() == Some(&CloseReason::Dropped);
         was_open &= !node.closes_by_drop;
         if was_open {
@@ -207,164 +200,6 @@ fn note_dropped(core: &Core, inside: u64, which: Option<usize>) {
     let last = which.and_then(|which| node.ledger.read(|log| log.removed(which).cloned())?);
     let context = DroppedWhileOpen::of(node, inside, last);
     core.registry.dropped.add(context);
-}
-
-/// Waits for the end of a close.
-pub(crate) fn closed(core: &Arc<Core>) -> impl Future<Output = CloseReport> + use<> {
-    let core = Arc::clone(core);
-    async move { wait(&core).await }
-}
-
-/// Waits for the end of a close that was just begun.
-async fn closed_of(begun: Begun) -> CloseReport {
-    let core = begun.start();
-    wait(&core).await
-}
-
-/// Begins the close and waits for its end.
-pub(crate) fn close_for(
-    core: &Arc<Core>,
-    reason: CloseReason,
-    location: &'static Location<'static>,
-) -> impl Future<Output = CloseReport> + use<> {
-    closed_of(begin_at(core, reason, None, location))
-}
-
-/// Begins the close, aborts what there is, and waits for its end.
-pub(crate) fn close_now(
-    core: &Arc<Core>,
-    reason: CloseReason,
-    location: &'static Location<'static>,
-) -> impl Future<Output = CloseReport> + use<> {
-    closed_of(begin_at(core, reason, Some(Hurry::Now), location))
-}
-
-/// Begins the close and waits for its end, at most so long.
-pub(crate) fn close_within(
-    core: &Arc<Core>,
-    limit: Duration,
-    reason: CloseReason,
-    location: &'static Location<'static>,
-) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
-    let begun = begin_at(core, reason, None, location);
-    let core = Arc::clone(core);
-    closed_by(core, closed_of(begun), clock::now().checked_add(limit))
-}
-
-/// Begins the close, sees to it that it is over by the deadline, and waits for its end until then.
-pub(crate) fn close_by(
-    core: &Arc<Core>,
-    reason: CloseReason,
-    deadline: Deadline,
-    location: &'static Location<'static>,
-) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
-    let hurry = deadline.instant().map(Hurry::By);
-    let closed = closed_of(begin_at(core, reason, hurry, location));
-    closed_by(Arc::clone(core), closed, wait_until(deadline))
-}
-
-/// Until when one waits for a close with a deadline: where it has passed, for as long as hooks have.
-pub(crate) fn wait_until(deadline: Deadline) -> Option<Instant> {
-    let at = deadline.instant()?;
-    let now = clock::now();
-    if at > now {
-        Some(at)
-    } else {
-        now.checked_add(HOOK_AT_ONCE)
-    }
-}
-
-/// Waits until nothing is inside.
-pub(crate) fn idle(node: &Arc<Node>) -> impl Future<Output = ()> + use<> {
-    let node = Arc::clone(node);
-    async move {
-        node.gate.watch();
-        loop {
-            let mut drained = pin!(node.drained.notified());
-            drained.as_mut().enable();
-            if node.gate.inside() == 0 {
-                return;
-            }
-            if node.is_root() && current::is_inside(&node) {
-                let what = For::Idle(node.table.number);
-                poll_fn(|cx| waiting(cx, what, |cx| drained.as_mut().poll(cx))).await;
-            } else {
-                drained.await;
-            }
-        }
-    }
-}
-
-/// Waits for the end of a close, until then.
-pub(crate) fn closed_by<F: Future<Output = CloseReport>>(
-    core: Arc<Core>,
-    closed: F,
-    until: Option<Instant>,
-) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<F> {
-    let called = clock::now();
-    async move {
-        let close = pin!(closed);
-        let Some(until) = until else {
-            return Ok(close.await);
-        };
-        let timer = pin!(clock::sleep(until.saturating_duration_since(clock::now())));
-        match select(close, timer).await {
-            Either::Left((report, _)) => Ok(report),
-            Either::Right(_) => {
-                Err(StillClosing::of(&core, until.saturating_duration_since(called)).await)
-            }
-        }
-    }
-}
-
-/// Waits for the end of the close; from inside only for its beginning. The code that polls is asked for each time: what was
-/// begun outside may be awaited inside.
-pub(crate) async fn wait(core: &Arc<Core>) -> CloseReport {
-    let mut outside = pin!(wait_outside(core).fuse());
-    let report = poll_fn(|cx| match close::begun_inside(core) {
-        Some(report) => {
-            ensure_driver(core);
-            // The waker that it was polled with outside goes with it, and may panic.
-            panics::contain(|| outside.set(Fuse::terminated()));
-            Poll::Ready(report)
-        }
-        None => outside.as_mut().poll(cx),
-    });
-    report.await
-}
-
-/// Waits for the end of the close, and brings a runtime to it and to those below that lost their drivers.
-async fn wait_outside(core: &Arc<Core>) -> CloseReport {
-    let node = &core.node;
-    loop {
-        // Both are registered before the report and the gate are read: what changes after the read wakes us.
-        let mut changed = pin!(node.changed.notified());
-        changed.as_mut().enable();
-        let mut needs_runtime = pin!(core.registry.undriven.changed.notified());
-        needs_runtime.as_mut().enable();
-        if let Some(report) = node.report.get() {
-            return report.clone();
-        }
-        if node.gate.state() == State::Open {
-            // It may be needed by others, whose closes it waits for.
-            respawn_drivers(core);
-        } else {
-            if !ensure_driver(core) {
-                assert!(
-                    Handle::try_current().is_ok(),
-                    "the close of `{}` has no tokio runtime to run on: await it inside one, or open contexts inside one",
-                    Printed(&node.meta.name)
-                );
-                // This runtime is ending, or another driver had the lease and lost it this very moment.
-                drive_here(core).await;
-                continue;
-            }
-            respawn_drivers(core);
-        }
-        let what = For::Close(&**node, node.gate.state() != State::Open);
-        let mut either = select(changed, needs_runtime);
-        poll_fn(|cx| waiting(cx, what, |cx| either.poll_unpin(cx))).await;
-    }
 }
 
 /// The right to drive one close.
@@ -448,7 +283,7 @@ fn note_needs_runtime(core: &Core) {
 }
 
 /// Spawns drivers for the closes below that need a runtime, if there are any in the registry.
-fn respawn_drivers(core: &Arc<Core>) {
+pub(crate) fn respawn_drivers(core: &Arc<Core>) {
     if !core.registry.undriven.is_noted() {
         return;
     }
@@ -474,7 +309,7 @@ async fn keep_respawning(core: &Arc<Core>) {
 /// of this thread is ending. Returns when it is over, or when another driver has it.
 ///
 /// Hooks find that runtime wherever the future is polled later.
-async fn drive_here(core: &Arc<Core>) {
+pub(crate) async fn drive_here(core: &Arc<Core>) {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
@@ -626,7 +461,7 @@ fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
     while let Some(lease) = undrivable.get_mut(next) {
         lease.done = true;
         let core = Arc::clone(&lease.core);
-        close::cancel(&core);
+        begin::cancel(&core);
         for child in core.children() {
             // One that others need is open until those are closed.
             if child.node.gate.state() == State::Open || spawn_driver(&child) {

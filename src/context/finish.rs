@@ -7,11 +7,12 @@ use crate::{
     clock,
     context::{
         close, current,
-        driver::{self, Begun, closed_by, runtimes, wait},
+        driver::{self, Begun, runtimes},
         haste::{Deadline, Hurry},
         report::{CloseReason, CloseReport},
         state::Core,
         stragglers::StillClosing,
+        wait::{closed_by, wait, wait_until},
     },
     id::ResourceId,
     panics,
@@ -49,7 +50,7 @@ pub(crate) fn finish_by(
     let at = deadline.instant();
     begin(core, at, location);
     let end = finished(Arc::clone(core), at);
-    closed_by(Arc::clone(core), end, driver::wait_until(deadline))
+    closed_by(Arc::clone(core), end, wait_until(deadline))
 }
 
 /// From here on only code that belongs to the context comes in, and a task sees to it that it closes when it has run dry.

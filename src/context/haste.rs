@@ -9,16 +9,35 @@ use tokio::time::Instant;
 /// What a hook gets in a close that is to end at once.
 pub(crate) const HOOK_AT_ONCE: Duration = Duration::from_secs(1);
 
+/// How long a close waits for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For tasks, between their cancellation and their abort.
+    pub(crate) grace: Duration,
+    /// For each hook.
+    pub(crate) hook: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(5),
+            hook: Duration::from_secs(5),
+        }
+    }
+}
+
 /// When a close is to be over. Made of a [`Duration`] from now, or of an instant; one that lies too far ahead is none.
 ///
 /// ```
-/// use std::time::{Duration, Instant};
+/// use std::time::Duration;
 /// use headcount::Deadline;
+/// use tokio::time::Instant;
 ///
-/// let soon = Deadline::from(Duration::from_secs(20));
-/// assert!(soon.instant().is_some());
-/// let same = Deadline::from(Instant::now() + Duration::from_secs(20));
-/// assert!(same.instant().unwrap() - soon.instant().unwrap() < Duration::from_secs(1));
+/// let at = Instant::now() + Duration::from_secs(20);
+/// assert_eq!(Deadline::from(at).instant(), Some(at));
+/// assert_eq!(Deadline::from(at.into_std()), Deadline::from(at));
+/// assert!(Deadline::from(Duration::from_secs(20)).instant() >= Some(at));
 /// assert_eq!(Deadline::from(Duration::MAX).instant(), None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

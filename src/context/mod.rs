@@ -7,6 +7,7 @@
 //! [`close`] is the close, in the order in which it runs; [`stragglers`] and `deadlocks` are what is in its way. A [`driver`]
 //! polls it. On top is what users hold: [`builder`], [`weak`], and [`context`].
 
+pub(crate) mod begin;
 pub(crate) mod builder;
 pub(crate) mod close;
 #[expect(clippy::module_inception, reason = "it is the context")]
@@ -15,14 +16,19 @@ pub(crate) mod current;
 #[cfg(feature = "dump")]
 pub(crate) mod deadlocks;
 pub(crate) mod driver;
+pub(crate) mod escalation;
 pub(crate) mod finish;
 pub(crate) mod gate;
+pub(crate) mod handles;
 pub(crate) mod haste;
 pub(crate) mod hooks;
 pub(crate) mod lease;
+pub(crate) mod needs;
 pub(crate) mod refusal;
 pub(crate) mod report;
 pub(crate) mod slots;
 pub(crate) mod state;
 pub(crate) mod stragglers;
+pub(crate) mod wait;
 pub(crate) mod weak;
+pub(crate) mod with_context;

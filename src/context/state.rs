@@ -12,7 +12,8 @@
 use crate::{
     context::{
         gate::{Gate, OnLeave},
-        haste::Haste,
+        handles::Handles,
+        haste::{Haste, Limits},
         hooks::Hooks,
         lease::Lease,
         refusal,
@@ -25,22 +26,19 @@ use crate::{
     panics,
     poll::scope,
     registry::state::RegistryState,
-    sync::{
-        AtomicUsize, Mutex,
-        Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
-        lock,
-    },
+    sync::{AtomicUsize, Mutex, Ordering::SeqCst, lock},
     table::{
         record::{Facts, Meta, State},
         store::Table,
     },
 };
+#[cfg(feature = "dump")]
+use std::time::Duration;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     iter,
     panic::Location,
     sync::{Arc, OnceLock, Weak},
-    time::Duration,
 };
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -84,7 +82,7 @@ pub(crate) struct Node {
     /// The contexts that this one needs, which stay open until it is closed (I17).
     pub(crate) needs: Box<[Arc<Node>]>,
     /// Whether this context, or one that it is in, needs another one.
-    has_needs: bool,
+    pub(crate) has_needs: bool,
     /// Why and when the close was first asked for. A context that others need may be open then.
     pub(crate) begun: OnceLock<(CloseReason, Instant)>,
     /// By when the close is to be over.
@@ -137,24 +135,6 @@ pub(crate) struct Core {
     slots: OnceLock<Arc<Slots>>,
 }
 
-/// How long a close waits for what.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// For tasks, between their cancellation and their abort.
-    pub(crate) grace: Duration,
-    /// For each hook.
-    pub(crate) hook: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            grace: Duration::from_secs(5),
-            hook: Duration::from_secs(5),
-        }
-    }
-}
-
 /// What a new context shall be like.
 pub(crate) struct ContextOptions {
     pub(crate) facts: Facts,
@@ -176,48 +156,6 @@ pub(crate) struct Dependents {
 
 /// Gives back a handle to a context that is not needed any more.
 pub(crate) type GiveBack = Box<dyn FnOnce() + Send>;
-
-/// Counts the strong handles of a context.
-///
-/// Not the count of an `Arc`, because the close needs the context's core after the last handle is gone (I11), and must not make
-/// `upgrade` work again by holding it.
-#[derive(Debug)]
-pub(crate) struct Handles(AtomicUsize);
-
-impl Handles {
-    /// One handle.
-    pub(crate) fn one() -> Self {
-        Self(AtomicUsize::new(1))
-    }
-
-    /// No handle, for good.
-    pub(crate) fn none() -> Self {
-        Self(AtomicUsize::new(0))
-    }
-
-    /// One more, from one that exists.
-    pub(crate) fn add(&self) {
-        // Relaxed as in `Arc`: the handle that it is made from keeps the count above zero, and nothing is read because of it.
-        self.0.fetch_add(1, Relaxed);
-    }
-
-    /// One more, unless the last one is gone: once none, none for ever.
-    pub(crate) fn try_add(&self) -> bool {
-        // Not add and look: a count that rises from zero for a moment would be seen as a handle by those who ask whether the close
-        // can still be brought a runtime.
-        let more = |handles: usize| (handles > 0).then(|| handles + 1);
-        self.0.fetch_update(AcqRel, Acquire, more).is_ok()
-    }
-
-    /// One less; true for the last one.
-    pub(crate) fn remove(&self) -> bool {
-        self.0.fetch_sub(1, SeqCst) == 1
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-}
 
 impl Node {
     /// A node of a new context, or with no parent of a new registry.
@@ -308,33 +246,6 @@ impl Node {
         self.meta.id.index == ROOT
     }
 
-    /// Whether the close of `other` waits for this context: it is the same, lies below, needs it, or needs what lies below, and
-    /// so on.
-    pub(crate) fn is_inside(&self, other: &Node) -> bool {
-        if self.has_needs {
-            return self.reaches(other);
-        }
-        iter::once(self)
-            .chain(self.ancestors())
-            .any(|node| std::ptr::eq(node, other))
-    }
-
-    /// Follows parents and needs to what was there before.
-    #[cold]
-    fn reaches(&self, other: &Node) -> bool {
-        let (mut seen, mut stack) = (HashSet::new(), vec![self]);
-        while let Some(node) = stack.pop() {
-            if std::ptr::eq(node, other) {
-                return true;
-            }
-            if seen.insert(std::ptr::from_ref(node)) {
-                stack.extend(node.parent.as_deref());
-                stack.extend(node.needs.iter().map(|need| &**need));
-            }
-        }
-        false
-    }
-
     /// Comes in through the gate, or is refused; while the context is finishing, only code that belongs to it comes in.
     #[inline]
     pub(crate) fn enter(&self, belongs: fn(&Node) -> bool) -> Result<(), OnLeave> {
@@ -364,7 +275,7 @@ impl Node {
     }
 
     /// The contexts it is in, from the inside out, and the registry's own node.
-    fn ancestors(&self) -> impl Iterator<Item = &Node> {
+    pub(crate) fn ancestors(&self) -> impl Iterator<Item = &Node> {
         iter::successors(self.parent.as_deref(), |node| node.parent.as_deref())
     }
 
@@ -431,12 +342,17 @@ impl Node {
         nearest.map(|core| Arc::clone(core.root()))
     }
 
+    /// Whether it stays open without handles: a registry, and a context that is finishing.
+    fn closes_later(&self) -> bool {
+        self.is_root() || self.is_finishing_by_itself()
+    }
+
     /// How far along it is. Without handles it is not open any more, though the drop of the last one may need another moment
     /// to close the gate.
     pub(crate) fn state(&self) -> State {
         match self.gate.state() {
             // Read after the gate: handles do not come back, so this answer is never taken back either.
-            State::Open if self.handles.count() == 0 && !self.is_root() => State::Closing,
+            State::Open if self.handles.count() == 0 && !self.closes_later() => State::Closing,
             state => state,
         }
     }
@@ -559,28 +475,6 @@ impl Core {
             .values()
             .filter_map(Weak::upgrade)
             .collect()
-    }
-
-    /// The contexts that need this one and have not closed.
-    pub(crate) fn dependents(&self) -> Vec<Arc<Core>> {
-        let dependents = lock(&self.dependents);
-        dependents.open.values().filter_map(Weak::upgrade).collect()
-    }
-
-    /// Everything that closes before this one or with it: what is below it, what needs any of that, and so on. Those further
-    /// away come later.
-    pub(crate) fn closing_set(self: &Arc<Self>) -> Vec<Arc<Core>> {
-        let mut seen = HashSet::from([self.node.meta.id]);
-        let (mut all, mut next) = (vec![Arc::clone(self)], 0);
-        while let Some(core) = all.get(next) {
-            let others = core.children().into_iter().chain(core.dependents());
-            let new: Vec<_> = others
-                .filter(|core| seen.insert(core.node.meta.id))
-                .collect();
-            all.extend(new);
-            next += 1;
-        }
-        all
     }
 
     /// Whether there are children that are neither closed nor released.

@@ -7,20 +7,42 @@
 //!
 //! # The steps
 //!
-//! 1. **New work is refused.** From one atomic step on, spawns, wraps and children are refused, and everything
-//!    that was accepted before that step is awaited. There is no third outcome.
-//! 2. **`on_closing` hooks start**, parents before children, latest first, each as far as its first
-//!    wait. Then the **token is cancelled**, and with it the tokens of the whole subtree.
+//! 1. **New work is refused, and the token is cancelled**, in the call that begins the close, and for the whole subtree. From
+//!    one atomic step on, spawns, wraps and children are refused, and everything that was accepted before that step is
+//!    awaited. There is no third outcome. The call takes time in proportion to the number of contexts.
+//! 2. **`on_closing` hooks start**, parents before children, latest first, each as far as its first wait.
 //! 3. **Children close and tasks drain**, all side by side. After the grace period (5 s unless
 //!    [set](crate::ContextBuilder::grace)) the tasks that are left are aborted, a warning event names
 //!    them with the line that spawned them, and the close goes on waiting, with a warning each time the
-//!    wait has doubled.
+//!    wait has doubled. A context's own tasks have a second more after its last child (less, if the grace period is shorter;
+//!    twice the grace period at most): one that waits for a child's task must be able to tidy up after it.
 //! 4. **`on_close` hooks run**, latest first, one after the other, each for at most the
 //!    [hook time limit](crate::ContextBuilder::hook_timeout). A panic, an error or a timeout is
 //!    recorded, with the feature `dump` together with where the hook was waiting, and the next one runs. A hook that
 //!    is registered by then still runs.
 //! 5. **Owned values are dropped**, latest first.
 //! 6. The context leaves its parent, and all that wait get the **report**.
+//!
+//! # Which ending
+//!
+//! All of these are on contexts and on the registry, also for a close that runs already. Each acts when it is called; its future
+//! only waits, and may be dropped.
+//!
+//! | call | refuses | cancels | aborts | returns |
+//! |---|---|---|---|---|
+//! | [`idle`](crate::Context::idle) | nothing | no | no | when no task and no open child is left; it stays open |
+//! | [`finish`](crate::Context::finish) | outsiders | no | no | the report, once it has run dry |
+//! | [`finish_by`](crate::Context::finish_by) | outsiders | near the deadline | as `close_by` | the report, or what is left at the deadline |
+//! | [`close`](crate::Context::close), [`close_with`](crate::Context::close_with) | all | yes | after the grace period | the report, as late as it takes |
+//! | [`close_by`](crate::Context::close_by) | all | yes | early enough for hooks to have their turn | the report, or what is left at the deadline |
+//! | [`close_now`](crate::Context::close_now) | all | yes | at once; hooks get a second | the report, as late as it takes |
+//! | [`close_within`](crate::Context::close_within) | all | yes | after the grace period | the report, or what is left at the limit; it goes on |
+//!
+//! # Order
+//!
+//! Contexts side by side close side by side, unless one [needs](crate::ContextBuilder::needs) the other. What is needed stays
+//! open, and accepts work, until those that need it are closed: tasks that save in their grace period find the database open.
+//! Closing what is needed closes those first, with the reason [`Needed`](crate::CloseReason::Needed).
 //!
 //! # What happens to a task
 //!
@@ -45,6 +67,8 @@
 //!
 //! # Time limits
 //!
+//! [`close_by`](crate::Context::close_by) shares out the time until its deadline among what closes one after the other.
+//!
 //! [`close_within`](crate::Context::close_within) limits the waiting, not the close. With a limit below the
 //! grace period nothing has been aborted when the limit comes: choose one above the grace period and the hook time
 //! limits if reaching it is to be the exception. `on_close` hooks wait for the `on_closing` hooks, so two that hang one
@@ -53,8 +77,8 @@
 //! # From inside
 //!
 //! A task that awaited the close of its own context would wait for itself. `close` notices that it is
-//! awaited from inside, by a task or a hook of the context or of a descendant, or by a destructor of what they leave
-//! behind. It then begins the close and returns at once, with a report whose status is
+//! awaited from inside, by a task or a hook of the context, of a descendant, or of what needs one of them, or by a destructor
+//! of what they leave behind. It then begins the close and returns at once, with a report whose status is
 //! [`Begun`](crate::CloseStatus::Begun). It checks this at each poll, because a future that was made outside may be awaited
 //! inside. The same goes for `closed` and `close_within`.
 //!

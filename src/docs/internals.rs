@@ -50,13 +50,14 @@
 //! gate returns an `OnLeave`: notify the close that waits, or finish a close that has no driver.
 //!
 //! **A close begins.** [`Context::close`](crate::Context::close) stores the first reason and closes the gate, in the call
-//! itself (`context/close.rs`, which has the whole close in the order in which it runs). Then it makes sure that there is a
-//! driver (`context/driver.rs`): a task on a runtime, which holds the `DriverLease` (`context/lease.rs`). The future that it
-//! returns only waits for the report.
+//! itself, and so for everything below it; then it cancels the tokens, parents first (`context/begin.rs`). Which closes wait
+//! for which is in `context/needs.rs`. Then it makes sure that there is a driver (`context/driver.rs`): a task on a runtime, which holds the `DriverLease` (`context/lease.rs`). The future that it
+//! returns only waits for the report (`context/wait.rs`).
 //!
-//! **A close goes on.** The driver closes the gates of all descendants, starts the `on_closing` hooks (`context/hooks.rs`) and
-//! cancels the tokens, parents first. Each descendant gets a driver of its own. Then it waits for its gate to be empty. Timers
-//! (`clock.rs`, `timer.rs`) say when a step is due: a check for deadlocks (`context/deadlocks.rs`), then force, which marks the
+//! **A close goes on** (`context/close.rs`, in the order in which it runs). The driver starts the `on_closing` hooks
+//! (`context/hooks.rs`), parents first. Each descendant gets a driver of its own. Then it waits for its gate to be empty.
+//! `context/escalation.rs` says when a step is due, sooner where there is haste (`context/haste.rs`), by `clock.rs` and
+//! `timer.rs`: a check for deadlocks (`context/deadlocks.rs`), then force, which marks the
 //! gate, and finds and aborts the tasks that are left (`context/stragglers.rs`, by one scan for all closes that want one:
 //! `registry/coalesced_scan.rs`, `registry/state.rs`). When the gate is empty, the `on_close` hooks run, and the owned values are
 //! dropped.

@@ -159,12 +159,22 @@
 //!
 //! # I17 Order
 //!
-//! *Not built yet.* Reserved for contexts that need each other: a context that others need stays open until they are closed.
+//! A context that others [need](crate::ContextBuilder::needs) stays open, and accepts work, until they are closed, whatever
+//! begins the close. Those that need it hold a handle, listed as "needed by", and give it back when they are closed.
+//!
+//! * Kept by: `context::begin`, which closes the gate under the lock by which others come to need the context.
+//! * Shown by: `tests/it/needs.rs`, `tests/it/deadlines.rs`.
+//! * Not built yet: loom models of it.
 //!
 //! # I18 Deadline
 //!
-//! *Not built yet.* Reserved for closes with a deadline. Today [`close_within`](crate::Context::close_within) limits the
-//! waiting, and the close goes on.
+//! While one worker of the runtime is free, a close [with a deadline](crate::Context::close_by) has aborted tasks, run hooks and
+//! dropped values by then. What cannot be ended is named, left behind, and takes no hook's turn away.
+//!
+//! * Kept by: `context::haste`, which shares out the time, and the release in `context::close`.
+//! * Shown by: `tests/it/deadlines.rs`, the tests of `context::haste` and `context::escalation`.
+//! * Not built yet: with the feature `dump`, symbols are looked up before tasks are aborted, and when a hook has timed out. Where
+//!   they are looked up for the first time, that takes some 100 ms.
 //!
 //! # I19 Voice
 //!

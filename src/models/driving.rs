@@ -2,7 +2,7 @@
 
 use super::outcomes::Outcomes;
 use crate::{
-    context::{lease::Lease, state::Handles},
+    context::{handles::Handles, lease::Lease},
     sync::order,
 };
 use loom::thread;

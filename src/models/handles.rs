@@ -2,7 +2,7 @@
 
 use super::outcomes::Outcomes;
 use crate::{
-    context::{gate::Gate, state::Handles},
+    context::{gate::Gate, handles::Handles},
     table::record::State,
 };
 use loom::thread;

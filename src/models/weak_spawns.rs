@@ -4,7 +4,7 @@ use super::outcomes::Outcomes;
 use crate::{
     context::{
         gate::{Gate, OnLeave},
-        state::Handles,
+        handles::Handles,
     },
     table::record::State,
 };

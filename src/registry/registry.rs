@@ -5,7 +5,7 @@ use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
     context::{
         builder::ContextBuilder,
-        context::{Context, run_with},
+        context::Context,
         current::{self, Scope, Scoped},
         driver, finish,
         haste::Deadline,
@@ -13,7 +13,9 @@ use crate::{
         report::{CloseReason, CloseReport},
         state::{Core, Node},
         stragglers::StillClosing,
+        wait,
         weak::add_hook,
+        with_context::run_with,
     },
     error::ClosedError,
     id::ResourceId,
@@ -253,7 +255,7 @@ impl Registry {
     ///
     /// Nothing is lost when it is dropped.
     pub fn idle(&self) -> impl Future<Output = ()> + use<> {
-        driver::idle(&self.root.node)
+        wait::idle(&self.root.node)
     }
 
     /// Closes every context of this registry, all at once but for those that others
@@ -281,7 +283,7 @@ impl Registry {
         &self,
         reason: R,
     ) -> impl Future<Output = CloseReport> + use<R> {
-        driver::close_for(&self.root, reason.into(), Location::caller())
+        wait::close_for(&self.root, reason.into(), Location::caller())
     }
 
     /// Closes the registry, and sees to it that this is over by the deadline. See [`Context::close_by`].
@@ -294,7 +296,7 @@ impl Registry {
         &self,
         deadline: D,
     ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<D> {
-        driver::close_by(
+        wait::close_by(
             &self.root,
             CloseReason::Shutdown,
             deadline.into(),
@@ -305,7 +307,7 @@ impl Registry {
     /// Closes the registry, and aborts all tasks at once. See [`Context::close_now`].
     #[track_caller]
     pub fn close_now(&self) -> impl Future<Output = CloseReport> + use<> {
-        driver::close_now(&self.root, CloseReason::Shutdown, Location::caller())
+        wait::close_now(&self.root, CloseReason::Shutdown, Location::caller())
     }
 
     /// Closes the registry, but waits no longer than `limit`.
@@ -318,7 +320,7 @@ impl Registry {
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
-        driver::close_within(&self.root, limit, CloseReason::Shutdown, Location::caller())
+        wait::close_within(&self.root, limit, CloseReason::Shutdown, Location::caller())
     }
 
     /// Closes the registry once it has run dry. See [`Context::finish`].
@@ -348,7 +350,7 @@ impl Registry {
 
     /// Waits until other code has closed the registry. See [`Context::closed`].
     pub fn closed(&self) -> impl Future<Output = CloseReport> + use<> {
-        driver::closed(&self.root)
+        wait::closed(&self.root)
     }
 
     /// `Open`, `Closing` or `Closed`. One atomic load.

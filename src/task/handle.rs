@@ -166,22 +166,28 @@ impl<T> Task<T> {
         poll_fn(|cx| watch.poll(cx)).await;
     }
 
-    /// Takes the result, without a part in the cooperative budget: the caller has one.
-    pub(crate) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
-        let (held, output) = match &mut self.0 {
+    /// From here on there may be a waker with the output. `None` if the task was refused.
+    #[inline(always)]
+    fn begin_to_wait(&mut self) -> Option<(&TaskHandle, &Whereabouts<T>)> {
+        match &mut self.0 {
             Inner::Accepted {
                 held,
                 output,
                 has_waited,
             } => {
                 *has_waited = true;
-                (
-                    held.as_ref()
-                        .expect("a handle holds its task until it is dropped"),
-                    output,
-                )
+                let held = held.as_ref();
+                let held = held.expect("a handle holds its task until it is dropped");
+                Some((held, output))
             }
-            Inner::Refused { .. } => return Poll::Ready(Err(TaskError::Refused)),
+            Inner::Refused { .. } => None,
+        }
+    }
+
+    /// Takes the result, without a part in the cooperative budget: the caller has one.
+    pub(crate) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+        let Some((held, output)) = self.begin_to_wait() else {
+            return Poll::Ready(Err(TaskError::Refused));
         };
         let result = ready!(output.find(held).poll(held.is_ready(), cx));
         Poll::Ready(result.expect("a task was polled again after it gave its result"))
@@ -205,23 +211,9 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (held, output) = match &mut self.0 {
-            Inner::Accepted {
-                held,
-                output,
-                has_waited,
-            } => {
-                *has_waited = true;
-                let held = held.as_ref();
-                (
-                    held.expect("a handle holds its task until it is dropped"),
-                    output,
-                )
-            }
-            Inner::Refused { .. } => {
-                ready!(poll_proceed(cx)).made_progress();
-                return Poll::Ready(Err(TaskError::Refused));
-            }
+        let Some((held, output)) = self.begin_to_wait() else {
+            ready!(poll_proceed(cx)).made_progress();
+            return Poll::Ready(Err(TaskError::Refused));
         };
         let is_ready = held.is_ready();
         if is_ready {

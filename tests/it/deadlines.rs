@@ -95,6 +95,8 @@ fn what_cannot_be_ended_is_left_behind() {
         });
         in_time(started.notified()).await;
         let still = in_time(registry.close_by(millis(400))).await.unwrap_err();
+        // The thread is still blocked, and what comes after it has had its turn.
+        in_time(db.closed()).await;
         assert_eq!(log.all(), ["worker", "jobs", "db"]);
         assert!(still.remaining().find("blocked").is_some(), "{still}");
         assert_eq!(
@@ -357,6 +359,8 @@ async fn finish_waits_until_all_has_run_dry() {
     assert_eq!((ctx.state(), ctx.is_cancelled()), (State::Open, false));
     assert!(ctx.try_spawn(async {}).is_err() && child.try_spawn(async {}).is_err());
     assert!(ctx.try_child("outsider").is_err());
+    let outsider = ctx.child("outsider").close_reason().unwrap();
+    assert_eq!(outsider.root(), &CloseReason::Finished);
     settle().await;
     assert_eq!((ctx.close_reason(), child.state()), (None, State::Open));
     go.send(()).unwrap();
@@ -376,7 +380,10 @@ async fn finish_goes_on_when_its_future_and_the_handles_are_dropped() {
     let weak = ctx.downgrade();
     drop(ctx);
     settle().await;
-    assert!(!weak.is_cancelled() || weak.close_reason().is_none());
+    assert_eq!(
+        (weak.state(), weak.is_cancelled(), weak.close_reason()),
+        (State::Open, false, None)
+    );
     go.send(()).unwrap();
     assert!(in_time(task).await.unwrap());
     assert_eq!(

@@ -82,7 +82,7 @@ async fn an_abort_handle_ends_the_task_and_claims_nothing() {
     assert_eq!(in_time(ctx.close()).await.aborted(), 1);
 }
 
-/// I6: an output that no handle can claim is dropped, whoever may still abort.
+/// I6: an output that no handle can claim is dropped, though the task can still be aborted.
 #[tokio::test]
 async fn an_abort_handle_keeps_no_output_alive() {
     let ctx = context();

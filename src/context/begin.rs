@@ -1,0 +1,130 @@
+//! The beginning of a close, which happens in the call that asks for it: gates refuse, tokens are cancelled, and there may be
+//! haste.
+
+use crate::{
+    clock,
+    context::{haste::Hurry, report::CloseReason, state::Core},
+    id::ResourceId,
+    panics::{self, notify_all},
+    sync::lock,
+    table::record::State,
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::Arc,
+};
+
+/// Begins the close of a context, of those below it, and of those that need one of them. Returns those whose close begins
+/// here, parents first: they are to be [driven](super::close::drive).
+///
+/// The first reason wins (I8), and is there before the gate closes. A context that others need stays open; what needs it
+/// is closed first. Wakers come after all gates: they may do anything (I9).
+pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
+    let mut begun = Vec::new();
+    let mut queue = VecDeque::from([(Arc::clone(core), reason)]);
+    let mut needed = VecDeque::new();
+    loop {
+        while let Some((core, reason)) = queue.pop_front() {
+            match close_gate(&core, reason) {
+                Gated::Begun => {
+                    let reason = core.node.close_reason();
+                    let below = reason
+                        .expect("a close that begins has a reason")
+                        .of_parent();
+                    for child in core.children() {
+                        hand_down_haste(&core, &child);
+                        queue.push_back((child, below.clone()));
+                    }
+                    begun.push(core);
+                }
+                Gated::Needed => needed.push_back(core),
+                Gated::Before => {}
+            }
+        }
+        let Some(core) = needed.pop_front() else {
+            break;
+        };
+        let dependents = core.dependents().into_iter();
+        queue.extend(dependents.map(|dependent| (dependent, CloseReason::Needed)));
+    }
+    for core in &begun {
+        cancel(core);
+    }
+    begun
+}
+
+/// What became of the gate of a context that is to close.
+enum Gated {
+    /// It is closed from here on.
+    Begun,
+    /// It closes when what needs the context is closed.
+    Needed,
+    /// The close has begun, or was asked for, before.
+    Before,
+}
+
+fn close_gate(core: &Core, reason: CloseReason) -> Gated {
+    let now = clock::now();
+    let _ = core.node.begun.set((reason, now));
+    // Held until the gate is closed: nothing can come to need the context in between.
+    let mut dependents = lock(&core.dependents);
+    if !dependents.open.is_empty() {
+        let is_first = !mem::replace(&mut dependents.is_awaited, true);
+        return if is_first {
+            Gated::Needed
+        } else {
+            Gated::Before
+        };
+    }
+    if core.node.gate.begin() != State::Open {
+        return Gated::Before;
+    }
+    if mem::take(&mut dependents.is_awaited) {
+        lock(&core.node.haste).begin(now);
+    }
+    // The caller has it as well.
+    lock(&core.node.kept).take();
+    Gated::Begun
+}
+
+/// A child closes with the haste of its parent.
+pub(crate) fn hand_down_haste(parent: &Core, child: &Core) {
+    let haste = *lock(&parent.node.haste);
+    lock(&child.node.haste).inherit(&haste, clock::now());
+}
+
+/// Cancels the token, and wakes those that wait for the close to begin. Their wakers may panic.
+pub(crate) fn cancel(core: &Core) {
+    panics::contain(|| core.node.token.cancel());
+    core.node.table.tracking.closing();
+    notify_all(&core.node.changed);
+}
+
+/// Nothing needs `dependent` any more, which needs `core`. True if the close of that was waiting for this.
+pub(crate) fn stop_needing(core: &Core, dependent: ResourceId) -> bool {
+    let mut dependents = lock(&core.dependents);
+    dependents.open.remove(&dependent);
+    dependents.open.is_empty() && dependents.is_awaited
+}
+
+/// Hurries a close that has begun, and everything that comes before it. Each gets its part of the time, by how many come after
+/// it on the longest way.
+pub(crate) fn hurry(core: &Arc<Core>, hurry: Hurry) {
+    let mut all = core.closing_set();
+    // Parents, and what is needed, were there before.
+    all.sort_by_key(|core| core.node.meta.order());
+    let mut after: HashMap<ResourceId, u32> = HashMap::with_capacity(all.len());
+    let now = clock::now();
+    for core in &all {
+        let node = &core.node;
+        let next = node.parent.iter().chain(&*node.needs);
+        let longest = next.filter_map(|next| after.get(&next.meta.id)).max();
+        let after_this = longest.map_or(0, |longest| longest.saturating_add(1));
+        after.insert(node.meta.id, after_this);
+        lock(&node.haste).hurry(hurry, after_this, now);
+    }
+    for core in &all {
+        notify_all(&core.node.hurried);
+    }
+}
