@@ -276,6 +276,8 @@ mod tests {
         assert_eq!(leaves(|_| ()), (Nothing, Nothing));
         assert_eq!(leaves(Gate::watch), (Nothing, NotifyDrained));
         assert_eq!(leaves(Gate::abort), (Nothing, Nothing));
+        assert_eq!(leaves(Gate::tell_each), (NotifyDrained, NotifyDrained));
+        assert_eq!(leaves(Gate::finish), (NotifyDrained, NotifyDrained));
         let close = |gate: &Gate| assert_eq!(gate.begin(), State::Open);
         assert_eq!(leaves(close), (Nothing, NotifyDrained));
         let undriven = |gate: &Gate| {
@@ -335,6 +337,17 @@ mod tests {
         assert_eq!((take(), tended.get()), (None, 2));
         assert_eq!(gate.leave(), OnLeave::FinishClose);
         assert_eq!((take(), take(), tended.get()), (Some("undriven"), None, 2));
+    }
+
+    #[test]
+    fn a_gate_that_finishes_asks_who_comes() {
+        let gate = Gate::new();
+        gate.finish();
+        assert_eq!(gate.enter(|| true), Ok(()));
+        assert_eq!(gate.enter(|| false), Err(OnLeave::NotifyDrained));
+        assert_eq!((gate.state(), gate.inside()), (State::Open, 1));
+        gate.begin();
+        assert!(gate.enter(|| true).is_err());
     }
 
     /// They are counted out again before it panics.

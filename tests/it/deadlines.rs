@@ -276,6 +276,7 @@ async fn a_keeper_sees_the_end_of_what_it_keeps() {
             drop(own);
             assert!(conn.spawn(pending::<()>()).await.is_err());
             conn.close().await;
+            sleep(millis(500)).await;
             kept.fetch_add(1, SeqCst);
         });
     }
