@@ -36,6 +36,7 @@
 //! | count futures and streams that a library polls | [`Context::wrap`], [`Context::wrap_stream`] |
 //! | be notified of the close | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
 //! | clean up at the close | [`Context::on_close`], [`Context::own`] |
+//! | decide what follows from a failure | [`ContextBuilder::on_failure`], [`TaskBuilder::essential`], [`TaskBuilder::fallible`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
@@ -48,7 +49,7 @@
 //! # Features
 //!
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
-//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], `dump::Dump` and [`leaks::Graph`], and
+//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], `dump::Dump` and [`leaks::Graph`], and
 //!   adds `Graph::json`.
 //! * `signal`: makes a dump at a signal, such as `kill -USR1`: `Registry::dump_on`. Needs `dump`, and Unix.
 //! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
@@ -83,6 +84,7 @@ mod tracked;
 
 pub use context::builder::ContextBuilder;
 pub use context::context::Context;
+pub use context::failure::{Failure, FailureKind, OnFailure};
 pub use context::haste::Deadline;
 pub use context::hooks::{Hook, HookOutput};
 pub use context::refusal::Refusal;
@@ -98,6 +100,7 @@ pub use id::ResourceId;
 
 pub use ledger::level::{Level, UnknownLevel};
 
+pub use registry::builder::RegistryBuilder;
 pub use registry::free::{context, live, register, spawn, track, with_context};
 pub use registry::registry::{Readiness, Registry};
 
@@ -108,6 +111,7 @@ pub use table::resource::Resource;
 
 pub use task::abort::AbortHandle;
 pub use task::builder::TaskBuilder;
+pub use task::end_check::{CheckKind, EndCheck, Essential, Fallible, Unchecked};
 pub use task::handle::{AbortOnDrop, Task};
 pub use task::start::{ReadySender, StartError};
 pub use task::task_ref::TaskRef;

@@ -15,10 +15,11 @@ use crate::{
     },
 };
 use std::{
+    any::Any,
     fmt,
     ops::Deref,
     panic::Location,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 /// A shared value that the registry lists until its last handle is dropped.
@@ -45,6 +46,14 @@ struct Inner<T> {
     // Dropped before the entry, so that the value is listed while its destructor runs (I4).
     value: T,
     listed: Listed,
+    /// The context that was given the value, and under which key it keeps a handle.
+    owner: OnceLock<(Weak<dyn ValueOwner>, u64)>,
+}
+
+/// A context, for the values that were given to it.
+pub(crate) trait ValueOwner: Send + Sync {
+    /// Gives up its handle, once; `None` if it has none any more.
+    fn release(&self, key: u64) -> Option<Box<dyn Any + Send>>;
 }
 
 impl<T: Send + Sync + 'static> Tracked<T> {
@@ -59,6 +68,7 @@ impl<T: Send + Sync + 'static> Tracked<T> {
         let inner = table.insert_arc(facts, parent, |record| Inner {
             value,
             listed: Listed::new(record, table),
+            owner: OnceLock::new(),
         });
         Self::recorded(inner, location)
     }
@@ -136,6 +146,40 @@ impl<T> Tracked<T> {
             inner: Arc::downgrade(&self.inner),
             facts: self.inner.listed.facts(),
         }
+    }
+
+    /// Notes the context that keeps a handle of its own.
+    pub(crate) fn owned_by(&self, owner: Weak<dyn ValueOwner>, key: u64) {
+        let _ = self.inner.owner.set((owner, key));
+    }
+
+    /// Gives a value back early that a [context owns](crate::Context::own): the context lets go of its handle, so the value is
+    /// dropped with the last handle that is left, and not at the close.
+    ///
+    /// False if the context has let go of it before, by a release or by its close, and for a value that no context owns.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let registry = headcount::Registry::new();
+    /// let ctx = registry.context("upload");
+    /// let file = ctx.own("part-1", "file", vec![0_u8; 16]).unwrap();
+    /// assert!(file.release());
+    /// assert!(!file.release(), "the context has no handle any more");
+    /// drop(file);
+    /// assert!(registry.live().await.find("part-1").is_none());
+    /// # ctx.close().await;
+    /// # }
+    /// ```
+    pub fn release(&self) -> bool {
+        let owner = self.inner.owner.get();
+        let released = owner.and_then(|(owner, key)| owner.upgrade()?.release(*key));
+        let is_released = released.is_some();
+        if is_released {
+            self.inner.listed.record().released();
+        }
+        // Not the last handle, because this is one.
+        drop(released);
+        is_released
     }
 
     /// The value, if this is the last handle.

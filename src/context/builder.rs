@@ -4,9 +4,11 @@ use crate::{
     clock,
     context::{
         begin, close, current, driver,
+        failure::OnFailure,
         haste::Limits,
-        report::{CloseReason, CloseReport, CloseStatus, Counts, Log},
+        report::{CloseReason, CloseReport, CloseStatus},
         state::{ContextOptions, Core, Node},
+        tally::Counts,
     },
     error::OpenError,
     ledger::acquirer::{Acquirer, Who},
@@ -35,7 +37,7 @@ pub struct ContextBuilder<'a> {
     kind: Label,
     location: &'static Location<'static>,
     limits: Limits,
-    close_on_panic: bool,
+    on_failure: Option<OnFailure>,
     needs: Vec<Arc<Core>>,
     bad_need: Option<OpenError>,
     closes_by_drop: bool,
@@ -54,7 +56,7 @@ impl<'a> ContextBuilder<'a> {
             kind,
             location,
             limits: parent.limits,
-            close_on_panic: false,
+            on_failure: None,
             needs: Vec::new(),
             bad_need: None,
             closes_by_drop: false,
@@ -81,10 +83,25 @@ impl<'a> ContextBuilder<'a> {
         self
     }
 
-    /// Closes the context, with the reason [`Panic`](crate::CloseReason::Panic), as soon as one of its
-    /// tasks panics. Otherwise a panic is the business of the task's handle alone (I12). Children do not inherit this.
-    pub fn close_on_panic(mut self, close: bool) -> Self {
-        self.close_on_panic = close;
+    /// What the context does when a task fails, in it or in a context below that does not set this itself: see [`OnFailure`].
+    /// Unless it is set, the contexts above decide, then the registry, whose default is to report.
+    ///
+    /// A task fails by a panic, by an error if it is [fallible](crate::TaskBuilder::fallible), and by its end if it is
+    /// [essential](crate::TaskBuilder::essential) (I12).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{OnFailure, Registry};
+    /// let registry = Registry::new();
+    /// let job = registry.context_builder("job").on_failure(OnFailure::Close).open();
+    /// job.task("step").fallible().spawn(async { "x".parse::<u8>() });
+    /// let report = job.closed().await;
+    /// assert_eq!(report.failed(), 1);
+    /// assert!(report.reason().to_string().contains("invalid digit"));
+    /// # }
+    /// ```
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = Some(on_failure);
         self
     }
 
@@ -144,7 +161,7 @@ impl<'a> ContextBuilder<'a> {
                 location,
             },
             limits: self.limits,
-            close_on_panic: self.close_on_panic,
+            on_failure: self.on_failure,
             needs: self.needs,
             closes_by_drop: self.closes_by_drop,
         }
@@ -268,7 +285,7 @@ fn close_from_the_start(core: &Core, reason: CloseReason) {
         CloseStatus::Closed,
         why,
         Counts::default(),
-        Log::default(),
+        &mut lock(&core.log).close(),
     );
     let _ = node.report.set(report);
 }
@@ -279,7 +296,7 @@ impl fmt::Debug for ContextBuilder<'_> {
             .field("name", &self.name)
             .field("kind", &self.kind)
             .field("limits", &self.limits)
-            .field("close_on_panic", &self.close_on_panic)
+            .field("on_failure", &self.on_failure)
             .field("closes_by_drop", &self.closes_by_drop)
             .finish_non_exhaustive()
     }

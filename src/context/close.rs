@@ -5,7 +5,7 @@
 //!    else is done by the [`Driver`] of each close, in [`drive`]:
 //! 2. `on_closing` hooks start, parents first;
 //! 3. children close, each with a driver of its own; tasks [drain], and those that are left after the grace period are aborted;
-//! 4. `on_close` hooks run, latest first; owned values are dropped, latest first;
+//! 4. `on_close` hooks run and owned values are dropped, latest first: they are one stack;
 //! 5. [`conclude`]: the report is made, and the context leaves its parent and wakes those that wait. Where something is left
 //!    that cannot be ended, and there is a deadline, what comes after does not wait for that: the context is [released](release);
 //! 6. events come last: a subscriber may do anything.
@@ -22,10 +22,11 @@ use crate::{
         escalation::{Escalation, Goal, Step},
         gate::OnLeave,
         haste::earlier,
-        hooks::{Callback, HookEnd, HookGuard, Origin},
+        hooks::{Callback, HookEnd, HookGuard, Kept, Origin},
         report::{CloseReason, CloseReport, CloseStatus},
         state::{Core, Node},
         stragglers,
+        unwind::{drop_value, note_interrupted, unwind_undriven},
     },
     event,
     ledger::handle_log::Ledger,
@@ -50,6 +51,9 @@ use tokio::time::Instant;
 
 /// Contexts whose hooks are started between two yields.
 const STEP: usize = 64;
+/// Of so many hooks and values the hooks are counted that a deadline leaves time for. With more than that, the last ones have a
+/// part of a part.
+const COUNTED: usize = 256;
 
 /// The one that drives a close. Dropped before the end, as runtimes do with their futures, it leaves the close to the next
 /// one.
@@ -103,10 +107,12 @@ fn start_hooks(core: &Arc<Core>) {
 async fn run(core: &Arc<Core>) {
     drain(core, Goal::OwnTurn).await;
     core.node.table.tasks.purge();
-    while let Some(hook) = core.hooks.on_close.pop_or_seal() {
-        with_checks(core, HookRun::new(core, hook, "on_close")).await;
+    while let Some(kept) = core.hooks.on_close.pop_or_seal() {
+        match kept {
+            Kept::Hook(hook) => with_checks(core, HookRun::new(core, hook, "on_close")).await,
+            Kept::Value(value) => drop_value(core, value),
+        }
     }
-    drop_owned(core);
     if core.node.gate.inside() > 0 {
         release(core);
         drain(core, Goal::Empty).await;
@@ -252,7 +258,8 @@ impl HookRun {
         let scope = Scope::Hook(Arc::clone(node));
         let origin = hook.origin();
         let guard = HookGuard::new(&node.table, Arc::<Node>::clone(node), origin, kind);
-        let more = (kind == "on_close").then(|| core.hooks.on_close.len());
+        let is_hook = |kept: &Kept| matches!(kept, Kept::Hook(_));
+        let more = (kind == "on_close").then(|| core.hooks.on_close.count_latest(COUNTED, is_hook));
         let limit = hook_limit(Arc::clone(node), core.limits.hook, more);
         let run = Scoped::new(scope, hook.run(limit, guard)).boxed();
         core.hooks.has_started(origin);
@@ -301,7 +308,8 @@ impl Future for HookRun {
             let stacks = end.whereabouts().map(tracing::field::display);
             let failure = lock(&core.log).hook(&*core.node, self.origin, end);
             if let Some(failure) = failure {
-                event::emit!(WARN, context = %self.node.meta.name, stacks, "{failure}");
+                let said = failure.sentence();
+                event::emit!(WARN, context = %self.node.meta.name, stacks, "{said}");
             }
         }
         Poll::Ready(())
@@ -318,31 +326,6 @@ impl Drop for HookRun {
             core.hooks.has_ended(self.origin);
         }
         note_interrupted(&self.node, self.origin);
-    }
-}
-
-/// Notes a hook that did not run to its end because no runtime was left, and says so.
-pub(crate) fn note_interrupted(node: &Node, origin: Origin) {
-    let failure = format!("hook {origin}: could not run to its end, its runtime is gone");
-    event::emit!(ERROR, context = %node.meta.name, "{failure}");
-    if let Some(core) = node.core.upgrade() {
-        lock(&core.log).interrupted(&*core.node, &failure);
-    }
-}
-
-/// Drops owned values, latest first, until there are no more; a panic in one is noted.
-fn drop_owned(core: &Core) {
-    while let Some(owned) = core.hooks.owned.pop_or_seal() {
-        let scope = Scope::Hook(Arc::clone(&core.node));
-        let panic = current::enter(&scope, || panics::discard(owned.value));
-        if let Some(panic) = panic {
-            let failure = format!(
-                "{} {} panicked while it was dropped: {panic}",
-                owned.name, owned.id
-            );
-            core.note_failure(&failure);
-            event::emit!(ERROR, context = %core.node.meta.name, "{failure}");
-        }
     }
 }
 
@@ -391,8 +374,8 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
             children.remove(&node.meta.id);
             has_more = !children.is_empty();
             drop(children);
-            let log = lock(&core.log).clone();
-            lock(&parent.log).child(&log);
+            let log = lock(&core.log).close();
+            lock(&parent.log).child(log);
         }
         parent.tally.child(node.counts());
         // Before it leaves: what the parent waits for is those inside but for the released ones, and must not be too few.
@@ -407,6 +390,10 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
             left => left,
         }
     });
+    #[cfg(feature = "testing")]
+    if !report.is_clean() {
+        core.registry.unclean.add(&report);
+    }
     let _ = node.report.set(report);
     notify_all(&node.changed);
     node.table.tracking.closed();
@@ -433,7 +420,7 @@ fn finish_undriven(node: Arc<Node>) {
         let Some(core) = node.gate.take_undriven(&node.undriven, tend_undriven) else {
             break;
         };
-        drop_owned(&core);
+        unwind_undriven(&core);
         let left = conclude(&core);
         give_back(&core);
         match (&node.parent, left) {
@@ -448,12 +435,12 @@ fn finish_undriven(node: Arc<Node>) {
     }
 }
 
-/// What a torn-down context owns may be the last handles of its children, which then wait for it as it waits for them:
-/// once its tasks have left, and children are left that nothing drives, it does not keep its values any longer.
+/// What a torn-down context keeps may be the last handles of its children, which then wait for it as it waits for them:
+/// once its tasks have left, and children are left that nothing drives, it does not keep its hooks and values any longer.
 fn tend_undriven(core: &Arc<Core>) {
     let needs_driver = |child: &Arc<Core>| !child.lease.is_taken();
     if !core.has_tasks() && core.children().iter().any(needs_driver) {
-        drop_owned(core);
+        unwind_undriven(core);
     }
 }
 
@@ -492,8 +479,8 @@ fn report(core: &Core, status: CloseStatus) -> CloseReport {
     let begun = core.node.begun.get().cloned();
     let (reason, at) = begun.unwrap_or((CloseReason::Finished, now));
     let why = (reason, now.saturating_duration_since(at));
-    let log = lock(&core.log).clone();
-    CloseReport::new(&core.node.meta.name, status, why, core.node.counts(), log)
+    let (name, counts) = (&core.node.meta.name, core.node.counts());
+    CloseReport::new(name, status, why, counts, &mut lock(&core.log))
 }
 
 /// A context as its registry lists it, and as its tasks see it.

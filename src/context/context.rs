@@ -7,7 +7,7 @@ use crate::{
         builder::ContextBuilder,
         current, driver, finish,
         haste::Deadline,
-        hooks::{Hook, HookOutput, Owned, When},
+        hooks::{Hook, HookOutput, Kept, Owned, When},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
         stragglers::StillClosing,
@@ -34,10 +34,10 @@ use crate::{
         builder::TaskBuilder, handle::Task, task_ref::TaskRef, task_set::TaskSet, wrapped::Wrapped,
         wrapped_stream::WrappedStream,
     },
-    tracked::Tracked,
+    tracked::{Tracked, ValueOwner},
 };
 use futures::Stream;
-use std::{fmt, panic::Location, sync::Arc, time::Duration};
+use std::{any::Any, fmt, panic::Location, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// A scope that owns tasks, hooks, values and child contexts, and that closes once and for certain.
@@ -458,7 +458,8 @@ impl Context {
     /// Runs `hook` when nothing of the context is left but hooks and owned values: the place to flush
     /// and to say goodbye.
     ///
-    /// Hooks run one after the other, latest first, exactly once, each within the hook time limit. A
+    /// Hooks and [owned](Self::own) values are one stack. It is unwound one after the other, latest first: each hook runs
+    /// exactly once, within the hook time limit. A
     /// panic, an error or a timeout in one goes into the [report](crate::CloseReport) and a warning
     /// event, and the next one runs. One that is registered by another hook still runs (I7).
     ///
@@ -470,7 +471,7 @@ impl Context {
     /// cancelled.cancel();
     /// let report = ctx.close().await;
     /// assert_eq!((report.hooks().ran, report.hooks().failed), (1, 1));
-    /// assert!(report.failures()[0].ends_with("disk full [ctx]"));
+    /// assert!(report.failures()[0].to_string().ends_with("disk full [ctx]"));
     /// # }
     /// ```
     ///
@@ -486,8 +487,11 @@ impl Context {
         add_hook(&self.core, When::Close, hook, Location::caller())
     }
 
-    /// Gives a value to the context: it is listed, and kept until the close, when owned values are
-    /// dropped, latest first, after the last hook has run.
+    /// Gives a value to the context: it is listed, and kept until the close, or until it is
+    /// [released](Tracked::release).
+    ///
+    /// The close takes owned values and [`on_close`](Self::on_close) hooks together, latest first: a hook still finds the
+    /// values that were there when it was registered.
     ///
     /// The returned handle shares the value. One that is still held after the close keeps the value
     /// alive and listed.
@@ -521,7 +525,7 @@ impl Context {
             location: Location::caller(),
         };
         let parent: Arc<dyn Record> = Arc::clone(node) as _;
-        let name = facts.name.to_string();
+        let name = facts.name.clone();
         let tracked = Tracked::new(&node.table, facts, (Some(parent), true), value);
         let kept = tracked.clone();
         kept.pass(Acquirer::Owner(Who::new(node.meta.id, &node.meta.name)));
@@ -530,8 +534,12 @@ impl Context {
             name,
             value: Box::new(kept),
         };
-        match self.core().hooks.owned.push(owned) {
-            Ok(_) => Ok(tracked),
+        match self.core().hooks.on_close.push(Kept::Value(owned)) {
+            Ok(key) => {
+                let owner: std::sync::Weak<Core> = Arc::downgrade(self.core());
+                tracked.owned_by(owner, key);
+                Ok(tracked)
+            }
             Err(refused) => {
                 drop(refused);
                 Err(ClosedError(
@@ -609,7 +617,7 @@ impl Context {
     ///
     /// In this call new work is refused and the token is cancelled, and so for everything below; then, in order:
     /// `on_closing` hooks start; children close, tasks end, and those that are left after the grace period are aborted;
-    /// `on_close` hooks run, latest first; owned values are dropped, latest first; the report is given
+    /// `on_close` hooks run and owned values are dropped, latest first; the report is given
     /// to all that wait. It takes as long as it takes: completion is never signalled early.
     ///
     /// All callers share one close and one report; a context that is closed already returns its report
@@ -839,6 +847,12 @@ impl Context {
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.core.node
+    }
+}
+
+impl ValueOwner for Core {
+    fn release(&self, key: u64) -> Option<Box<dyn Any + Send>> {
+        Some(self.hooks.release(key)?.value)
     }
 }
 

@@ -9,11 +9,11 @@ use crate::{
     context::{
         begin,
         close::{self, Driver},
-        current::{self, Scope},
         gate::OnLeave,
         haste::Hurry,
         report::CloseReason,
         state::{Core, GiveBack, Node},
+        unwind,
     },
     event,
     ledger::handle_log::HandleId,
@@ -479,15 +479,13 @@ fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
     undrivable
 }
 
-/// Drops the hooks of a context, and leaves the end of its close to the last task that goes.
+/// Drops the hooks of a context that would have run beside its tasks, and leaves the end of its close to the last task that goes,
+/// which unwinds the rest.
 fn abandon(core: &Arc<Core>) {
     let started = std::mem::take(&mut *lock(&core.hooks.started));
     drop(started);
-    let hooks = core.hooks.on_closing.seal().into_iter();
-    for hook in hooks.chain(core.hooks.on_close.seal()) {
-        close::note_interrupted(&core.node, hook.origin());
-        let scope = Scope::Hook(Arc::clone(&core.node));
-        current::enter(&scope, || panics::discard(hook));
+    for hook in core.hooks.on_closing.seal() {
+        unwind::drop_hook(core, hook);
     }
     *lock(&core.node.undriven) = Some(Arc::clone(core));
     core.node.gate.leave_undriven();

@@ -1,14 +1,19 @@
 //! Hooks and owned values: what a context keeps for its close (I7).
 //!
-//! A [`Callback`] is a hook that has not been started. It waits in a [`Stack`], which is sealed in the same step in which it is
-//! found empty. While it runs it has a [`HookGuard`], by which a dump can ask it where it waits.
+//! A [`Callback`] is a hook that has not been started. It waits in a [`Stack`]; `on_close` hooks and owned values wait in the same
+//! one. While a hook runs it has a [`HookGuard`], by which a dump can ask it where it waits.
 
 #[cfg(feature = "dump")]
 use crate::dump::collect::FinalPoll;
 use crate::{
     clock::Stamp,
+    context::{
+        failure::{FailureKind, Subject},
+        stack::Stack,
+    },
     id::ResourceId,
-    name, panics,
+    name::{self, Label},
+    panics,
     poll::{
         capture,
         running_hooks::{RunningGuard, RunningHook},
@@ -35,20 +40,24 @@ use std::{
 pub(crate) struct Hooks {
     /// Hooks that start when the close begins.
     pub(crate) on_closing: Stack<Callback>,
-    /// Hooks that run when everything has left.
-    pub(crate) on_close: Stack<Callback>,
-    /// Values that are dropped after that.
-    pub(crate) owned: Stack<Owned>,
+    /// Hooks that run, and values that are dropped, when everything has left.
+    pub(crate) on_close: Stack<Kept>,
     /// `on_closing` hooks that were started and not yet awaited.
     pub(crate) started: Mutex<Vec<BoxFuture<'static, ()>>>,
     /// Where the hooks come from that are running just now.
     pub(crate) running: Mutex<Vec<Origin>>,
 }
 
-/// A value that lives until the close.
+/// What waits for the end of the close.
+pub(crate) enum Kept {
+    Hook(Callback),
+    Value(Owned),
+}
+
+/// A value that lives until the close, or until it is released.
 pub(crate) struct Owned {
     pub(crate) id: ResourceId,
-    pub(crate) name: String,
+    pub(crate) name: Label,
     pub(crate) value: Box<dyn Any + Send>,
 }
 
@@ -83,14 +92,28 @@ impl Hooks {
                 Err(hook) => hook,
             },
         };
-        let key = self.on_close.push_with(hook, make)?;
+        let key = self
+            .on_close
+            .push_with(hook, |hook| Kept::Hook(make(hook)))?;
         Ok((When::Close, key))
     }
 
-    fn stack(&self, when: When) -> &Stack<Callback> {
+    /// Takes a hook out that has not been started.
+    fn take(&self, when: When, key: u64) -> Option<Callback> {
         match when {
-            When::Closing => &self.on_closing,
-            When::Close => &self.on_close,
+            When::Closing => self.on_closing.take(key),
+            When::Close => match self.on_close.take(key)? {
+                Kept::Hook(hook) => Some(hook),
+                Kept::Value(_) => unreachable!("a key is of one thing"),
+            },
+        }
+    }
+
+    /// Lets go of a value before the close; `None` if that has happened, or the close has dropped it.
+    pub(crate) fn release(&self, key: u64) -> Option<Owned> {
+        match self.on_close.take(key)? {
+            Kept::Value(value) => Some(value),
+            Kept::Hook(_) => unreachable!("a key is of one thing"),
         }
     }
 
@@ -98,7 +121,6 @@ impl Hooks {
     pub(crate) fn seal(&self) {
         self.on_closing.seal();
         self.on_close.seal();
-        self.owned.seal();
     }
 
     /// Notes that a hook is running.
@@ -143,11 +165,25 @@ impl Hook {
 
     /// Takes the hook out, so that it will not run, and drops it. False if it has run, is running, or
     /// was taken out before.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let hook = ctx.on_close(|| async { unreachable!("it is cancelled") }).unwrap();
+    /// assert!(hook.cancel());
+    /// assert!(!hook.cancel(), "it is gone");
+    /// assert_eq!(ctx.close().await.hooks().ran, 0);
+    /// # }
+    /// ```
+    ///
+    /// # Performance
+    ///
+    /// It takes logarithmic time in the number of hooks and values of the context.
     pub fn cancel(&self) -> bool {
         let Some(context) = self.hooks.upgrade() else {
             return false;
         };
-        let hook = (*context).as_ref().stack(self.when).take(self.key);
+        let hook = (*context).as_ref().take(self.when, self.key);
         let found = hook.is_some();
         // Outside of the lock of the stack: what the hook captured is the user's, and its destructors may do anything (I9).
         panics::discard(hook);
@@ -211,7 +247,8 @@ impl HookOutput for Never {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HookEnd {
     Ran,
-    Failed(String),
+    /// In which way, what it did, and what it said.
+    Failed(FailureKind, (&'static str, String)),
     /// And where it was then, if that is known.
     TimedOut(Option<Arc<str>>),
 }
@@ -266,14 +303,15 @@ impl Callback {
         let ended = within(limit, hook.as_mut(), || guard.final_poll()).await;
         match (ended, panics::discard(hook)) {
             (Ok(Ok(None)), None) => HookEnd::Ran,
-            (Ok(Ok(None)), Some(panic)) => {
-                HookEnd::Failed(format!("panicked while it was dropped: {panic}"))
-            }
-            (Ok(Ok(Some(error))), _) => HookEnd::Failed(error),
+            (Ok(Ok(None)), Some(panic)) => HookEnd::Failed(
+                FailureKind::HookPanicked,
+                ("panicked while it was dropped: ", panic),
+            ),
+            (Ok(Ok(Some(error))), _) => HookEnd::Failed(FailureKind::HookFailed, ("", error)),
             (Ok(Err(payload)), _) => {
                 let said = panics::message(&*payload);
                 panics::bury(payload);
-                HookEnd::Failed(format!("panicked: {said}"))
+                HookEnd::Failed(FailureKind::HookPanicked, ("panicked: ", said))
             }
             (Err(late), _) => HookEnd::TimedOut(late.whereabouts().await),
         }
@@ -304,6 +342,15 @@ async fn within<F: Future, L>(
 pub(crate) struct Origin {
     pub(crate) what: &'static str,
     pub(crate) location: &'static Location<'static>,
+}
+
+impl Origin {
+    pub(crate) fn subject(self) -> Subject {
+        Subject::Hook {
+            name: self.what,
+            location: self.location,
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -429,89 +476,13 @@ impl Future for AskableHook<'_> {
     }
 }
 
-/// A last-in-first-out list that can be sealed: what is pushed is either popped or handed back.
-///
-/// Emptiness and the seal are decided under one lock, so nothing can slip in between "it is empty" and "no more" (I7).
-pub(crate) struct Stack<T>(Mutex<StackItems<T>>);
-
-struct StackItems<T> {
-    items: Vec<(u64, T)>,
-    pushed: u64,
-    sealed: bool,
-}
-
-impl<T> Stack<T> {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(StackItems {
-            items: Vec::new(),
-            pushed: 0,
-            sealed: false,
-        }))
-    }
-
-    /// Adds an item and returns its key, or hands it back once sealed.
-    pub(crate) fn push(&self, item: T) -> Result<u64, T> {
-        self.push_with(item, |item| item)
-    }
-
-    /// Adds what `make` makes of `source`, or hands `source` back once sealed.
-    pub(crate) fn push_with<S>(&self, source: S, make: impl FnOnce(S) -> T) -> Result<u64, S> {
-        let mut inner = lock(&self.0);
-        if inner.sealed {
-            return Err(source);
-        }
-        let key = inner.pushed;
-        inner.pushed += 1;
-        inner.items.push((key, make(source)));
-        Ok(key)
-    }
-
-    /// The latest item; seals the stack if there is none.
-    pub(crate) fn pop_or_seal(&self) -> Option<T> {
-        let mut inner = lock(&self.0);
-        // In one step: a hook that is pushed between "it is empty" and "no more" would never run.
-        let popped = inner.items.pop();
-        inner.sealed |= popped.is_none();
-        popped.map(|(_, item)| item)
-    }
-
-    /// Seals the stack and returns what is left, latest first.
-    pub(crate) fn seal(&self) -> Vec<T> {
-        let mut inner = lock(&self.0);
-        inner.sealed = true;
-        let items = std::mem::take(&mut inner.items);
-        drop(inner);
-        items.into_iter().rev().map(|(_, item)| item).collect()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.0).items.len()
-    }
-
-    /// Takes one item out by its key.
-    pub(crate) fn take(&self, key: u64) -> Option<T> {
-        let mut inner = lock(&self.0);
-        let at = inner.items.iter().rposition(|(other, _)| *other == key)?;
-        Some(inner.items.remove(at).1)
-    }
-}
-
-impl<T> fmt::Debug for Stack<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stack").finish_non_exhaustive()
-    }
-}
-
-impl<T> Default for Stack<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(all(test, feature = "dump", not(headcount_loom)))]
 mod tests {
     use super::*;
-    use crate::context::state::{Core, Node};
+    use crate::context::{
+        haste::Limits,
+        state::{Core, Node},
+    };
     use std::{
         sync::atomic::{AtomicUsize, Ordering::SeqCst},
         task::{Wake, Waker},
@@ -529,7 +500,7 @@ mod tests {
     /// Though a dump may still have the facts.
     #[test]
     fn the_waker_of_a_hook_that_ended_is_not_kept() {
-        let root = Core::of_registry();
+        let root = Core::of_registry(Limits::default(), None);
         let origin = Callback::new(async || {}, Location::caller()).origin();
         let context = Arc::<Node>::clone(&root.node);
         let guard = HookGuard::new(&root.node.table, context, origin, "on_close");

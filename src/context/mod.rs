@@ -1,10 +1,12 @@
 //! Contexts: scopes that own tasks, hooks, values and child contexts, and close for certain.
 //!
-//! From the bottom up: [`refusal`] and [`report`] say what came too late and how a close went. [`hooks`] are what a context
-//! keeps for its close. Its [`gate`] refuses what comes too late and knows when the last one has left; the [`lease`] decides
-//! who drives its close. Its [`slots`] put tasks in line. Of these a context's [`state`] is made; [`current`] knows whose code is running.
+//! From the bottom up: [`refusal`], [`failure`] and [`report`] say what came too late, what went wrong, and how a close went;
+//! [`tally`] counts. [`hooks`] are what a context keeps for its close, in a [`stack`]. Its [`gate`] refuses what comes too late and
+//! knows when the last one has left; the [`lease`] decides who drives its close; [`haste`] says by when it is to be over. Its
+//! [`slots`] put tasks in line. Of these a context's [`state`] is made; [`current`] knows whose code is running.
 //!
-//! [`close`] is the close, in the order in which it runs; [`stragglers`] and `deadlocks` are what is in its way. A [`driver`]
+//! [`close`] is the close, in the order in which it runs, [`unwind`] the end of its stack; [`stragglers`] and `deadlocks` are what
+//! is in its way. A [`driver`]
 //! polls it. On top is what users hold: [`builder`], [`weak`], and [`context`].
 
 pub(crate) mod begin;
@@ -17,6 +19,7 @@ pub(crate) mod current;
 pub(crate) mod deadlocks;
 pub(crate) mod driver;
 pub(crate) mod escalation;
+pub(crate) mod failure;
 pub(crate) mod finish;
 pub(crate) mod gate;
 pub(crate) mod handles;
@@ -27,8 +30,11 @@ pub(crate) mod needs;
 pub(crate) mod refusal;
 pub(crate) mod report;
 pub(crate) mod slots;
+pub(crate) mod stack;
 pub(crate) mod state;
 pub(crate) mod stragglers;
+pub(crate) mod tally;
+pub(crate) mod unwind;
 pub(crate) mod wait;
 pub(crate) mod weak;
 pub(crate) mod with_context;

@@ -3,21 +3,16 @@
 use crate::{
     clock,
     context::{
+        failure::{Failure, FailureKind, LISTED, SeenFailures},
         hooks::{HookEnd, Origin},
         refusal::{Refusal, Refusals},
+        tally::Counts,
     },
     id::ResourceId,
-    name::{Printed, Quoted},
-    sync::{AtomicU64, Ordering::Relaxed},
-    table::{
-        record::{Outcome, Record},
-        resource,
-    },
+    name::Printed,
+    table::{record::Record, resource},
 };
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
-
-/// Failures a report lists; the counters go on beyond that.
-const LISTED: usize = 32;
+use std::{borrow::Cow, fmt, mem, panic::Location, sync::Arc, time::Duration};
 
 /// How a close went: why, how long, and what became of every task and hook.
 ///
@@ -45,8 +40,10 @@ struct ReportData {
     duration: Duration,
     counts: Counts,
     hooks: HookCounts,
+    is_clean: bool,
+    has_lost_work: bool,
     /// Shared with the reports of all ancestors.
-    failures: Vec<Arc<str>>,
+    failures: Vec<Failure>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "<[_]>::is_empty"))]
     refusals: Box<[Refusal]>,
     /// Where tasks were when the grace period ended, and hooks at their time limit; only with the feature `dump`.
@@ -86,11 +83,20 @@ pub struct HookCounts {
     pub timed_out: u64,
 }
 
-/// What went wrong so far: kept while a close is under way.
-#[derive(Clone, Debug, Default)]
+/// What went wrong so far, in a context and in those below it that have closed: kept until its close has ended.
+#[derive(Debug, Default)]
 pub(crate) struct Log {
     hooks: HookCounts,
-    failures: Vec<Arc<str>>,
+    failures: Vec<Failure>,
+    seen: SeenFailures,
+    /// Tasks that returned an error, or were essential and ended.
+    failed: u64,
+    /// Spawns and wraps that were dropped because they came too late.
+    refused: u64,
+    /// Whether work was among them that was lost: it came from inside.
+    has_lost_work: bool,
+    /// The context has closed: what comes from here on is noted above it.
+    is_closed: bool,
     pub(crate) refusals: Refusals,
     /// Where tasks were when the grace period ended, and hooks at their time limit.
     pub(crate) stuck: Vec<Arc<str>>,
@@ -105,40 +111,84 @@ impl Log {
         context: &dyn Record,
         origin: Origin,
         end: HookEnd,
-    ) -> Option<String> {
+    ) -> Option<Failure> {
+        let path = || resource::short_path(context);
         let failure = match end {
             HookEnd::Ran => {
                 self.hooks.ran += 1;
                 return None;
             }
-            HookEnd::Failed(error) => {
+            HookEnd::Failed(kind, said) => {
                 self.hooks.ran += 1;
                 self.hooks.failed += 1;
-                format!("hook {origin}: {error}")
+                Failure::new(kind, origin.subject(), path(), said)
             }
             HookEnd::TimedOut(at) => {
                 self.hooks.timed_out += 1;
                 if self.stuck.len() < LISTED {
-                    self.stuck.extend(at);
+                    self.stuck.extend(at.clone());
                 }
-                format!("hook {origin}: timed out")
+                let (kind, said) = (FailureKind::HookTimedOut, ("", "timed out".to_owned()));
+                Failure::new(kind, origin.subject(), path(), said).with_stack(at)
             }
         };
-        self.failure(context, &failure);
+        self.failure(failure.clone());
         Some(failure)
     }
 
     /// Notes a hook that did not run to its end because its runtime was gone.
-    pub(crate) fn interrupted(&mut self, context: &dyn Record, failure: &str) {
+    pub(crate) fn interrupted(&mut self, failure: Failure) {
         self.hooks.failed += 1;
-        self.failure(context, failure);
+        self.failure(failure);
     }
 
     /// Notes anything else that went wrong in this context.
-    pub(crate) fn failure(&mut self, context: &dyn Record, failure: &str) {
+    pub(crate) fn failure(&mut self, failure: Failure) {
+        use FailureKind::{EssentialEnded, TaskFailed};
+        self.failed += u64::from(matches!(failure.kind(), TaskFailed | EssentialEnded));
         if self.failures.len() < LISTED {
-            let whole = format!("{failure} [{}]", resource::short_path(context));
-            self.failures.push(whole.into());
+            self.failures.push(failure.clone());
+        }
+        self.seen.add(failure);
+    }
+
+    /// Counts a spawn or wrap that was dropped because it came too late. `is_lost` if it came from inside. False if the context
+    /// has closed, so that it is not counted here.
+    pub(crate) fn refused(&mut self, line: &'static Location<'static>, is_lost: bool) -> bool {
+        if !self.is_closed {
+            self.refused += 1;
+            self.has_lost_work |= is_lost;
+            self.refusals.note(line);
+        }
+        !self.is_closed
+    }
+
+    /// The context has closed: takes everything out, for its parent.
+    pub(crate) fn close(&mut self) -> Self {
+        let closed = Self {
+            is_closed: true,
+            ..Self::default()
+        };
+        mem::replace(self, closed)
+    }
+
+    /// Whether a failure is unseen at this moment.
+    #[cfg(feature = "testing")]
+    pub(crate) fn any_unseen(&mut self) -> bool {
+        self.seen.any_unseen()
+    }
+
+    /// The first failures.
+    pub(crate) fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// Fills in what the tally does not count.
+    pub(crate) fn counts(&self, tally: Counts) -> Counts {
+        Counts {
+            refused: self.refused,
+            failed: self.failed,
+            ..tally
         }
     }
 
@@ -162,13 +212,16 @@ impl Log {
     }
 
     /// Adds what a closed child noted.
-    pub(crate) fn child(&mut self, child: &Self) {
+    pub(crate) fn child(&mut self, child: Self) {
+        self.failed += child.failed;
+        self.refused += child.refused;
+        self.has_lost_work |= child.has_lost_work;
+        self.seen.child(child.seen);
         self.hooks.ran += child.hooks.ran;
         self.hooks.failed += child.hooks.failed;
         self.hooks.timed_out += child.hooks.timed_out;
         let room = LISTED - self.failures.len();
-        self.failures
-            .extend(child.failures.iter().take(room).cloned());
+        self.failures.extend(child.failures.into_iter().take(room));
         self.refusals.child(&child.refusals);
         let room = LISTED - self.stuck.len();
         self.stuck.extend(child.stuck.iter().take(room).cloned());
@@ -184,9 +237,18 @@ impl CloseReport {
         name: &str,
         status: CloseStatus,
         (reason, duration): (CloseReason, Duration),
-        counts: Counts,
-        log: Log,
+        tally: Counts,
+        log: &mut Log,
     ) -> Self {
+        let counts = log.counts(tally);
+        let has_failed = matches!(reason, CloseReason::Failed(_));
+        let was_forced = counts.forced > 0 || counts.runtime_ended > 0;
+        let is_clean = status == CloseStatus::Closed
+            && !has_failed
+            && !was_forced
+            && !log.has_lost_work
+            && !log.seen.any_unseen();
+        let deadlocks = log.deadlocks.iter();
         Self(Arc::new(ReportData {
             name: name.to_owned(),
             reason,
@@ -194,10 +256,12 @@ impl CloseReport {
             duration,
             counts,
             hooks: log.hooks,
-            failures: log.failures,
+            is_clean,
+            has_lost_work: log.has_lost_work,
+            failures: log.failures.clone(),
             refusals: log.refusals.as_slice().into(),
-            stuck: log.stuck,
-            deadlocks: log.deadlocks.into_iter().map(|(_, text)| text).collect(),
+            stuck: log.stuck.clone(),
+            deadlocks: deadlocks.map(|(_, text)| Arc::clone(text)).collect(),
         }))
     }
 
@@ -233,6 +297,17 @@ impl CloseReport {
         self.0.counts.aborted
     }
 
+    /// Those of the [aborted](Self::aborted) tasks that the close ended by force, after the grace period.
+    pub fn forced(&self) -> u64 {
+        self.0.counts.forced
+    }
+
+    /// Tasks that returned an error and were [fallible](crate::TaskBuilder::fallible), and tasks that ended too early and were
+    /// [essential](crate::TaskBuilder::essential). They are also counted as finished, cancelled or aborted.
+    pub fn failed(&self) -> u64 {
+        self.0.counts.failed
+    }
+
     /// Tasks that panicked.
     pub fn panicked(&self) -> u64 {
         self.0.counts.panicked
@@ -240,6 +315,9 @@ impl CloseReport {
 
     /// Spawns and wraps that came after the close had begun, and were dropped. Those handed back by a
     /// `try_` method do not count.
+    ///
+    /// What comes after the end of the close is counted by the nearest context above that has not closed, else by the
+    /// registry.
     pub fn refused(&self) -> u64 {
         self.0.counts.refused
     }
@@ -259,10 +337,9 @@ impl CloseReport {
         self.0.hooks
     }
 
-    /// What went wrong in tasks, hooks and destructors, one line each: panics, errors, timeouts, and
-    /// in which context. At most 32; the counters have them all.
-    pub fn failures(&self) -> Vec<String> {
-        self.0.failures.iter().map(ToString::to_string).collect()
+    /// What went wrong in tasks, hooks and destructors, in this context and below it. At most 32; the counters have them all.
+    pub fn failures(&self) -> &[Failure] {
+        &self.0.failures
     }
 
     /// Where the tasks were that still ran when the grace period ended, each with its chain of `.await`s, before they
@@ -282,16 +359,33 @@ impl CloseReport {
         self.0.deadlocks.iter().map(ToString::to_string).collect()
     }
 
-    /// Whether everything ended by itself: nothing aborted, nothing panicked, every hook ran to its
-    /// end without an error. Refusals do not count: in a shutdown they are the rule.
+    /// Whether nothing was lost (I16). That is:
+    ///
+    /// * no task was ended by force: by the close after the grace period, or by the end of its runtime;
+    /// * no failure went unseen. The failure of a task is seen if its result was taken from its [`Task`](crate::Task) handle
+    ///   before this report was made; those of hooks, destructors and wrapped futures cannot be;
+    /// * no spawn or wrap of a task or hook of this context or below it was dropped because the context was closing. One that a
+    ///   `try_` method hands back is not lost, and neither is one from outside: that comes too late in every shutdown;
+    /// * the reason is not [`Failed`](CloseReason::Failed), and the close has ended.
+    ///
+    /// So a close is clean in spite of tasks that were aborted by hand or superseded, and of wrapped futures that their owner
+    /// dropped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let registry = headcount::Registry::new();
+    /// let seen = registry.context("seen");
+    /// assert!(seen.spawn(async { panic!("on purpose") }).await.is_err());
+    /// let report = seen.close().await;
+    /// assert_eq!((report.panicked(), report.is_clean()), (1, true));
+    ///
+    /// let unseen = registry.context("unseen");
+    /// drop(unseen.spawn(async { panic!("on purpose") }));
+    /// assert!(!unseen.close().await.is_clean());
+    /// # }
+    /// ```
     pub fn is_clean(&self) -> bool {
-        let facts = &self.0;
-        facts.status == CloseStatus::Closed
-            && facts.counts.aborted == 0
-            && facts.counts.panicked == 0
-            && facts.hooks.failed == 0
-            && facts.hooks.timed_out == 0
-            && facts.failures.is_empty()
+        self.0.is_clean
     }
 }
 
@@ -310,10 +404,18 @@ impl fmt::Display for CloseReport {
             (counts.aborted, "aborted"),
             (counts.panicked, "panicked"),
             (counts.refused, "refused"),
+            (counts.failed, "failed"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
+        }
+        if facts.has_lost_work {
+            write!(f, "\n  ! work of its own was refused and lost")?;
+        }
+        if counts.runtime_ended > 0 {
+            let ended = counts.runtime_ended;
+            write!(f, "\n  ! the runtime of {ended} of them ended first")?;
         }
         if counts.children > 0 {
             write!(f, "\n  descendants: {} closed", counts.children)?;
@@ -327,7 +429,7 @@ impl fmt::Display for CloseReport {
             )?;
         }
         for failure in &facts.failures {
-            write!(f, "\n  ! {}", Quoted(failure))?;
+            write!(f, "\n  ! {failure}")?;
         }
         let repeated = facts
             .refusals
@@ -360,6 +462,7 @@ impl fmt::Debug for CloseReport {
             .field("duration", &facts.duration)
             .field("counts", &facts.counts)
             .field("hooks", &facts.hooks)
+            .field("is_clean", &facts.is_clean)
             .field("failures", &facts.failures)
             .field("deadlocks", &facts.deadlocks)
             .finish()
@@ -403,9 +506,9 @@ pub enum CloseReason {
     Culled,
     /// The service is shutting down.
     Shutdown,
-    /// A task panicked, and the context was opened with
-    /// [`close_on_panic`](crate::ContextBuilder::close_on_panic).
-    Panic,
+    /// This task failed, in the context or below it, and the context was opened with
+    /// [`on_failure(Close)`](crate::ContextBuilder::on_failure).
+    Failed(Failure),
     /// Something newer took its place, in the judgement of the code that closed it.
     Superseded,
 }
@@ -457,7 +560,7 @@ impl fmt::Display for CloseReason {
             Self::Dropped => "its last handle was dropped",
             Self::Culled => "culled",
             Self::Shutdown => "shutdown",
-            Self::Panic => "a task panicked",
+            Self::Failed(failure) => return write!(f, "failed: {failure}"),
             Self::Superseded => "superseded",
         })
     }
@@ -478,88 +581,5 @@ impl From<String> for CloseReason {
 impl From<Cow<'static, str>> for CloseReason {
     fn from(text: Cow<'static, str>) -> Self {
         Self::Requested(text)
-    }
-}
-
-/// What became of the tasks of a context and of its descendants. Own tasks that finished are not counted here: the gate does,
-/// in the step in which they leave.
-///
-/// Counters that only grow. Exact once the context is closed.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    finished: AtomicU64,
-    cancelled: AtomicU64,
-    aborted: AtomicU64,
-    panicked: AtomicU64,
-    refused: AtomicU64,
-    children: AtomicU64,
-}
-
-/// A tally read at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub(crate) struct Counts {
-    pub(crate) finished: u64,
-    pub(crate) cancelled: u64,
-    pub(crate) aborted: u64,
-    pub(crate) panicked: u64,
-    pub(crate) refused: u64,
-    pub(crate) children: u64,
-}
-
-impl Counts {
-    /// Tasks that have ended.
-    pub(crate) fn tasks(&self) -> u64 {
-        self.finished + self.cancelled + self.aborted + self.panicked
-    }
-}
-
-impl Tally {
-    pub(crate) fn new() -> Self {
-        let zero = || AtomicU64::new(0);
-        Self {
-            finished: zero(),
-            cancelled: zero(),
-            aborted: zero(),
-            panicked: zero(),
-            refused: zero(),
-            children: zero(),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn task(&self, outcome: Outcome) {
-        let counter = match outcome {
-            Outcome::Finished => &self.finished,
-            Outcome::Cancelled => &self.cancelled,
-            Outcome::Aborted => &self.aborted,
-            Outcome::Panicked => &self.panicked,
-        };
-        counter.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn refused(&self) {
-        self.refused.fetch_add(1, Relaxed);
-    }
-
-    /// Adds a closed child and everything that it counted.
-    pub(crate) fn child(&self, counts: Counts) {
-        self.finished.fetch_add(counts.finished, Relaxed);
-        self.cancelled.fetch_add(counts.cancelled, Relaxed);
-        self.aborted.fetch_add(counts.aborted, Relaxed);
-        self.panicked.fetch_add(counts.panicked, Relaxed);
-        self.refused.fetch_add(counts.refused, Relaxed);
-        self.children.fetch_add(counts.children + 1, Relaxed);
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            finished: self.finished.load(Relaxed),
-            cancelled: self.cancelled.load(Relaxed),
-            aborted: self.aborted.load(Relaxed),
-            panicked: self.panicked.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-            children: self.children.load(Relaxed),
-        }
     }
 }

@@ -11,14 +11,15 @@
 
 use crate::{
     context::{
+        failure::{FailurePolicy, OnFailure},
         gate::{Gate, OnLeave},
         handles::Handles,
         haste::{Haste, Limits},
         hooks::Hooks,
         lease::Lease,
-        refusal,
-        report::{CloseReason, CloseReport, Counts, Log, Tally},
+        report::{CloseReason, CloseReport, Log},
         slots::Slots,
+        tally::{Counts, Tally},
     },
     id::ResourceId,
     ledger::handle_log::{HandleId, Ledger},
@@ -78,7 +79,6 @@ pub(crate) struct Node {
     pub(crate) ledger: Ledger,
     /// Its own, not a child of the parent's: a context that others need is not cancelled with its parent.
     pub(crate) token: CancellationToken,
-    pub(crate) close_on_panic: bool,
     /// The contexts that this one needs, which stay open until it is closed (I17).
     pub(crate) needs: Box<[Arc<Node>]>,
     /// Whether this context, or one that it is in, needs another one.
@@ -99,6 +99,8 @@ pub(crate) struct Node {
     pub(crate) kept: Mutex<Option<Arc<Core>>>,
     /// Whether dropping the last handle is the planned way to close it.
     pub(crate) closes_by_drop: bool,
+    /// What follows from a failure of one of its tasks.
+    pub(crate) policy: FailurePolicy<Node>,
     /// Set when the close has ended, last of all.
     pub(crate) report: OnceLock<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
@@ -139,10 +141,11 @@ pub(crate) struct Core {
 pub(crate) struct ContextOptions {
     pub(crate) facts: Facts,
     pub(crate) limits: Limits,
-    pub(crate) close_on_panic: bool,
     /// What it needs.
     pub(crate) needs: Vec<Arc<Core>>,
     pub(crate) closes_by_drop: bool,
+    /// `None` leaves it to the contexts above.
+    pub(crate) on_failure: Option<OnFailure>,
 }
 
 /// The contexts that need one, and whether its close waits for them.
@@ -165,8 +168,10 @@ impl Node {
         table: &Arc<Table>,
         parent: Option<&Arc<Node>>,
         needs: Box<[Arc<Node>]>,
-        (close_on_panic, closes_by_drop): (bool, bool),
+        on_failure: Option<OnFailure>,
+        closes_by_drop: bool,
     ) -> Self {
+        let above = parent.map(|parent| (parent, &parent.policy));
         Self {
             has_needs: !needs.is_empty() || parent.is_some_and(|parent| parent.has_needs),
             needs,
@@ -187,7 +192,7 @@ impl Node {
             ledger: Ledger::default(),
             token: CancellationToken::new(),
             tally: Tally::new(),
-            close_on_panic,
+            policy: FailurePolicy::of(on_failure, above),
             closes_by_drop,
             report: OnceLock::new(),
             changed: Notify::new(),
@@ -305,43 +310,6 @@ impl Node {
         reason.expect("only a close cancels the token, and it has a reason")
     }
 
-    /// Counts something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that
-    /// this happens on this line.
-    ///
-    /// It counts in the nearest context from this one upwards that is not closed, because a closed one has given its report,
-    /// else in the registry.
-    #[cold]
-    pub(crate) fn note_refusal(
-        &self,
-        what: &str,
-        name: &str,
-        location: &'static Location<'static>,
-    ) {
-        let counter = self.counts_refusals();
-        let count = match &counter {
-            Some(core) => {
-                core.node.tally.refused();
-                lock(&core.log).refusals.note(location);
-                core.registry.refused_lines.count(location)
-            }
-            None => refusal::without_registry(location),
-        };
-        refusal::warn(&self.meta.name, (what, name), location, count);
-    }
-
-    /// Where a refusal is counted; `None` if no registry is left for it.
-    fn counts_refusals(&self) -> Option<Arc<Core>> {
-        let mut nearest = None;
-        for node in iter::once(self).chain(self.ancestors()).take(ASKED_ABOVE) {
-            let core = node.core.upgrade();
-            if core.is_some() && node.gate.state() != State::Closed {
-                return core;
-            }
-            nearest = nearest.or(core);
-        }
-        nearest.map(|core| Arc::clone(core.root()))
-    }
-
     /// Whether it stays open without handles: a registry, and a context that is finishing.
     fn closes_later(&self) -> bool {
         self.is_root() || self.is_finishing_by_itself()
@@ -378,7 +346,7 @@ impl Drop for Node {
 impl Core {
     /// The node and core of a registry: the parent of its contexts, listed nowhere.
     #[track_caller]
-    pub(crate) fn of_registry() -> Arc<Self> {
+    pub(crate) fn of_registry(limits: Limits, on_failure: Option<OnFailure>) -> Arc<Self> {
         let meta = Meta::new(
             ROOT_ID,
             Facts {
@@ -391,9 +359,9 @@ impl Core {
         Arc::new_cyclic(|core| {
             let needs = Box::default();
             let node = Arc::new_cyclic(|me| {
-                Node::new((me, core), meta, &table, None, needs, (false, false))
+                Node::new((me, core), meta, &table, None, needs, on_failure, false)
             });
-            Self::new(node, None, Limits::default())
+            Self::new(node, None, limits)
         })
     }
 
@@ -402,11 +370,10 @@ impl Core {
         let ContextOptions {
             facts,
             limits,
-            close_on_panic,
+            on_failure,
             needs,
             closes_by_drop,
         } = options;
-        let closes = (close_on_panic, closes_by_drop);
         let (table, above) = (&parent.node.table, &parent.node);
         // A child is never listed before its parent: leak reports name the outermost context of a cycle.
         above.meta.precede();
@@ -414,7 +381,18 @@ impl Core {
         needs.iter().for_each(|need| need.meta.precede());
         Arc::new_cyclic(|core| {
             let node = table.insert(facts, |meta| {
-                Arc::new_cyclic(|me| Node::new((me, core), meta, table, Some(above), needs, closes))
+                Arc::new_cyclic(|me| {
+                    let above = Some(above);
+                    Node::new(
+                        (me, core),
+                        meta,
+                        table,
+                        above,
+                        needs,
+                        on_failure,
+                        closes_by_drop,
+                    )
+                })
             });
             let core = Self::new(node, Some(parent), limits);
             if let Some(runtime) = Handle::try_current()
@@ -488,11 +466,6 @@ impl Core {
         let children = lock(&self.children).len() as u64;
         self.node.gate.inside() > children
     }
-
-    /// Notes something that went wrong in this context, for the report of its close.
-    pub(crate) fn note_failure(&self, failure: &str) {
-        lock(&self.log).failure(&*self.node, failure);
-    }
 }
 
 impl AsRef<Hooks> for Core {
@@ -549,7 +522,7 @@ mod tests {
 
     #[test]
     fn a_root_alone_goes_whole() {
-        let root = Core::of_registry();
+        let root = Core::of_registry(Limits::default(), None);
         let table: Weak<_> = Arc::downgrade(&root.node.table);
         drop(root);
         assert_eq!(table.strong_count(), 0);

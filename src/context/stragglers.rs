@@ -3,8 +3,10 @@
 use crate::{
     clock::{self, Stamp},
     context::{
+        failure::{Failure, LISTED},
         refusal::{Refusal, Refusals},
         state::{Core, Node, ROOT_ID},
+        tally::Counts,
     },
     event,
     id::ResourceId,
@@ -181,6 +183,8 @@ pub struct StillClosing {
     remaining: Live,
     hooks: Vec<String>,
     refusals: Refusals,
+    failures: Vec<Failure>,
+    counts: Counts,
     /// Where the tasks are, and which of them wait for each other; only with the feature `dump`.
     stuck: Vec<Arc<str>>,
     deadlocks: Vec<Arc<str>>,
@@ -210,7 +214,12 @@ impl StillClosing {
         };
         let name = node.meta.name.to_string();
         let remaining = live.unfinished();
-        let (hooks, refusals) = in_subtree(core);
+        let Subtree {
+            hooks,
+            refusals,
+            failures,
+            counts,
+        } = Subtree::of(core);
         Self {
             name,
             limit,
@@ -219,7 +228,51 @@ impl StillClosing {
             remaining,
             hooks,
             refusals,
+            failures,
+            counts,
         }
+    }
+
+    /// What has gone wrong so far in tasks, hooks and destructors, in the context and below it. At most 32; the counters have
+    /// them all.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::{future::pending, time::Duration};
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// ctx.spawn(pending::<()>());
+    /// let _ = ctx.task("parser").spawn(async { panic!("bad input") }).await;
+    /// let still = ctx.close_within(Duration::from_millis(10)).await.unwrap_err();
+    /// assert_eq!((still.panicked(), still.failures()[0].what()), (1, "parser"));
+    /// # }
+    /// ```
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// Tasks whose future has returned, in the context and below it, over its whole life.
+    pub fn finished(&self) -> u64 {
+        self.counts.finished
+    }
+
+    /// Cancellable tasks that were dropped because the token was cancelled.
+    pub fn cancelled(&self) -> u64 {
+        self.counts.cancelled
+    }
+
+    /// Tasks that were dropped before they returned.
+    pub fn aborted(&self) -> u64 {
+        self.counts.aborted
+    }
+
+    /// Tasks that panicked.
+    pub fn panicked(&self) -> u64 {
+        self.counts.panicked
+    }
+
+    /// Spawns and wraps that came too late, and were dropped.
+    pub fn refused(&self) -> u64 {
+        self.counts.refused
     }
 
     /// Which lines kept spawning on the closing context and those below it, and were refused: at most 32.
@@ -289,22 +342,41 @@ async fn deadlocked(_core: &Arc<Core>, _remaining: &Live) -> Vec<Arc<str>> {
     Vec::new()
 }
 
-/// The hooks that are running in a subtree, and the spawns that were refused in it.
-fn in_subtree(core: &Arc<Core>) -> (Vec<String>, Refusals) {
-    let (mut hooks, mut refusals) = (Vec::new(), Refusals::default());
-    let mut stack = vec![Arc::clone(core)];
-    while let Some(core) = stack.pop() {
-        refusals.child(&lock(&core.log).refusals);
+/// What has happened in a context and in those below it.
+#[derive(Default)]
+struct Subtree {
+    /// The hooks that are running.
+    hooks: Vec<String>,
+    refusals: Refusals,
+    failures: Vec<Failure>,
+    counts: Counts,
+}
+
+impl Subtree {
+    fn of(core: &Arc<Core>) -> Self {
+        let mut all = Self::default();
+        let mut stack = vec![Arc::clone(core)];
+        while let Some(core) = stack.pop() {
+            all.add(&core);
+            stack.extend(core.children());
+        }
+        all
+    }
+
+    fn add(&mut self, core: &Core) {
+        let log = lock(&core.log);
+        let room = LISTED - self.failures.len();
+        self.failures
+            .extend(log.failures().iter().take(room).cloned());
+        self.refusals.child(&log.refusals);
+        self.counts = self.counts.and(log.counts(core.node.counts()));
+        drop(log);
         let running = lock(&core.hooks.running).clone();
         let path = resource::short_path(&*core.node);
-        hooks.extend(
-            running
-                .into_iter()
-                .map(|origin| format!("{path}: {origin}")),
-        );
-        stack.extend(core.children());
+        let hooks = running.into_iter();
+        self.hooks
+            .extend(hooks.map(|origin| format!("{path}: {origin}")));
     }
-    (hooks, refusals)
 }
 
 impl fmt::Display for StillClosing {
@@ -353,6 +425,8 @@ impl fmt::Debug for StillClosing {
             .field("remaining", &self.remaining)
             .field("hooks", &self.hooks)
             .field("refusals", &self.refusals)
+            .field("failures", &self.failures)
+            .field("counts", &self.counts)
             .field("stuck", &self.stuck.len())
             .field("deadlocks", &self.deadlocks)
             .finish()

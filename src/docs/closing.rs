@@ -16,12 +16,12 @@
 //!    them with the line that spawned them, and the close goes on waiting, with a warning each time the
 //!    wait has doubled. A context's own tasks have a second more after its last child (less, if the grace period is shorter;
 //!    twice the grace period at most): one that waits for a child's task must be able to tidy up after it.
-//! 4. **`on_close` hooks run**, latest first, one after the other, each for at most the
+//! 4. **`on_close` hooks run and owned values are dropped**, one after the other: they are one stack, and the latest comes
+//!    first, so a hook finds the values that were there when it was registered. Each hook runs for at most the
 //!    [hook time limit](crate::ContextBuilder::hook_timeout). A panic, an error or a timeout is
-//!    recorded, with the feature `dump` together with where the hook was waiting, and the next one runs. A hook that
-//!    is registered by then still runs.
-//! 5. **Owned values are dropped**, latest first.
-//! 6. The context leaves its parent, and all that wait get the **report**.
+//!    recorded, with the feature `dump` together with where the hook was waiting, and the next one runs. A hook or a value
+//!    that is added meanwhile is next. From the step on in which the stack is found empty, hooks and values are refused.
+//! 5. The context leaves its parent, and all that wait get the **report**.
 //!
 //! # Which ending
 //!
@@ -65,6 +65,34 @@
 //! line of code, the tenth, the hundredth and so on; and the close names the task:
 //! [`CloseReport::refusals`](crate::CloseReport::refusals), [`StillClosing::refusals`](crate::StillClosing::refusals).
 //!
+//! # Failures
+//!
+//! A task fails by a panic. A [`fallible`](crate::TaskBuilder::fallible) one also fails by an error that it returns, and an
+//! [`essential`](crate::TaskBuilder::essential) one by its end, however it ends, while its context is open. The failure reaches
+//! the task's handle and the reports, as a [`Failure`](crate::Failure). What else follows is up to the nearest context, from the
+//! task's own upwards, that was opened with [`on_failure`](crate::ContextBuilder::on_failure), and last to the
+//! [registry](crate::RegistryBuilder::on_failure):
+//!
+//! | setting | a failure of a task |
+//! |---|---|
+//! | `OnFailure::Report`, the default of a registry | is reported |
+//! | `OnFailure::Close` | closes the context that set it, with the reason [`Failed`](crate::CloseReason::Failed) |
+//!
+//! Failures of hooks and destructors are reported and trigger nothing.
+//!
+//! # Clean or not
+//!
+//! [`CloseReport::is_clean`](crate::CloseReport::is_clean) says whether anything was lost:
+//!
+//! | clean in spite of | not clean because of |
+//! |---|---|
+//! | a task that was aborted by hand or superseded, a wrapped future that was dropped | a task that the close aborted, or that ended with its runtime |
+//! | a failure whose result was taken from the handle before the report | a failure that was not; that of a hook, a destructor or a wrapped future |
+//! | a spawn from outside that came too late | a spawn by a task or a hook of the context, or below it, that came too late and was dropped |
+//! | a spawn from inside that a `try_` method handed back | the reason `Failed` |
+//!
+//! A report is not changed later. A parent judges the failures of its children anew, when its own report is made.
+//!
 //! # Time limits
 //!
 //! [`close_by`](crate::Context::close_by) shares out the time until its deadline among what closes one after the other.
@@ -92,10 +120,10 @@
 //! the close, and the close goes on where it was; a hook that was under way is recorded as failed.
 //!
 //! When the last handle is gone too, nothing can bring another runtime, and the context is torn down without one: tasks are
-//! aborted, an error event names each hook that could not run, owned values are dropped. A task that is still alive then, on
-//! some other runtime or as a blocking closure, finishes the close when it ends. A child that has handles is waited for,
-//! because their owners may bring it a runtime. But what a context owns may be what holds its child, so once its own tasks
-//! have left, the values of such a context are dropped without waiting for that child.
+//! aborted, and the last one of them that leaves unwinds the stack: an error event names each hook that cannot run, and values
+//! are dropped, in the same order as ever. That may be a task on some other runtime, or a blocking closure. A child that has handles is waited for,
+//! because their owners may bring it a runtime. But what a context keeps may be what holds its child, so once its own tasks
+//! have left, the hooks and values of such a context are dropped without waiting for that child.
 //!
 //! Code that awaits a close by the handle of a runtime that has ended (`handle.block_on(ctx.close())`) drives the close
 //! itself, because that runtime accepts no task any more. A hook under way is recorded as failed if that future is dropped

@@ -32,7 +32,7 @@
 //!
 //! **A task begins.** `Context::spawn` (`context/context.rs`) makes a [`TaskBuilder`](crate::TaskBuilder) (`task/builder.rs`).
 //! `TaskGuard::admit` (`task/guard.rs`) asks the `Gate` of the context's `Node` (`context/gate.rs`, `context/state.rs`). If the
-//! gate refuses, the future is handed back or the refusal is counted (`context/refusal.rs`). If it admits, the guard lists a
+//! gate refuses, the future is handed back or the refusal is counted (`task/guard.rs`, `context/refusal.rs`). If it admits, the guard lists a
 //! `TaskEntry` in the `Table` (`table/task_entry.rs`, `table/store.rs`), which puts it into a slot (`slab/slab.rs`,
 //! `slab/block.rs`, `slab/free_list.rs`, `slab/slot.rs`). The guard owns the entry from then on. The future and the guard
 //! together are a `Running` (`task/future.rs`), and that is what tokio gets. The caller gets the [`Task`](crate::Task)
@@ -59,8 +59,8 @@
 //! `context/escalation.rs` says when a step is due, sooner where there is haste (`context/haste.rs`), by `clock.rs` and
 //! `timer.rs`: a check for deadlocks (`context/deadlocks.rs`), then force, which marks the
 //! gate, and finds and aborts the tasks that are left (`context/stragglers.rs`, by one scan for all closes that want one:
-//! `registry/coalesced_scan.rs`, `registry/state.rs`). When the gate is empty, the `on_close` hooks run, and the owned values are
-//! dropped.
+//! `registry/coalesced_scan.rs`, `registry/state.rs`). When the gate is empty, the `on_close` hooks run and the owned values are
+//! dropped, from one stack (`context/stack.rs`).
 //!
 //! **A close ends.** The gate becomes `Closed`, the context leaves its parent's gate, the [`CloseReport`](crate::CloseReport)
 //! (`context/report.rs`) is stored, and all that wait are notified. Leaving the parent's gate may in turn be what the parent

@@ -66,13 +66,12 @@
 //!
 //! Hooks run one after the other, the latest first, exactly once, and each by itself: a panic, an error or a time-out of
 //! one is recorded, and the next one runs. A hook that is registered while the context closes still runs. After that, the
-//! registration is refused and hands the hook back. Owned values are dropped after the last `on_close` hook, also the
-//! latest first.
+//! registration is refused and hands the hook back. Owned values and `on_close` hooks are one stack, and each panic of a
+//! destructor is recorded as well.
 //!
-//! * Exception: if no runtime is left (I11), the hooks that could not run are dropped, and named.
-//! * Kept by: a stack that seals itself when the close takes the last element from it.
+//! * Exception: if no runtime is left (I11), the hooks that could not run are dropped, and named, in the same order.
+//! * Kept by: a stack that seals itself in the step in which the close finds it empty (`context::stack`).
 //! * Shown by: the model `stack`, `tests/it/hooks.rs`, `tests/it/owned.rs`.
-//! * Not built yet: one stack of hooks and owned values together, in the order of their registration.
 //!
 //! # I8 Close once
 //!
@@ -113,14 +112,16 @@
 //!
 //! # I12 Failures
 //!
-//! A panic of a task reaches its handle and the report of the close. It does not reach other tasks, unless the context
-//! was opened with [`close_on_panic`](crate::ContextBuilder::close_on_panic), which closes it. Failures of hooks and
-//! destructors are reported and trigger nothing.
+//! A failure of a task reaches its handle and the reports: a panic, an error of a
+//! [`fallible`](crate::TaskBuilder::fallible) task, the end of an [`essential`](crate::TaskBuilder::essential) one while its
+//! context is open. It reaches other tasks only by policy: the nearest context, from the task's own upwards, that set
+//! [`on_failure`](crate::ContextBuilder::on_failure) decides, then the registry, and
+//! [`Close`](crate::OnFailure::Close) closes that one. Failures of hooks and destructors are reported and trigger nothing.
 //!
-//! * Kept by: every call of user code is caught by `panics`; `task::guard` notes the panic.
-//! * Shown by: `tests/it/tasks.rs`, `tests/it/unwind.rs`, `tests/it/wrap.rs`, `tests/matrix`.
-//! * Not built yet: essential tasks, tasks that report errors, and `on_failure`, which is looked up from the nearest
-//!   context upwards.
+//! * Kept by: every call of user code is caught by `panics`; `task::guard` notes the failure. Which context it closes is
+//!   decided when a context is opened (`FailurePolicy`), so a failure costs the same at every depth.
+//! * Shown by: `tests/it/failures.rs`, `tests/it/tasks.rs`, `tests/it/unwind.rs`, `tests/it/wrap.rs`, `tests/matrix`, and the
+//!   fuzzer.
 //!
 //! # I13 Depth and width
 //!
@@ -149,13 +150,16 @@
 //! # I16 Honest
 //!
 //! A report says what it does not know ("strong 3 = 2 tracked + 1 untracked") and what it left out, and it never guesses.
-//! [`is_clean`](crate::CloseReport::is_clean) is true only if everything ended by itself: nothing was aborted, nothing
-//! panicked, and every hook ran to its end without an error.
+//! [`is_clean`](crate::CloseReport::is_clean) is true only if nothing was lost: no work dropped by a refusal from inside,
+//! nothing ended by force by the close or by the end of its runtime, no failure unseen, no reason
+//! [`Failed`](crate::CloseReason::Failed). A failure is seen if its result was taken from the task's handle before the report
+//! was made. Refusals after a close count in the first ancestor that is not closed, else in the registry. A check in a test
+//! that passes means the same.
 //!
-//! * Kept by: the holders are compared with the real number of handles; the report has a count for whatever it cuts.
-//! * Shown by: `tests/it/leaks.rs`, `tests/it/holders.rs`, `tests/it/events.rs`, `tests/it/unwind.rs`.
-//! * Not built yet: a refusal from inside, whose work is lost, makes a report unclean; a panic that the handle's owner has
-//!   seen does not.
+//! * Kept by: the holders are compared with the real number of handles; the report has a count for whatever it cuts; a failure
+//!   notes whether the handle has given it away (`context::failure`), also where it is not listed.
+//! * Shown by: `tests/it/failures.rs`, `tests/it/testing.rs`, `tests/it/leaks.rs`, `tests/it/holders.rs`,
+//!   `tests/it/events.rs`, `tests/it/unwind.rs`.
 //!
 //! # I17 Order
 //!

@@ -28,6 +28,15 @@
 //! [`Check`](crate::testing::Check) with a [`LeakPolicy`](crate::leaks::LeakPolicy): leave out a kind or a site, or
 //! [allow](crate::leaks::LeakPolicy::allow) what is known, with a reason and an end.
 //!
+//! # Nothing may be lost
+//!
+//! A check also fails if a close in its registry was not [clean](crate::CloseReport::is_clean), and prints its report: a task had
+//! to be aborted, a hook failed, a task that was to go on spawning was refused. And it fails if a task panicked in the background
+//! and no handle was awaited for it, in whatever context: that is how a test notices a bug in a task that it does not look at.
+//!
+//! What the test expects, it sees: `assert!(task.await.is_err())` before the close. For the rest there is
+//! [`Check::allow_unclean_closes`](crate::testing::Check::allow_unclean_closes).
+//!
 //! # Tests that hang
 //!
 //! [`Check::limit`](crate::testing::Check::limit) ends a body that does not end. With the features `testing` and `dump` it says

@@ -20,6 +20,11 @@
 //!   stack instead of a return from its poll, and resumed later or elsewhere, would leave a dangling pointer in that list.
 //! * **A `current_thread` runtime that is not run** takes a close and does not drive it: a close that was begun by a drop on a
 //!   plain thread waits until that runtime runs or is dropped.
+//! * **An essential task may end in the moment of the close.** Its end is a failure if the close of its context, and of each of the
+//!   64 contexts above it, had not begun by then. A token that the program cancels by itself is no close.
+//! * **A failure of a wrapped future counts as unseen.** Its panic goes to the code that polls it, and whether that looks at it is not
+//!   known.
+//! * **A report lists 32 failures.** All are counted, and an unseen one makes the close unclean whether it is listed or not.
 //! * **A hook that captures a strong context** keeps it open for ever: take a
 //!   [`WeakContext`](crate::WeakContext).
 //! * **Each context warns for itself** when its grace period ends: a thousand contexts that hang emit a thousand warnings.

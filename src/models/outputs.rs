@@ -90,7 +90,9 @@ fn handle(held: TaskHandle) -> Task<Counted> {
 fn end(mut guard: TaskGuard<'_>, drops: &Drops) -> bool {
     let result = drops.counted();
     guard.leave(Outcome::Finished, |task| {
-        Whereabouts::entry().find(task).deliver(Ok(result), task);
+        Whereabouts::entry()
+            .find(task)
+            .deliver(Ok(result), None, task);
     });
     drops.count() == 1
 }

@@ -1,7 +1,7 @@
 //! Hooks: registered against the close that runs them.
 
 use super::outcomes::Outcomes;
-use crate::context::hooks::Stack;
+use crate::context::stack::Stack;
 use loom::thread;
 use std::sync::Arc;
 

@@ -18,6 +18,8 @@ const ASKED: u8 = 1 << 1;
 const WAITED: u8 = 1 << 2;
 /// It is to end at its next poll.
 const ABORTING: u8 = 1 << 3;
+/// It is to end because a close ends it by force: set together with `ABORTING`, by the first one to ask for that.
+const FORCED: u8 = 1 << 5;
 /// Its waker is in place: from the first poll on that did not finish it.
 const HAS_WAKER: u8 = 1 << 4;
 
@@ -135,6 +137,17 @@ impl PollState {
     /// It is to end at its next poll. Pairs with [`note_waker`](Self::note_waker) and [`start`](Self::start).
     pub(crate) fn request_abort(&self) {
         self.flags.fetch_or(ABORTING, AcqRel);
+    }
+
+    /// As [`request_abort`](Self::request_abort), on behalf of a close. What was aborted by hand before stays so.
+    pub(crate) fn force_abort(&self) {
+        let more = if self.is_aborting() { 0 } else { FORCED };
+        self.flags.fetch_or(ABORTING | more, AcqRel);
+    }
+
+    /// Whether the first one to ask for an abort was a close.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.flags.load(Acquire) & FORCED != 0
     }
 
     #[inline]

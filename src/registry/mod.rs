@@ -1,6 +1,7 @@
 //! Registries: the head counts. A [`Registry`](registry::Registry) is the root of a tree of contexts and
 //! the table of everything alive in it.
 
+pub(crate) mod builder;
 pub(crate) mod coalesced_scan;
 pub(crate) mod free;
 #[expect(clippy::module_inception, reason = "it is the registry")]

@@ -9,6 +9,7 @@ use crate::{
         current::{self, Scope, Scoped},
         driver, finish,
         haste::Deadline,
+        haste::Limits,
         hooks::{Hook, HookOutput, When},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
@@ -22,7 +23,7 @@ use crate::{
     leaks::{find, growth::Growth, policy::LeakPolicy, report::LeakReport},
     ledger::level::Level,
     name::{Name, label},
-    registry::watch::LeakWatch,
+    registry::{builder::RegistryBuilder, watch::LeakWatch},
     table::{
         live::Live,
         record::{Facts, Record, State},
@@ -76,8 +77,13 @@ impl Registry {
     #[track_caller]
     pub fn new() -> Self {
         Self {
-            root: Core::of_registry(),
+            root: Core::of_registry(Limits::default(), None),
         }
+    }
+
+    /// A registry with settings, which its contexts inherit.
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder::default()
     }
 
     /// The registry of the whole process. [`close`](Self::close) ends it for good; tests want one of
@@ -709,6 +715,17 @@ impl fmt::Debug for Readiness {
         f.debug_struct("Readiness")
             .field("is_ready", &self.is_ready())
             .finish()
+    }
+}
+
+/// What makes a registry. The settings are in the file of the builder.
+impl RegistryBuilder {
+    /// Makes the registry.
+    #[track_caller]
+    pub fn build(self) -> Registry {
+        Registry {
+            root: Core::of_registry(self.limits, self.on_failure),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What exists once a registry, and not in each of its contexts.
 
+#[cfg(feature = "testing")]
+use crate::context::report::CloseReport;
 use crate::{
     clock::Stamp,
     context::refusal::RefusedLines,
@@ -29,6 +31,9 @@ pub(crate) struct RegistryState {
     pub(crate) dropped: DroppedContexts,
     /// How often each line was refused.
     pub(crate) refused_lines: RefusedLines,
+    /// Closes that were not clean, for the check at the end of a test.
+    #[cfg(feature = "testing")]
+    pub(crate) unclean: UncleanCloses,
     /// Closes that no runtime was at hand for.
     pub(crate) undriven: UndrivenCloses,
     /// The scan for the tasks of contexts that outlived their grace period.
@@ -36,6 +41,31 @@ pub(crate) struct RegistryState {
     /// The search for tasks and hooks that wait for each other.
     #[cfg(feature = "dump")]
     pub(crate) deadlocks: Deadlocks,
+}
+
+/// How many reports of unclean closes are kept.
+#[cfg(feature = "testing")]
+const KEPT: usize = 16;
+
+/// The reports of closes that were not clean.
+#[cfg(feature = "testing")]
+#[derive(Default)]
+pub(crate) struct UncleanCloses(Mutex<(usize, Vec<CloseReport>)>);
+
+#[cfg(feature = "testing")]
+impl UncleanCloses {
+    pub(crate) fn add(&self, report: &CloseReport) {
+        let (count, first) = &mut *lock(&self.0);
+        *count += 1;
+        if first.len() < KEPT {
+            first.push(report.clone());
+        }
+    }
+
+    /// How many there were, and the first of them.
+    pub(crate) fn all(&self) -> (usize, Vec<CloseReport>) {
+        lock(&self.0).clone()
+    }
 }
 
 /// Whether closes somewhere in the registry need a runtime.

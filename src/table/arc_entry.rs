@@ -7,7 +7,10 @@ use crate::{
 };
 use std::{
     ops::Deref,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// An entry of the slab whose record is not in its slot.
@@ -50,7 +53,7 @@ pub(crate) struct ArcEntry<T: ?Sized> {
     /// Who holds it; `None` for a plain `Arc`, whose handles are nobody's business.
     pub(crate) ledger: Option<Ledger>,
     /// Whether the parent keeps a handle until it closes.
-    pub(crate) is_owned: bool,
+    pub(crate) is_owned: AtomicBool,
 }
 
 impl<T: Send + Sync + ?Sized> Record for ArcEntry<T> {
@@ -79,6 +82,10 @@ impl<T: Send + Sync + ?Sized> Record for ArcEntry<T> {
     }
 
     fn is_owned(&self) -> bool {
-        self.is_owned
+        self.is_owned.load(Relaxed)
+    }
+
+    fn released(&self) {
+        self.is_owned.store(false, Relaxed);
     }
 }

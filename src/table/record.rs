@@ -142,8 +142,12 @@ pub(crate) enum Outcome {
     Finished,
     /// It was cancellable, and its context's token was cancelled; or it took longer than its deadline.
     Cancelled,
-    /// Its future was dropped before it returned.
+    /// Its future was dropped before it returned: by hand, or because its owner dropped it.
     Aborted,
+    /// The same, because a close ended it by force.
+    Forced,
+    /// The same, because its runtime ended.
+    RuntimeEnded,
     /// It panicked.
     Panicked,
 }
@@ -168,6 +172,8 @@ pub(crate) trait Record: Send + Sync {
     fn is_owned(&self) -> bool {
         false
     }
+    /// Its context has let go of that handle.
+    fn released(&self) {}
     /// Whether it is the registry itself, which is listed nowhere.
     fn is_root(&self) -> bool {
         false

@@ -16,7 +16,7 @@ use crate::{
         task_entry::{Role, TaskEntry, TaskHandle, TaskHold as _, TaskOwner, Tasks},
     },
 };
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, atomic::AtomicBool};
 
 /// How many slots a listing looks at between two yields: about 10 µs of work.
 pub(crate) const STEP: usize = 384;
@@ -167,7 +167,7 @@ impl Table {
                 parent,
                 value,
                 ledger: Some(Ledger::default()),
-                is_owned,
+                is_owned: AtomicBool::new(is_owned),
             });
             reserved.list(Indirect::new(Arc::downgrade(&record) as Weak<dyn Record>));
             make(record)
@@ -191,7 +191,7 @@ impl Table {
             parent,
             value,
             ledger: None,
-            is_owned: false,
+            is_owned: AtomicBool::new(false),
         })));
         id
     }

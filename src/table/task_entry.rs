@@ -12,7 +12,7 @@ use crate::{
         slab::Slab,
         stripe,
     },
-    table::record::{Class, Facts, Meta, Record, State},
+    table::record::{Class, Facts, Meta, Outcome, Record, State},
 };
 use std::{
     any::Any,
@@ -195,6 +195,19 @@ impl TaskEntry {
         self.is(TaskKind::Wrapped) || self.poll_state.is_aborting()
     }
 
+    /// How it was ended that did not end by itself.
+    #[cold]
+    pub(crate) fn how_aborted(&self) -> Outcome {
+        if self.poll_state.is_forced() {
+            Outcome::Forced
+        } else if self.poll_state.is_aborting() || self.is(TaskKind::Wrapped) {
+            Outcome::Aborted
+        } else {
+            // The crate drops what tokio's handle would abort it by, so only the end of its runtime is left.
+            Outcome::RuntimeEnded
+        }
+    }
+
     /// Whether it is a blocking closure that has started, which nothing can end but itself.
     pub(crate) fn is_unabortable(&self) -> bool {
         self.is(TaskKind::Blocking) && self.state() == State::Running
@@ -244,8 +257,9 @@ pub(crate) trait TaskHold: Hold<Entry = TaskEntry> {
     #[inline]
     fn abort_if_told(&self) {
         let parent = self.parent.as_ref();
-        if parent.is_some_and(|parent| parent.is_aborting()) {
-            self.request_abort();
+        if parent.is_some_and(|parent| parent.is_aborting()) && self.poll_state().is_some() {
+            self.poll_state.force_abort();
+            self.aside().waker.wake();
         }
     }
 

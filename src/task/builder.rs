@@ -14,8 +14,9 @@ use crate::{
         task_entry::{Role, TaskHandle, TaskKind},
     },
     task::{
+        end_check::{CheckKind, EndCheck, Unchecked},
         future::{Configured, Job, Plain, Running, Settings},
-        guard::TaskGuard,
+        guard::{self, TaskGuard},
         handle::{Apart, Output, Task, Together, Whereabouts},
         start::{self, ReadySender, Started},
         wrapped::Wrapped,
@@ -23,7 +24,7 @@ use crate::{
     },
 };
 use futures::Stream;
-use std::{fmt, panic::Location, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, panic::Location, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, task::spawn_local};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -40,9 +41,11 @@ use tracing::Span;
 /// # }
 /// ```
 #[must_use = "a builder starts nothing until one of its `spawn` methods"]
-pub struct TaskBuilder<'a> {
+pub struct TaskBuilder<'a, C = Unchecked> {
     target: Target<'a>,
     options: TaskOptions,
+    /// What its end is checked for.
+    check: PhantomData<fn(C)>,
 }
 
 impl<'a> TaskBuilder<'a> {
@@ -71,7 +74,74 @@ impl<'a> TaskBuilder<'a> {
             span: None,
             turn: None,
         };
-        Self { target, options }
+        Self {
+            target,
+            options,
+            check: PhantomData,
+        }
+    }
+}
+
+impl<'a, C: CheckKind> TaskBuilder<'a, C> {
+    /// Makes the end of the task a failure while its context is open, whether it returns, is aborted or panics: the program
+    /// cannot do without it.
+    ///
+    /// What follows from a failure is the policy of the context: see [`OnFailure`](crate::OnFailure). The end of the task is no
+    /// failure once the close of the context has begun, or of one above it. A panic counts as one failure, as that of every task.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{CloseReason, FailureKind, OnFailure, Registry};
+    /// let registry = Registry::new();
+    /// let server = registry.context_builder("server").on_failure(OnFailure::Close).open();
+    /// server.task("accept").essential().spawn(async { /* returns, and should not */ });
+    ///
+    /// let report = server.closed().await;
+    /// let CloseReason::Failed(failure) = report.reason() else { panic!("{report}") };
+    /// assert_eq!((failure.what(), failure.kind()), ("accept", FailureKind::EssentialEnded));
+    /// assert_eq!(report.failed(), 1);
+    /// # }
+    /// ```
+    pub fn essential(self) -> TaskBuilder<'a, C::Essential> {
+        self.checked()
+    }
+
+    /// Makes an error that the task returns a failure, with the printed error as its message. The handle gets the result as ever.
+    ///
+    /// What follows from a failure is the policy of the context: see [`OnFailure`](crate::OnFailure). An error that no handle
+    /// takes makes the close unclean: see [`CloseReport::is_clean`](crate::CloseReport::is_clean).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// ctx.task("flush").fallible().spawn(async { Err::<(), _>("disk full") });
+    /// let report = ctx.close().await;
+    /// assert_eq!((report.failed(), report.failures()[0].message()), (1, "disk full"));
+    /// # }
+    /// ```
+    ///
+    /// It needs an output that can be an error:
+    ///
+    /// ```compile_fail
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// ctx.task("flush").fallible().spawn(async { "disk full" });
+    /// # }
+    /// ```
+    pub fn fallible(self) -> TaskBuilder<'a, C::Fallible> {
+        self.checked()
+    }
+
+    /// The same task, with another check.
+    fn checked<D>(self) -> TaskBuilder<'a, D> {
+        let Self {
+            target, options, ..
+        } = self;
+        TaskBuilder {
+            target,
+            options,
+            check: PhantomData,
+        }
     }
 
     /// The kind it is listed under; `task`, `blocking` or `wrapped` otherwise.
@@ -217,12 +287,13 @@ impl<'a> TaskBuilder<'a> {
     pub fn start<V, B, F>(
         self,
         body: B,
-    ) -> impl Future<Output = Started<F::Output, V>> + use<V, B, F>
+    ) -> impl Future<Output = Started<F::Output, V>> + use<V, B, F, C>
     where
         V: Send + 'static,
         B: FnOnce(ReadySender<V>) -> F,
         F: Future + Send + 'static,
         F::Output: Send + 'static,
+        C: EndCheck<F::Output>,
     {
         let (sender, ready) = ReadySender::new();
         start::until_ready(self.spawn(body(sender)).abort_on_drop(), ready)
@@ -245,11 +316,14 @@ impl<'a> TaskBuilder<'a> {
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
+        C: EndCheck<F::Output>,
     {
         let origin = TaskOrigin::of::<F>("task");
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
-            Ok((core, guard)) => return run(core, &mut self.options, origin, guard, future),
+            Ok((core, guard)) => {
+                return run::<C, F>(core, &mut self.options, origin, guard, future);
+            }
             Err(reason) => reason,
         };
         let rejected = self.options.reject(origin, reason);
@@ -266,11 +340,14 @@ impl<'a> TaskBuilder<'a> {
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
+        C: EndCheck<F::Output>,
     {
         let origin = TaskOrigin::of::<F>("task");
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
-            Ok((core, guard)) => return Ok(run(core, &mut self.options, origin, guard, future)),
+            Ok((core, guard)) => {
+                return Ok(run::<C, F>(core, &mut self.options, origin, guard, future));
+            }
             Err(reason) => reason,
         };
         Err(self.options.reject(origin, reason).refused(future))
@@ -287,13 +364,14 @@ impl<'a> TaskBuilder<'a> {
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
+        C: EndCheck<T>,
     {
         let origin = TaskOrigin::of::<F>("blocking");
         self.options.on_conflict = OnConflict::Reject;
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
             Ok((core, guard)) => {
-                return run_blocking(core, &mut self.options, origin, guard, closure);
+                return run_blocking::<C, F, T>(core, &mut self.options, origin, guard, closure);
             }
             Err(reason) => reason,
         };
@@ -311,13 +389,14 @@ impl<'a> TaskBuilder<'a> {
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
+        C: EndCheck<T>,
     {
         let origin = TaskOrigin::of::<F>("blocking");
         self.options.on_conflict = OnConflict::Reject;
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
             Ok((core, guard)) => {
-                return Ok(run_blocking(
+                return Ok(run_blocking::<C, F, T>(
                     core,
                     &mut self.options,
                     origin,
@@ -341,11 +420,14 @@ impl<'a> TaskBuilder<'a> {
     where
         F: Future + 'static,
         F::Output: 'static,
+        C: EndCheck<F::Output>,
     {
         let origin = TaskOrigin::of::<F>("task");
         let lent = self.target.lend();
         let reason = match self.options.admit_anywhere(lent.core()) {
-            Ok((core, guard)) => return run_local(core, &mut self.options, origin, guard, future),
+            Ok((core, guard)) => {
+                return run_local::<C, F>(core, &mut self.options, origin, guard, future);
+            }
             Err(reason) => reason,
         };
         let rejected = self.options.reject(origin, reason);
@@ -366,18 +448,27 @@ impl<'a> TaskBuilder<'a> {
     where
         F: Future + 'static,
         F::Output: 'static,
+        C: EndCheck<F::Output>,
     {
         let origin = TaskOrigin::of::<F>("task");
         let lent = self.target.lend();
         let reason = match self.options.admit_anywhere(lent.core()) {
             Ok((core, guard)) => {
-                return Ok(run_local(core, &mut self.options, origin, guard, future));
+                return Ok(run_local::<C, F>(
+                    core,
+                    &mut self.options,
+                    origin,
+                    guard,
+                    future,
+                ));
             }
             Err(reason) => reason,
         };
         Err(self.options.reject(origin, reason).refused(future))
     }
+}
 
+impl TaskBuilder<'_> {
     /// Counts a future that is polled elsewhere. See [`Context::wrap`](crate::Context::wrap).
     #[track_caller]
     pub fn wrap<F: Future>(self, future: F) -> Wrapped<F> {
@@ -438,7 +529,7 @@ impl TaskBuilder<'_> {
     }
 }
 
-impl fmt::Debug for TaskBuilder<'_> {
+impl<C> fmt::Debug for TaskBuilder<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = &self.options;
         f.debug_struct("TaskBuilder")
@@ -659,7 +750,7 @@ impl TaskOptions {
     }
 }
 
-fn run<F>(
+fn run<C, F>(
     core: &Core,
     options: &mut TaskOptions,
     origin: TaskOrigin,
@@ -669,9 +760,10 @@ fn run<F>(
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
+    C: EndCheck<F::Output>,
 {
     let (guard, handle) = options.list(core, origin, guard, TaskKind::Spawned);
-    let outlet = Together::new();
+    let outlet = Together::<_, C>::new();
     if options.is_plain() {
         let running = Running::new(Plain { future }, outlet, guard);
         drop(options.runtime_to_use(core).spawn(running));
@@ -683,7 +775,7 @@ where
     Task::accepted(handle, Whereabouts::entry())
 }
 
-fn run_blocking<F, T>(
+fn run_blocking<C, F, T>(
     core: &Core,
     options: &mut TaskOptions,
     origin: TaskOrigin,
@@ -693,14 +785,15 @@ fn run_blocking<F, T>(
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
+    C: EndCheck<T>,
 {
     let (guard, handle) = options.list(core, origin, guard, TaskKind::Blocking);
     let runtime = options.runtime_to_use(core).clone();
     if options.span.is_none() && options.turn.is_none() {
-        let job = Job::new(closure, guard);
+        let job = Job::<_, _, C>::new(closure, guard);
         drop(runtime.spawn_blocking(move || job.run()));
     } else {
-        let job = Job::new(configured(closure, options.settings(core)), guard);
+        let job = Job::<_, _, C>::new(configured(closure, options.settings(core)), guard);
         drop(runtime.spawn_blocking(move || job.run()));
     }
     Task::accepted(handle, Whereabouts::entry())
@@ -726,7 +819,7 @@ fn configured<T>(
 }
 
 #[track_caller]
-fn run_local<F>(
+fn run_local<C, F>(
     core: &Core,
     options: &mut TaskOptions,
     origin: TaskOrigin,
@@ -736,10 +829,11 @@ fn run_local<F>(
 where
     F: Future + 'static,
     F::Output: 'static,
+    C: EndCheck<F::Output>,
 {
     let (guard, handle) = options.list(core, origin, guard, TaskKind::Spawned);
     let output = Arc::new(Output::new());
-    let outlet = Apart(Arc::clone(&output));
+    let outlet = Apart::<_, C>::new(&output);
     // Outside a `LocalSet` and a `LocalRuntime` tokio panics, at the line of our caller.
     if options.is_plain() {
         drop(spawn_local(Running::new(Plain { future }, outlet, guard)));
@@ -767,7 +861,7 @@ impl Rejected {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let Facts { name, location, .. } = self.facts;
         if self.reason == RefusedReason::Closed {
-            node.note_refusal("a task", &name, location);
+            guard::note_refusal(node, ("a task", &name), location);
         }
         panics::discard(future);
         Task::refused(name)
@@ -776,7 +870,7 @@ impl Rejected {
     /// As [`task`](Self::task), where another would have polled it.
     fn drop_wrapped<F>(self, node: &Node, future: F) {
         let Facts { name, location, .. } = self.facts;
-        node.note_refusal("a wrap", &name, location);
+        guard::note_refusal(node, ("a wrap", &name), location);
         panics::discard(future);
     }
 }

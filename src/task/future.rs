@@ -2,7 +2,7 @@
 
 use crate::{
     clock::{self, Sleep},
-    context::slots::Turn,
+    context::{failure::FailureKind, slots::Turn},
     error::TaskError,
     panics,
     poll::{
@@ -12,7 +12,8 @@ use crate::{
     },
     table::record::{Outcome, Record},
     task::{
-        guard::TaskGuard,
+        end_check::EndCheck,
+        guard::{TaskFailure, TaskGuard},
         handle::{Outlet, Together},
     },
 };
@@ -105,22 +106,42 @@ fn finish<O: Outlet>(outlet: &O, guard: &mut TaskGuard<'static>, mut result: End
         error.name_task(&task.meta().name);
     }
     if guard.is_claimed() {
-        if let Err(TaskError::Panicked(_, message)) = &result {
-            // The handle gets it as well.
-            drop(guard.note_panic(message));
-        }
+        // The handle gets it as well.
+        let failed = failure::<O>(guard, &result, true);
+        let failure = failed.map(TaskFailure::into_inner);
         // The handle may be dropped in the last moment; `deliver` drops the result then.
         let outcome = outcome(&result);
         guard.leave(outcome, |task| {
-            let deliver = || outlet.output(task).deliver(result, task);
+            let deliver = || outlet.output(task).deliver(result, failure, task);
             // What that runs belongs to the task: wakers, and destructors. A close that they wait for is one that they
             // are inside of (I10).
             scope::enter_as(Owner::Task(task), deliver);
         });
-    } else if is_plain(&result, guard) {
+    } else if !O::Check::CHECKS && is_plain(&result, guard) {
         guard.leave(outcome(&result), |_| {});
     } else {
-        finish_unclaimed(guard, result);
+        finish_unclaimed::<O>(guard, result);
+    }
+}
+
+/// In which way the task failed, if it did; noted, and what follows from it done.
+#[inline]
+fn failure<O: Outlet>(
+    guard: &TaskGuard<'_>,
+    result: &Ended<O::Output>,
+    is_claimed: bool,
+) -> Option<TaskFailure> {
+    match result {
+        Err(TaskError::Panicked(_, message)) => {
+            guard.note_failure(FailureKind::TaskPanicked, message.clone(), is_claimed)
+        }
+        result if O::Check::CHECKS => {
+            // In the scope of the task: to print an error is its own code.
+            let (kind, said) = guard.enter(|| O::Check::check(result))?;
+            let is_allowed = kind == FailureKind::EssentialEnded && guard.may_end();
+            (!is_allowed).then(|| guard.note_failure(kind, said, is_claimed))?
+        }
+        _ => None,
     }
 }
 
@@ -136,26 +157,24 @@ fn is_plain<T>(result: &Ended<T>, guard: &TaskGuard<'_>) -> bool {
 /// Drops the result of a task without a handle, while the task is still listed and in its scope, and lets the task leave. Events
 /// come last: a subscriber may do anything.
 #[inline(never)]
-fn finish_unclaimed<T>(guard: &mut TaskGuard<'static>, result: Ended<T>) {
+fn finish_unclaimed<O: Outlet>(guard: &mut TaskGuard<'static>, result: Ended<O::Output>) {
     let outcome = outcome(&result);
-    let is_late = result.is_ok() && size_of::<T>() > 0;
+    let is_late = result.is_ok() && size_of::<O::Output>() > 0;
     let late = is_late.then(|| guard.late_result()).flatten();
-    let panicked = match &result {
-        Err(TaskError::Panicked(_, message)) => guard.note_panic(message),
-        _ => None,
-    };
-    let dropped = if needs_drop::<T>() || result.is_err() {
+    let failed = failure::<O>(guard, &result, false);
+    let dropped = if needs_drop::<O::Output>() || result.is_err() {
         guard.enter(|| panics::discard(result))
     } else {
         None
     };
-    let dropped = dropped.and_then(|panic| guard.note_panic(&panic));
+    let kind = FailureKind::DestructorPanicked;
+    let dropped = dropped.and_then(|panic| guard.note_failure(kind, panic, false));
     guard.leave(outcome, |_| {});
     if let Some(late) = late {
         late.emit();
     }
-    for panicked in [panicked, dropped].into_iter().flatten() {
-        panicked.emit();
+    for failure in [failed, dropped].into_iter().flatten() {
+        failure.emit();
     }
 }
 
@@ -322,13 +341,13 @@ where
 
 /// A closure that runs in its context's scope, and settles everything when it ends, also by being
 /// dropped before it started.
-pub(crate) struct Job<F, T: Send + 'static> {
+pub(crate) struct Job<F, T: Send + 'static, C: EndCheck<T>> {
     closure: Option<F>,
-    outlet: Together<T>,
+    outlet: Together<T, C>,
     guard: TaskGuard<'static>,
 }
 
-impl<F: FnOnce() -> T, T: Send + 'static> Job<F, T> {
+impl<F: FnOnce() -> T, T: Send + 'static, C: EndCheck<T>> Job<F, T, C> {
     pub(crate) fn new(closure: F, guard: TaskGuard<'static>) -> Self {
         Self {
             closure: Some(closure),
@@ -352,7 +371,7 @@ impl<F: FnOnce() -> T, T: Send + 'static> Job<F, T> {
     }
 }
 
-impl<F, T: Send + 'static> Drop for Job<F, T> {
+impl<F, T: Send + 'static, C: EndCheck<T>> Drop for Job<F, T, C> {
     fn drop(&mut self) {
         if let Some(closure) = self.closure.take() {
             let dropped = self.guard.enter(|| panics::guarded(|| drop(closure)));

@@ -5,7 +5,9 @@ use crate::{
         close,
         current::{self, context_of},
         driver,
+        failure::{Failure, FailureKind, FailurePolicy, Subject},
         gate::OnLeave,
+        refusal,
         report::CloseReason,
         state::Node,
     },
@@ -18,12 +20,14 @@ use crate::{
         state::PollState,
     },
     slab::guard::Left,
+    sync::lock,
     table::{
         record::{Facts, Outcome, Record, State},
+        resource,
         task_entry::{Role, TaskEntry, TaskHandle, TaskHold as _, TaskOwner},
     },
 };
-use std::{mem, sync::Arc, task::Context};
+use std::{mem, panic::Location, sync::Arc, task::Context};
 
 /// A task from its admission to its end, and what it owes its context: when it ends, or this is dropped, it leaves the list
 /// and the gate.
@@ -166,9 +170,11 @@ impl TaskGuard<'_> {
             return;
         };
         entry.end();
-        if outcome == Outcome::Panicked {
-            close_on_panic(context_of(&entry));
-        }
+        let outcome = if outcome == Outcome::Aborted {
+            entry.how_aborted()
+        } else {
+            outcome
+        };
         entry.leave(deliver, |left| {
             let context = match left {
                 Left::Alone(remains) => remains.owner(),
@@ -205,22 +211,50 @@ impl TaskGuard<'_> {
         context.is_some_and(|context| context.state() != State::Open)
     }
 
-    /// Notes that the task panicked for the report of its close. If it has no handle, the event that comes back is
-    /// the only other place that tells.
-    pub(crate) fn note_panic(&self, message: &str) -> Option<TaskPanic> {
+    /// Whether an essential task may end: its context, or one above it, closes.
+    #[cold]
+    pub(crate) fn may_end(&self) -> bool {
+        let context = self.task().map(context_of);
+        context.is_none_or(|context| {
+            context.is_cancelled() || context.is_closing_above() || context.gate.is_finishing()
+        })
+    }
+
+    /// Notes that the task failed for the reports, and closes the context whose policy that is (I12). `has_handle` if its result
+    /// goes to a handle; otherwise the event that comes back is the only other place that tells.
+    #[cold]
+    pub(crate) fn note_failure(
+        &self,
+        kind: FailureKind,
+        message: String,
+        has_handle: bool,
+    ) -> Option<TaskFailure> {
         let task = self.task()?;
         let (node, meta) = (context_of(task), task.meta());
-        let failure = format!(
-            "task {} (spawned at {}:{}) panicked: {message}",
-            Printed(&meta.name),
-            meta.location.file(),
-            meta.location.line()
-        );
+        let verb = match kind {
+            FailureKind::TaskPanicked => "panicked: ",
+            FailureKind::TaskFailed => "failed: ",
+            FailureKind::EssentialEnded => "ended although it is essential: ",
+            _ => "left an output whose destructor panicked: ",
+        };
+        let subject = Subject::Task {
+            name: meta.name.clone(),
+            location: meta.location,
+        };
+        let path = resource::short_path(node);
+        let mut failure = Failure::new(kind, subject, path, (verb, message));
+        if has_handle {
+            failure = failure.pending();
+        }
         if let Some(core) = node.core.upgrade() {
-            core.note_failure(&failure);
+            lock(&core.log).failure(failure.clone());
+        }
+        // The failure of a destructor is the output's, not the task's.
+        if kind != FailureKind::DestructorPanicked {
+            close_on_failure(node, &failure);
         }
         let context = node.meta.name.clone();
-        Some(TaskPanic { context, failure })
+        Some(TaskFailure { context, failure })
     }
 }
 
@@ -248,16 +282,21 @@ impl LateResult {
     }
 }
 
-/// An event of the panic of a task without a handle.
-pub(crate) struct TaskPanic {
+/// A failure of a task, and an event of it for a task without a handle.
+pub(crate) struct TaskFailure {
     context: Label,
-    failure: String,
+    failure: Failure,
 }
 
-impl TaskPanic {
+impl TaskFailure {
+    pub(crate) fn into_inner(self) -> Failure {
+        self.failure
+    }
+
     #[cold]
     pub(crate) fn emit(&self) {
-        event::emit!(ERROR, context = %Printed(&self.context), "{}", self.failure);
+        let sentence = self.failure.sentence();
+        event::emit!(ERROR, context = %Printed(&self.context), "{sentence}");
     }
 }
 
@@ -268,10 +307,41 @@ fn answer(task: &TaskEntry, captured: &Captured) {
     replies.answer(task.meta().id, captured);
 }
 
+/// Notes something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that this happens
+/// on this line. What comes after the end of a close is noted by the nearest context above that has not closed, else by the
+/// registry.
 #[cold]
-fn close_on_panic(node: &Node) {
-    if let Some(core) = node.core.upgrade().filter(|_| node.close_on_panic) {
-        driver::request(&core, CloseReason::Panic);
+pub(crate) fn note_refusal(
+    node: &Node,
+    (what, name): (&str, &str),
+    location: &'static Location<'static>,
+) {
+    // Work of its own is lost: what is inside has a right to finish what it does.
+    let is_lost = current::is_inside(node);
+    let (mut next, mut registry, mut is_noted) = (Some(node), None, false);
+    while let Some(node) = next.filter(|_| !is_noted) {
+        if let Some(core) = node.core.upgrade() {
+            is_noted = lock(&core.log).refused(location, is_lost);
+            registry = Some(Arc::clone(&core.registry));
+        }
+        next = node.parent.as_deref();
+    }
+    let count = match registry {
+        Some(registry) => registry.refused_lines.count(location),
+        None => refusal::without_registry(location),
+    };
+    refusal::warn(&node.meta.name, (what, name), location, count);
+}
+
+/// Closes the context that is to be closed at a failure in this one, if there is one.
+fn close_on_failure(node: &Node, failure: &Failure) {
+    let closes = match &node.policy {
+        FailurePolicy::Report => return,
+        FailurePolicy::CloseThis => node,
+        FailurePolicy::Close(above) => above,
+    };
+    if let Some(core) = closes.core.upgrade() {
+        driver::request(&core, CloseReason::Failed(failure.clone()));
     }
 }
 

@@ -2,7 +2,7 @@
 //! it.
 
 use crate::{
-    context::current::context_of,
+    context::{current::context_of, failure::Failure},
     error::TaskError,
     id::ResourceId,
     name::Label,
@@ -14,7 +14,7 @@ use crate::{
         record::{Meta, Record},
         task_entry::{TaskAside, TaskEntry, TaskHandle, TaskHold as _, TaskOwner},
     },
-    task::abort::AbortHandle,
+    task::{abort::AbortHandle, end_check::EndCheck},
 };
 use ::slab::Slab;
 use std::{
@@ -359,20 +359,24 @@ pub(crate) struct Output<T>(Mutex<OutputState<T>>);
 pub(crate) trait Outlet {
     type Output;
 
+    /// What the end of the task is checked for.
+    type Check: EndCheck<Self::Output>;
+
     fn output<'a>(&'a self, task: &'a TaskOwner) -> &'a Output<Self::Output>;
 }
 
 /// The output lies with the entry of the task.
-pub(crate) struct Together<T>(PhantomData<fn(T)>);
+pub(crate) struct Together<T, C>(PhantomData<fn(T, C)>);
 
-impl<T> Together<T> {
+impl<T, C> Together<T, C> {
     pub(crate) fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<T: Send + 'static> Outlet for Together<T> {
+impl<T: Send + 'static, C: EndCheck<T>> Outlet for Together<T, C> {
     type Output = T;
+    type Check = C;
 
     fn output<'a>(&'a self, task: &'a TaskOwner) -> &'a Output<T> {
         task.aside().output(Output::new)
@@ -380,10 +384,17 @@ impl<T: Send + 'static> Outlet for Together<T> {
 }
 
 /// The output lies by itself, because it may not leave its thread.
-pub(crate) struct Apart<T>(pub(crate) Arc<Output<T>>);
+pub(crate) struct Apart<T, C>(Arc<Output<T>>, PhantomData<fn(C)>);
 
-impl<T> Outlet for Apart<T> {
+impl<T, C> Apart<T, C> {
+    pub(crate) fn new(output: &Arc<Output<T>>) -> Self {
+        Self(Arc::clone(output), PhantomData)
+    }
+}
+
+impl<T, C: EndCheck<T>> Outlet for Apart<T, C> {
     type Output = T;
+    type Check = C;
 
     fn output<'a>(&'a self, _: &'a TaskOwner) -> &'a Output<T> {
         &self.0
@@ -423,6 +434,25 @@ enum OutputState<T> {
     Watched(Box<Watched>),
     /// Errors are boxed, because they are rare, and a place is part of many tasks.
     Done(Result<T, Box<TaskError>>),
+    /// The same, of a task that failed.
+    Failed(Box<FailedOutput<T>>),
+}
+
+/// The result of a task that failed, and the failure that is seen once the result is taken.
+#[derive(Debug)]
+struct FailedOutput<T> {
+    result: Result<T, TaskError>,
+    failure: Unseen,
+}
+
+/// A failure that is not seen unless its result is taken.
+#[derive(Debug)]
+struct Unseen(Failure);
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        self.0.note_unseen();
+    }
 }
 
 /// Wakers of those that wait for a task.
@@ -460,7 +490,7 @@ impl<T> OutputState<T> {
                     panics::contain(|| waker.wake());
                 }
             }
-            Self::Empty | Self::Done(_) => {}
+            Self::Empty | Self::Done(_) | Self::Failed(_) => {}
         }
     }
 }
@@ -472,8 +502,20 @@ impl<T> Output<T> {
 
     /// The task's part, once, when it has left the list. Never panics, whatever
     /// wakers and destructors do.
-    pub(crate) fn deliver(&self, result: Result<T, TaskError>, owner: &TaskOwner) {
-        let done = OutputState::Done(result.map_err(Box::new));
+    #[inline]
+    pub(crate) fn deliver(
+        &self,
+        result: Result<T, TaskError>,
+        failure: Option<Failure>,
+        owner: &TaskOwner,
+    ) {
+        let done = match failure {
+            None => OutputState::Done(result.map_err(Box::new)),
+            Some(failure) => {
+                let failure = Unseen(failure);
+                OutputState::Failed(Box::new(FailedOutput { result, failure }))
+            }
+        };
         let before = mem::replace(&mut *lock(&self.0), done);
         if !owner.make_ready() {
             panics::discard(self.take());
@@ -564,6 +606,10 @@ impl<T> Output<T> {
         panics::discard(waker);
         match before {
             OutputState::Done(result) => Poll::Ready(Some(result.map_err(|error| *error))),
+            OutputState::Failed(failed) => {
+                failed.failure.0.note_seen();
+                Poll::Ready(Some(failed.result))
+            }
             before => {
                 panics::discard(before);
                 if is_waiting {

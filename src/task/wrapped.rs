@@ -1,6 +1,9 @@
 //! [`Wrapped`]: a future that is counted here and polled elsewhere.
 
-use crate::{error::TaskError, panics, table::record::Outcome, task::guard::TaskGuard};
+use crate::{
+    context::failure::FailureKind, error::TaskError, panics, table::record::Outcome,
+    task::guard::TaskGuard,
+};
 use std::{
     fmt,
     panic::resume_unwind,
@@ -74,8 +77,9 @@ impl<F> Wrapped<F> {
         });
         let panic = panic.or(ended.as_ref().err());
         if let Some(payload) = panic {
-            // The code that polls gets it as well.
-            drop(guard.note_panic(&panics::message(&**payload)));
+            // The code that polls gets it as well. Whether it looks is not known, so it is not seen.
+            let said = panics::message(&**payload);
+            drop(guard.note_failure(FailureKind::TaskPanicked, said, false));
         }
         let outcome = panic.map_or(outcome, |_| Outcome::Panicked);
         guard.leave(outcome, |_| {});

@@ -6,7 +6,7 @@ use crate::{
     ledger::level::Level,
     registry::registry::Registry,
     sync::{Mutex, lock},
-    testing::bare_spawns::BareSpawns,
+    testing::{bare_spawns::BareSpawns, unclean::Unclean},
 };
 use futures::{
     FutureExt,
@@ -31,6 +31,9 @@ use std::{
 /// within its grace period; it returns as soon as nothing is left. Tests may run side by side, in one process and on one
 /// runtime.
 ///
+/// Nothing must be lost either: each close in the registry must be [clean](crate::CloseReport::is_clean), and each task that
+/// panics must have a handle that is awaited. [`Check::allow_unclean_closes`] is the way out.
+///
 /// Code on another thread or in a bare `tokio::spawn` is outside of the body: there [`Registry::current`] is the global
 /// registry, so pass the test's registry on to it. With paused time the 2 s pass as soon as nothing else runs, so a handle
 /// that another thread or a blocking closure drops a moment later is reported.
@@ -53,7 +56,8 @@ use std::{
 ///
 /// # Panics
 ///
-/// If something is left, with the [report](LeakReport) and the line that called `check`. The report and its graph are also
+/// If something is left, with the [report](LeakReport) and the line that called `check`, and if a close was not clean, with its
+/// report. The report and its graph are also
 /// written into `target/headcount/`. If the body panics, that panic goes on, unchanged, after a leak beside it was
 /// printed.
 ///
@@ -88,6 +92,7 @@ pub fn check<T>(body: impl AsyncFnOnce(Registry) -> T) -> impl Future<Output = T
 pub struct Check {
     policy: LeakPolicy,
     limit: Option<Duration>,
+    allows_unclean: bool,
 }
 
 impl Check {
@@ -96,7 +101,30 @@ impl Check {
         Self {
             policy: LeakPolicy::nothing_left(),
             limit: None,
+            allows_unclean: false,
         }
+    }
+
+    /// Allows closes that are not [clean](crate::CloseReport::is_clean), and failures of tasks whose handles are not awaited:
+    /// for a test that provokes them on purpose.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::testing::Check;
+    ///
+    /// Check::new()
+    ///     .allow_unclean_closes()
+    ///     .run(async |registry| {
+    ///         let ctx = registry.context("ctx");
+    ///         drop(ctx.spawn(async { panic!("on purpose") }));
+    ///         assert!(!ctx.close().await.is_clean());
+    ///     })
+    ///     .await;
+    /// # }
+    /// ```
+    pub fn allow_unclean_closes(mut self) -> Self {
+        self.allows_unclean = true;
+        self
     }
 
     /// Sets what counts as a leak; [`LeakPolicy::nothing_left`] by default.
@@ -154,10 +182,18 @@ impl Check {
             match outcome {
                 Ok(output) => {
                     let report = find_leaks(&registry, &self.policy, &bare_spawns).await;
-                    if !report.is_clean() {
-                        fail(&report, location);
+                    let unclean = (!self.allows_unclean).then(|| Unclean::of(&registry));
+                    match unclean.flatten() {
+                        None if report.is_clean() => output,
+                        None => fail(&report, location),
+                        Some(unclean) if report.is_clean() => {
+                            panic!("something was lost in the check at {location}\n\n{unclean}")
+                        }
+                        Some(unclean) => {
+                            let what = "left behind at the end of the check";
+                            panic!("{}\n\n{unclean}", message(what, &report, location))
+                        }
                     }
-                    output
                 }
                 Err(payload) => {
                     let policy = self.policy.impatient();

@@ -9,6 +9,7 @@ mod asserts;
 mod bare_spawns;
 mod check;
 mod guard;
+mod unclean;
 
 pub use asserts::{WeakHandle, assert_no_growth, assert_released};
 pub use check::{Check, check};

@@ -1,6 +1,7 @@
 //! Hooks (I7; S3, S4, S5).
 
-use crate::util::{Counter, Log, OnDrop, in_time, settle};
+use crate::util::{Counter, Log, Notes, OnDrop, current_thread, in_time, settle};
+use cpu_time::ThreadTime;
 use headcount::{Registry, State};
 use std::{pin::pin, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
@@ -43,6 +44,7 @@ async fn hooks_run_lifo_and_one_that_fails_does_not_stop_the_next() {
         "timed out",
         "an error",
     ]) {
+        let failure = failure.to_string();
         assert!(failure.ends_with(&format!("{end} [ctx]")), "{failure}");
     }
     assert_eq!(failures.len(), 4);
@@ -261,4 +263,141 @@ async fn a_hook_runs_on_when_the_close_future_is_dropped() {
     assert!(log.all().is_empty());
     assert_eq!(in_time(ctx.closed()).await.hooks().ran, 1);
     assert_eq!(log.all(), ["done"]);
+}
+
+/// I7: a hook that uses a value finds it, because the value was there before the hook.
+#[tokio::test]
+async fn hooks_and_owned_values_are_one_stack() {
+    let log = Log::default();
+    let ctx = Registry::new().context("ctx");
+    let note = |what: &'static str| {
+        let log = log.clone();
+        move || async move { log.note(what) }
+    };
+    let own = |what| drop(ctx.own(what, "value", Notes(log.clone(), what)).unwrap());
+    own("value 1");
+    ctx.on_close(note("hook 2")).unwrap();
+    own("value 3");
+    own("value 4");
+    ctx.on_close(note("hook 5")).unwrap();
+    in_time(ctx.close()).await;
+    assert_eq!(
+        log.all(),
+        ["hook 5", "value 4", "value 3", "hook 2", "value 1"]
+    );
+}
+
+/// I7: what a hook adds is next, and what a destructor adds as well.
+#[tokio::test]
+async fn what_is_added_while_the_stack_unwinds_is_next() {
+    let log = Log::default();
+    let ctx = Registry::new().context("ctx");
+    drop(
+        ctx.own("first", "value", Notes(log.clone(), "first"))
+            .unwrap(),
+    );
+    let adds = {
+        let (ctx, log) = (ctx.downgrade(), log.clone());
+        move || {
+            let ctx = ctx.upgrade().unwrap();
+            let late = Notes(log.clone(), "value of a destructor");
+            drop(ctx.own("late", "value", late).unwrap());
+        }
+    };
+    let value = std::sync::Mutex::new(OnDrop::new(adds));
+    drop(ctx.own("adds", "value", value).unwrap());
+    let hook = {
+        let (ctx, log) = (ctx.downgrade(), log.clone());
+        move || async move {
+            let ctx = ctx.upgrade().unwrap();
+            let late = Notes(log.clone(), "value of a hook");
+            drop(ctx.own("late", "value", late).unwrap());
+            ctx.on_close(move || async move { log.note("hook of a hook") })
+                .unwrap();
+        }
+    };
+    ctx.on_close(hook).unwrap();
+    let report = in_time(ctx.close()).await;
+    assert_eq!(
+        log.all(),
+        [
+            "hook of a hook",
+            "value of a hook",
+            "value of a destructor",
+            "first"
+        ]
+    );
+    assert!(report.is_clean(), "{report}");
+    let refused = ctx.own("too late", "value", ()).is_err();
+    assert!(refused && ctx.on_close(|| async {}).is_err());
+}
+
+/// I7, I11: where no runtime can run the hooks, they are dropped, in the same order, and named.
+#[test]
+fn without_a_runtime_the_same_stack_is_unwound_in_the_same_order() {
+    let runtime = current_thread();
+    let (log, registry) = (Log::default(), Registry::new());
+    let ctx = {
+        let _entered = runtime.enter();
+        registry.context("ctx")
+    };
+    let own = |what| drop(ctx.own(what, "value", Notes(log.clone(), what)).unwrap());
+    let hook = |what| {
+        let captured = Notes(log.clone(), what);
+        ctx.on_close(move || async move { drop(captured) }).unwrap();
+    };
+    own("value 1");
+    hook("hook 2");
+    own("value 3");
+    hook("hook 4");
+    drop(runtime);
+    let parent = ctx.downgrade();
+    drop(ctx);
+    assert_eq!(parent.state(), State::Closed);
+    assert_eq!(log.all(), ["hook 4", "value 3", "hook 2", "value 1"]);
+}
+
+/// S3: a hook that runs cannot be cancelled, also not by itself.
+#[tokio::test]
+async fn a_hook_that_runs_cannot_be_cancelled() {
+    let ctx = Registry::new().context("ctx");
+    let (give, take) = oneshot::channel::<headcount::Hook>();
+    let (tell, told) = oneshot::channel();
+    let hook = ctx
+        .on_close(move || async move { tell.send(take.await.unwrap().cancel()).unwrap() })
+        .unwrap();
+    let closing = ctx.close();
+    let mut closing = pin!(closing);
+    tokio::select! {
+        biased;
+        _ = &mut closing => panic!("the hook waits"),
+        () = settle() => {}
+    }
+    assert!(give.send(hook).is_ok());
+    let report = in_time(closing).await;
+    assert_eq!((told.await, report.hooks().ran), (Ok(false), 1));
+}
+
+/// I13: to cancel a thousand hooks takes about as long among a hundred thousand as among a thousand.
+#[test]
+fn cancelling_a_hook_does_not_search_through_the_others() {
+    const CANCELLED: usize = 1_000;
+    let took = |others: usize| {
+        let ctx = Registry::new().context("ctx");
+        let mut hooks: Vec<_> = (0..others)
+            .map(|_| ctx.on_close(|| async {}).unwrap())
+            .collect();
+        // From the middle: a search from either end would meet half of the others each time.
+        hooks.drain(..(others - CANCELLED) / 2);
+        hooks.truncate(CANCELLED);
+        let start = ThreadTime::now();
+        assert!(hooks.iter().all(headcount::Hook::cancel));
+        start.elapsed()
+    };
+    let ratios = (0..3).map(|_| {
+        let few = took(CANCELLED).max(Duration::from_micros(20));
+        took(100 * CANCELLED).as_secs_f64() / few.as_secs_f64()
+    });
+    let least = ratios.fold(f64::MAX, f64::min);
+    assert!(least < 10., "{least} times as long among 100 times as many");
 }

@@ -318,7 +318,9 @@ async fn an_output_that_panics_is_reported() {
     let report = in_time(ctx.close()).await;
     assert_eq!((report.finished(), report.is_clean()), (1, false));
     assert!(
-        report.failures()[0].ends_with("panicked: output [ctx]"),
+        report.failures()[0]
+            .to_string()
+            .ends_with("panicked: output [ctx]"),
         "{report}"
     );
 }
@@ -337,7 +339,7 @@ async fn a_failure_at_the_bottom_of_a_deep_chain_is_short() {
     }
     let report = in_time(chain[0].close()).await;
     assert_eq!((report.hooks().failed, report.failures().len()), (40, 32));
-    let failure = &report.failures()[0];
+    let failure = report.failures()[0].to_string();
     assert!(
         failure.ends_with("disk full […/context/context/context/context/context/context]"),
         "{failure}"

@@ -216,7 +216,7 @@ fn a_panic_whose_handle_is_dropped_in_the_last_moment_is_dropped_inside() {
         current_thread().block_on(async {
             let ctx = Registry::new()
                 .context_builder("ctx")
-                .close_on_panic(true)
+                .on_failure(headcount::OnFailure::Close)
                 .open();
             let ended = Arc::new(AtomicUsize::new(0));
             let (own, counter) = (ctx.downgrade(), Arc::clone(&ended));

@@ -23,6 +23,7 @@ mod drops;
 #[cfg(feature = "dump")]
 mod dump;
 mod events;
+mod failures;
 mod holders;
 #[cfg(feature = "dump")]
 mod hook_deadlocks;

@@ -1,6 +1,6 @@
 //! Values that belong to a registry or a context (S16).
 
-use crate::util::{Counter, Log, Notes, OnDrop, in_time};
+use crate::util::{Counter, Log, Notes, OnDrop, in_time, multi_thread};
 use headcount::Registry;
 use std::sync::Mutex;
 
@@ -50,8 +50,9 @@ async fn owned_values_are_dropped_lifo_and_one_that_panics_does_not_stop_the_nex
     );
     let report = in_time(ctx.close()).await;
     assert_eq!(log.all(), ["last", "first"]);
+    let failure = report.failures()[0].to_string();
     assert!(
-        report.failures()[0].starts_with("bomb #") && report.failures()[0].ends_with("boom [ctx]"),
+        failure.starts_with("bomb #") && failure.ends_with("boom [ctx]"),
         "{report}"
     );
     assert!(!report.is_clean());
@@ -105,4 +106,76 @@ fn handles_share_one_value() {
         Some(2)
     );
     assert!(!format!("{one:?} {weak:?}").contains('1') || !format!("{one:?}").contains("Mutex"));
+}
+
+/// A value that is given back early goes with the last handle of the user.
+#[tokio::test]
+async fn a_released_value_is_dropped_with_its_last_handle() {
+    let registry = Registry::new();
+    let (counter, ctx) = (Counter::default(), registry.context("ctx"));
+    let value = ctx.own("value", "kind", counter.guard()).unwrap();
+    let other = value.clone();
+    assert_eq!(value.strong_count(), 3);
+    assert!(value.release());
+    assert_eq!((value.strong_count(), counter.alive()), (2, 1));
+    assert!(!value.release() && !other.release(), "once");
+    drop(value);
+    assert_eq!(counter.alive(), 1);
+    drop(other);
+    assert_eq!((counter.alive(), registry.live().await.len()), (0, 1));
+    assert!(in_time(ctx.close()).await.is_clean());
+}
+
+#[tokio::test]
+async fn nothing_is_released_after_the_close_or_where_no_context_owns_it() {
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let value = ctx.own("value", "kind", ()).unwrap();
+    in_time(ctx.close()).await;
+    assert!(!value.release(), "the close has dropped its handle");
+    drop(ctx);
+    assert!(!value.release(), "nothing is left of the context");
+    assert!(!registry.own("own", "kind", ()).release());
+}
+
+/// It is released or dropped by the close, and not both.
+#[test]
+fn a_value_released_while_its_context_closes_goes_once() {
+    let runtime = multi_thread(2);
+    let registry = Registry::new();
+    for _ in 0..200 {
+        let counter = Counter::default();
+        let ctx = registry.context("ctx");
+        let value = ctx.own("value", "kind", counter.guard()).unwrap();
+        let other = value.clone();
+        let releasing = std::thread::spawn(move || [value.release(), value.release()]);
+        let report = runtime.block_on(in_time(ctx.close()));
+        let [first, second] = releasing.join().unwrap();
+        assert!(!second && report.is_clean());
+        assert!(!other.release());
+        assert_eq!((other.strong_count(), counter.alive()), (1, 1), "{first}");
+        drop(other);
+        assert_eq!((counter.alive(), counter.dropped()), (0, 1));
+    }
+}
+
+/// I5: a leak report does not say that the context still holds what it has released.
+#[tokio::test]
+async fn a_released_value_is_not_owned_any_more() {
+    let registry = Registry::new();
+    registry.set_level(headcount::Level::Holders);
+    let ctx = registry.context("ctx");
+    let value = ctx.own("value", "kind", ()).unwrap();
+    assert!(
+        value.holders().to_string().contains("context ctx"),
+        "{}",
+        value.holders()
+    );
+    assert!(value.release());
+    assert!(
+        !value.holders().to_string().contains("context ctx"),
+        "{}",
+        value.holders()
+    );
+    in_time(ctx.close()).await;
 }

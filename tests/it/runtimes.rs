@@ -62,7 +62,9 @@ fn a_close_whose_runtime_ends_is_taken_over_by_who_awaits_it() {
         "the child's ran as well"
     );
     assert!(
-        report.failures()[0].contains("its runtime is gone"),
+        report.failures()[0]
+            .message()
+            .contains("its runtime is gone"),
         "{report}"
     );
     drop((ctx, child));

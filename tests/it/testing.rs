@@ -561,3 +561,98 @@ async fn a_body_within_its_limit_passes_and_a_panic_goes_on() {
     let check = Check::new().limit(limit).run(async |_| panic!("mine"));
     assert_eq!(panic_of(check).await.as_deref(), Some("mine"));
 }
+
+/// I16: nothing may be lost in a test that passes.
+#[tokio::test]
+async fn an_unclean_close_fails_with_its_report() {
+    let provoke = async |registry: Registry| {
+        let grace = Duration::ZERO;
+        let ctx = registry.context_builder("svc").grace(grace).open();
+        ctx.task("hangs").spawn(pending::<()>());
+        ctx.on_close(|| async { Err::<(), _>("disk full") })
+            .unwrap();
+        settle().await;
+        ctx.close().await;
+    };
+    let said = panic_of(quick().run(provoke)).await.unwrap();
+    let first = format!("something was lost in the check at {}:", file!());
+    assert!(said.starts_with(&first), "{said}");
+    assert!(said.contains("not a clean close:\nclosed svc"), "{said}");
+    assert!(said.contains("disk full [svc]"), "{said}");
+    quick().allow_unclean_closes().run(provoke).await;
+}
+
+/// Wherever the task is: on a context that stays open, on one that has closed, or on the registry itself.
+#[tokio::test]
+async fn a_panic_in_the_background_fails_unless_its_handle_is_awaited() {
+    let open = panic_of(
+        Check::new()
+            .policy(LeakPolicy::new())
+            .run(async |registry| {
+                let ctx = registry.context("open");
+                drop(ctx.task("worker").spawn(async { panic!("a bug") }));
+                settle().await;
+                mem::forget(ctx);
+            }),
+    );
+    let said = open.await.unwrap();
+    assert!(said.contains("no handle was awaited for"), "{said}");
+    assert!(said.contains("panicked: a bug [open]"), "{said}");
+
+    let free = panic_of(quick().run(async |_| drop(headcount::spawn(async { panic!("a bug") }))));
+    let said = free.await.unwrap();
+    assert!(said.contains("panicked: a bug [registry]"), "{said}");
+
+    let closed = panic_of(quick().run(async |registry| {
+        let ctx = registry.context("closed");
+        drop(ctx.spawn(async { panic!("a bug") }));
+        settle().await;
+        ctx.close().await;
+    }));
+    let said = closed.await.unwrap();
+    assert_eq!(
+        said.matches("panicked: a bug [closed]").count(),
+        1,
+        "{said}"
+    );
+
+    quick()
+        .run(async |registry| {
+            let ctx = registry.context("ctx");
+            assert!(ctx.spawn(async { panic!("expected") }).await.is_err());
+            let free = headcount::spawn(async { panic!("expected") });
+            assert!(free.await.is_err());
+            ctx.close().await;
+        })
+        .await;
+}
+
+/// Both are in one message: the leak, and what was lost.
+#[tokio::test]
+async fn a_leak_and_an_unclean_close_are_reported_together() {
+    let said = panic_of(quick().run(async |registry| {
+        let ctx = registry.context("ctx");
+        drop(ctx.spawn(async { panic!("a bug") }));
+        settle().await;
+        ctx.close().await;
+        mem::forget(ctx);
+    }));
+    let said = said.await.unwrap();
+    assert!(said.contains("closed but still held"), "{said}");
+    assert!(said.contains("not a clean close"), "{said}");
+}
+
+#[tokio::test]
+async fn of_many_unclean_closes_a_few_are_printed_and_all_are_counted() {
+    let said = panic_of(quick().run(async |registry| {
+        for _ in 0..40 {
+            let ctx = registry.context("ctx");
+            drop(ctx.spawn(async { panic!("a bug") }));
+            settle().await;
+            ctx.close().await;
+        }
+    }));
+    let said = said.await.unwrap();
+    assert_eq!(said.matches("not a clean close").count(), 8, "{said}");
+    assert!(said.contains("… 32 more closes"), "{said}");
+}

@@ -227,7 +227,7 @@ async fn failures_of_descendants_reach_the_report_of_the_parent() {
         (80, 40, false)
     );
     assert_eq!(report.failures().len(), 32, "capped");
-    let first = report.failures().remove(0);
+    let first = report.failures()[0].to_string();
     assert!(
         first.ends_with("disk full [ctx/child/grandchild-0]"),
         "{first}"

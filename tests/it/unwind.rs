@@ -110,7 +110,11 @@ fn a_task_that_panics_leaves_though_the_event_of_that_panics() {
         settle().await;
         let report = in_time(ctx.close()).await;
         assert_eq!(report.panicked(), 1, "{report}");
-        assert!(report.failures()[0].contains("on purpose: a task"));
+        assert!(
+            report.failures()[0]
+                .message()
+                .contains("on purpose: a task")
+        );
     });
     assert!(panics.count() >= 1);
 }

@@ -92,7 +92,9 @@ pub(crate) fn counted(case: &Case, report: &CloseReport) -> Result<Outcome, Stri
     let one = counts.iter().find(|(count, _)| *count == 1);
     let outcome = one.expect("they add up to one").1;
     let failures = report.failures();
-    let are_meant = failures.iter().all(|failure| failure.contains(MARKER));
+    let are_meant = failures
+        .iter()
+        .all(|failure| failure.message().contains(MARKER));
     if !are_meant || !told(case, outcome).contains(&failures.len()) {
         return Err(format!(
             "{outcome:?}, but the failures are others: {report}"

@@ -9,7 +9,7 @@ use super::{
     world::World,
 };
 use crate::common::{Dice, TIME_LIMIT, current_thread, lock, multi_thread};
-use headcount::{CloseReport, CloseStatus};
+use headcount::{CloseReason, CloseReport, CloseStatus};
 use std::{
     collections::HashSet,
     sync::{Arc, atomic::Ordering::SeqCst},
@@ -115,6 +115,12 @@ fn check_sums(model: &Model, fates: &[Arc<Fate>], report: &CloseReport) {
             (false, true) => finished += 1,
             (false, false) => rest += 1,
         }
+    }
+    let is_lossless = report.forced() == 0
+        && report.hooks().failed + report.hooks().timed_out == 0
+        && !matches!(report.reason(), CloseReason::Failed(_));
+    if report.is_clean() && !is_lossless || report.forced() > report.aborted() {
+        failure(format_args!("something was lost, and yet: {report:?}"));
     }
     let counted = (
         report.finished(),

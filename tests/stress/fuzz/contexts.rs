@@ -9,7 +9,7 @@ use super::{
     world::{At, Ctx, World},
 };
 use crate::common::{Dice, lock};
-use headcount::{Context, ContextBuilder, State};
+use headcount::{Context, ContextBuilder, OnFailure, State};
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
@@ -51,8 +51,12 @@ fn start(world: &World, builder: ContextBuilder<'_>, dice: &mut Dice) -> Option<
     let builder = builder
         .grace(Duration::from_micros(dice.below(4) as u64 * 700))
         .hook_timeout(Duration::from_millis(1 + dice.below(3) as u64))
-        .close_on_panic(dice.once_in(4))
         .kind(["context", "server", "connection"][dice.below(3)]);
+    let builder = match dice.below(4) {
+        0 => builder.on_failure(OnFailure::Close),
+        1 => builder.on_failure(OnFailure::Report),
+        _ => builder,
+    };
     if dice.once_in(2) {
         let ctx = builder.try_open().ok()?;
         world.counts.contexts.fetch_add(1, SeqCst);

@@ -16,12 +16,12 @@ use super::{
 use crate::common::{Dice, lock};
 use futures::future::BoxFuture;
 use headcount::{
-    Context, OnConflict, RefusedError, RefusedReason, Registry, ResourceId, State, Task,
+    Context, EndCheck, OnConflict, RefusedError, RefusedReason, Registry, ResourceId, State, Task,
     TaskBuilder, TaskError, Wrapped,
 };
 use std::{
     cell::Cell,
-    future::Future,
+    future::{Future, poll_fn},
     hint::black_box,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
@@ -209,14 +209,73 @@ pub(crate) fn spawn_one(world: &Arc<World>, ctx: &Ctx, dice: &mut Dice) {
     let script = script(world, &ctx.downgrade(), &fate, SPAWNED, dice);
     let task = builder(world, ctx, dice);
     // Without any runtime `spawn` panics, as it says.
-    let task = if Handle::try_current().is_err() || dice.once_in(2) {
+    let task = if dice.once_in(6) {
+        start(world, ctx, task.essential(), script, dice)
+    } else {
+        start(world, ctx, task, script, dice)
+    };
+    if let Some(task) = task {
+        spawned(world, task, &fate, dice);
+    }
+}
+
+fn start<C, F>(
+    world: &World,
+    ctx: &Ctx,
+    task: TaskBuilder<'_, C>,
+    script: F,
+    dice: &mut Dice,
+) -> Option<Task<Output>>
+where
+    C: EndCheck<Output>,
+    F: Future<Output = Output> + Send + 'static,
+{
+    if Handle::try_current().is_err() || dice.once_in(2) {
         let tried = never("a spawn", || task.try_spawn(script));
         tried.and_then(|tried| accepted(world, ctx, tried))
     } else {
         world.may_refuse("a spawn", || task.spawn(script))
+    }
+}
+
+/// A task that returns an error, or not.
+pub(crate) fn spawn_fallible(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let Some(ctx) = world.contexts.pick(dice) else {
+        return;
     };
-    if let Some(task) = task {
-        spawned(world, task, &fate, dice);
+    let _inside = world.enter(dice);
+    let fate = world.fate(&ctx.model, "fallible");
+    let script = script(world, &ctx.downgrade(), &fate, SPAWNED, dice);
+    let fails = dice.once_in(2);
+    // By hand: an `async` block forgets an output if the destructor of the future that it comes from panics.
+    let mut script = Box::pin(script);
+    let script = poll_fn(move |cx| {
+        let polled = script.as_mut().poll(cx);
+        polled.map(|output| {
+            if fails {
+                Err(Printed(output))
+            } else {
+                Ok(output)
+            }
+        })
+    });
+    let task = builder(world, &ctx, dice).fallible();
+    let task = never("a spawn", || task.try_spawn(script));
+    let Some(task) = task.and_then(|tried| accepted(world, &ctx, tried)) else {
+        return;
+    };
+    fate.accept();
+    DROPS_HANDLE.set(DROPS_HANDLE.get() + 1);
+    never("dropping the handle of a task", || drop(task));
+    DROPS_HANDLE.set(DROPS_HANDLE.get() - 1);
+}
+
+/// An error that is an output.
+struct Printed(#[expect(dead_code, reason = "it is dropped")] Output);
+
+impl std::fmt::Display for Printed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an error on purpose")
     }
 }
 

@@ -108,6 +108,14 @@ pub(crate) fn drop_value(world: &Arc<World>, dice: &mut Dice, _: At) {
     drop(world.values.take(dice));
 }
 
+/// Gives a value back early, if a context owns it: once.
+pub(crate) fn release(world: &Arc<World>, dice: &mut Dice, _: At) {
+    if let Some(value) = world.values.pick(dice) {
+        never("a release", || value.release());
+        world.check(!value.release(), "a value was released twice");
+    }
+}
+
 pub(crate) fn downgrade(world: &Arc<World>, dice: &mut Dice, _: At) {
     if let Some(value) = world.values.pick(dice) {
         world.put(&world.weak_values, value.downgrade(), dice);

@@ -1,0 +1,122 @@
+//! [`Tally`]: what became of the tasks of a context.
+
+use crate::{
+    sync::{AtomicU64, Ordering::Relaxed},
+    table::record::Outcome,
+};
+
+/// What became of the tasks of a context and of its descendants. Own tasks that finished are not counted here: the gate does,
+/// in the step in which they leave.
+///
+/// Counters that only grow. Exact once the context is closed.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    finished: AtomicU64,
+    cancelled: AtomicU64,
+    aborted: AtomicU64,
+    panicked: AtomicU64,
+    children: AtomicU64,
+    forced: AtomicU64,
+    runtime_ended: AtomicU64,
+}
+
+/// A tally read at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub(crate) struct Counts {
+    pub(crate) finished: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) aborted: u64,
+    pub(crate) panicked: u64,
+    /// From the log, as the number of the failed ones.
+    pub(crate) refused: u64,
+    /// They are in one of the others as well.
+    pub(crate) failed: u64,
+    pub(crate) children: u64,
+    /// Those of the aborted ones that a close ended by force.
+    pub(crate) forced: u64,
+    /// Those of the aborted ones that ended with their runtime.
+    pub(crate) runtime_ended: u64,
+}
+
+impl Counts {
+    /// Tasks that have ended.
+    pub(crate) fn tasks(&self) -> u64 {
+        self.finished + self.cancelled + self.aborted + self.panicked
+    }
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            finished: zero(),
+            cancelled: zero(),
+            aborted: zero(),
+            panicked: zero(),
+            children: zero(),
+            forced: zero(),
+            runtime_ended: zero(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn task(&self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Finished => &self.finished,
+            Outcome::Cancelled => &self.cancelled,
+            Outcome::Panicked => &self.panicked,
+            Outcome::Aborted => &self.aborted,
+            Outcome::Forced => {
+                self.forced.fetch_add(1, Relaxed);
+                &self.aborted
+            }
+            Outcome::RuntimeEnded => {
+                self.runtime_ended.fetch_add(1, Relaxed);
+                &self.aborted
+            }
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Adds a closed child and everything that it counted.
+    pub(crate) fn child(&self, counts: Counts) {
+        self.finished.fetch_add(counts.finished, Relaxed);
+        self.cancelled.fetch_add(counts.cancelled, Relaxed);
+        self.aborted.fetch_add(counts.aborted, Relaxed);
+        self.panicked.fetch_add(counts.panicked, Relaxed);
+        self.forced.fetch_add(counts.forced, Relaxed);
+        self.runtime_ended.fetch_add(counts.runtime_ended, Relaxed);
+        self.children.fetch_add(counts.children + 1, Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            finished: self.finished.load(Relaxed),
+            cancelled: self.cancelled.load(Relaxed),
+            aborted: self.aborted.load(Relaxed),
+            panicked: self.panicked.load(Relaxed),
+            children: self.children.load(Relaxed),
+            forced: self.forced.load(Relaxed),
+            runtime_ended: self.runtime_ended.load(Relaxed),
+            ..Counts::default()
+        }
+    }
+}
+
+impl Counts {
+    /// Those of two contexts.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            finished: self.finished + other.finished,
+            cancelled: self.cancelled + other.cancelled,
+            aborted: self.aborted + other.aborted,
+            panicked: self.panicked + other.panicked,
+            refused: self.refused + other.refused,
+            failed: self.failed + other.failed,
+            children: self.children + other.children,
+            forced: self.forced + other.forced,
+            runtime_ended: self.runtime_ended + other.runtime_ended,
+        }
+    }
+}

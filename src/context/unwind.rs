@@ -1,0 +1,61 @@
+//! How the stack of hooks and owned values is unwound: each by itself, and what fails is noted (I7).
+
+use crate::{
+    context::{
+        current::{self, Scope},
+        failure::{Failure, FailureKind, Subject},
+        hooks::{Callback, Kept, Origin, Owned},
+        state::{Core, Node},
+    },
+    event, panics,
+    sync::lock,
+    table::resource,
+};
+use std::sync::Arc;
+
+/// Notes a hook that did not run to its end because no runtime was left, and says so.
+pub(super) fn note_interrupted(node: &Node, origin: Origin) {
+    let said = "could not run to its end, its runtime is gone".to_owned();
+    let (kind, path) = (FailureKind::HookInterrupted, resource::short_path(node));
+    let failure = Failure::new(kind, origin.subject(), path, ("", said));
+    let sentence = failure.sentence();
+    event::emit!(ERROR, context = %node.meta.name, "{sentence}");
+    if let Some(core) = node.core.upgrade() {
+        lock(&core.log).interrupted(failure);
+    }
+}
+
+/// Drops a value that the context owned, in its scope; a panic of its destructor is noted.
+pub(super) fn drop_value(core: &Core, owned: Owned) {
+    let scope = Scope::Hook(Arc::clone(&core.node));
+    let panic = current::enter(&scope, || panics::discard(owned.value));
+    if let Some(panic) = panic {
+        let (name, id) = (owned.name, owned.id);
+        let failure = Failure::new(
+            FailureKind::DestructorPanicked,
+            Subject::Value { name, id },
+            resource::short_path(&*core.node),
+            ("panicked while it was dropped: ", panic),
+        );
+        let sentence = failure.sentence();
+        lock(&core.log).failure(failure);
+        event::emit!(ERROR, context = %core.node.meta.name, "{sentence}");
+    }
+}
+
+/// Names a hook that cannot run, because no runtime is left, and drops it in its scope.
+pub(super) fn drop_hook(core: &Core, hook: Callback) {
+    note_interrupted(&core.node, hook.origin());
+    let scope = Scope::Hook(Arc::clone(&core.node));
+    current::enter(&scope, || panics::discard(hook));
+}
+
+/// Unwinds the stack where no runtime is left to run its hooks, in the same order.
+pub(super) fn unwind_undriven(core: &Core) {
+    while let Some(kept) = core.hooks.on_close.pop_or_seal() {
+        match kept {
+            Kept::Hook(hook) => drop_hook(core, hook),
+            Kept::Value(value) => drop_value(core, value),
+        }
+    }
+}
