@@ -30,7 +30,9 @@ pub(crate) struct LastWaker(Option<Waker>);
 
 impl Drop for LastWaker {
     fn drop(&mut self) {
-        panics::discard(self.0.take());
+        if let Some(waker) = self.0.take() {
+            panics::discard(waker);
+        }
     }
 }
 

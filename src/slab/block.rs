@@ -278,7 +278,7 @@ impl<T: Entry> Block<T> {
     /// # Safety
     ///
     /// The caller has this hold, and gives it up with this.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn release(&self, at: usize, hold: u64) -> Option<Vacated<T>> {
         // SAFETY: as demanded; who is the last one is alone with the slot.
         unsafe {

@@ -228,7 +228,7 @@ impl<T: Entry> HandleGuard<T> {
     }
 
     /// Releases the entry, unless what the handle is for is ready.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release_unready(self) -> Result<(), Self> {
         // Found before the hold is given up: if others have the entry, they may free the slot, its block and its slab from
         // then on.

@@ -1,9 +1,10 @@
 //! [`TaskBuilder`]: starting a task with settings.
 
 use crate::{
+    clock,
     context::{
         close,
-        slots::{OnConflict, Turn},
+        slots::OnConflict,
         state::{Core, Node},
     },
     error::{NO_RUNTIME, RefusedError, RefusedReason},
@@ -52,13 +53,17 @@ impl<'a> TaskBuilder<'a> {
     /// Starts a task on the context of a strong handle.
     #[inline]
     pub(crate) fn new(core: &'a Arc<Core>, name: Option<Label>) -> Self {
-        Self::on_target(Target::Strong(core), name)
+        let target = Target {
+            node: &core.node,
+            core: Some(core),
+        };
+        Self::on_target(target, name)
     }
 
     /// Starts a task on the context of a weak handle, if it is still there by then.
     #[inline]
     pub(crate) fn weak(node: &'a Arc<Node>, name: Option<Label>) -> Self {
-        Self::on_target(Target::Weak(node), name)
+        Self::on_target(Target { node, core: None }, name)
     }
 
     #[inline]
@@ -68,11 +73,7 @@ impl<'a> TaskBuilder<'a> {
             kind: None,
             runtime: None,
             is_cancellable: false,
-            deadline: None,
-            slot: None,
-            on_conflict: OnConflict::default(),
-            span: None,
-            turn: None,
+            settings: None,
         };
         Self {
             target,
@@ -192,13 +193,13 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
     ///
     /// A lock for all slots of the context, twice for each of their tasks.
     pub fn slot(mut self, key: impl Into<Name>) -> Self {
-        self.options.slot = Some(label(key.into()));
+        self.options.settings().slot = Some(label(key.into()));
         self
     }
 
     /// What becomes of the task if its [`slot`](Self::slot) is taken. Has no effect without one.
     pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
-        self.options.on_conflict = on_conflict;
+        self.options.settings().on_conflict = on_conflict;
         self
     }
 
@@ -216,7 +217,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
     /// # }
     /// ```
     pub fn in_current_span(mut self) -> Self {
-        self.options.span = Some(Span::current());
+        self.options.settings().span = Some(Span::current());
         self
     }
 
@@ -242,7 +243,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
     ///
     /// One timer for each task that waits, in a queue of the whole process.
     pub fn deadline(mut self, limit: Duration) -> Self {
-        self.options.deadline = Some(limit);
+        self.options.settings().deadline = Some(clock::sleep(limit));
         self
     }
 
@@ -327,7 +328,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
             Err(reason) => reason,
         };
         let rejected = self.options.reject(origin, reason);
-        rejected.task(self.target.node(), future)
+        rejected.task(self.target.node, future)
     }
 
     /// Spawns a future, or hands it back.
@@ -367,7 +368,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
         C: EndCheck<T>,
     {
         let origin = TaskOrigin::of::<F>("blocking");
-        self.options.on_conflict = OnConflict::Reject;
+        self.options.cannot_wait();
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
             Ok((core, guard)) => {
@@ -376,7 +377,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
             Err(reason) => reason,
         };
         let rejected = self.options.reject(origin, reason);
-        rejected.task(self.target.node(), closure)
+        rejected.task(self.target.node, closure)
     }
 
     /// Runs a closure on the runtime's blocking threads, or hands it back.
@@ -392,7 +393,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
         C: EndCheck<T>,
     {
         let origin = TaskOrigin::of::<F>("blocking");
-        self.options.on_conflict = OnConflict::Reject;
+        self.options.cannot_wait();
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
             Ok((core, guard)) => {
@@ -431,7 +432,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
             Err(reason) => reason,
         };
         let rejected = self.options.reject(origin, reason);
-        rejected.task(self.target.node(), future)
+        rejected.task(self.target.node, future)
     }
 
     /// Spawns a future that may not leave this thread, or hands it back.
@@ -476,7 +477,7 @@ impl TaskBuilder<'_> {
         match self.options.admit_wrapped::<F>(lent.core()) {
             Ok(guard) => Wrapped::new(future, guard),
             Err(rejected) => {
-                rejected.drop_wrapped(self.target.node(), future);
+                rejected.drop_wrapped(self.target.node, future);
                 Wrapped::refused()
             }
         }
@@ -505,7 +506,7 @@ impl TaskBuilder<'_> {
         match self.options.admit_wrapped::<S>(lent.core()) {
             Ok(guard) => WrappedStream::new(stream, guard),
             Err(rejected) => {
-                rejected.drop_wrapped(self.target.node(), stream);
+                rejected.drop_wrapped(self.target.node, stream);
                 WrappedStream::refused()
             }
         }
@@ -536,43 +537,37 @@ impl<C> fmt::Debug for TaskBuilder<'_, C> {
             .field("name", &options.name)
             .field("kind", &options.kind)
             .field("is_cancellable", &options.is_cancellable)
-            .field("deadline", &options.deadline)
-            .field("slot", &options.slot)
-            .field("on_conflict", &options.on_conflict)
+            .field("settings", &options.settings)
             .finish_non_exhaustive()
     }
 }
 
 /// The context on which a task is to be started.
 #[derive(Clone, Copy)]
-enum Target<'a> {
-    /// That of a strong handle.
-    Strong(&'a Arc<Core>),
-    /// That of a weak handle. It may be gone.
-    Weak(&'a Arc<Node>),
+struct Target<'a> {
+    node: &'a Arc<Node>,
+    /// Of a strong handle. The context of a weak one may be gone.
+    core: Option<&'a Arc<Core>>,
 }
 
 /// The core of a context, while a task is being started on it.
-enum Lent<'a> {
-    Strong(&'a Arc<Core>),
+struct Lent<'a> {
+    of_handle: Option<&'a Arc<Core>>,
     /// Held for the call only, and not counted as a handle (I3): if the last handle is dropped meanwhile, its close begins,
     /// and either the gate refuses the task or the close awaits it.
-    Weak(Option<Arc<Core>>),
+    borrowed: Option<Arc<Core>>,
 }
 
 impl<'a> Target<'a> {
     #[inline(always)]
     fn lend(self) -> Lent<'a> {
-        match self {
-            Self::Strong(core) => Lent::Strong(core),
-            Self::Weak(node) => Lent::Weak(node.core.upgrade()),
-        }
-    }
-
-    fn node(self) -> &'a Arc<Node> {
-        match self {
-            Self::Strong(core) => &core.node,
-            Self::Weak(node) => node,
+        let borrowed = match self.core {
+            Some(_) => None,
+            None => self.node.core.upgrade(),
+        };
+        Lent {
+            of_handle: self.core,
+            borrowed,
         }
     }
 }
@@ -581,10 +576,7 @@ impl Lent<'_> {
     /// `None` if the context is gone: it has closed, and its last handle was dropped.
     #[inline(always)]
     fn core(&self) -> Option<&Arc<Core>> {
-        match self {
-            Self::Strong(core) => Some(core),
-            Self::Weak(core) => core.as_ref(),
-        }
+        self.of_handle.or(self.borrowed.as_ref())
     }
 }
 
@@ -597,12 +589,8 @@ struct TaskOptions {
     kind: Option<Label>,
     runtime: Option<Handle>,
     is_cancellable: bool,
-    deadline: Option<Duration>,
-    slot: Option<Label>,
-    on_conflict: OnConflict,
-    span: Option<Span>,
-    /// Its place in the slot, once it was let in.
-    turn: Option<Turn>,
+    /// What few tasks have lies apart, so that the others do not carry it about.
+    settings: Option<Box<Settings>>,
 }
 
 /// What the task is by itself: its name and kind unless given, and where it was started.
@@ -657,19 +645,23 @@ impl TaskOptions {
             close::on_leave(&core.node, left);
             RefusedReason::Closed
         })?;
-        if self.slot.is_some() {
-            self.enter_slot(core)?;
+        if let Some(settings) = &mut self.settings {
+            settings.enter_slot(core)?;
         }
         Ok((core, guard))
     }
 
     #[cold]
-    fn enter_slot(&mut self, core: &Core) -> Result<(), RefusedReason> {
-        if let Some(slot) = &self.slot {
-            let table = core.node.table.table_ref();
-            self.turn = Some(core.slots().enter(slot, self.on_conflict, table)?);
+    fn settings(&mut self) -> &mut Settings {
+        self.settings.get_or_insert_default()
+    }
+
+    /// If its slot is taken it is refused.
+    #[inline]
+    fn cannot_wait(&mut self) {
+        if let Some(settings) = &mut self.settings {
+            settings.on_conflict = OnConflict::Reject;
         }
-        Ok(())
     }
 
     #[inline(always)]
@@ -692,7 +684,8 @@ impl TaskOptions {
         kind: TaskKind,
     ) -> (TaskGuard<'static>, TaskHandle) {
         let (guard, handle) = guard.list(self.take_facts(origin), Role::Task(kind));
-        if let Some(turn) = &self.turn {
+        let settings = self.settings.as_ref();
+        if let Some(turn) = settings.and_then(|settings| settings.turn.as_ref()) {
             turn.set_task(core.node.table.table_ref(), handle.meta().id);
         }
         (guard, handle)
@@ -706,21 +699,20 @@ impl TaskOptions {
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
 
-    /// Whether the future or closure has no settings of its own.
+    /// Whether the future has no settings of its own.
     #[inline]
     fn is_plain(&self) -> bool {
-        let is_left_alone = !self.is_cancellable && self.deadline.is_none();
-        is_left_alone && self.span.is_none() && self.turn.is_none()
+        !self.is_cancellable && self.settings.is_none()
     }
 
+    /// A future with the settings of its task.
     #[cold]
-    fn settings(&mut self, core: &Core) -> Settings {
+    fn configure<F>(&mut self, future: F, core: &Core) -> Configured<F> {
         let token = self.is_cancellable.then(|| core.node.token.clone());
-        Settings {
+        Configured {
+            future: Some(future),
             cancelled: token.map(CancellationToken::cancelled_owned),
-            deadline: self.deadline,
-            span: self.span.take(),
-            turn: self.turn.take(),
+            settings: self.settings.take(),
         }
     }
 
@@ -731,7 +723,7 @@ impl TaskOptions {
         core: Option<&Arc<Core>>,
     ) -> Result<TaskGuard<'static>, Rejected> {
         let origin = TaskOrigin::of::<F>("wrapped");
-        self.slot = None;
+        self.settings = None;
         match self.admit_anywhere(core) {
             Ok((_, guard)) => {
                 let role = Role::Task(TaskKind::Wrapped);
@@ -768,7 +760,7 @@ where
         let running = Running::new(Plain { future }, outlet, guard);
         drop(options.runtime_to_use(core).spawn(running));
     } else {
-        let future = Configured::new(future, options.settings(core));
+        let future = options.configure(future, core);
         let running = Running::new(future, outlet, guard);
         drop(options.runtime_to_use(core).spawn(running));
     }
@@ -789,32 +781,30 @@ where
 {
     let (guard, handle) = options.list(core, origin, guard, TaskKind::Blocking);
     let runtime = options.runtime_to_use(core).clone();
-    if options.span.is_none() && options.turn.is_none() {
-        let job = Job::<_, _, C>::new(closure, guard);
-        drop(runtime.spawn_blocking(move || job.run()));
-    } else {
-        let job = Job::<_, _, C>::new(configured(closure, options.settings(core)), guard);
-        drop(runtime.spawn_blocking(move || job.run()));
+    match options.settings.take() {
+        None => {
+            let job = Job::<_, _, C>::new(closure, guard);
+            drop(runtime.spawn_blocking(move || job.run()));
+        }
+        Some(settings) => {
+            let job = Job::<_, _, C>::new(configured(closure, settings), guard);
+            drop(runtime.spawn_blocking(move || job.run()));
+        }
     }
     Task::accepted(handle, Whereabouts::entry())
 }
 
 /// A closure that runs in its span, and then leaves its slot.
-fn configured<T>(
-    closure: impl FnOnce() -> T,
-    Settings { span, turn, .. }: Settings,
-) -> impl FnOnce() -> T {
+fn configured<T>(closure: impl FnOnce() -> T, settings: Box<Settings>) -> impl FnOnce() -> T {
     // Dropped in this order, also if it never runs.
-    let held = (closure, turn, span);
+    let held = (closure, settings);
     move || {
         let held = held;
-        let (closure, turn, span) = held;
-        let output = match span {
+        let (closure, settings) = held;
+        match &settings.span {
             Some(span) => span.in_scope(closure),
             None => closure(),
-        };
-        drop(turn);
-        output
+        }
     }
 }
 
@@ -838,7 +828,7 @@ where
     if options.is_plain() {
         drop(spawn_local(Running::new(Plain { future }, outlet, guard)));
     } else {
-        let future = Configured::new(future, options.settings(core));
+        let future = options.configure(future, core);
         drop(spawn_local(Running::new(future, outlet, guard)));
     }
     Task::accepted(handle, Whereabouts::Apart(output))

@@ -1,9 +1,14 @@
 //! A spawned future or blocking closure, as the runtime sees it.
 
 use crate::{
-    clock::{self, Sleep},
-    context::{failure::FailureKind, slots::Turn},
-    error::TaskError,
+    clock::Sleep,
+    context::{
+        failure::FailureKind,
+        slots::{OnConflict, Turn},
+        state::Core,
+    },
+    error::{RefusedReason, TaskError},
+    name::Label,
     panics,
     poll::{
         capture,
@@ -19,10 +24,10 @@ use crate::{
 };
 use std::{
     any::Any,
+    fmt,
     mem::needs_drop,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Span;
@@ -106,22 +111,28 @@ fn finish<O: Outlet>(outlet: &O, guard: &mut TaskGuard<'static>, mut result: End
         error.name_task(&task.meta().name);
     }
     if guard.is_claimed() {
-        // The handle gets it as well.
-        let failed = failure::<O>(guard, &result, true);
-        let failure = failed.map(TaskFailure::into_inner);
-        // The handle may be dropped in the last moment; `deliver` drops the result then.
-        let outcome = outcome(&result);
-        guard.leave(outcome, |task| {
-            let deliver = || outlet.output(task).deliver(result, failure, task);
-            // What that runs belongs to the task: wakers, and destructors. A close that they wait for is one that they
-            // are inside of (I10).
-            scope::enter_as(Owner::Task(task), deliver);
-        });
+        finish_claimed(outlet, guard, result);
     } else if !O::Check::CHECKS && is_plain(&result, guard) {
         guard.leave(outcome(&result), |_| {});
     } else {
         finish_unclaimed::<O>(guard, result);
     }
+}
+
+/// Delivers the result to the handle, and lets the task leave.
+#[inline(never)]
+fn finish_claimed<O: Outlet>(outlet: &O, guard: &mut TaskGuard<'static>, result: Ended<O::Output>) {
+    // The handle gets it as well.
+    let failed = failure::<O>(guard, &result, true);
+    let failure = failed.map(TaskFailure::into_inner);
+    // The handle may be dropped in the last moment; `deliver` drops the result then.
+    let outcome = outcome(&result);
+    guard.leave(outcome, |task| {
+        let deliver = || outlet.output(task).deliver(result, failure, task);
+        // What that runs belongs to the task: wakers, and destructors. A close that they wait for is one that they
+        // are inside of (I10).
+        scope::enter_as(Owner::Task(task), deliver);
+    });
 }
 
 /// In which way the task failed, if it did; noted, and what follows from it done.
@@ -217,44 +228,74 @@ pin_project_lite::pin_project! {
     pub(crate) struct Configured<F> {
         // `None` once it is dropped.
         #[pin]
-        future: Option<F>,
+        pub(crate) future: Option<F>,
         // Ready when its context's token is cancelled.
         #[pin]
-        cancelled: Option<WaitForCancellationFutureOwned>,
-        // Runs from the first poll of the future on.
-        deadline: Option<Sleep>,
-        span: Option<Span>,
-        // Its place in the line of its slot. Dropped after the future: then the next one begins.
-        turn: Option<Turn>,
+        pub(crate) cancelled: Option<WaitForCancellationFutureOwned>,
+        // Dropped after the future, and with them its turn: then the next one begins.
+        pub(crate) settings: Option<Box<Settings>>,
     }
 
     impl<F> PinnedDrop for Configured<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _entered = this.span.as_ref().map(Span::enter);
+            let _entered = span(this.settings).map(Span::enter);
             this.future.set(None);
         }
     }
 }
 
-/// The settings of a future.
+/// The settings that few tasks have.
 #[derive(Default)]
 pub(crate) struct Settings {
-    pub(crate) cancelled: Option<WaitForCancellationFutureOwned>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) span: Option<Span>,
+    pub(crate) slot: Option<Label>,
+    pub(crate) on_conflict: OnConflict,
+    /// Its place in the line of its slot, once it was let in.
     pub(crate) turn: Option<Turn>,
+    /// Runs from the first poll of the future on.
+    pub(crate) deadline: Option<Sleep>,
+    pub(crate) span: Option<Span>,
 }
 
-impl<F> Configured<F> {
-    pub(crate) fn new(future: F, settings: Settings) -> Self {
-        Self {
-            future: Some(future),
-            cancelled: settings.cancelled,
-            deadline: settings.deadline.map(clock::sleep),
-            span: settings.span,
-            turn: settings.turn,
+impl Settings {
+    /// Takes a place in the line of the slot, if there is one.
+    #[cold]
+    pub(crate) fn enter_slot(&mut self, core: &Core) -> Result<(), RefusedReason> {
+        if let Some(slot) = &self.slot {
+            let table = core.node.table.table_ref();
+            self.turn = Some(core.slots().enter(slot, self.on_conflict, table)?);
         }
+        Ok(())
+    }
+
+    /// Whether the future may run.
+    fn is_its_turn(&mut self, cx: &mut Context<'_>) -> bool {
+        let turn = self.turn.as_mut();
+        turn.is_none_or(|turn| turn.poll(cx).is_ready())
+    }
+
+    /// Whether the future has taken too long. Asked after a poll of it.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        // A task that is asked where it waits does not answer with its own deadline.
+        let mut cx = Context::from_waker(capture::original(cx.waker()));
+        let deadline = self.deadline.as_mut();
+        deadline.is_some_and(|deadline| Pin::new(deadline).poll(&mut cx).is_ready())
+    }
+}
+
+/// The span that a task runs in, if it has one of its own.
+fn span(settings: &Option<Box<Settings>>) -> Option<&Span> {
+    settings.as_ref()?.span.as_ref()
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("slot", &self.slot)
+            .field("on_conflict", &self.on_conflict)
+            .field("has_deadline", &self.deadline.is_some())
+            .field("span", &self.span)
+            .finish_non_exhaustive()
     }
 }
 
@@ -272,12 +313,13 @@ impl<F: Future> Work for Configured<F> {
                 return Poll::Ready(Err(TaskError::Cancelled));
             }
         }
-        let is_its_turn = match this.turn {
-            Some(turn) => turn.poll(cx).is_ready(),
+        let settings = this.settings;
+        let is_its_turn = match settings {
+            Some(settings) => settings.is_its_turn(cx),
             None => true,
         };
         if is_its_turn {
-            let _entered = this.span.as_ref().map(Span::enter);
+            let _entered = span(settings).map(Span::enter);
             let future = this.future.as_pin_mut();
             let future = future.expect("it is there until it is dropped");
             if let Poll::Ready(output) = future.poll(cx) {
@@ -290,12 +332,9 @@ impl<F: Future> Work for Configured<F> {
                 return Poll::Ready(Err(TaskError::Cancelled));
             }
         }
-        if let Some(deadline) = this.deadline.as_mut().filter(|_| is_its_turn) {
-            // A task that is asked where it waits does not answer with its own deadline.
-            let mut cx = Context::from_waker(capture::original(cx.waker()));
-            if Pin::new(deadline).poll(&mut cx).is_ready() {
-                return Poll::Ready(Err(TaskError::TimedOut));
-            }
+        let settings = settings.as_mut().filter(|_| is_its_turn);
+        if settings.is_some_and(|settings| settings.is_over(cx)) {
+            return Poll::Ready(Err(TaskError::TimedOut));
         }
         Poll::Pending
     }
