@@ -18,15 +18,15 @@ use crate::context::{deadlocks, escalation::CHECK};
 use crate::{
     clock,
     context::{
-        current::{self, Scope, Scoped},
+        current,
         escalation::{Escalation, Goal, Step},
         gate::OnLeave,
-        haste::earlier,
-        hooks::{Callback, HookEnd, HookGuard, Kept, Origin},
+        hook_run::HookRun,
+        hooks::Kept,
         report::{CloseReason, CloseReport, CloseStatus},
         state::{Core, Node},
-        stragglers,
-        unwind::{drop_value, note_interrupted, unwind_undriven},
+        stragglers::{self, LastAnswers},
+        unwind::{drop_value, unwind_undriven},
     },
     event,
     ledger::handle_log::Ledger,
@@ -36,24 +36,20 @@ use crate::{
 };
 use futures::{
     FutureExt, StreamExt,
-    future::{BoxFuture, Either, select},
+    future::{BoxFuture, select},
     stream::FuturesUnordered,
 };
 use std::{
     any::Any,
     future::{pending, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::Poll,
 };
 use tokio::time::Instant;
 
 /// Contexts whose hooks are started between two yields.
 const STEP: usize = 64;
-/// Of so many hooks and values the hooks are counted that a deadline leaves time for. With more than that, the last ones have a
-/// part of a part.
-const COUNTED: usize = 256;
 
 /// The one that drives a close. Dropped before the end, as runtimes do with their futures, it leaves the close to the next
 /// one.
@@ -222,111 +218,33 @@ fn check_deadlock(_: &Arc<Core>) -> futures::future::Ready<()> {
 
 /// Names those that are still there, and ends what can be ended.
 async fn use_force(core: &Arc<Core>) {
-    let is_first = !core.node.gate.is_aborting();
-    #[cfg(feature = "dump")]
-    if is_first {
-        // Before they are aborted: afterwards they are nowhere. They may end meanwhile.
-        let mut drained = pin!(core.node.drained.notified());
-        drained.as_mut().enable();
-        if core.node.gate.inside() > 0 {
-            select(pin!(stragglers::ask(core)), drained).await;
-        }
-        if core.node.gate.inside() == 0 {
-            return;
-        }
-    }
-    // From here on: the scan for stragglers aborts those that are there, and those that come late abort themselves. Blocking
-    // closures that have started run on.
-    core.node.gate.abort();
-    stragglers::warn_and_abort(core, is_first).await;
-}
-
-// 4. Hooks run, values go.
-
-/// A hook under way, in the scope of its context and within its time limit. It notes in the report
-/// how it ended; dropped before that, that it was interrupted.
-struct HookRun {
-    node: Arc<Node>,
-    origin: Origin,
-    /// `None` once it has ended.
-    run: Option<BoxFuture<'static, HookEnd>>,
-}
-
-impl HookRun {
-    fn new(core: &Arc<Core>, hook: Callback, kind: &'static str) -> Self {
-        let node = &core.node;
-        let scope = Scope::Hook(Arc::clone(node));
-        let origin = hook.origin();
-        let guard = HookGuard::new(&node.table, Arc::<Node>::clone(node), origin, kind);
-        let is_hook = |kept: &Kept| matches!(kept, Kept::Hook(_));
-        let more = (kind == "on_close").then(|| core.hooks.on_close.count_latest(COUNTED, is_hook));
-        let limit = hook_limit(Arc::clone(node), core.limits.hook, more);
-        let run = Scoped::new(scope, hook.run(limit, guard)).boxed();
-        core.hooks.has_started(origin);
-        Self {
-            node: Arc::clone(node),
-            origin,
-            run: Some(run),
-        }
+    let answers = last_answers(core).await;
+    if core.node.gate.inside() > 0 {
+        stragglers::abort_and_warn(core, answers).await;
     }
 }
 
-/// Ends when a hook that starts now has had its time: its limit, or less where there is haste. `more` is how many are still to
-/// run after it; `None` if it runs beside the drain.
-async fn hook_limit(node: Arc<Node>, limit: Duration, more: Option<usize>) {
-    let started = clock::now();
-    loop {
-        let mut hurried = pin!(node.hurried.notified());
-        hurried.as_mut().enable();
-        let haste = *lock(&node.haste);
-        let hasty = match more {
-            Some(more) => haste.hook_until(started, more),
-            None => haste.closing_hook_until(),
-        };
-        let Some(until) = earlier(started.checked_add(limit), hasty) else {
-            hurried.await;
-            continue;
-        };
-        let timer = pin!(clock::sleep(until.saturating_duration_since(clock::now())));
-        if let Either::Left(_) = select(timer, hurried).await {
-            return;
-        }
+/// Asks those that are still there where they are before they are aborted: afterwards they are nowhere. They may end meanwhile.
+#[cfg(feature = "dump")]
+async fn last_answers(core: &Arc<Core>) -> Option<LastAnswers> {
+    let node = &core.node;
+    let mut drained = pin!(node.drained.notified());
+    drained.as_mut().enable();
+    if node.gate.inside() == 0 {
+        return None;
+    }
+    let limit = lock(&node.haste).time_to_answer(clock::now());
+    let ask = stragglers::ask(core, limit);
+    match select(pin!(ask), drained).await {
+        futures::future::Either::Left((answers, _)) => answers,
+        futures::future::Either::Right(_) => None,
     }
 }
 
-impl Future for HookRun {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(run) = &mut self.run else {
-            return Poll::Ready(());
-        };
-        let end = ready!(run.poll_unpin(cx));
-        self.run = None;
-        if let Some(core) = self.node.core.upgrade() {
-            core.hooks.has_ended(self.origin);
-            let stacks = end.whereabouts().map(tracing::field::display);
-            let failure = lock(&core.log).hook(&*core.node, self.origin, end);
-            if let Some(failure) = failure {
-                let said = failure.sentence();
-                event::emit!(WARN, context = %self.node.meta.name, stacks, "{said}");
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-impl Drop for HookRun {
-    fn drop(&mut self) {
-        let Some(run) = self.run.take() else {
-            return;
-        };
-        panics::discard(run);
-        if let Some(core) = self.node.core.upgrade() {
-            core.hooks.has_ended(self.origin);
-        }
-        note_interrupted(&self.node, self.origin);
-    }
+#[cfg(not(feature = "dump"))]
+#[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
+async fn last_answers(_: &Arc<Core>) -> Option<LastAnswers> {
+    None
 }
 
 // 5. Release, or conclude.

@@ -6,35 +6,54 @@
 use crate::{
     context::{current::node_of, state::Core},
     dump::{
-        collect,
+        collect::{self, Answers, SHORT_LIMIT},
         deadlock::{Deadlock, Waiter},
         dump::Dump,
         view::TaskDump,
     },
     event,
     id::ResourceId,
-    registry::state::{Deadlocks, KnownDeadlock},
+    registry::state::{DeadlockCheck, Deadlocks, KnownDeadlock, RegistryState},
     sync::lock,
     table::{record::Record, store::Table},
 };
+use futures::FutureExt;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 /// Checks whether tasks and hooks of the registry wait for each other just now, warns of it once, and notes it for the reports
 /// of their contexts.
-pub(crate) async fn check(core: &Arc<Core>) -> Vec<KnownDeadlock> {
-    let (all, table) = (&core.registry.deadlocks, &core.node.table);
-    let scan = |_| async move { HashMap::from([((), scan(all, table).await)]) };
-    all.scan.ask((), scan).await
+pub(crate) async fn check(core: &Arc<Core>) -> Arc<[KnownDeadlock]> {
+    match ask(core, SHORT_LIMIT).await {
+        Some(check) => check.await,
+        None => Arc::default(),
+    }
 }
 
-async fn scan(all: &Deadlocks, table: &Arc<Table>) -> Vec<KnownDeadlock> {
-    let dump = collect::waiting(table).await;
-    let found: Vec<_> = dump.deadlocks().iter().map(KnownDeadlock::of).collect();
+/// Asks those that may be in a deadlock, for no longer than `limit`. What they have answered is looked up by the first one that
+/// waits for it; where nobody does nothing is found.
+pub(crate) async fn ask(core: &Core, limit: Duration) -> Option<DeadlockCheck> {
+    let (registry, table) = (&core.registry, &core.node.table);
+    let scan = |_| async move {
+        let answers = collect::ask_waiting(table, limit).await;
+        let check = find(Arc::clone(registry), Arc::clone(table), answers);
+        HashMap::from([((), Some(check.boxed().shared()))])
+    };
+    registry.deadlocks.scan.ask((), scan).await
+}
+
+async fn find(
+    registry: Arc<RegistryState>,
+    table: Arc<Table>,
+    answers: Answers,
+) -> Arc<[KnownDeadlock]> {
+    let dump = answers.resolve().await;
+    let found: Arc<[_]> = dump.deadlocks().iter().map(KnownDeadlock::of).collect();
     note(&dump, &found);
-    for new in all.report(&found, table) {
+    for new in registry.deadlocks.report(&found, &table) {
         event::emit!(WARN, members = new.members.len(), "{}", new.text);
     }
     found

@@ -1,13 +1,15 @@
 //! When a close does what while it waits for what is inside: checks, force, and going on without the rest.
 
 use crate::{
+    clock,
     context::{
         haste::{Haste, earlier},
         state::Node,
     },
-    sync::Ordering::SeqCst,
+    sync::{Ordering::SeqCst, lock},
 };
-use std::time::Duration;
+use futures::future::{Either, select};
+use std::{pin::pin, time::Duration};
 use tokio::time::Instant;
 
 /// The shortest time between two warnings about the same stragglers.
@@ -16,6 +18,23 @@ const REMIND: Duration = Duration::from_secs(1);
 const TIDY: Duration = Duration::from_secs(1);
 /// How long a close waits before it checks for a deadlock for the first time; then twice as long, and so on.
 pub(crate) const CHECK: Duration = Duration::from_secs(1);
+
+/// Ends at the moment that `until` says, which is asked again when there is more haste.
+pub(crate) async fn wait_until(node: &Node, until: impl Fn(&Haste) -> Option<Instant>) {
+    loop {
+        let mut hurried = pin!(node.hurried.notified());
+        hurried.as_mut().enable();
+        let haste = *lock(&node.haste);
+        let Some(until) = until(&haste) else {
+            hurried.await;
+            continue;
+        };
+        let timer = clock::sleep(until.saturating_duration_since(clock::now()));
+        if let Either::Left(_) = select(pin!(timer), hurried).await {
+            return;
+        }
+    }
+}
 
 /// What a drain waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

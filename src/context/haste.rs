@@ -9,6 +9,10 @@ use tokio::time::Instant;
 /// What a hook gets in a close that is to end at once.
 pub(crate) const HOOK_AT_ONCE: Duration = Duration::from_secs(1);
 
+/// What tasks get to answer where they are in a close that is to end at once.
+#[cfg(feature = "dump")]
+const ANSWER_AT_ONCE: Duration = Duration::from_millis(10);
+
 /// How long a close waits for what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -144,6 +148,16 @@ impl Haste {
     pub(crate) fn release_at(&self) -> Option<Instant> {
         let (abort_at, end) = (self.abort_at()?, self.end()?);
         Some(abort_at + end.saturating_duration_since(abort_at) / 2)
+    }
+
+    /// How long tasks may take to answer where they are, before they are aborted.
+    #[cfg(feature = "dump")]
+    pub(crate) fn time_to_answer(&self, now: Instant) -> Duration {
+        match self.release_at() {
+            _ if self.is_now => ANSWER_AT_ONCE,
+            Some(at) => at.saturating_duration_since(now) / 2,
+            None => Duration::MAX,
+        }
     }
 
     /// When its hooks have run: a little is left for what comes after them.

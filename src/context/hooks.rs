@@ -4,7 +4,7 @@
 //! one. While a hook runs it has a [`HookGuard`], by which a dump can ask it where it waits.
 
 #[cfg(feature = "dump")]
-use crate::dump::collect::FinalPoll;
+use crate::dump::collect::{Answers, FinalPoll};
 use crate::{
     clock::Stamp,
     context::{
@@ -249,16 +249,20 @@ pub(crate) enum HookEnd {
     Ran,
     /// In which way, what it did, and what it said.
     Failed(FailureKind, (&'static str, String)),
-    /// And where it was then, if that is known.
-    TimedOut(Option<Arc<str>>),
+    TimedOut {
+        /// Where it was then, if that is known.
+        at: Option<Arc<str>>,
+        /// The tasks it may have waited for: outside of its context, and still running.
+        outside: Option<String>,
+    },
 }
 
 impl HookEnd {
-    /// Where it was at its time limit.
-    pub(crate) fn whereabouts(&self) -> Option<Arc<str>> {
+    /// Where it was at its time limit, and what still ran outside of its context.
+    pub(crate) fn at_limit(&self) -> (Option<Arc<str>>, Option<String>) {
         match self {
-            Self::TimedOut(at) => at.clone(),
-            _ => None,
+            Self::TimedOut { at, outside } => (at.clone(), outside.clone()),
+            _ => (None, None),
         }
     }
 }
@@ -293,15 +297,19 @@ impl Callback {
         }
     }
 
-    /// Runs the hook to its end, its panic, or the time limit. Dropping the returned future drops the
-    /// hook where it stands.
-    pub(crate) async fn run(self, limit: impl Future<Output = ()>, guard: HookGuard) -> HookEnd {
+    /// Runs the hook to its end, its panic, or the time limit; then this is what it said last. Dropping the returned future drops
+    /// the hook where it stands.
+    pub(crate) async fn run(
+        self,
+        limit: impl Future<Output = ()>,
+        guard: HookGuard,
+    ) -> Result<HookEnd, LastAnswer> {
         let hook = guard.run((self.call)());
         let hook = AssertUnwindSafe(hook).catch_unwind();
         // Boxed, so that it can be dropped on its own below, where a panic of its destructor is caught.
         let mut hook = Box::pin(hook);
         let ended = within(limit, hook.as_mut(), || guard.final_poll()).await;
-        match (ended, panics::discard(hook)) {
+        Ok(match (ended, panics::discard(hook)) {
             (Ok(Ok(None)), None) => HookEnd::Ran,
             (Ok(Ok(None)), Some(panic)) => HookEnd::Failed(
                 FailureKind::HookPanicked,
@@ -313,8 +321,8 @@ impl Callback {
                 panics::bury(payload);
                 HookEnd::Failed(FailureKind::HookPanicked, ("panicked: ", said))
             }
-            (Err(late), _) => HookEnd::TimedOut(late.whereabouts().await),
-        }
+            (Err(late), _) => return Err(LastAnswer(late.take())),
+        })
     }
 }
 
@@ -402,14 +410,14 @@ impl HookGuard {
 
     /// The time limit of the hook has come: it says where it is in its next poll.
     #[cfg(feature = "dump")]
-    fn final_poll(&self) -> LastAnswer {
-        LastAnswer(FinalPoll::of(&self.table, self.hook.arc()))
+    fn final_poll(&self) -> FinalPoll {
+        FinalPoll::of(&self.table, self.hook.arc())
     }
 
     #[cfg(not(feature = "dump"))]
     #[expect(clippy::unused_self, reason = "it is used with the feature `dump`")]
-    fn final_poll(&self) -> LastAnswer {
-        LastAnswer
+    fn final_poll(&self) -> FinalPoll {
+        FinalPoll
     }
 }
 
@@ -419,28 +427,35 @@ impl Drop for HookGuard {
     }
 }
 
-/// What a hook answers that is out of time.
-#[cfg(feature = "dump")]
-struct LastAnswer(FinalPoll);
+/// What a hook has answered that is out of time.
+pub(crate) struct LastAnswer(Answers);
 
-#[cfg(feature = "dump")]
 impl LastAnswer {
-    async fn whereabouts(self) -> Option<Arc<str>> {
-        let hook = self.0.heard().await?;
-        Some(hook.to_string().into())
+    /// Looks up where it waited.
+    #[cfg(feature = "dump")]
+    pub(crate) async fn whereabouts(self) -> Option<Arc<str>> {
+        let dump = self.0.resolve().await;
+        Some(dump.hooks().first()?.to_string().into())
+    }
+
+    #[cfg(not(feature = "dump"))]
+    #[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
+    pub(crate) async fn whereabouts(self) -> Option<Arc<str>> {
+        None
     }
 }
 
-/// What a hook answers that is out of time.
+/// Without the feature `dump` nothing is asked.
 #[cfg(not(feature = "dump"))]
-struct LastAnswer;
+struct FinalPoll;
 
 #[cfg(not(feature = "dump"))]
-impl LastAnswer {
-    #[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
-    async fn whereabouts(self) -> Option<Arc<str>> {
-        None
-    }
+type Answers = ();
+
+#[cfg(not(feature = "dump"))]
+impl FinalPoll {
+    #[expect(clippy::unused_self, reason = "it is used with the feature `dump`")]
+    fn take(self) -> Answers {}
 }
 
 /// Runs a hook, and answers.

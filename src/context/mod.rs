@@ -24,6 +24,7 @@ pub(crate) mod finish;
 pub(crate) mod gate;
 pub(crate) mod handles;
 pub(crate) mod haste;
+pub(crate) mod hook_run;
 pub(crate) mod hooks;
 pub(crate) mod lease;
 pub(crate) mod needs;

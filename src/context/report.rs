@@ -46,7 +46,7 @@ struct ReportData {
     failures: Vec<Failure>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "<[_]>::is_empty"))]
     refusals: Box<[Refusal]>,
-    /// Where tasks were when the grace period ended, and hooks at their time limit; only with the feature `dump`.
+    /// Tasks that were ended by force, and hooks at their time limit.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     stuck: Vec<Arc<str>>,
     /// Tasks and hooks that waited for each other; only with the feature `dump`.
@@ -98,7 +98,7 @@ pub(crate) struct Log {
     /// The context has closed: what comes from here on is noted above it.
     is_closed: bool,
     pub(crate) refusals: Refusals,
-    /// Where tasks were when the grace period ended, and hooks at their time limit.
+    /// Tasks that were ended by force, and hooks at their time limit.
     pub(crate) stuck: Vec<Arc<str>>,
     /// Tasks and hooks that waited for each other, and the words for it.
     deadlocks: Vec<(Vec<ResourceId>, Arc<str>)>,
@@ -123,7 +123,7 @@ impl Log {
                 self.hooks.failed += 1;
                 Failure::new(kind, origin.subject(), path(), said)
             }
-            HookEnd::TimedOut(at) => {
+            HookEnd::TimedOut { at, .. } => {
                 self.hooks.timed_out += 1;
                 if self.stuck.len() < LISTED {
                     self.stuck.extend(at.clone());
@@ -192,11 +192,10 @@ impl Log {
         }
     }
 
-    /// Notes where tasks were when the grace period ended.
-    #[cfg(feature = "dump")]
-    pub(crate) fn stuck(&mut self, tasks: &[crate::dump::view::TaskDump]) {
+    /// Notes which tasks were ended by force, and where they were.
+    pub(crate) fn stuck(&mut self, tasks: Vec<String>) {
         let room = LISTED - self.stuck.len();
-        let texts = tasks.iter().take(room).map(ToString::to_string);
+        let texts = tasks.into_iter().take(room);
         self.stuck.extend(texts.map(Arc::from));
     }
 
@@ -342,9 +341,19 @@ impl CloseReport {
         &self.0.failures
     }
 
-    /// Where the tasks were that still ran when the grace period ended, each with its chain of `.await`s, before they
-    /// were aborted, and the hooks at their time limit. Of tasks at most 10 of a context; 32 in all.
-    #[cfg(feature = "dump")]
+    /// The tasks that the close ended by force, or could not end; at most 10 of a context, 32 in all. With the feature `dump` each
+    /// with its chain of `.await`s just before, and also the hooks at their time limit. Where a deadline leaves no time to look
+    /// up the lines, a task is named without them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// let ctx = headcount::Registry::new().context("server");
+    /// ctx.task("handler").spawn(std::future::pending::<()>());
+    /// let report = ctx.close().await;
+    /// assert_eq!(report.forced(), 1);
+    /// assert!(report.stuck()[0].contains("server/handler"));
+    /// # }
+    /// ```
     pub fn stuck(&self) -> Vec<String> {
         self.0.stuck.iter().map(ToString::to_string).collect()
     }

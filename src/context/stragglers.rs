@@ -3,7 +3,9 @@
 use crate::{
     clock::{self, Stamp},
     context::{
+        escalation::wait_until,
         failure::{Failure, LISTED},
+        haste::Haste,
         refusal::{Refusal, Refusals},
         state::{Core, Node, ROOT_ID},
         tally::Counts,
@@ -22,13 +24,22 @@ use crate::{
     },
 };
 #[cfg(feature = "dump")]
-use crate::{context::deadlocks, dump::collect, registry::state::KnownDeadlock};
+use crate::{
+    context::deadlocks,
+    dump::collect::{self, Answers, SHORT_LIMIT},
+    registry::state::{DeadlockCheck, KnownDeadlock},
+};
+#[cfg(feature = "dump")]
+use futures::future::join;
+use futures::future::{Either, select};
 #[cfg(feature = "dump")]
 use std::collections::HashSet;
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, iter, pin::pin, sync::Arc, time::Duration};
 
 /// How many stragglers are named.
 const NAMED: usize = 10;
+/// Of how many running tasks those are named that are outside of a context.
+const LOOKED_AT: usize = 64;
 
 /// Aborts the tasks of a context that is aborting, and returns which they were; one scan of the table is for all contexts
 /// that want one.
@@ -65,23 +76,60 @@ async fn scan(table: &Table, contexts: Vec<ResourceId>) -> HashMap<ResourceId, S
     found
 }
 
-/// Asks the tasks that are still there where they are, for the warning and the report.
+/// What tasks answered before they are ended by force.
 #[cfg(feature = "dump")]
-pub(crate) async fn ask(core: &Arc<Core>) {
-    if !core.has_tasks() {
-        return;
-    }
-    // The context is not aborting yet, so this aborts nothing.
-    let named = find(core).await.named;
-    let dump = collect::in_the_way(&core.node.table, named, Vec::new()).await;
-    lock(&core.log).stuck(dump.tasks());
-    deadlocks::check(core).await;
+pub(crate) struct LastAnswers {
+    tasks: Answers,
+    deadlocks: Option<DeadlockCheck>,
 }
 
-/// Aborts what the close of this context itself waits for, and warns of it; its children do so
-/// themselves.
-pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
+/// Asks the tasks that are still there where they are, and those of the registry that wait for each other, for no longer than
+/// `limit`.
+#[cfg(feature = "dump")]
+pub(crate) async fn ask(core: &Arc<Core>, limit: Duration) -> Option<LastAnswers> {
+    if !core.has_tasks() {
+        return None;
+    }
+    let limit = limit.min(SHORT_LIMIT);
+    // If the context is not aborting yet, this aborts nothing.
+    let named = find(core).await.named;
+    let tasks = collect::ask(&core.node.table, named, Vec::new(), limit);
+    let (tasks, deadlocks) = join(tasks, deadlocks::ask(core, limit)).await;
+    Some(LastAnswers { tasks, deadlocks })
+}
+
+#[cfg(feature = "dump")]
+impl LastAnswers {
+    /// Looks up where the tasks were, and notes which wait for each other.
+    async fn look_up(self) -> Vec<String> {
+        let dump = self.tasks.resolve().await;
+        if let Some(check) = self.deadlocks {
+            check.await;
+        }
+        dump.tasks().iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Without the feature `dump` nothing is asked.
+#[cfg(not(feature = "dump"))]
+pub(crate) enum LastAnswers {}
+
+#[cfg(not(feature = "dump"))]
+impl LastAnswers {
+    #[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
+    async fn look_up(self) -> Vec<String> {
+        match self {}
+    }
+}
+
+/// Aborts what the close of this context itself waits for, and warns of it; its children do so themselves. What it answered
+/// before is looked up afterwards, as long as there is time for it.
+pub(crate) async fn abort_and_warn(core: &Arc<Core>, answers: Option<LastAnswers>) {
     let node = &core.node;
+    let is_first = !node.gate.is_aborting();
+    // From here on: the scan for stragglers aborts those that are there, and those that come late abort themselves. Blocking
+    // closures that have started run on.
+    node.gate.abort();
     if !core.has_tasks() {
         return;
     }
@@ -89,15 +137,27 @@ pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
         count: tasks,
         named,
     } = find(core).await;
+    // Said now: later they have ended.
     let named: Vec<_> = named.iter().collect();
-    let since = core
-        .node
-        .begun
-        .get()
-        .map_or(Duration::ZERO, |(_, at)| clock::now() - *at);
-    let stuck = lock(&core.log).stuck.clone();
-    let refusals = lock(&core.log).refusals.clone();
-    let stacks = (!stuck.is_empty()).then(|| tracing::field::display(stuck.join("\n")));
+    let names = named.iter().map(|task| Named::one(task)).collect();
+    let named = Named {
+        tasks: &named,
+        count: tasks,
+    };
+    let named = named.to_string();
+    let begun = node.begun.get();
+    let since = begun.map_or(Duration::ZERO, |(_, at)| clock::now() - *at);
+    let stacks = match answers {
+        Some(answers) => in_time(node, answers.look_up()).await,
+        None => None,
+    };
+    let shown = stacks.as_ref().map(|stacks| stacks.join("\n"));
+    let mut log = lock(&core.log);
+    if is_first {
+        log.stuck(stacks.unwrap_or(names));
+    }
+    let refusals = log.refusals.clone();
+    drop(log);
     let said = if is_first {
         "the grace period is over, aborting"
     } else {
@@ -108,12 +168,52 @@ pub(crate) async fn warn_and_abort(core: &Arc<Core>, is_first: bool) {
         context = %Printed(&node.meta.name),
         id = %node.meta.id,
         tasks,
-        stacks,
-        "{said} after {}: {}{}",
+        stacks = shown.as_ref().map(tracing::field::display),
+        "{said} after {}: {named}{}",
         clock::human(since),
-        Named { tasks: &named, count: tasks },
         Repeated(&refusals)
     );
+}
+
+/// The tasks outside of a context that still run, if there are any: a hook of it that did not end may wait for one of them.
+pub(crate) async fn outside(core: &Core) -> Option<String> {
+    let table = &core.node.table;
+    let scan = |_| async move { HashMap::from([((), running(table).await)]) };
+    let mut tasks = core.registry.running.ask((), scan).await;
+    tasks.retain(|task| !is_of(task, &core.node));
+    let is_more = tasks.len() > NAMED;
+    tasks.truncate(NAMED);
+    let named: Vec<_> = tasks.iter().map(Named::one).collect();
+    let more = if is_more { ", …" } else { "" };
+    (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
+}
+
+/// Some tasks of the registry, the oldest first.
+async fn running(table: &Table) -> Vec<Resource> {
+    let (now, mut tasks) = (Stamp::now(), Vec::new());
+    let visit = table.visit(|task| {
+        if task.class() == Class::Task && tasks.len() < LOOKED_AT {
+            tasks.push(Resource::of_task(task, &table.tasks, now));
+        }
+    });
+    visit.await;
+    tasks.sort_unstable_by_key(|task: &Resource| task.record().meta().order());
+    tasks
+}
+
+/// Whether a task is of this context, or of one below it.
+fn is_of(task: &Resource, node: &Node) -> bool {
+    let mut above = iter::successors(task.record().parent(), |record| record.parent());
+    above.any(|record| record.meta().id == node.meta.id)
+}
+
+/// Runs something, but not beyond the moment when a deadline needs the time for what comes next.
+pub(crate) async fn in_time<T>(node: &Node, run: impl Future<Output = T>) -> Option<T> {
+    let time_is_up = wait_until(node, |haste: &Haste| haste.release_at());
+    match select(pin!(run), pin!(time_is_up)).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(_) => None,
+    }
 }
 
 /// The code that keeps spawning on a context that closes.
@@ -135,6 +235,13 @@ struct Named<'a> {
     count: usize,
 }
 
+impl Named<'_> {
+    fn one(task: &Resource) -> String {
+        let path = resource::short_path(task.record());
+        format!("{} ({})", Quoted(&path), Straggler(task))
+    }
+}
+
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = self.tasks.len().min(NAMED);
@@ -142,12 +249,7 @@ impl fmt::Display for Named<'_> {
             if n > 0 {
                 f.write_str(", ")?;
             }
-            write!(
-                f,
-                "{} ({})",
-                Quoted(&resource::short_path(task.record())),
-                Straggler(task)
-            )?;
+            f.write_str(&Self::one(task))?;
         }
         match self.count.saturating_sub(named) {
             0 => Ok(()),
@@ -332,8 +434,8 @@ async fn deadlocked(core: &Arc<Core>, remaining: &Live) -> Vec<Arc<str>> {
     let hooks = core.node.running_hooks().into_iter().map(|hook| hook.id);
     let remaining: HashSet<_> = remaining.iter().map(Resource::id).chain(hooks).collect();
     let is_here = |known: &KnownDeadlock| known.members.iter().any(|id| remaining.contains(id));
-    let here = found.into_iter().filter(is_here).take(NAMED);
-    here.map(|known| known.text).collect()
+    let here = found.iter().filter(|known| is_here(known)).take(NAMED);
+    here.map(|known| Arc::clone(&known.text)).collect()
 }
 
 #[cfg(not(feature = "dump"))]

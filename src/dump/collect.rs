@@ -21,7 +21,7 @@ use crate::{
     timer,
 };
 use futures::future::select;
-use std::{collections::HashMap, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
+use std::{panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::oneshot};
 
 /// How many tasks are asked between two yields.
@@ -103,10 +103,17 @@ pub(crate) async fn dump(
     hooks: Vec<Arc<RunningHook>>,
     limit: Duration,
 ) -> Dump {
-    if tasks.is_empty() && hooks.is_empty() {
-        let took = Duration::ZERO;
-        return resolve(&table, Vec::new(), HashMap::new(), (took, limit));
-    }
+    ask(&table, tasks, hooks, limit).await.resolve().await
+}
+
+/// Asks tasks and hooks where they wait, waits for the answers no longer than `limit`, and leaves them as they are: to look up
+/// what they mean takes much longer.
+pub(crate) async fn ask(
+    table: &Table,
+    tasks: Vec<Resource>,
+    hooks: Vec<Arc<RunningHook>>,
+    limit: Duration,
+) -> Answers {
     let started = clock::now();
     let mut question = table.replies.open();
     let mut asked = Vec::with_capacity(tasks.len() + hooks.len());
@@ -118,16 +125,84 @@ pub(crate) async fn dump(
         }
         asked.push(Asked::ask(subject, &mut question));
     }
-    wait_for_answers(&table, &asked, &question, limit).await;
+    wait_for_answers(table, &asked, &question, limit).await;
     let took = clock::now().saturating_duration_since(started);
-    offload(move || resolve(&table, asked, question.take(), (took, limit))).await
+    Answers::of(table, asked, question, (took, limit))
+}
+
+/// What tasks and hooks have answered, and what those were doing that have not.
+pub(crate) struct Answers {
+    given: Vec<(Subject, Activity, Captured)>,
+    took: Duration,
+    limit: Duration,
+}
+
+impl Answers {
+    fn of(
+        table: &Table,
+        asked: Vec<Asked>,
+        question: Question,
+        (took, limit): (Duration, Duration),
+    ) -> Self {
+        let mut answers = question.take();
+        let given = asked.into_iter().map(|asked| {
+            let answer = answers.remove(&asked.subject.id());
+            let is_there = asked.subject.is_there(table);
+            let activity = asked.activity(answer.is_some(), is_there, took);
+            (asked.subject, activity, answer.unwrap_or_default())
+        });
+        Self {
+            given: given.collect(),
+            took,
+            limit,
+        }
+    }
+
+    /// Looks up the symbols of every stack, and finds the deadlocks.
+    pub(crate) async fn resolve(self) -> Dump {
+        if self.given.is_empty() {
+            return self.look_up();
+        }
+        offload(move || self.look_up()).await
+    }
+
+    fn look_up(self) -> Dump {
+        let stacks = self.given.iter().flat_map(|(_, _, answer)| &answer.stacks);
+        let symbols = fold::look_up(stacks);
+        let any =
+            |is: fn(&Symbol) -> bool| symbols.is_empty() || symbols.values().flatten().any(is);
+        let has_lines = any(|symbol| symbol.line > 0);
+        let has_names = any(|symbol| !symbol.function.is_empty());
+        let (mut tasks, mut hooks) = (Vec::new(), Vec::new());
+        let fold = |stack: &RawStack| fold::fold(stack, &symbols);
+        for (subject, activity, answer) in self.given {
+            let found = Whereabouts {
+                activity,
+                stacks: answer.stacks.iter().map(fold).collect(),
+                cut: answer.cut,
+            };
+            match subject {
+                Subject::Task(task) => tasks.push(task_dump(task, found)),
+                Subject::Hook(hook, age) => hooks.push(HookDump { hook, age, found }),
+            }
+        }
+        Dump {
+            deadlocks: deadlock::find(&tasks, &hooks),
+            tasks,
+            hooks,
+            took: self.took,
+            limit: self.limit,
+            has_lines,
+            has_names,
+        }
+    }
 }
 
 /// How long a close and a leak report wait for the answers of what holds them up.
-const SHORT_LIMIT: Duration = Duration::from_millis(100);
+pub(crate) const SHORT_LIMIT: Duration = Duration::from_millis(100);
 
 /// Asks the tasks and hooks that have ever waited for a task, a close or a registry: only those can be in a deadlock.
-pub(crate) async fn waiting(table: &Arc<Table>) -> Dump {
+pub(crate) async fn ask_waiting(table: &Table, limit: Duration) -> Answers {
     let (now, mut tasks) = (Stamp::now(), Vec::new());
     let visit = table.visit(|entry| {
         if entry.poll_state().is_some_and(PollState::has_waited) {
@@ -138,7 +213,7 @@ pub(crate) async fn waiting(table: &Arc<Table>) -> Dump {
     tasks.sort_unstable_by_key(|task| task.record().meta().order());
     let mut hooks = table.hooks.all();
     hooks.retain(|hook| hook.poll_state.has_waited());
-    in_the_way(table, tasks, hooks).await
+    ask(table, tasks, hooks, limit).await
 }
 
 /// Asks the tasks and hooks that hold up a close, or that a leak report names. They answer at once or not at all.
@@ -167,16 +242,10 @@ impl FinalPoll {
         }
     }
 
-    /// Where the hook waited in the poll that followed the question.
-    pub(crate) async fn heard(self) -> Option<HookDump> {
-        let Self {
-            table,
-            question,
-            asked,
-        } = self;
+    /// What the hook said in the poll that followed the question.
+    pub(crate) fn take(self) -> Answers {
         let times = (Duration::ZERO, SHORT_LIMIT);
-        let dump = offload(move || resolve(&table, vec![asked], question.take(), times)).await;
-        dump.hooks.into_iter().next()
+        Answers::of(&self.table, vec![self.asked], self.question, times)
     }
 }
 
@@ -189,39 +258,6 @@ pub(crate) async fn folded(captured: Captured) -> Vec<AwaitStack> {
         captured.stacks.iter().map(fold).collect()
     })
     .await
-}
-
-/// Makes the dump of the answers: looks up the symbols of every stack, and finds the deadlocks.
-fn resolve(
-    table: &Table,
-    asked: Vec<Asked>,
-    mut answers: HashMap<ResourceId, Captured>,
-    (took, limit): (Duration, Duration),
-) -> Dump {
-    let symbols = fold::look_up(answers.values().flat_map(|answer| &answer.stacks));
-    let any = |is: fn(&Symbol) -> bool| symbols.is_empty() || symbols.values().flatten().any(is);
-    let has_lines = any(|symbol| symbol.line > 0);
-    let has_names = any(|symbol| !symbol.function.is_empty());
-    let (mut tasks, mut hooks) = (Vec::new(), Vec::new());
-    for asked in asked {
-        let answer = answers.remove(&asked.subject.id());
-        let is_there = asked.subject.is_there(table);
-        let fold = |stack: &RawStack| fold::fold(stack, &symbols);
-        let found = asked.whereabouts(answer, is_there, took, fold);
-        match asked.subject {
-            Subject::Task(task) => tasks.push(task_dump(task, found)),
-            Subject::Hook(hook, age) => hooks.push(HookDump { hook, age, found }),
-        }
-    }
-    Dump {
-        deadlocks: deadlock::find(&tasks, &hooks),
-        tasks,
-        hooks,
-        took,
-        limit,
-        has_lines,
-        has_names,
-    }
 }
 
 impl Asked {
@@ -239,22 +275,6 @@ impl Asked {
             steps,
             since,
             can_answer,
-        }
-    }
-
-    fn whereabouts(
-        &self,
-        answer: Option<Captured>,
-        is_there: bool,
-        took: Duration,
-        fold: impl FnMut(&RawStack) -> AwaitStack,
-    ) -> Whereabouts {
-        let activity = self.activity(answer.is_some(), is_there, took);
-        let answer = answer.unwrap_or_default();
-        Whereabouts {
-            activity,
-            stacks: answer.stacks.iter().map(fold).collect(),
-            cut: answer.cut,
         }
     }
 

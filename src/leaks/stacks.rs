@@ -3,7 +3,7 @@
 
 use crate::{
     dump::{
-        collect,
+        collect::{self, SHORT_LIMIT},
         view::{HookDump, TaskDump},
     },
     id::ResourceId,
@@ -41,7 +41,8 @@ pub(crate) async fn add(table: &Arc<Table>, findings: &mut [Finding]) -> Vec<Str
     if findings.is_empty() {
         return Vec::new();
     }
-    let waiting = collect::waiting(table).await;
+    let waiting = collect::ask_waiting(table, SHORT_LIMIT).await;
+    let waiting = waiting.resolve().await;
     let deadlocks = waiting.deadlocks().iter().take(NAMED);
     deadlocks.map(ToString::to_string).collect()
 }

@@ -17,6 +17,8 @@ use crate::{
     },
 };
 #[cfg(feature = "dump")]
+use futures::future::{BoxFuture, Shared};
+#[cfg(feature = "dump")]
 use std::{collections::HashSet, sync::Arc};
 use std::{collections::VecDeque, panic::Location};
 use tokio::sync::Notify;
@@ -38,6 +40,8 @@ pub(crate) struct RegistryState {
     pub(crate) undriven: UndrivenCloses,
     /// The scan for the tasks of contexts that outlived their grace period.
     pub(crate) stragglers: CoalescedScan<ResourceId, Stragglers>,
+    /// The scan for tasks that a hook at its time limit may have waited for.
+    pub(crate) running: CoalescedScan<(), Vec<Resource>>,
     /// The search for tasks and hooks that wait for each other.
     #[cfg(feature = "dump")]
     pub(crate) deadlocks: Deadlocks,
@@ -104,10 +108,14 @@ pub(crate) struct Stragglers {
 #[cfg(feature = "dump")]
 #[derive(Default)]
 pub(crate) struct Deadlocks {
-    pub(crate) scan: CoalescedScan<(), Vec<KnownDeadlock>>,
+    pub(crate) scan: CoalescedScan<(), Option<DeadlockCheck>>,
     /// The members of those that a warning has reported, as long as they are there.
     pub(crate) reported: Mutex<HashSet<Vec<ResourceId>>>,
 }
+
+/// The answers of a search, which are looked up once for all that wait for it.
+#[cfg(feature = "dump")]
+pub(crate) type DeadlockCheck = Shared<BoxFuture<'static, Arc<[KnownDeadlock]>>>;
 
 /// A deadlock that was found.
 #[cfg(feature = "dump")]

@@ -239,7 +239,7 @@ pin_project_lite::pin_project! {
     impl<F> PinnedDrop for Configured<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _entered = span(this.settings).map(Span::enter);
+            let _entered = span(this.settings.as_deref()).map(Span::enter);
             this.future.set(None);
         }
     }
@@ -284,8 +284,8 @@ impl Settings {
 }
 
 /// The span that a task runs in, if it has one of its own.
-fn span(settings: &Option<Box<Settings>>) -> Option<&Span> {
-    settings.as_ref()?.span.as_ref()
+fn span(settings: Option<&Settings>) -> Option<&Span> {
+    settings?.span.as_ref()
 }
 
 impl fmt::Debug for Settings {
@@ -319,7 +319,7 @@ impl<F: Future> Work for Configured<F> {
             None => true,
         };
         if is_its_turn {
-            let _entered = span(settings).map(Span::enter);
+            let _entered = span(settings.as_deref()).map(Span::enter);
             let future = this.future.as_pin_mut();
             let future = future.expect("it is there until it is dropped");
             if let Poll::Ready(output) = future.poll(cx) {

@@ -1,0 +1,135 @@
+//! [`HookRun`]: a hook under way, within its time limit.
+
+use crate::{
+    clock,
+    context::{
+        current::{Scope, Scoped},
+        escalation::wait_until,
+        failure::Failure,
+        haste::{Haste, earlier},
+        hooks::{Callback, HookEnd, HookGuard, Kept, LastAnswer, Origin},
+        state::{Core, Node},
+        stragglers,
+        unwind::note_interrupted,
+    },
+    event, panics,
+    sync::lock,
+};
+use futures::{FutureExt, future::BoxFuture};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+/// Of so many hooks and values the hooks are counted that a deadline leaves time for. With more than that, the last ones have a
+/// part of a part.
+const COUNTED: usize = 256;
+
+/// A hook under way, in the scope of its context and within its time limit. It notes in the report
+/// how it ended; dropped before that, that it was interrupted.
+pub(super) struct HookRun {
+    node: Arc<Node>,
+    origin: Origin,
+    /// `None` once it has ended.
+    run: Option<BoxFuture<'static, HookEnd>>,
+}
+
+impl HookRun {
+    pub(super) fn new(core: &Arc<Core>, hook: Callback, kind: &'static str) -> Self {
+        let node = &core.node;
+        let scope = Scope::Hook(Arc::clone(node));
+        let origin = hook.origin();
+        let guard = HookGuard::new(&node.table, Arc::<Node>::clone(node), origin, kind);
+        let is_hook = |kept: &Kept| matches!(kept, Kept::Hook(_));
+        let more = (kind == "on_close").then(|| core.hooks.on_close.count_latest(COUNTED, is_hook));
+        let limit = hook_limit(Arc::clone(node), core.limits.hook, more);
+        let run = run_hook(Arc::clone(node), hook.run(limit, guard), more.is_some());
+        let run = Scoped::new(scope, run).boxed();
+        core.hooks.has_started(origin);
+        Self {
+            node: Arc::clone(node),
+            origin,
+            run: Some(run),
+        }
+    }
+}
+
+/// Runs a hook, and finds out what it may have waited for where it was out of time. `is_last` if nothing runs in its context any
+/// more.
+async fn run_hook(
+    node: Arc<Node>,
+    hook: impl Future<Output = Result<HookEnd, LastAnswer>>,
+    is_last: bool,
+) -> HookEnd {
+    let last = match hook.await {
+        Ok(end) => return end,
+        Err(last) => last,
+    };
+    let core = node.core.upgrade().filter(|_| is_last);
+    let outside = match &core {
+        Some(core) => stragglers::outside(core).await,
+        None => None,
+    };
+    HookEnd::TimedOut {
+        at: last.whereabouts().await,
+        outside,
+    }
+}
+
+/// Ends when a hook that starts now has had its time: its limit, or less where there is haste. `more` is how many are still to
+/// run after it; `None` if it runs beside the drain.
+async fn hook_limit(node: Arc<Node>, limit: Duration, more: Option<usize>) {
+    let started = clock::now();
+    let until = |haste: &Haste| {
+        let hasty = match more {
+            Some(more) => haste.hook_until(started, more),
+            None => haste.closing_hook_until(),
+        };
+        earlier(started.checked_add(limit), hasty)
+    };
+    wait_until(&node, until).await;
+}
+
+impl Future for HookRun {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(run) = &mut self.run else {
+            return Poll::Ready(());
+        };
+        let end = ready!(run.poll_unpin(cx));
+        self.run = None;
+        if let Some(core) = self.node.core.upgrade() {
+            core.hooks.has_ended(self.origin);
+            let (stacks, outside) = end.at_limit();
+            let failure = lock(&core.log).hook(&*core.node, self.origin, end);
+            if let Some(failure) = failure {
+                warn_of_hook(&self.node, &failure, stacks, outside);
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+fn warn_of_hook(node: &Node, failure: &Failure, stacks: Option<Arc<str>>, outside: Option<String>) {
+    let (said, stacks) = (failure.sentence(), stacks.map(tracing::field::display));
+    let outside = outside.map_or_else(String::new, |tasks| {
+        format!("; outside of the context there still run {tasks}: has it waited for one of them?")
+    });
+    event::emit!(WARN, context = %node.meta.name, stacks, "{said}{outside}");
+}
+
+impl Drop for HookRun {
+    fn drop(&mut self) {
+        let Some(run) = self.run.take() else {
+            return;
+        };
+        panics::discard(run);
+        if let Some(core) = self.node.core.upgrade() {
+            core.hooks.has_ended(self.origin);
+        }
+        note_interrupted(&self.node, self.origin);
+    }
+}

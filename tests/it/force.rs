@@ -1,0 +1,126 @@
+//! What a close says, and to whom, when it ends tasks by force.
+
+use crate::{
+    events::said,
+    util::{in_time, settle},
+};
+use headcount::Registry;
+use std::{future::pending, time::Duration};
+
+/// Says so when it is dropped.
+struct Dropped;
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        tracing::info!(target: "headcount::test", "the task is dropped");
+    }
+}
+
+/// To look up the lines of a stack takes longer than some grace periods.
+#[test]
+fn tasks_are_aborted_before_their_lines_are_looked_up() {
+    let said = said(|| async {
+        let ctx = Registry::new().context("ctx");
+        let dropped = Dropped;
+        ctx.spawn(async move {
+            let _dropped = dropped;
+            pending::<()>().await;
+        });
+        in_time(ctx.close()).await;
+    });
+    let at = |text: &str| said.iter().position(|line| line.contains(text));
+    let (dropped, warned) = (at("is dropped"), at("the grace period is over"));
+    assert!(dropped.is_some() && warned.is_some(), "{said:#?}");
+    if cfg!(feature = "dump") {
+        assert!(dropped < warned, "{said:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_names_the_tasks_that_were_ended_by_force() {
+    let registry = Registry::new();
+    let (parent, count) = (registry.context("parent"), 12);
+    let child = parent.child("child");
+    for _ in 0..count {
+        child.task("deaf").spawn(pending::<()>());
+    }
+    parent.task("own").spawn(pending::<()>());
+    let report = in_time(parent.close()).await;
+    assert_eq!(report.forced(), count + 1);
+    let stuck = report.stuck();
+    let of = |path: &str| stuck.iter().filter(|task| task.contains(path)).count();
+    assert_eq!(
+        (of("parent/child/deaf"), of("parent/own")),
+        (10, 1),
+        "{stuck:#?}"
+    );
+    assert!(stuck.iter().all(|task| task.contains("force.rs:")));
+    assert!(
+        report
+            .to_string()
+            .contains("did not end in time: parent/own"),
+        "{report}"
+    );
+}
+
+/// What a hook waits for often runs in a context beside its own, and should have been closed before.
+#[test]
+fn a_hook_that_timed_out_is_told_with_the_tasks_that_still_run_elsewhere() {
+    let said = said(|| async {
+        let registry = Registry::new();
+        let (db, jobs) = (registry.context("db"), registry.context("jobs"));
+        db.on_close(pending::<()>).unwrap();
+        db.spawn(async {});
+        for _ in 0..12 {
+            jobs.task("saver").spawn(pending::<()>());
+        }
+        settle().await;
+        in_time(db.close()).await;
+        jobs.close_now().await;
+    });
+    let told: Vec<_> = said.iter().filter(|l| l.contains("timed out")).collect();
+    assert_eq!(told.len(), 1, "{said:#?}");
+    assert!(
+        told[0].contains("outside of the context there still run jobs/saver (task")
+            && told[0].matches("jobs/saver").count() == 10
+            && told[0].contains(", …"),
+        "{told:#?}"
+    );
+    assert!(!told[0].contains("db/"), "{told:#?}");
+}
+
+#[test]
+fn a_hook_that_timed_out_alone_is_told_alone() {
+    let said = said(|| async {
+        let db = Registry::new().context("db");
+        db.on_close(pending::<()>).unwrap();
+        in_time(db.close()).await;
+    });
+    let told: Vec<_> = said.iter().filter(|l| l.contains("timed out")).collect();
+    assert!(told.len() == 1 && !told[0].contains("outside"), "{said:#?}");
+}
+
+/// A close that goes on tells where its tasks are at that moment, not where they were when it aborted them.
+#[cfg(feature = "dump")]
+#[test]
+fn a_warning_that_comes_again_has_asked_again() {
+    let said = said(|| async {
+        let ctx = Registry::new().context("ctx");
+        ctx.task("deaf").spawn(pending::<()>());
+        let kept = ctx.task("kept").wrap(pending::<()>());
+        settle().await;
+        let still = ctx.close_within(Duration::from_secs(40)).await;
+        assert!(still.is_err());
+        drop(kept);
+        in_time(ctx.closed()).await;
+    });
+    assert_eq!(said.len(), 3, "{said:#?}");
+    let (over, still) = (&said[0], &said[1..]);
+    assert!(over.contains("stacks=ctx/deaf: parked"), "{said:#?}");
+    assert!(
+        still
+            .iter()
+            .all(|line| line.contains("still closing after"))
+    );
+    assert!(!still.iter().any(|line| line.contains("deaf")), "{said:#?}");
+}
