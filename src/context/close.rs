@@ -101,7 +101,8 @@ fn start_hooks(core: &Arc<Core>) {
 /// From "the token is cancelled" to "nothing is left": everything inside has left, hooks have run, owned values are dropped.
 /// May be dropped anywhere and begun again; a hook that was under way then is noted as interrupted.
 async fn run(core: &Arc<Core>) {
-    drain(core, Goal::OwnTurn).await;
+    let mut escalation = Escalation::new(clock::now(), core.limits.grace);
+    drain(core, Goal::OwnTurn, &mut escalation).await;
     core.node.table.tasks.purge();
     while let Some(kept) = core.hooks.on_close.pop_or_seal() {
         match kept {
@@ -111,7 +112,7 @@ async fn run(core: &Arc<Core>) {
     }
     if core.node.gate.inside() > 0 {
         release(core);
-        drain(core, Goal::Empty).await;
+        drain(core, Goal::Empty, &mut escalation).await;
     }
 }
 
@@ -119,11 +120,10 @@ async fn run(core: &Arc<Core>) {
 
 /// Waits until everything inside has left and every started hook has ended: first patiently, then
 /// with force.
-async fn drain(core: &Arc<Core>, goal: Goal) {
+async fn drain(core: &Arc<Core>, goal: Goal, escalation: &mut Escalation) {
     let node = &core.node;
     let started = std::mem::take(&mut *lock(&core.hooks.started));
     let mut hooks: FuturesUnordered<_> = started.into_iter().collect();
-    let mut escalation = Escalation::new(clock::now(), core.limits.grace);
     let mut timer: Option<(Instant, clock::Sleep)> = None;
     let mut checking: BoxFuture<'_, ()> = pending().boxed();
     loop {

@@ -144,6 +144,15 @@ impl Haste {
         Some(from + (end - from) / 4 * 3)
     }
 
+    /// Why tasks are aborted at this moment.
+    pub(crate) fn why_abort(&self, now: Instant) -> &'static str {
+        match self.abort_at() {
+            Some(_) if self.is_now => "to close at once, aborting",
+            Some(at) if at <= now => "the deadline is near, aborting",
+            _ => "the grace period is over, aborting",
+        }
+    }
+
     /// When it does not wait any longer for what could not be ended, so that hooks and values have their turn.
     pub(crate) fn release_at(&self) -> Option<Instant> {
         let (abort_at, end) = (self.abort_at()?, self.end()?);

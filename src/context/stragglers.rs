@@ -159,7 +159,7 @@ pub(crate) async fn abort_and_warn(core: &Arc<Core>, answers: Option<LastAnswers
     let refusals = log.refusals.clone();
     drop(log);
     let said = if is_first {
-        "the grace period is over, aborting"
+        lock(&node.haste).why_abort(clock::now())
     } else {
         "still closing"
     };

@@ -124,3 +124,19 @@ fn a_warning_that_comes_again_has_asked_again() {
     );
     assert!(!still.iter().any(|line| line.contains("deaf")), "{said:#?}");
 }
+
+/// A context that goes on without what cannot be ended has warned of it, and warns again when the wait has doubled.
+#[test]
+fn what_is_left_behind_is_not_told_twice_at_once() {
+    let said = said(|| async {
+        let ctx = Registry::new().context("ctx");
+        let kept = ctx.task("kept").wrap(pending::<()>());
+        let still = ctx.close_by(Duration::from_millis(400)).await;
+        assert!(still.is_err());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(kept);
+        in_time(ctx.closed()).await;
+    });
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(said[0].contains("the deadline is near, aborting after 300ms"));
+}
