@@ -42,7 +42,6 @@ fn queue() -> MutexGuard<'static, Queue> {
 
 /// Runs a job on the timer thread after a while. It never runs if the system cannot start that thread. A panic of the job
 /// is caught.
-#[cfg(feature = "dump")]
 pub(crate) fn run_after(after: Duration, job: impl FnOnce() + Send + 'static) {
     if let Some(at) = Instant::now().checked_add(after) {
         schedule(at, Box::new(job));

@@ -18,7 +18,7 @@ use crate::context::{deadlocks, escalation::CHECK};
 use crate::{
     clock,
     context::{
-        current,
+        blocked, current,
         escalation::{Escalation, Goal, Step},
         gate::OnLeave,
         hook_run::HookRun,
@@ -281,6 +281,7 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
     if !node.gate.end() {
         return OnLeave::Nothing;
     }
+    blocked::end(core);
     // Either we see that the last handle is gone, or its drop sees that the close has ended.
     if node.handles.count() == 0 {
         node.table.remove(node.meta.id);

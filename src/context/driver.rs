@@ -7,7 +7,7 @@
 
 use crate::{
     context::{
-        begin,
+        begin, blocked,
         close::{self, Driver},
         gate::OnLeave,
         haste::Hurry,
@@ -109,6 +109,9 @@ impl Drop for Begun {
 
 /// Sees to it that closes that begin together are driven: the first one starts the others, after its own hooks.
 fn start(begun: &[Arc<Core>]) {
+    if let Some(outermost) = begun.first() {
+        blocked::begin(outermost);
+    }
     let mut leases = begun.iter().filter_map(DriverLease::take);
     let Some(first) = leases.next() else {
         return;

@@ -1,6 +1,7 @@
 //! [`Failure`]: something that went wrong in a task, a hook or a destructor, as a value.
 
 use crate::{
+    clock,
     id::ResourceId,
     name::{Label, Printed, Quoted},
     sync::{
@@ -8,10 +9,12 @@ use crate::{
         Ordering::{AcqRel, Acquire, Release},
     },
 };
-use std::{fmt, panic::Location, sync::Arc};
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
 /// Failures a report lists; the counters go on beyond that.
 pub(crate) const LISTED: usize = 32;
+/// How long a hook or a destructor has to block its thread to be noted.
+const NOTED: Duration = Duration::from_secs(1);
 
 /// What went wrong in a task, a hook or a destructor, and where.
 ///
@@ -92,12 +95,14 @@ pub enum FailureKind {
     HookPanicked,
     /// A hook returned an error.
     HookFailed,
-    /// A hook was dropped at its time limit.
+    /// A hook was dropped at its time limit, or had blocked its thread beyond that, and for a second at least, when it was done.
     HookTimedOut,
     /// A hook could not run to its end, because no runtime was left for it.
     HookInterrupted,
     /// The destructor of an owned value, or of the output of a task, panicked.
     DestructorPanicked,
+    /// The destructor of an owned value took longer than hooks may, and a second at least.
+    DestructorTimedOut,
 }
 
 /// What a context does about a failure of a task, its own or one below it.
@@ -313,6 +318,20 @@ impl serde::Serialize for Failure {
         }
         out.end()
     }
+}
+
+/// Whether a hook or a destructor has blocked its thread for too long. What is below a second may be the system's doing.
+pub(crate) fn is_overrun(took: Duration, limit: Duration) -> bool {
+    took > limit && took >= NOTED
+}
+
+/// What is said of a hook or a destructor that has blocked its thread.
+pub(crate) fn overrun(took: Duration, limit: Duration) -> (&'static str, String) {
+    let (took, limit) = (clock::human(took), clock::human(limit));
+    (
+        "blocked its thread for ",
+        format!("{took}; its time limit is {limit}"),
+    )
 }
 
 /// Whether failures are seen: of a context, and of those below it that have closed.

@@ -45,7 +45,11 @@ impl HookRun {
         let is_hook = |kept: &Kept| matches!(kept, Kept::Hook(_));
         let more = (kind == "on_close").then(|| core.hooks.on_close.count_latest(COUNTED, is_hook));
         let limit = hook_limit(Arc::clone(node), core.limits.hook, more);
-        let run = run_hook(Arc::clone(node), hook.run(limit, guard), more.is_some());
+        let run = run_hook(
+            Arc::clone(node),
+            hook.run((core.limits.hook, limit), guard),
+            more.is_some(),
+        );
         let run = Scoped::new(scope, run).boxed();
         core.hooks.has_started(origin);
         Self {

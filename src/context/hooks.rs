@@ -8,7 +8,7 @@ use crate::dump::collect::{Answers, FinalPoll};
 use crate::{
     clock::Stamp,
     context::{
-        failure::{FailureKind, Subject},
+        failure::{FailureKind, Subject, is_overrun},
         stack::Stack,
     },
     id::ResourceId,
@@ -21,7 +21,7 @@ use crate::{
         state::PollState,
         waker_cell::WakerCell,
     },
-    sync::{Mutex, lock},
+    sync::{AtomicU64, Mutex, Ordering::Relaxed, lock},
     table::{record::Record, store::Table},
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -33,6 +33,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 /// What a context keeps for its close.
@@ -247,6 +248,8 @@ impl HookOutput for Never {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HookEnd {
     Ran,
+    /// It blocked its thread for so long, which is more than its limit.
+    Overran(Duration, Duration),
     /// In which way, what it did, and what it said.
     Failed(FailureKind, (&'static str, String)),
     TimedOut {
@@ -301,7 +304,7 @@ impl Callback {
     /// the hook where it stands.
     pub(crate) async fn run(
         self,
-        limit: impl Future<Output = ()>,
+        (allowed, limit): (Duration, impl Future<Output = ()>),
         guard: HookGuard,
     ) -> Result<HookEnd, LastAnswer> {
         let hook = guard.run((self.call)());
@@ -310,7 +313,10 @@ impl Callback {
         let mut hook = Box::pin(hook);
         let ended = within(limit, hook.as_mut(), || guard.final_poll()).await;
         Ok(match (ended, panics::discard(hook)) {
-            (Ok(Ok(None)), None) => HookEnd::Ran,
+            (Ok(Ok(None)), None) => match guard.longest() {
+                longest if is_overrun(longest, allowed) => HookEnd::Overran(longest, allowed),
+                _ => HookEnd::Ran,
+            },
             (Ok(Ok(None)), Some(panic)) => HookEnd::Failed(
                 FailureKind::HookPanicked,
                 ("panicked while it was dropped: ", panic),
@@ -380,6 +386,8 @@ type HookFuture = BoxFuture<'static, Option<String>>;
 pub(crate) struct HookGuard {
     table: Arc<Table>,
     hook: RunningGuard,
+    /// How long its longest poll took, in nanoseconds.
+    longest: AtomicU64,
 }
 
 impl HookGuard {
@@ -400,7 +408,20 @@ impl HookGuard {
             waker: WakerCell::default(),
         });
         let table = Arc::clone(table);
-        Self { table, hook }
+        Self {
+            table,
+            hook,
+            longest: AtomicU64::new(0),
+        }
+    }
+
+    fn note_poll(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.longest.fetch_max(nanos, Relaxed);
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_nanos(self.longest.load(Relaxed))
     }
 
     /// The hook, which answers from here on.
@@ -483,11 +504,14 @@ impl Future for AskableHook<'_> {
         // Before the poll: a question that comes while it runs wakes the hook to answer in the next one. Each time, because a hook
         // may be polled by another driver than before.
         waker.set(capture::original(cx.waker()));
-        poll_state.poll(
+        let began = Instant::now();
+        let polled = poll_state.poll(
             cx,
             |cx| scope::enter_as(owner, || run.as_mut().poll(cx)),
             |captured| guard.table.replies.answer(*id, captured),
-        )
+        );
+        guard.note_poll(began.elapsed());
+        polled
     }
 }
 

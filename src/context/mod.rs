@@ -10,6 +10,7 @@
 //! polls it. On top is what users hold: [`builder`], [`weak`], and [`context`].
 
 pub(crate) mod begin;
+pub(crate) mod blocked;
 pub(crate) mod builder;
 pub(crate) mod close;
 #[expect(clippy::module_inception, reason = "it is the context")]

@@ -3,7 +3,7 @@
 use crate::{
     clock,
     context::{
-        failure::{Failure, FailureKind, LISTED, SeenFailures},
+        failure::{Failure, FailureKind, LISTED, SeenFailures, overrun},
         hooks::{HookEnd, Origin},
         refusal::{Refusal, Refusals},
         tally::Counts,
@@ -79,7 +79,8 @@ pub struct HookCounts {
     pub ran: u64,
     /// Hooks that returned an error or panicked, or could not run because no runtime was left.
     pub failed: u64,
-    /// Hooks that were dropped at the time limit.
+    /// Hooks that were dropped at the time limit, and those that had blocked their thread beyond that, and for a second at least,
+    /// when they were done.
     pub timed_out: u64,
 }
 
@@ -117,6 +118,12 @@ impl Log {
             HookEnd::Ran => {
                 self.hooks.ran += 1;
                 return None;
+            }
+            HookEnd::Overran(took, limit) => {
+                self.hooks.ran += 1;
+                self.hooks.timed_out += 1;
+                let said = overrun(took, limit);
+                Failure::new(FailureKind::HookTimedOut, origin.subject(), path(), said)
             }
             HookEnd::Failed(kind, said) => {
                 self.hooks.ran += 1;

@@ -120,6 +120,8 @@ pub(crate) struct Core {
     pub(crate) registry: Arc<RegistryState>,
     /// The runtime the context was opened on, or the first one it saw.
     runtime: OnceLock<Handle>,
+    /// 1 if it is watched while it closes.
+    pub(crate) is_watched: AtomicUsize,
     pub(crate) limits: Limits,
     /// Open and closing children. They hold themselves, as long as they have handles or close.
     pub(crate) children: Mutex<BTreeMap<ResourceId, Weak<Core>>>,
@@ -413,6 +415,7 @@ impl Core {
                 .map(|parent| Arc::clone(&parent.registry))
                 .unwrap_or_default(),
             runtime: OnceLock::new(),
+            is_watched: AtomicUsize::new(0),
             limits,
             children: Mutex::new(BTreeMap::new()),
             hooks: Hooks::default(),
@@ -439,6 +442,11 @@ impl Core {
     #[inline]
     pub(crate) fn runtime(&self) -> Option<&Handle> {
         self.runtime.get().or_else(|| self.remember_runtime())
+    }
+
+    /// The runtime that was remembered.
+    pub(crate) fn known_runtime(&self) -> Option<&Handle> {
+        self.runtime.get()
     }
 
     #[cold]

@@ -2,8 +2,9 @@
 
 use crate::{
     context::{
+        blocked,
         current::{self, Scope},
-        failure::{Failure, FailureKind, Subject},
+        failure::{Failure, FailureKind, Subject, is_overrun, overrun},
         hooks::{Callback, Kept, Origin, Owned},
         state::{Core, Node},
     },
@@ -28,15 +29,22 @@ pub(super) fn note_interrupted(node: &Node, origin: Origin) {
 /// Drops a value that the context owned, in its scope; a panic of its destructor is noted.
 pub(super) fn drop_value(core: &Core, owned: Owned) {
     let scope = Scope::Hook(Arc::clone(&core.node));
-    let panic = current::enter(&scope, || panics::discard(owned.value));
-    if let Some(panic) = panic {
-        let (name, id) = (owned.name, owned.id);
-        let failure = Failure::new(
+    let (name, id) = (owned.name.clone(), owned.id);
+    let (panic, took) = current::enter(&scope, || blocked::drop_owned(&core.node, owned));
+    let limit = core.limits.hook;
+    let failed = match panic {
+        Some(panic) => Some((
             FailureKind::DestructorPanicked,
-            Subject::Value { name, id },
-            resource::short_path(&*core.node),
             ("panicked while it was dropped: ", panic),
-        );
+        )),
+        None if is_overrun(took, limit) => {
+            Some((FailureKind::DestructorTimedOut, overrun(took, limit)))
+        }
+        None => None,
+    };
+    if let Some((kind, said)) = failed {
+        let path = resource::short_path(&*core.node);
+        let failure = Failure::new(kind, Subject::Value { name, id }, path, said);
         let sentence = failure.sentence();
         lock(&core.log).failure(failure);
         event::emit!(ERROR, context = %core.node.meta.name, "{sentence}");

@@ -79,7 +79,7 @@ impl<F, O: Outlet> Running<F, O> {
             return;
         }
         let drop_it = || panics::guarded(|| this.future.set(None));
-        let dropped = this.guard.enter(drop_it);
+        let dropped = this.guard.discard(drop_it);
         finish(this.outlet, this.guard, ended(result, dropped));
     }
 }

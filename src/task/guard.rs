@@ -153,6 +153,15 @@ impl TaskGuard<'_> {
         state.poll(cx, poll, |captured| answer(task, captured))
     }
 
+    /// Drops the task's future, as a step of its own: it may take a while.
+    #[inline]
+    pub(crate) fn discard<R>(&self, discard: impl FnOnce() -> R) -> R {
+        match self.task().and_then(TaskEntry::poll_state) {
+            Some(state) => state.step(|| self.enter(discard)),
+            None => discard(),
+        }
+    }
+
     /// Runs the task's code with its context and itself as the current ones.
     #[inline]
     pub(crate) fn enter<R>(&self, body: impl FnOnce() -> R) -> R {

@@ -36,6 +36,25 @@ pub(crate) fn said_on<F: Future>(
     runtime: &tokio::runtime::Runtime,
     body: impl FnOnce() -> F,
 ) -> Vec<String> {
+    said_while(runtime, |_| body())
+}
+
+/// What was said so far.
+#[derive(Clone)]
+pub(crate) struct Said(Buffer);
+
+impl Said {
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        let said = self.0.0.lock().unwrap();
+        String::from_utf8_lossy(&said).contains(text)
+    }
+}
+
+/// As [`said_on`], for a body that wants to know what was said so far.
+pub(crate) fn said_while<F: Future>(
+    runtime: &tokio::runtime::Runtime,
+    body: impl FnOnce(Said) -> F,
+) -> Vec<String> {
     LazyLock::force(&ONE_MORE);
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::fmt()
@@ -48,7 +67,7 @@ pub(crate) fn said_on<F: Future>(
         .without_time()
         .finish();
     tracing::subscriber::with_default(subscriber, || {
-        runtime.block_on(body());
+        runtime.block_on(body(Said(buffer.clone())));
     });
     let said = buffer.0.lock().unwrap().clone();
     String::from_utf8(said)

@@ -13,6 +13,7 @@
 mod asking;
 mod autotraits;
 mod bad_input;
+mod blocked;
 mod close;
 mod current;
 mod deadlines;
