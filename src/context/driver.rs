@@ -20,7 +20,7 @@ use crate::{
     name::Printed,
     panics::{self, notify_all},
     registry::state::DroppedWhileOpen,
-    sync::lock,
+    sync::{Ordering::SeqCst, lock},
     table::record::State,
 };
 use futures::{FutureExt, StreamExt, future::select, stream::FuturesUnordered};
@@ -476,6 +476,7 @@ fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
                 note_needs_runtime(&child);
             }
         }
+        core.node.is_abandoned.store(1, SeqCst);
         core.node.gate.abort();
         next += 1;
     }

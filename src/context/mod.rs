@@ -28,6 +28,7 @@ pub(crate) mod haste;
 pub(crate) mod hook_run;
 pub(crate) mod hooks;
 pub(crate) mod lease;
+pub(crate) mod line_counts;
 pub(crate) mod needs;
 pub(crate) mod refusal;
 pub(crate) mod report;

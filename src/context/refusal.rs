@@ -1,18 +1,13 @@
 //! Spawns and wraps that came after a close had begun: counted by line, and reported seldom enough to be read.
 
 use crate::{
+    context::line_counts::{LineCounts, SoFar, Times, is_told},
     event,
     ledger::acquirer::Acquirer,
     name::{Label, Printed},
     poll::scope,
-    sync::{Mutex, lock},
 };
-use std::{
-    collections::{HashMap, hash_map::RandomState},
-    fmt,
-    panic::Location,
-    sync::LazyLock,
-};
+use std::{fmt, panic::Location, sync::LazyLock};
 
 /// So many from one line while its context closes are no accident any more: the code that spawns does not notice the close.
 const MANY: u64 = 10;
@@ -21,23 +16,9 @@ const LINES: usize = 32;
 
 type CallSite = &'static Location<'static>;
 
-/// How often each line of a program was refused in a registry, whatever the context.
-#[derive(Default)]
-pub(crate) struct RefusedLines(Mutex<HashMap<CallSite, u64, RandomState>>);
-
-impl RefusedLines {
-    /// Counts one more from this line, and says how many that makes.
-    pub(crate) fn count(&self, line: CallSite) -> u64 {
-        let mut lines = lock(&self.0);
-        let count = lines.entry(line).or_default();
-        *count += 1;
-        *count
-    }
-}
-
 /// Counts one more from this line, of a registry that is gone, and says how many that makes in the whole process.
 pub(crate) fn without_registry(line: CallSite) -> u64 {
-    static LINES: LazyLock<RefusedLines> = LazyLock::new(RefusedLines::default);
+    static LINES: LazyLock<LineCounts> = LazyLock::new(LineCounts::default);
     LINES.count(line)
 }
 
@@ -108,25 +89,6 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// `once`, `3 times`, `1,204 times`
-struct Times(u64);
-
-impl fmt::Display for Times {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 1 {
-            return f.write_str("once");
-        }
-        let digits = self.0.to_string();
-        for (n, digit) in digits.chars().enumerate() {
-            if n > 0 && (digits.len() - n) % 3 == 0 {
-                f.write_str(",")?;
-            }
-            write!(f, "{digit}")?;
-        }
-        f.write_str(" times")
-    }
-}
-
 #[cfg(feature = "serde")]
 impl serde::Serialize for Refusal {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -178,7 +140,7 @@ impl Refusals {
 /// Says that something was refused on this line, the first time, the tenth, the hundredth and so on.
 #[cold]
 pub(crate) fn warn(context: &str, (what, name): (&str, &str), line: CallSite, count: u64) {
-    if is_power_of_ten(count) {
+    if is_told(count) {
         event::emit!(
             WARN,
             context = %Printed(context),
@@ -200,53 +162,9 @@ fn running_task() -> Option<Label> {
     }
 }
 
-fn is_power_of_ten(count: u64) -> bool {
-    count
-        .checked_ilog10()
-        .is_some_and(|log| 10_u64.pow(log) == count)
-}
-
-/// `, 100 times so far`
-struct SoFar(u64);
-
-impl fmt::Display for SoFar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 1 {
-            return Ok(());
-        }
-        write!(
-            f,
-            ", {} so far; the next warning comes at ten times as many",
-            Times(self.0)
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn warnings_come_at_powers_of_ten() {
-        let warned: Vec<_> = (0..=1_000)
-            .filter(|count| is_power_of_ten(*count))
-            .collect();
-        assert_eq!(warned, [1, 10, 100, 1_000]);
-    }
-
-    #[test]
-    fn times_are_grouped_by_thousands() {
-        let cases = [
-            (1, "once"),
-            (2, "2 times"),
-            (999, "999 times"),
-            (1_204, "1,204 times"),
-        ];
-        for (count, said) in cases {
-            assert_eq!(Times(count).to_string(), said);
-        }
-        assert_eq!(Times(1_000_000).to_string(), "1,000,000 times");
-    }
 
     #[test]
     fn lines_are_counted_each_by_itself_and_only_so_many() {

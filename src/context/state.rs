@@ -91,6 +91,8 @@ pub(crate) struct Node {
     pub(crate) hurried: Notify,
     /// 1 once nothing is left of the context but work that cannot be ended: what closes after it does not wait for that.
     pub(crate) is_released: AtomicUsize,
+    /// 1 once its close is torn down, because no runtime is left: what ends its tasks then is that.
+    pub(crate) is_abandoned: AtomicUsize,
     /// How many children are released and not closed.
     pub(crate) released: AtomicUsize,
     /// Whether this is the context that is finishing, and not one below it: one of the numbers below.
@@ -181,6 +183,7 @@ impl Node {
             haste: Mutex::default(),
             hurried: Notify::new(),
             is_released: AtomicUsize::new(0),
+            is_abandoned: AtomicUsize::new(0),
             released: AtomicUsize::new(0),
             finish: AtomicUsize::new(0),
             kept: Mutex::new(None),

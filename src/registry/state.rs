@@ -4,7 +4,7 @@
 use crate::context::report::CloseReport;
 use crate::{
     clock::Stamp,
-    context::refusal::RefusedLines,
+    context::line_counts::LineCounts,
     id::ResourceId,
     ledger::handle_log::Acquisition,
     name::Label,
@@ -32,7 +32,9 @@ pub(crate) struct RegistryState {
     /// Contexts whose last handle was dropped while they were open.
     pub(crate) dropped: DroppedContexts,
     /// How often each line was refused.
-    pub(crate) refused_lines: RefusedLines,
+    pub(crate) refused_lines: LineCounts,
+    /// How many tasks of each line ended with their runtime.
+    pub(crate) lost_lines: LineCounts,
     /// Closes that were not clean, for the check at the end of a test.
     #[cfg(feature = "testing")]
     pub(crate) unclean: UncleanCloses,

@@ -196,7 +196,6 @@ impl TaskEntry {
     }
 
     /// How it was ended that did not end by itself.
-    #[cold]
     pub(crate) fn how_aborted(&self) -> Outcome {
         if self.poll_state.is_forced() {
             Outcome::Forced

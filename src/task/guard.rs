@@ -7,20 +7,22 @@ use crate::{
         driver,
         failure::{Failure, FailureKind, FailurePolicy, Subject},
         gate::OnLeave,
+        line_counts::{self, SoFar},
         refusal,
         report::CloseReason,
         state::Node,
     },
     event,
-    name::{Label, Printed},
+    name::{Label, Printed, Quoted},
     poll::{
         capture::{self, Captured},
         long_polls,
         scope::{self, Owner},
         state::PollState,
     },
+    registry::state::RegistryState,
     slab::guard::Left,
-    sync::lock,
+    sync::{Ordering::SeqCst, lock},
     table::{
         record::{Facts, Outcome, Record, State},
         resource,
@@ -180,10 +182,12 @@ impl TaskGuard<'_> {
         };
         entry.end();
         let outcome = if outcome == Outcome::Aborted {
-            entry.how_aborted()
+            how_aborted(&entry)
         } else {
             outcome
         };
+        // Its context has the words for it, and the entry, which is gone afterwards.
+        let lost = (outcome == Outcome::RuntimeEnded).then(|| LostTask::of(&entry));
         entry.leave(deliver, |left| {
             let context = match left {
                 Left::Alone(remains) => remains.owner(),
@@ -193,6 +197,9 @@ impl TaskGuard<'_> {
                 .expect("a task belongs to a context")
                 .task_left(outcome);
         });
+        if let Some(lost) = lost {
+            lost.emit();
+        }
     }
 
     #[cold]
@@ -306,6 +313,55 @@ impl TaskFailure {
     pub(crate) fn emit(&self) {
         let sentence = self.failure.sentence();
         event::emit!(ERROR, context = %Printed(&self.context), "{sentence}");
+    }
+}
+
+/// An event of a task that ended with its runtime, before it was done (I11).
+struct LostTask {
+    path: String,
+    location: &'static Location<'static>,
+    context: Label,
+    registry: Option<Arc<RegistryState>>,
+}
+
+impl LostTask {
+    #[cold]
+    fn of(task: &TaskEntry) -> Self {
+        let context = context_of(task);
+        let core = context.core.upgrade();
+        Self {
+            path: resource::short_path(task),
+            location: task.meta().location,
+            context: context.meta.name.clone(),
+            registry: core.map(|core| Arc::clone(&core.registry)),
+        }
+    }
+
+    /// Says so the first time, the tenth, the hundredth and so on that this happens to a task of this line.
+    #[cold]
+    fn emit(&self) {
+        let (file, line) = (self.location.file(), self.location.line());
+        let registry = self.registry.as_ref();
+        let count = registry.map_or(1, |registry| registry.lost_lines.count(self.location));
+        if !line_counts::is_told(count) {
+            return;
+        }
+        let (path, so_far) = (Quoted(&self.path), SoFar(count));
+        event::emit!(
+            ERROR,
+            context = %Printed(&self.context),
+            "the task {path} (spawned at {file}:{line}) ended with its runtime, before it was done{so_far}"
+        );
+    }
+}
+
+/// How a task was ended that did not end by itself.
+#[cold]
+fn how_aborted(task: &TaskEntry) -> Outcome {
+    match task.how_aborted() {
+        // Its close has no runtime to drive it.
+        Outcome::Forced if context_of(task).is_abandoned.load(SeqCst) == 1 => Outcome::RuntimeEnded,
+        outcome => outcome,
     }
 }
 

@@ -55,6 +55,11 @@ pub(crate) fn said_while<F: Future>(
     runtime: &tokio::runtime::Runtime,
     body: impl FnOnce(Said) -> F,
 ) -> Vec<String> {
+    said_by(|said| drop(runtime.block_on(body(said))))
+}
+
+/// As [`said_while`], for what runs outside of a runtime.
+pub(crate) fn said_by(body: impl FnOnce(Said)) -> Vec<String> {
     LazyLock::force(&ONE_MORE);
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::fmt()
@@ -67,7 +72,7 @@ pub(crate) fn said_while<F: Future>(
         .without_time()
         .finish();
     tracing::subscriber::with_default(subscriber, || {
-        runtime.block_on(body(Said(buffer.clone())));
+        body(Said(buffer.clone()));
     });
     let said = buffer.0.lock().unwrap().clone();
     String::from_utf8(said)
@@ -415,4 +420,58 @@ fn a_deadlock_is_told_while_there_is_still_patience() {
         told[0].starts_with("WARN") && told[0].contains("2 tasks wait for each other"),
         "{told:#?}"
     );
+}
+
+/// I11: a program that ends before its close does is told what it cut off.
+#[test]
+fn tasks_and_hooks_that_end_with_their_runtime_are_named() {
+    let said = said_by(|_| {
+        let runtime = current_thread();
+        let registry = Registry::new();
+        runtime.block_on(async {
+            let app = registry.context("app");
+            app.on_close(async || {}).unwrap();
+            app.task("flush").spawn(std::future::pending::<()>());
+            for _ in 0..12 {
+                app.task("handler").spawn(std::future::pending::<()>());
+            }
+            app.task("done").spawn(async {});
+            settle().await;
+            app.request_close("stop");
+            settle().await;
+        });
+        drop(runtime);
+    });
+    let count = |text: &str| said.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        count("the task app/flush (spawned at tests/it/events.rs:"),
+        1,
+        "{said:#?}"
+    );
+    assert_eq!(count("the task app/handler"), 2, "{said:#?}");
+    assert_eq!(count(", 10 times so far"), 1, "{said:#?}");
+    assert_eq!(count("app/done"), 0, "{said:#?}");
+    assert_eq!(count("could not run to its end"), 1, "{said:#?}");
+    assert!(
+        said.iter().all(|line| line.starts_with("ERROR")),
+        "{said:#?}"
+    );
+}
+
+/// What a task leaves behind that was aborted, or whose close ended it, is no news.
+#[test]
+fn tasks_that_were_ended_are_not_said_to_end_with_their_runtime() {
+    let said = said_by(|_| {
+        let runtime = current_thread();
+        let registry = Registry::new();
+        runtime.block_on(async {
+            let app = registry.context_builder("app").closes_by_drop().open();
+            let task = app.spawn(std::future::pending::<()>());
+            task.abort();
+            let _ = task.await;
+            in_time(app.close()).await;
+        });
+        drop(runtime);
+    });
+    assert_eq!(said, Vec::<String>::new());
 }
