@@ -46,7 +46,7 @@ use std::{
     sync::Arc,
     task::Poll,
 };
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
 /// Contexts whose hooks are started between two yields.
 const STEP: usize = 64;
@@ -377,6 +377,23 @@ fn emit_closed(node: &Node) {
     if let Some(report) = node.report.get() {
         let (name, id, reason) = (&node.meta.name, node.meta.id, report.reason());
         event::emit!(DEBUG, context = %name, %id, %reason, "context closed");
+    }
+    if node.is_root() {
+        emit_others();
+    }
+}
+
+/// Says what runs on where a registry has closed. The task that drives the close is one of those that the runtime counts.
+fn emit_others() {
+    let runtime = Handle::try_current();
+    let alive = runtime.map_or(0, |runtime| runtime.metrics().num_alive_tasks());
+    let tasks = alive.saturating_sub(1);
+    if tasks > 0 {
+        event::emit!(
+            INFO,
+            tasks,
+            "the registry is closed; {tasks} more of the tasks of this runtime are not in it, and run on"
+        );
     }
 }
 

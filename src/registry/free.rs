@@ -2,13 +2,20 @@
 
 use crate::{
     context::{context::Context, current},
+    event,
     id::ResourceId,
     name::Name,
     registry::registry::Registry,
     table::{live::Live, registration::Registration},
     task::{builder::TaskBuilder, handle::Task},
 };
-use std::sync::Arc;
+use std::{
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 /// [`Registry::track`] on the [current](Registry::current) registry.
 #[track_caller]
@@ -66,7 +73,8 @@ where
 }
 
 /// [`Context::spawn`] on the [current](Context::current) context; outside of one, on the
-/// [current](Registry::current) registry itself, whose [`close`](Registry::close) then awaits it.
+/// [current](Registry::current) registry itself, whose [`close`](Registry::close) then awaits it; an event says so the first time
+/// that this is the global registry.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -89,7 +97,24 @@ where
 {
     match current::with_node(|node| node.core.upgrade()).flatten() {
         Some(core) => TaskBuilder::new(&core, None).spawn(future),
-        None => TaskBuilder::new(Registry::global().root(), None).spawn(future),
+        None => {
+            say_global(Location::caller());
+            TaskBuilder::new(Registry::global().root(), None).spawn(future)
+        }
+    }
+}
+
+/// Says once that a task is on the global registry, because it was spawned outside of any context.
+#[cold]
+fn say_global(location: &Location<'_>) {
+    static IS_SAID: AtomicBool = AtomicBool::new(false);
+    if !IS_SAID.swap(true, Relaxed) {
+        let (file, line) = (location.file(), location.line());
+        event::emit!(
+            INFO,
+            "`headcount::spawn` outside of any context, at {file}:{line}: the task is on the global registry, and only a close of \
+             that awaits it"
+        );
     }
 }
 

@@ -475,3 +475,22 @@ fn tasks_that_were_ended_are_not_said_to_end_with_their_runtime() {
     });
     assert_eq!(said, Vec::<String>::new());
 }
+
+/// What the close of a registry does not wait for, because it does not know it.
+#[test]
+fn a_registry_that_has_closed_says_how_many_tasks_run_on() {
+    let said = said(|| async {
+        let registry = Registry::new();
+        let bare = tokio::spawn(std::future::pending::<()>());
+        in_time(registry.context("app").close()).await;
+        in_time(registry.close()).await;
+        bare.abort();
+        let _ = bare.await;
+        in_time(Registry::new().close()).await;
+    });
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(
+        said[0].starts_with("INFO") && said[0].contains("; 1 more of the tasks of this runtime"),
+        "{said:#?}"
+    );
+}
