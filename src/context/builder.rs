@@ -16,7 +16,12 @@ use crate::{
     sync::lock,
     table::record::{Facts, State},
 };
-use std::{fmt, panic::Location, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::Location,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 /// Opens a context with settings of its own. Made by [`Context::child_builder`](crate::Context::child_builder) and
 /// [`Registry::context_builder`](crate::Registry::context_builder).
@@ -193,6 +198,7 @@ fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, Result<(), O
             // From here on it goes out when it has closed.
             std::mem::forget(entered);
             list_with_parent(parent, &core);
+            list_with_needs(&core, &needs);
             (core, Ok(()))
         }
         Err(left) => {
@@ -205,7 +211,9 @@ fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, Result<(), O
     }
 }
 
-/// Enters a context among those that need others, unless one of those is about to close. Holds a handle of each.
+/// Enters a context among those that need others, unless one of those is about to close. Holds a handle of each. None of them
+/// closes before this one from here on, and none of them closes this one before it is [listed](list_with_needs): it has to have
+/// all that it gives back at its end.
 fn hold_needs(
     core: &Arc<Core>,
     needs: &[Arc<Core>],
@@ -222,7 +230,7 @@ fn hold_needs(
             close::give_back(core);
             return Err(OpenError::NeedClosed(need.node.meta.name.to_string()));
         }
-        dependents.open.insert(node.meta.id, Arc::downgrade(core));
+        dependents.open.insert(node.meta.id, Weak::new());
         drop(dependents);
         let hold = need.node.hold(location);
         if hold.is_tracked() {
@@ -232,6 +240,25 @@ fn hold_needs(
         lock(&core.give_back).push(driver::hold_need(node, need, hold));
     }
     Ok(())
+}
+
+/// Makes the context known to those that it needs. A close of one of them that was asked for since has found nothing to close
+/// here, so it is closed now.
+fn list_with_needs(core: &Arc<Core>, needs: &[Arc<Core>]) {
+    for need in needs {
+        let mut dependents = lock(&need.dependents);
+        let entry = dependents.open.get_mut(&core.node.meta.id);
+        // It may have closed already, with its parent or another need.
+        if let Some(entry) = entry {
+            *entry = Arc::downgrade(core);
+        }
+        let is_awaited = dependents.is_awaited;
+        drop(dependents);
+        if is_awaited {
+            begin::hand_down_haste(need, core);
+            driver::request(core, CloseReason::Needed);
+        }
+    }
 }
 
 /// A context that is closed from the start: because its parent is, else for this reason.
