@@ -87,6 +87,8 @@ pub enum RefusedReason {
     /// There is no tokio runtime: the context remembers none, this thread is in none, and none was given with
     /// [`on`](crate::TaskBuilder::on).
     NoRuntime,
+    /// The runtime of the context has ended, and this thread is in no other.
+    RuntimeGone,
     /// Another task has the [`slot`](crate::TaskBuilder::slot), and this one cannot wait for it, or shall not.
     SlotTaken,
 }
@@ -118,6 +120,7 @@ impl fmt::Display for RefusedReason {
         f.write_str(match self {
             Self::Closed => "the context is closing or closed",
             Self::NoRuntime => NO_RUNTIME,
+            Self::RuntimeGone => "the runtime of the context has ended",
             Self::SlotTaken => "another task has the slot",
         })
     }
@@ -164,6 +167,8 @@ pub enum TaskError {
     Panicked(PanicPayload, String),
     /// It was never started: its context was closing or closed, or its [`slot`](crate::TaskBuilder::slot) was taken.
     Refused,
+    /// It was never started: the runtime of its context has ended, and there was no other at hand.
+    RuntimeGone,
     /// Its future was dropped because it took longer than its [`deadline`](crate::TaskBuilder::deadline).
     TimedOut,
 }
@@ -243,6 +248,9 @@ impl fmt::Display for TaskError {
             Self::Refused => f.write_str(
                 "the task was refused: its context is closing or closed, or its slot was taken",
             ),
+            Self::RuntimeGone => {
+                f.write_str("the task was refused: the runtime of its context has ended")
+            }
             Self::TimedOut => f.write_str("the task took longer than its deadline"),
         }
     }

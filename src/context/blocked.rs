@@ -245,7 +245,7 @@ fn busy_value((id, value): (ResourceId, Dropping), now: Instant) -> Option<Busy>
 }
 
 fn runtime_of(core: &Core) -> Option<runtime::Id> {
-    core.known_runtime().map(Handle::id)
+    core.runtimes.latest().map(|runtime| runtime.id())
 }
 
 impl Seen {
@@ -298,7 +298,7 @@ impl Seen {
     ) -> Vec<(runtime::Id, Duration)> {
         let runtimes: HashMap<_, _> = closes
             .iter()
-            .filter_map(|(core, _)| core.known_runtime())
+            .filter_map(|(core, _)| core.runtimes.latest())
             .map(|runtime| (runtime.id(), runtime))
             .collect();
         self.questions
@@ -306,7 +306,7 @@ impl Seen {
         for (id, runtime) in runtimes {
             self.questions
                 .entry(id)
-                .or_insert_with(|| Question::put_to(runtime, now));
+                .or_insert_with(|| Question::put_to(&runtime, now));
         }
         let silent = self
             .questions

@@ -12,6 +12,7 @@ use crate::{
         gate::OnLeave,
         haste::Hurry,
         report::CloseReason,
+        runtimes::note_ended,
         state::{Core, GiveBack, Node},
         unwind,
     },
@@ -226,6 +227,7 @@ impl Drop for DriverLease {
             return;
         }
         let core = &self.core;
+        note_ended();
         // State before foreign code: the wakers that are called next may begin anything (I9).
         let is_ours_to_notice = core.lease.give_back();
         notify_all(&core.node.changed);
@@ -377,7 +379,7 @@ fn spawn(runtime: &Handle, lease: DriverLease, members: Vec<DriverLease>) {
 /// The runtimes that could drive this close: this thread's, which is certainly running, then the
 /// context's own.
 pub(crate) fn runtimes(core: &Core) -> impl Iterator<Item = Handle> + use<> {
-    let own = core.runtime().cloned();
+    let own = core.runtimes.first().and_then(|_| core.runtimes.latest());
     Handle::try_current().into_iter().chain(own)
 }
 

@@ -32,6 +32,7 @@ pub(crate) mod line_counts;
 pub(crate) mod needs;
 pub(crate) mod refusal;
 pub(crate) mod report;
+pub(crate) mod runtimes;
 pub(crate) mod slots;
 pub(crate) mod stack;
 pub(crate) mod state;

@@ -18,6 +18,7 @@ use crate::{
         hooks::Hooks,
         lease::Lease,
         report::{CloseReason, CloseReport, Log},
+        runtimes::Runtimes,
         slots::Slots,
         tally::{Counts, Tally},
     },
@@ -121,7 +122,7 @@ pub(crate) struct Core {
     /// What all contexts of the registry share.
     pub(crate) registry: Arc<RegistryState>,
     /// The runtime the context was opened on, or the first one it saw.
-    runtime: OnceLock<Handle>,
+    pub(crate) runtimes: Runtimes,
     /// 1 if it is watched while it closes.
     pub(crate) is_watched: AtomicUsize,
     pub(crate) limits: Limits,
@@ -402,9 +403,9 @@ impl Core {
             let core = Self::new(node, Some(parent), limits);
             if let Some(runtime) = Handle::try_current()
                 .ok()
-                .or_else(|| parent.runtime.get().cloned())
+                .or_else(|| parent.runtimes.latest())
             {
-                let _ = core.runtime.set(runtime);
+                core.runtimes.set(runtime);
             }
             core
         })
@@ -417,7 +418,7 @@ impl Core {
             registry: parent
                 .map(|parent| Arc::clone(&parent.registry))
                 .unwrap_or_default(),
-            runtime: OnceLock::new(),
+            runtimes: Runtimes::default(),
             is_watched: AtomicUsize::new(0),
             limits,
             children: Mutex::new(BTreeMap::new()),
@@ -439,23 +440,6 @@ impl Core {
     /// The slots that tasks are started in.
     pub(crate) fn slots(&self) -> &Arc<Slots> {
         self.slots.get_or_init(Arc::default)
-    }
-
-    /// The runtime to work on: the one remembered, else this thread's, which is remembered.
-    #[inline]
-    pub(crate) fn runtime(&self) -> Option<&Handle> {
-        self.runtime.get().or_else(|| self.remember_runtime())
-    }
-
-    /// The runtime that was remembered.
-    pub(crate) fn known_runtime(&self) -> Option<&Handle> {
-        self.runtime.get()
-    }
-
-    #[cold]
-    fn remember_runtime(&self) -> Option<&Handle> {
-        let here = Handle::try_current().ok()?;
-        Some(self.runtime.get_or_init(|| here))
     }
 
     /// The children that have not closed.
@@ -489,7 +473,7 @@ impl AsRef<Hooks> for Core {
 impl Drop for Core {
     fn drop(&mut self) {
         // It may be the last thing that keeps a dead runtime's memory, with values of users in it.
-        panics::discard(self.runtime.take());
+        panics::discard(self.runtimes.take());
         if self.node.is_root() {
             let table = &self.node.table;
             self.node.gate.abort();

@@ -627,8 +627,8 @@ impl TaskOptions {
             // A registry outlives runtimes, the global one all of them: here and now comes first.
             self.runtime = Handle::try_current().ok();
         }
-        if self.runtime.is_none() && core.runtime().is_none() {
-            return Err(RefusedReason::NoRuntime);
+        if self.runtime.is_none() && !core.runtimes.is_here() {
+            self.runtime = Some(core.runtimes.running(&core.node.meta.name)?);
         }
         self.admit_anywhere(Some(core))
     }
@@ -695,7 +695,7 @@ impl TaskOptions {
     #[inline]
     fn runtime_to_use<'r>(&'r self, core: &'r Core) -> &'r Handle {
         let asked = self.runtime.as_ref();
-        let runtime = asked.or_else(|| core.runtime());
+        let runtime = asked.or_else(|| core.runtimes.first());
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
 
@@ -841,7 +841,7 @@ impl Rejected {
     }
 
     /// The answer where there is no error to hand it back: the future is dropped unpolled, an event
-    /// says where, and the handle resolves to `Refused`.
+    /// says where, and the handle resolves to `Refused`, or to `RuntimeGone`.
     ///
     /// # Panics
     ///
@@ -849,12 +849,12 @@ impl Rejected {
     #[track_caller]
     fn task<F, T>(self, node: &Node, future: F) -> Task<T> {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
-        let Facts { name, location, .. } = self.facts;
-        if self.reason == RefusedReason::Closed {
+        let (Facts { name, location, .. }, reason) = (self.facts, self.reason);
+        if reason == RefusedReason::Closed {
             guard::note_refusal(node, ("a task", &name), location);
         }
         panics::discard(future);
-        Task::refused(name)
+        Task::refused(name, reason)
     }
 
     /// As [`task`](Self::task), where another would have polled it.

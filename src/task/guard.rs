@@ -10,6 +10,7 @@ use crate::{
         line_counts::{self, SoFar},
         refusal,
         report::CloseReason,
+        runtimes,
         state::Node,
     },
     event,
@@ -327,6 +328,7 @@ struct LostTask {
 impl LostTask {
     #[cold]
     fn of(task: &TaskEntry) -> Self {
+        runtimes::note_ended();
         let context = context_of(task);
         let core = context.core.upgrade();
         Self {

@@ -3,7 +3,7 @@
 
 use crate::{
     context::{current::context_of, failure::Failure},
-    error::TaskError,
+    error::{RefusedReason, TaskError},
     id::ResourceId,
     name::Label,
     panics,
@@ -68,6 +68,7 @@ enum Inner<T> {
     },
     Refused {
         name: Label,
+        reason: RefusedReason,
     },
 }
 
@@ -81,8 +82,8 @@ impl<T> Task<T> {
         })
     }
 
-    pub(crate) fn refused(name: Label) -> Self {
-        Self(Inner::Refused { name })
+    pub(crate) fn refused(name: Label, reason: RefusedReason) -> Self {
+        Self(Inner::Refused { name, reason })
     }
 
     fn held(&self) -> Option<&TaskHandle> {
@@ -112,7 +113,7 @@ impl<T> Task<T> {
     /// The name it was given, or the type path of its future.
     pub fn name(&self) -> &str {
         match &self.0 {
-            Inner::Refused { name } => name,
+            Inner::Refused { name, .. } => name,
             Inner::Accepted { .. } => self.meta().map_or("", |meta| &meta.name),
         }
     }
@@ -184,10 +185,21 @@ impl<T> Task<T> {
         }
     }
 
+    /// The result of a task that was never started.
+    fn refusal(&self) -> TaskError {
+        match self.0 {
+            Inner::Refused {
+                reason: RefusedReason::RuntimeGone,
+                ..
+            } => TaskError::RuntimeGone,
+            _ => TaskError::Refused,
+        }
+    }
+
     /// Takes the result, without a part in the cooperative budget: the caller has one.
     pub(crate) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
         let Some((held, output)) = self.begin_to_wait() else {
-            return Poll::Ready(Err(TaskError::Refused));
+            return Poll::Ready(Err(self.refusal()));
         };
         let result = ready!(output.find(held).poll(held.is_ready(), cx));
         Poll::Ready(result.expect("a task was polled again after it gave its result"))
@@ -213,7 +225,7 @@ impl<T> Future for Task<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some((held, output)) = self.begin_to_wait() else {
             ready!(poll_proceed(cx)).made_progress();
-            return Poll::Ready(Err(TaskError::Refused));
+            return Poll::Ready(Err(self.refusal()));
         };
         let is_ready = held.is_ready();
         if is_ready {

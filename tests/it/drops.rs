@@ -248,17 +248,22 @@ async fn a_destructor_may_use_the_closing_context() {
 fn spawning_on_a_dead_runtime_lets_the_destructor_use_the_context() {
     let rt = current_thread();
     let ctx = rt.block_on(async { Registry::new().context("ctx") });
+    let gone = rt.handle().clone();
     drop(rt);
     let counter = Counter::default();
     let guard = counter.guard();
     let again = OnDrop::new({
-        let ctx = ctx.clone();
+        let (ctx, gone) = (ctx.clone(), gone.clone());
         move || {
             let guard = guard;
-            drop(ctx.spawn(async move { drop(guard) }));
+            let inner = ctx.task("inner").on(&gone);
+            drop(inner.spawn(async move { drop(guard) }));
         }
     });
-    let task = ctx.spawn(async move { drop(again) });
+    let task = ctx
+        .task("outer")
+        .on(&gone)
+        .spawn(async move { drop(again) });
     assert_eq!(counter.dropped(), 1);
     assert!(task.is_finished());
     let report = current_thread().block_on(in_time(ctx.close()));

@@ -1,7 +1,7 @@
 //! Closes across runtimes and their ends (I8, I11).
 
 use crate::util::{Counter, current_thread, in_time, multi_thread, poll_once, settle};
-use headcount::{Registry, State};
+use headcount::{RefusedReason, Registry, State, TaskError};
 use std::{pin::pin, time::Duration};
 
 /// A context whose runtime is gone closes on another, hooks and all.
@@ -241,4 +241,71 @@ fn a_background_close_moves_to_the_contexts_own_runtime() {
     finish.send(()).unwrap();
     own.block_on(in_time(registry.idle()));
     assert_eq!((counter.alive(), registry.count()), (0, 0));
+}
+
+/// As a static one is used by several tests, each on a runtime of its own.
+#[test]
+fn a_context_that_outlives_its_runtime_works_on_the_one_at_hand() {
+    let registry = Registry::new();
+    let first = current_thread();
+    let ctx = first.block_on(async {
+        let ctx = registry.context("client");
+        assert!(ctx.spawn(async {}).await.is_ok());
+        ctx
+    });
+    drop(first);
+    for _ in 0..2 {
+        let next = current_thread();
+        next.block_on(async {
+            assert_eq!(in_time(ctx.spawn(async { 1 })).await.unwrap(), 1);
+            let task = ctx.try_spawn(async { 2 }).unwrap();
+            assert_eq!(in_time(task).await.unwrap(), 2);
+            let blocking = ctx.spawn_blocking(|| 3);
+            assert_eq!(in_time(blocking).await.unwrap(), 3);
+            let child = ctx.child("request");
+            assert_eq!(in_time(child.spawn(async { 4 })).await.unwrap(), 4);
+            in_time(child.close()).await;
+        });
+    }
+    let last = current_thread();
+    let report = last.block_on(in_time(ctx.close()));
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn a_task_whose_runtime_is_gone_is_handed_back_where_there_is_no_other() {
+    let said = crate::events::said_by(|_| {
+        let registry = Registry::new();
+        let runtime = current_thread();
+        let ctx = runtime.block_on(async { registry.context("client") });
+        drop(runtime);
+        for _ in 0..3 {
+            let refused = ctx.try_spawn(async { 1 }).unwrap_err();
+            assert_eq!(refused.reason(), RefusedReason::RuntimeGone);
+        }
+        let task = ctx.spawn(async { 1 });
+        let last = current_thread();
+        let result = last.block_on(in_time(task));
+        assert!(matches!(result, Err(TaskError::RuntimeGone)));
+        last.block_on(in_time(ctx.close()));
+    });
+    let told = said.iter().filter(|line| line.contains("has ended"));
+    assert_eq!(told.count(), 1, "{said:#?}");
+    assert!(said[0].contains("context=client"), "{said:#?}");
+}
+
+/// Another thread's runtime is not asked each time.
+#[test]
+fn a_context_is_used_from_other_runtimes_and_from_none() {
+    let (own, other) = (multi_thread(1), current_thread());
+    let ctx = own.block_on(async { Registry::new().context("ctx") });
+    let id = own.handle().id();
+    let ran_on = || async { tokio::runtime::Handle::current().id() };
+    for _ in 0..3 {
+        let task = ctx.spawn(ran_on());
+        assert_eq!(other.block_on(in_time(task)).unwrap(), id);
+        let ran = other.block_on(async { in_time(ctx.spawn(ran_on())).await.unwrap() });
+        assert_eq!(ran, id);
+    }
+    other.block_on(in_time(ctx.close()));
 }
