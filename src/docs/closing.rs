@@ -102,6 +102,19 @@
 //! limits if reaching it is to be the exception. `on_close` hooks wait for the `on_closing` hooks, so two that hang one
 //! after the other take two limits.
 //!
+//! # Code that blocks its thread
+//!
+//! A hook, a destructor or a task that does not return to its runtime holds up all that runs on its thread, the timers of the close
+//! included. So while a close is under way the timer thread of the crate looks at it once a second. It warns
+//!
+//! * when the runtime of the context has not run an empty task for two seconds, and names the hook, the value that is being
+//!   dropped, or the tasks that it is in;
+//! * when a hook, or the destructor of an owned value, has blocked a thread of a runtime that still answers, beyond the
+//!   [hook time limit](crate::ContextBuilder::hook_timeout). One that took that long, and a second at least, is a failure in the
+//!   report, though it has run to its end.
+//!
+//! Both again each time that the wait has doubled.
+//!
 //! # From inside
 //!
 //! A task that awaited the close of its own context would wait for itself. `close` notices that it is
@@ -120,7 +133,8 @@
 //! the close, and the close goes on where it was; a hook that was under way is recorded as failed.
 //!
 //! When the last handle is gone too, nothing can bring another runtime, and the context is torn down without one: tasks are
-//! aborted, and the last one of them that leaves unwinds the stack: an error event names each hook that cannot run, and values
+//! aborted, and the last one of them that leaves unwinds the stack: an error event names each task and each hook that cannot run to
+//! its end (the tasks of one line the first time, the tenth, the hundredth and so on), and values
 //! are dropped, in the same order as ever. That may be a task on some other runtime, or a blocking closure. A child that has handles is waited for,
 //! because their owners may bring it a runtime. But what a context keeps may be what holds its child, so once its own tasks
 //! have left, the hooks and values of such a context are dropped without waiting for that child.
@@ -128,6 +142,10 @@
 //! Code that awaits a close by the handle of a runtime that has ended (`handle.block_on(ctx.close())`) drives the close
 //! itself, because that runtime accepts no task any more. A hook under way is recorded as failed if that future is dropped
 //! before its end.
+//!
+//! A context that is used after the end of its runtime, as a static one may be by several tests, works on the runtime at hand from
+//! then on, and a warning says so. Without one, `try_spawn` hands the future back with
+//! [`RuntimeGone`](crate::RefusedReason::RuntimeGone).
 //!
 //! # Subscribers, wakers and destructors that panic
 //!
