@@ -3,10 +3,12 @@
 use crate::util::{Counter, Log, current_thread, in_time, multi_thread, settle, within};
 use headcount::{CloseReason, CloseStatus, Context, Level, OpenError, Registry, State};
 use std::{
+    pin::pin,
     sync::{
-        Arc, Barrier,
+        Arc, Barrier, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    task::{self, Wake, Waker},
     thread,
     time::Duration,
 };
@@ -261,6 +263,42 @@ fn needing_against_closing() {
             assert_eq!((api.state(), state), (State::Closed, State::Open));
         }
     }
+}
+
+/// I1: its waker runs as the last one that needed it is gone, and has closed it when it returns.
+#[test]
+fn the_handle_of_one_that_needs_it_is_gone_before_it_can_be_closed() {
+    struct Closes(Context, Mutex<Vec<usize>>);
+    impl Wake for Closes {
+        fn wake(self: Arc<Self>) {
+            let db = self.0.clone();
+            let closes = thread::spawn(move || {
+                current_thread().block_on(in_time(db.close()));
+                db.holders().strong_count()
+            });
+            self.1.lock().unwrap().push(closes.join().unwrap());
+        }
+    }
+    current_thread().block_on(async {
+        let registry = Registry::new();
+        let db = registry.context("db");
+        let api = needing(&registry, "api", &db);
+        let waker = Arc::new(Closes(db.clone(), Mutex::default()));
+        let mut cancelled = pin!(db.cancelled());
+        let polled = cancelled
+            .as_mut()
+            .poll(&mut task::Context::from_waker(&Waker::from(Arc::clone(
+                &waker,
+            ))));
+        assert!(polled.is_pending());
+        in_time(registry.close()).await;
+        assert_eq!(
+            *waker.1.lock().unwrap(),
+            [3],
+            "that of the test, of the waker, and of its thread"
+        );
+        drop(api);
+    });
 }
 
 /// A hook that needs what a task outside holds: with `needs` it just works.
