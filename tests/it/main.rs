@@ -41,6 +41,7 @@ mod registry;
 mod running_hooks;
 mod runtimes;
 mod scans;
+mod service;
 mod slots;
 mod source;
 mod streams;
