@@ -43,6 +43,7 @@ mod runtimes;
 mod scans;
 mod service;
 mod slots;
+mod sockets;
 mod source;
 mod streams;
 mod task_handles;
