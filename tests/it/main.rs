@@ -35,6 +35,7 @@ mod leaks;
 mod listing;
 mod needs;
 mod owned;
+mod peers;
 mod refusals;
 mod registry;
 #[cfg(feature = "dump")]
