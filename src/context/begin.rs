@@ -101,11 +101,13 @@ pub(crate) fn cancel(core: &Core) {
     notify_all(&core.node.changed);
 }
 
-/// Nothing needs `dependent` any more, which needs `core`. True if the close of that was waiting for this.
-pub(crate) fn stop_needing(core: &Core, dependent: ResourceId) -> bool {
+/// `dependent` does not need `core` any more, and its handle counts no longer: both in one step, so that no close of `core` ends
+/// in between. True if the close was waiting for this, and whether it was the last handle.
+pub(crate) fn stop_needing(core: &Core, dependent: ResourceId) -> (bool, bool) {
     let mut dependents = lock(&core.dependents);
     dependents.open.remove(&dependent);
-    dependents.open.is_empty() && dependents.is_awaited
+    let was_awaited = dependents.open.is_empty() && dependents.is_awaited;
+    (was_awaited, core.node.handles.remove())
 }
 
 /// Hurries a close that has begun, and everything that comes before it. Each gets its part of the time, by how many come after

@@ -126,25 +126,33 @@ fn start(begun: &[Arc<Core>]) {
 pub(crate) fn hold_need(dependent: &Node, need: &Arc<Core>, hold: HandleId) -> GiveBack {
     let (id, core) = (dependent.meta.id, Arc::clone(need));
     Box::new(move || {
-        if begin::stop_needing(&core, id) {
+        let which = cross_out(&core, hold);
+        let (was_awaited, was_last) = begin::stop_needing(&core, id);
+        if was_awaited {
             let reason = core.node.close_reason().cloned();
             request(
                 &core,
                 reason.expect("a close that was asked for has a reason"),
             );
         }
-        drop_handle(&core, hold);
+        if was_last {
+            last_handle_dropped(&core, which);
+        }
     })
 }
 
 /// A handle is dropped.
 pub(crate) fn drop_handle(core: &Arc<Core>, hold: HandleId) {
-    let node = &core.node;
-    let is_tracked = hold.is_tracked();
-    let which = is_tracked.then(|| node.ledger.remove(hold)).flatten();
-    if node.handles.remove() {
+    let which = cross_out(core, hold);
+    if core.node.handles.remove() {
         last_handle_dropped(core, which);
     }
+}
+
+/// Forgets a handle that is recorded. Returns its number.
+fn cross_out(core: &Core, hold: HandleId) -> Option<usize> {
+    let is_tracked = hold.is_tracked();
+    is_tracked.then(|| core.node.ledger.remove(hold)).flatten()
 }
 
 /// What the last handle leaves behind: an open context is closed in the background (I11), a closed one

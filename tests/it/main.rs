@@ -37,13 +37,16 @@ mod leaks;
 mod listing;
 mod needs;
 mod owned;
+mod peers;
 mod refusals;
 mod registry;
 #[cfg(feature = "dump")]
 mod running_hooks;
 mod runtimes;
 mod scans;
+mod service;
 mod slots;
+mod sockets;
 mod source;
 mod streams;
 mod task_handles;

@@ -3,10 +3,12 @@
 use crate::util::{Counter, Log, current_thread, in_time, multi_thread, settle, within};
 use headcount::{CloseReason, CloseStatus, Context, Level, OpenError, Registry, State};
 use std::{
+    pin::pin,
     sync::{
-        Arc, Barrier,
+        Arc, Barrier, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    task::{self, Wake, Waker},
     thread,
     time::Duration,
 };
@@ -252,17 +254,62 @@ fn needing_against_closing() {
                 let _entered = runtime.enter();
                 barrier.wait();
                 let api = registry.context_builder("api").needs(&db).try_open();
-                // In this order: what needs it closes first.
-                api.map(|api| (db.state(), api.state(), api.downgrade()))
+                api.map(|api| {
+                    let (own, db) = (api.downgrade(), db.downgrade());
+                    let looks = api.try_spawn(async move {
+                        own.cancelled().await;
+                        db.state()
+                    });
+                    (api.downgrade(), looks.ok())
+                })
             }
         });
         barrier.wait();
         runtime.block_on(in_time(db.close()));
-        if let Ok((db_was, api_was, api)) = opens.join().unwrap() {
-            assert!(db_was != State::Closed || api_was == State::Closed);
+        if let Ok((api, looks)) = opens.join().unwrap() {
             assert_eq!(api.state(), State::Closed);
+            // Unless the close had begun before it could be spawned.
+            if let Some(looks) = looks {
+                assert_eq!(runtime.block_on(looks).unwrap(), State::Open);
+            }
         }
     }
+}
+
+/// I1: its waker runs as the last one that needed it is gone, and has closed it when it returns.
+#[test]
+fn the_handle_of_one_that_needs_it_is_gone_before_it_can_be_closed() {
+    struct Closes(Context, Mutex<Vec<usize>>);
+    impl Wake for Closes {
+        fn wake(self: Arc<Self>) {
+            let db = self.0.clone();
+            let closes = thread::spawn(move || {
+                current_thread().block_on(in_time(db.close()));
+                db.holders().strong_count()
+            });
+            self.1.lock().unwrap().push(closes.join().unwrap());
+        }
+    }
+    current_thread().block_on(async {
+        let registry = Registry::new();
+        let db = registry.context("db");
+        let api = needing(&registry, "api", &db);
+        let waker = Arc::new(Closes(db.clone(), Mutex::default()));
+        let mut cancelled = pin!(db.cancelled());
+        let polled = cancelled
+            .as_mut()
+            .poll(&mut task::Context::from_waker(&Waker::from(Arc::clone(
+                &waker,
+            ))));
+        assert!(polled.is_pending());
+        in_time(registry.close()).await;
+        assert_eq!(
+            *waker.1.lock().unwrap(),
+            [3],
+            "that of the test, of the waker, and of its thread"
+        );
+        drop(api);
+    });
 }
 
 /// A hook that needs what a task outside holds: with `needs` it just works.
