@@ -338,14 +338,9 @@ fn serves_and_closes(runtime: &Runtime) {
         let others = connections.iter().filter(|(of, _)| **of != peer);
         let (kept, written) = others.fold((0, 0), |(n, sum), (_, count)| (n + 1, sum + count));
         assert_eq!((kept, written), (CLIENTS + SUBSCRIBERS, replies + pushed));
-        // Its reader and its writer are aborted, and then its keeper has its time as well. With the feature `dump` that may come
-        // too late: they are asked first where they are, and the first time takes long.
-        if cfg!(feature = "dump") {
-            assert!((2..=3).contains(&report.forced()), "{report}");
-        } else {
-            assert_eq!(report.forced(), 2, "{report}");
-            assert!(connections.contains_key(&peer));
-        }
+        // Its reader and its writer are aborted, and then its keeper has its time as well.
+        assert_eq!(report.forced(), 2, "{report}");
+        assert!(connections.contains_key(&peer));
         assert_eq!((ctx.state(), db.state()), (State::Closed, State::Closed));
     });
 }
