@@ -27,7 +27,7 @@ use crate::{
     panics,
     poll::scope,
     registry::state::RegistryState,
-    sync::{AtomicUsize, Mutex, Ordering::SeqCst, lock},
+    sync::{AtomicUsize, Mutex, Notify, Ordering::SeqCst, SetOnce, lock},
     table::{
         record::{Facts, Meta, State},
         store::Table,
@@ -41,7 +41,7 @@ use std::{
     panic::Location,
     sync::{Arc, OnceLock, Weak},
 };
-use tokio::{runtime::Handle, sync::Notify, time::Instant};
+use tokio::{runtime::Handle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The index that marks the node of a registry itself, which is in no table.
@@ -84,7 +84,7 @@ pub(crate) struct Node {
     /// Whether this context, or one that it is in, needs another one.
     pub(crate) has_needs: bool,
     /// Why and when the close was first asked for. A context that others need may be open then.
-    pub(crate) begun: OnceLock<(CloseReason, Instant)>,
+    pub(crate) begun: SetOnce<(CloseReason, Instant)>,
     /// By when the close is to be over.
     pub(crate) haste: Mutex<Haste>,
     /// Notified when there is more haste.
@@ -102,7 +102,7 @@ pub(crate) struct Node {
     /// What follows from a failure of one of its tasks.
     pub(crate) policy: FailurePolicy<Node>,
     /// Set when the close has ended, last of all.
-    pub(crate) report: OnceLock<CloseReport>,
+    pub(crate) report: SetOnce<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
     pub(crate) changed: Notify,
     /// Notified when the last one left the gate and a waiter wants to know.
@@ -175,7 +175,7 @@ impl Node {
         Self {
             has_needs: !needs.is_empty() || parent.is_some_and(|parent| parent.has_needs),
             needs,
-            begun: OnceLock::new(),
+            begun: SetOnce::new(),
             haste: Mutex::default(),
             hurried: Notify::new(),
             is_released: AtomicUsize::new(0),
@@ -194,7 +194,7 @@ impl Node {
             tally: Tally::new(),
             policy: FailurePolicy::of(on_failure, above),
             closes_by_drop,
-            report: OnceLock::new(),
+            report: SetOnce::new(),
             changed: Notify::new(),
             drained: Notify::new(),
             undriven: Mutex::new(None),
