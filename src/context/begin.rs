@@ -101,11 +101,20 @@ pub(crate) fn cancel(core: &Core) {
     notify_all(&core.node.changed);
 }
 
-/// Nothing needs `dependent` any more, which needs `core`. True if the close of that was waiting for this.
-pub(crate) fn stop_needing(core: &Core, dependent: ResourceId) -> bool {
+/// The context is closed, or was never opened, that needed this one. Returns those whose close was waiting for that, and begins.
+pub(crate) fn stop_needing(core: &Arc<Core>, dependent: ResourceId) -> Vec<Arc<Core>> {
     let mut dependents = lock(&core.dependents);
     dependents.open.remove(&dependent);
-    dependents.open.is_empty() && dependents.is_awaited
+    let is_awaited = dependents.open.is_empty() && dependents.is_awaited;
+    drop(dependents);
+    if !is_awaited {
+        return Vec::new();
+    }
+    let reason = core.node.close_reason().cloned();
+    begin(
+        core,
+        reason.expect("a close that was asked for has a reason"),
+    )
 }
 
 /// Hurries a close that has begun, and everything that comes before it. Each gets its part of the time, by how many come after

@@ -13,7 +13,7 @@ use crate::{
     error::OpenError,
     ledger::acquirer::{Acquirer, Who},
     name::{Label, Name, label},
-    sync::lock,
+    sync::{Ordering::SeqCst, lock},
     table::record::{Facts, State},
 };
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
@@ -187,7 +187,10 @@ fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, Result<(), O
             let (needs, location) = (options.needs.clone(), options.facts.location);
             let core = Core::below(parent, options);
             if let Err(error) = hold_needs(&core, &needs, location) {
-                close_from_the_start(&core, CloseReason::Needed);
+                if !close_from_the_start(&core, CloseReason::Needed) {
+                    // A need that was entered before the refusal has closed it meanwhile, and then it went out already.
+                    std::mem::forget(entered);
+                }
                 return (core, Err(error));
             }
             // From here on it goes out when it has closed.
@@ -231,6 +234,11 @@ fn hold_needs(
         }
         lock(&core.give_back).push(driver::hold_need(node, need, hold));
     }
+    // What it needs may have closed it already, as that is known from the first need on. The end comes before the handles are
+    // given back, so either that finds them all, or this sees the end.
+    if node.gate.state() == State::Closed || node.is_released.load(SeqCst) == 1 {
+        close::give_back(core);
+    }
     Ok(())
 }
 
@@ -259,7 +267,13 @@ impl Drop for Entered<'_> {
 /// have walked past it, so the child looks again: the close first closes the gate and then walks, the child is first listed
 /// and then reads the gate, so one sees the other.
 fn list_with_parent(parent: &Core, child: &Arc<Core>) {
-    lock(&parent.children).insert(child.node.meta.id, Arc::downgrade(child));
+    let mut children = lock(&parent.children);
+    // What it needs may have closed it already. The end comes before the child is taken off the list, so that it is not listed
+    // here after that.
+    if child.node.gate.state() != State::Closed {
+        children.insert(child.node.meta.id, Arc::downgrade(child));
+    }
+    drop(children);
     if parent.node.gate.is_finishing() {
         child.node.gate.finish();
     }
@@ -270,15 +284,15 @@ fn list_with_parent(parent: &Core, child: &Arc<Core>) {
     }
 }
 
-/// Nothing ever gets in, and no close waits for it.
-fn close_from_the_start(core: &Core, reason: CloseReason) {
+/// Nothing ever gets in, and no close waits for it. False if it was closed already.
+fn close_from_the_start(core: &Core, reason: CloseReason) -> bool {
     let node = &core.node;
     let _ = node.begun.set((reason.clone(), clock::now()));
     node.gate.begin();
     node.token.cancel();
     core.lease.take();
     core.hooks.seal();
-    node.gate.end();
+    let is_first = node.gate.end();
     let why = (reason, Duration::ZERO);
     let report = CloseReport::new(
         &node.meta.name,
@@ -288,6 +302,7 @@ fn close_from_the_start(core: &Core, reason: CloseReason) {
         &mut lock(&core.log).close(),
     );
     let _ = node.report.set(report);
+    is_first
 }
 
 impl fmt::Debug for ContextBuilder<'_> {

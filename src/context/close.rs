@@ -81,12 +81,8 @@ pub(crate) async fn drive<D: Driver>(mut driver: D, members: Vec<D>) {
     }
     select(pin!(run(&core)), pin!(D::keep_respawning(&core))).await;
     driver.finish();
-    let left = conclude(&core);
     drop(driver);
-    if let Some(parent) = &core.node.parent {
-        on_leave(parent, left);
-    }
-    give_back(&core);
+    end(&core);
     emit_closed(&core.node);
 }
 
@@ -353,6 +349,15 @@ pub(crate) fn give_back(core: &Core) {
     for give_back in needs {
         panics::contain(give_back);
     }
+}
+
+/// Ends the close of a context of which nothing is left: it leaves its parent, and what it needed.
+pub(crate) fn end(core: &Arc<Core>) {
+    let left = conclude(core);
+    if let Some(parent) = &core.node.parent {
+        on_leave(parent, left);
+    }
+    give_back(core);
 }
 
 /// Ends the close: nothing of the context is left but handles. Returns what the parent's gate said

@@ -122,13 +122,7 @@ fn start(begun: &[Arc<Core>]) {
 pub(crate) fn hold_need(dependent: &Node, need: &Arc<Core>, hold: HandleId) -> GiveBack {
     let (id, core) = (dependent.meta.id, Arc::clone(need));
     Box::new(move || {
-        if begin::stop_needing(&core, id) {
-            let reason = core.node.close_reason().cloned();
-            request(
-                &core,
-                reason.expect("a close that was asked for has a reason"),
-            );
-        }
+        start(&begin::stop_needing(&core, id));
         drop_handle(&core, hold);
     })
 }

@@ -167,8 +167,7 @@
 //! begins the close. Those that need it hold a handle, listed as "needed by", and give it back when they are closed.
 //!
 //! * Kept by: `context::begin`, which closes the gate under the lock by which others come to need the context.
-//! * Shown by: `tests/it/needs.rs`, `tests/it/deadlines.rs`.
-//! * Not built yet: loom models of it.
+//! * Shown by: the model `needs`, `tests/it/needs.rs`, `tests/it/deadlines.rs`.
 //!
 //! # I18 Deadline
 //!
