@@ -14,6 +14,7 @@ use std::{
     mem,
     sync::Arc,
 };
+use tokio::time::Instant;
 
 /// Begins the close of a context, of those below it, and of those that need one of them. Returns those whose close begins
 /// here, parents first: they are to be [driven](super::close::drive).
@@ -33,7 +34,6 @@ pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
                         .expect("a close that begins has a reason")
                         .of_parent();
                     for child in core.children() {
-                        hand_down_haste(&core, &child);
                         queue.push_back((child, below.clone()));
                     }
                     begun.push(core);
@@ -80,15 +80,16 @@ fn close_gate(core: &Core, reason: CloseReason) -> Gated {
     if core.node.gate.begin() != State::Open {
         return Gated::Before;
     }
-    if mem::take(&mut dependents.is_awaited) {
-        lock(&core.node.haste).begin(now);
-    }
+    dependents.is_awaited = false;
+    drop(dependents);
+    lock(&core.node.haste).begin(now);
     // The caller has it as well.
     lock(&core.node.kept).take();
     Gated::Begun
 }
 
-/// A child closes with the haste of its parent.
+/// A child that is opened in a context whose close was hurried has the haste of that. Those that were there before are hurried
+/// with it.
 pub(crate) fn hand_down_haste(parent: &Core, child: &Core) {
     let haste = *lock(&parent.node.haste);
     lock(&child.node.haste).inherit(&haste, clock::now());
@@ -120,20 +121,30 @@ pub(crate) fn stop_needing(core: &Arc<Core>, dependent: ResourceId) -> Vec<Arc<C
 /// Hurries a close that has begun, and everything that comes before it. Each gets its part of the time, by how many come after
 /// it on the longest way.
 pub(crate) fn hurry(core: &Arc<Core>, hurry: Hurry) {
-    let mut all = core.closing_set();
-    // Parents, and what is needed, were there before.
-    all.sort_by_key(|core| core.node.meta.order());
-    let mut after: HashMap<ResourceId, u32> = HashMap::with_capacity(all.len());
     let now = clock::now();
-    for core in &all {
-        let node = &core.node;
+    // Once more where there was something to hurry: a context that was opened meanwhile may have been listed after we looked, and
+    // have looked at its parent's haste before we wrote that.
+    while hurry_all(&core.closing_set(), hurry, now) {}
+}
+
+/// Hurries these. False if none of them has more haste now.
+fn hurry_all(all: &[Arc<Core>], hurry: Hurry, now: Instant) -> bool {
+    let mut all: Vec<_> = all.iter().map(|core| &core.node).collect();
+    // Parents, and what is needed, were there before.
+    all.sort_by_key(|node| node.meta.order());
+    let mut after: HashMap<ResourceId, u32> = HashMap::with_capacity(all.len());
+    let mut has_more = false;
+    for node in &all {
         let next = node.parent.iter().chain(&*node.needs);
         let longest = next.filter_map(|next| after.get(&next.meta.id)).max();
         let after_this = longest.map_or(0, |longest| longest.saturating_add(1));
         after.insert(node.meta.id, after_this);
-        lock(&node.haste).hurry(hurry, after_this, now);
+        has_more |= lock(&node.haste).hurry(hurry, after_this, now);
     }
-    for core in &all {
-        notify_all(&core.node.hurried);
+    if has_more {
+        for node in &all {
+            notify_all(&node.hurried);
+        }
     }
+    has_more
 }

@@ -277,9 +277,11 @@ fn list_with_parent(parent: &Core, child: &Arc<Core>) {
     if parent.node.gate.is_finishing() {
         child.node.gate.finish();
     }
+    if parent.node.close_reason().is_some() {
+        begin::hand_down_haste(parent, child);
+    }
     if parent.node.gate.state() != State::Open {
         let reason = parent.node.close_reason().map(CloseReason::of_parent);
-        begin::hand_down_haste(parent, child);
         driver::request(child, reason.expect("a close that has begun has a reason"));
     }
 }

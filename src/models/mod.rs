@@ -9,6 +9,7 @@ mod driving;
 mod ends;
 mod free_list;
 mod handles;
+mod hurrying;
 mod needs;
 mod outcomes;
 mod outputs;
