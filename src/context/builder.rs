@@ -5,6 +5,7 @@ use crate::{
     context::{
         begin, close, current, driver,
         failure::OnFailure,
+        finish,
         haste::Limits,
         report::{CloseReason, CloseReport, CloseStatus},
         state::{ContextOptions, Core, Node},
@@ -13,6 +14,7 @@ use crate::{
     error::OpenError,
     ledger::acquirer::{Acquirer, Who},
     name::{Label, Name, label},
+    panics::notify_all,
     sync::{Ordering::SeqCst, lock},
     table::record::{Facts, State},
 };
@@ -217,16 +219,16 @@ fn hold_needs(
     let node = &core.node;
     for need in needs {
         let mut dependents = lock(&need.dependents);
-        if need.node.state() != State::Open
-            || need.node.close_reason().is_some()
-            || !need.node.handles.try_add()
-        {
+        if !need.node.can_be_needed(current::is_inside) || !need.node.handles.try_add() {
             drop(dependents);
             close::give_back(core);
             return Err(OpenError::NeedClosed(need.node.meta.name.to_string()));
         }
         dependents.open.insert(node.meta.id, Arc::downgrade(core));
         drop(dependents);
+        if need.node.gate.is_finishing() {
+            finish::mark_dependent(node);
+        }
         let hold = need.node.hold(location);
         if hold.is_tracked() {
             let holder = Who::new(node.meta.id, &node.meta.name);
@@ -276,6 +278,8 @@ fn list_with_parent(parent: &Core, child: &Arc<Core>) {
     drop(children);
     if parent.node.gate.is_finishing() {
         child.node.gate.finish();
+        // Until it was listed it was taken for a task.
+        notify_all(&parent.node.drained);
     }
     if parent.node.close_reason().is_some() {
         begin::hand_down_haste(parent, child);

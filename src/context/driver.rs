@@ -20,7 +20,7 @@ use crate::{
     name::Printed,
     panics::{self, notify_all},
     registry::state::DroppedWhileOpen,
-    sync::lock,
+    sync::{lock, order},
     table::record::State,
 };
 use futures::{FutureExt, StreamExt, future::select, stream::FuturesUnordered};
@@ -143,6 +143,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     let node = &core.node;
     // A context that is finishing closes when it has run dry, with or without handles.
     let mut was_open = node.close_reason().is_none();
+    order();
     if was_open && node.is_finishing_by_itself() {
         *lock(&node.kept) = Some(Arc::clone(core));
         // Unless the close began meanwhile, and has not seen that, or the task that watches has ended.

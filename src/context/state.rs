@@ -27,7 +27,7 @@ use crate::{
     panics,
     poll::scope,
     registry::state::RegistryState,
-    sync::{AtomicUsize, Mutex, Notify, Ordering::SeqCst, SetOnce, lock},
+    sync::{AtomicUsize, Mutex, Notify, Ordering::SeqCst, SetOnce, lock, order},
     table::{
         record::{Facts, Meta, State},
         store::Table,
@@ -257,6 +257,14 @@ impl Node {
         self.gate.enter(|| belongs(self.finishing_root()))
     }
 
+    /// Whether others may come to need it: not once its close was asked for; while it is finishing, only if the code that opens
+    /// them belongs to it.
+    pub(crate) fn can_be_needed(&self, belongs: fn(&Node) -> bool) -> bool {
+        self.state() == State::Open
+            && self.close_reason().is_none()
+            && (!self.gate.is_finishing() || belongs(self.finishing_root()))
+    }
+
     /// This is the context that is finishing, and not one below it.
     pub(crate) fn finish_here(&self) {
         self.finish.store(WATCHED, SeqCst);
@@ -265,6 +273,7 @@ impl Node {
     /// No task sees to it any more that it closes when it has run dry.
     pub(crate) fn stop_watching(&self) {
         self.finish.store(UNWATCHED, SeqCst);
+        order();
     }
 
     /// Whether it is finishing, and closes when it has run dry though it has no handles.

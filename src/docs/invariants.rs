@@ -19,8 +19,8 @@
 //!
 //! * Kept by: the gate. Its state and the number of what is inside are one atomic word, so entering and learning whether
 //!   the context is open are one step.
-//! * Shown by: the models `closing` and `weak_spawns`, `tests/it/close.rs`, `tests/it/weak.rs`, `tests/it/refusals.rs`,
-//!   `tests/stress/spawn_close.rs`.
+//! * Shown by: the models `closing`, `finishing` and `weak_spawns`, `tests/it/close.rs`, `tests/it/weak.rs`,
+//!   `tests/it/refusals.rs`, `tests/stress/spawn_close.rs`.
 //!
 //! # I3 Weak
 //!

@@ -7,12 +7,14 @@
 mod closing;
 mod driving;
 mod ends;
+mod finishing;
 mod free_list;
 mod handles;
 mod hurrying;
 mod needs;
 mod outcomes;
 mod outputs;
+mod polled;
 mod slab;
 mod slots;
 mod stack;
