@@ -329,7 +329,7 @@ impl Drop for HookRun {
 
 /// Nothing is left of the context but work that cannot be ended, and children that are released themselves: the parent and
 /// what this one needed do not wait for that. The close itself does.
-fn release(core: &Core) {
+pub(crate) fn release(core: &Core) {
     let node = &core.node;
     if node.is_released.swap(1, SeqCst) == 1 {
         return;

@@ -175,7 +175,8 @@
 //! dropped values by then. What cannot be ended is named, left behind, and takes no hook's turn away.
 //!
 //! * Kept by: `context::haste`, which shares out the time, and the release in `context::close`.
-//! * Shown by: the model `hurrying`, `tests/it/deadlines.rs`, the tests of `context::haste` and `context::escalation`.
+//! * Shown by: the models `hurrying` and `release`, `tests/it/deadlines.rs`, the tests of `context::haste` and
+//!   `context::escalation`.
 //! * Not built yet: with the feature `dump`, symbols are looked up before tasks are aborted, and when a hook has timed out. Where
 //!   they are looked up for the first time, that takes some 100 ms.
 //!

@@ -15,6 +15,7 @@ mod needs;
 mod outcomes;
 mod outputs;
 mod polled;
+mod release;
 mod slab;
 mod slots;
 mod stack;
