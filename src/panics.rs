@@ -1,10 +1,10 @@
 //! Runs user code that may panic, and drops user values whose destructors may panic.
 
+use crate::sync::Notify;
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
 };
-use tokio::sync::Notify;
 
 /// Runs user code, and returns the payload if it panics.
 #[inline]

@@ -2,7 +2,8 @@
 //!
 //! `arc-swap` has no loom hooks, so a [`Snapshot`] is a mutex round an `Arc` there: loom checks this
 //! crate's protocols, not arc-swap's. `std::sync::Arc` stays in both worlds: nothing here relies on
-//! its counters for a protocol of its own.
+//! its counters for a protocol of its own. loom tries only those orders of two steps that touch the same thing of its own: what is
+//! set once, and tokio's `Notify`, have a word for that. A `Weak` has none; a model looks at something else before it upgrades one.
 
 #[cfg(headcount_loom)]
 pub(crate) use loom::sync::{
@@ -53,6 +54,68 @@ impl<T> UnsafeCell<T> {
 pub(crate) fn order() {
     #[cfg(headcount_loom)]
     loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// A value that is set once.
+#[cfg(not(headcount_loom))]
+pub(crate) type SetOnce<T> = std::sync::OnceLock<T>;
+
+/// The lock of the standard library, with a word before it by which loom sees who sets it and who reads it.
+#[cfg(headcount_loom)]
+#[derive(Debug)]
+pub(crate) struct SetOnce<T> {
+    is_set: AtomicUsize,
+    value: std::sync::OnceLock<T>,
+}
+
+#[cfg(headcount_loom)]
+impl<T> SetOnce<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_set: AtomicUsize::new(0),
+            value: std::sync::OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        let is_set = self.is_set.load(Ordering::SeqCst) == 1;
+        is_set.then(|| self.value.get()).flatten()
+    }
+
+    pub(crate) fn set(&self, value: T) -> Result<(), T> {
+        // loom runs no other thread until the next use of something of its own.
+        self.is_set.swap(1, Ordering::SeqCst);
+        self.value.set(value)
+    }
+}
+
+/// tokio's `Notify`, which has no loom hooks.
+#[cfg(not(headcount_loom))]
+pub(crate) use tokio::sync::Notify;
+
+/// The same with a word before it by which loom sees who notifies and who comes to be notified; each of the two is one step.
+#[cfg(headcount_loom)]
+#[derive(Debug, Default)]
+pub(crate) struct Notify {
+    uses: AtomicUsize,
+    inner: tokio::sync::Notify,
+}
+
+#[cfg(headcount_loom)]
+impl Notify {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn notified(&self) -> tokio::sync::futures::Notified<'_> {
+        self.uses.fetch_add(1, Ordering::SeqCst);
+        self.inner.notified()
+    }
+
+    pub(crate) fn notify_waiters(&self) {
+        self.uses.fetch_add(1, Ordering::SeqCst);
+        self.inner.notify_waiters();
+    }
 }
 
 /// A short-lived borrow of a [`Snapshot`]; touches no reference count.

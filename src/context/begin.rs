@@ -14,6 +14,7 @@ use std::{
     mem,
     sync::Arc,
 };
+use tokio::time::Instant;
 
 /// Begins the close of a context, of those below it, and of those that need one of them. Returns those whose close begins
 /// here, parents first: they are to be [driven](super::close::drive).
@@ -33,7 +34,6 @@ pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
                         .expect("a close that begins has a reason")
                         .of_parent();
                     for child in core.children() {
-                        hand_down_haste(&core, &child);
                         queue.push_back((child, below.clone()));
                     }
                     begun.push(core);
@@ -80,15 +80,16 @@ fn close_gate(core: &Core, reason: CloseReason) -> Gated {
     if core.node.gate.begin() != State::Open {
         return Gated::Before;
     }
-    if mem::take(&mut dependents.is_awaited) {
-        lock(&core.node.haste).begin(now);
-    }
+    dependents.is_awaited = false;
+    drop(dependents);
+    lock(&core.node.haste).begin(now);
     // The caller has it as well.
     lock(&core.node.kept).take();
     Gated::Begun
 }
 
-/// A child closes with the haste of its parent.
+/// A child that is opened in a context whose close was hurried has the haste of that. Those that were there before are hurried
+/// with it.
 pub(crate) fn hand_down_haste(parent: &Core, child: &Core) {
     let haste = *lock(&parent.node.haste);
     lock(&child.node.haste).inherit(&haste, clock::now());
@@ -101,32 +102,50 @@ pub(crate) fn cancel(core: &Core) {
     notify_all(&core.node.changed);
 }
 
-/// `dependent` does not need `core` any more, and its handle counts no longer: both in one step, so that no close of `core` ends
-/// in between. True if the close was waiting for this, and whether it was the last handle.
-pub(crate) fn stop_needing(core: &Core, dependent: ResourceId) -> (bool, bool) {
+/// `dependent` is closed, or was never opened, which needed this one; its handle counts no longer. Both in one step, so that no
+/// close of this one ends in between. Returns those whose close was waiting for that, and begins; and whether it was the last
+/// handle.
+pub(crate) fn stop_needing(core: &Arc<Core>, dependent: ResourceId) -> (Vec<Arc<Core>>, bool) {
     let mut dependents = lock(&core.dependents);
     dependents.open.remove(&dependent);
-    let was_awaited = dependents.open.is_empty() && dependents.is_awaited;
-    (was_awaited, core.node.handles.remove())
+    let is_awaited = dependents.open.is_empty() && dependents.is_awaited;
+    let was_last = core.node.handles.remove();
+    drop(dependents);
+    if !is_awaited {
+        return (Vec::new(), was_last);
+    }
+    let reason = core.node.close_reason().cloned();
+    let reason = reason.expect("a close that was asked for has a reason");
+    (begin(core, reason), was_last)
 }
 
 /// Hurries a close that has begun, and everything that comes before it. Each gets its part of the time, by how many come after
 /// it on the longest way.
 pub(crate) fn hurry(core: &Arc<Core>, hurry: Hurry) {
-    let mut all = core.closing_set();
-    // Parents, and what is needed, were there before.
-    all.sort_by_key(|core| core.node.meta.order());
-    let mut after: HashMap<ResourceId, u32> = HashMap::with_capacity(all.len());
     let now = clock::now();
-    for core in &all {
-        let node = &core.node;
+    // Once more where there was something to hurry: a context that was opened meanwhile may have been listed after we looked, and
+    // have looked at its parent's haste before we wrote that.
+    while hurry_all(&core.closing_set(), hurry, now) {}
+}
+
+/// Hurries these. False if none of them has more haste now.
+fn hurry_all(all: &[Arc<Core>], hurry: Hurry, now: Instant) -> bool {
+    let mut all: Vec<_> = all.iter().map(|core| &core.node).collect();
+    // Parents, and what is needed, were there before.
+    all.sort_by_key(|node| node.meta.order());
+    let mut after: HashMap<ResourceId, u32> = HashMap::with_capacity(all.len());
+    let mut has_more = false;
+    for node in &all {
         let next = node.parent.iter().chain(&*node.needs);
         let longest = next.filter_map(|next| after.get(&next.meta.id)).max();
         let after_this = longest.map_or(0, |longest| longest.saturating_add(1));
         after.insert(node.meta.id, after_this);
-        lock(&node.haste).hurry(hurry, after_this, now);
+        has_more |= lock(&node.haste).hurry(hurry, after_this, now);
     }
-    for core in &all {
-        notify_all(&core.node.hurried);
+    if has_more {
+        for node in &all {
+            notify_all(&node.hurried);
+        }
     }
+    has_more
 }

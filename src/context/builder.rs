@@ -5,6 +5,7 @@ use crate::{
     context::{
         begin, close, current, driver,
         failure::OnFailure,
+        finish,
         haste::Limits,
         report::{CloseReason, CloseReport, CloseStatus},
         state::{ContextOptions, Core, Node},
@@ -13,6 +14,7 @@ use crate::{
     error::OpenError,
     ledger::acquirer::{Acquirer, Who},
     name::{Label, Name, label},
+    panics::notify_all,
     sync::lock,
     table::record::{Facts, State},
 };
@@ -222,10 +224,7 @@ fn hold_needs(
     let node = &core.node;
     for need in needs {
         let mut dependents = lock(&need.dependents);
-        if need.node.state() != State::Open
-            || need.node.close_reason().is_some()
-            || !need.node.handles.try_add()
-        {
+        if !need.node.can_be_needed(current::is_inside) || !need.node.handles.try_add() {
             drop(dependents);
             close::give_back(core);
             return Err(OpenError::NeedClosed(need.node.meta.name.to_string()));
@@ -254,6 +253,9 @@ fn list_with_needs(core: &Arc<Core>, needs: &[Arc<Core>]) {
         }
         let is_awaited = dependents.is_awaited;
         drop(dependents);
+        if need.node.gate.is_finishing() {
+            finish::mark_dependent(&core.node);
+        }
         if is_awaited {
             begin::hand_down_haste(need, core);
             driver::request(core, CloseReason::Needed);
@@ -289,10 +291,14 @@ fn list_with_parent(parent: &Core, child: &Arc<Core>) {
     lock(&parent.children).insert(child.node.meta.id, Arc::downgrade(child));
     if parent.node.gate.is_finishing() {
         child.node.gate.finish();
+        // Until it was listed it was taken for a task.
+        notify_all(&parent.node.drained);
+    }
+    if parent.node.close_reason().is_some() {
+        begin::hand_down_haste(parent, child);
     }
     if parent.node.gate.state() != State::Open {
         let reason = parent.node.close_reason().map(CloseReason::of_parent);
-        begin::hand_down_haste(parent, child);
         driver::request(child, reason.expect("a close that has begun has a reason"));
     }
 }

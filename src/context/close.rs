@@ -77,12 +77,8 @@ pub(crate) async fn drive<D: Driver>(mut driver: D, members: Vec<D>) {
     }
     select(pin!(run(&core)), pin!(D::keep_respawning(&core))).await;
     driver.finish();
-    let left = conclude(&core);
     drop(driver);
-    if let Some(parent) = &core.node.parent {
-        on_leave(parent, left);
-    }
-    give_back(&core);
+    end(&core);
     emit_closed(&core.node);
 }
 
@@ -251,7 +247,7 @@ async fn last_answers(_: &Arc<Core>) -> Option<LastAnswers> {
 
 /// Nothing is left of the context but work that cannot be ended, and children that are released themselves: the parent and
 /// what this one needed do not wait for that. The close itself does.
-fn release(core: &Core) {
+pub(crate) fn release(core: &Core) {
     let node = &core.node;
     if node.is_released.swap(1, SeqCst) == 1 {
         return;
@@ -271,6 +267,15 @@ pub(crate) fn give_back(core: &Core) {
     for give_back in needs {
         panics::contain(give_back);
     }
+}
+
+/// Ends the close of a context of which nothing is left: it leaves its parent, and what it needed.
+pub(crate) fn end(core: &Arc<Core>) {
+    let left = conclude(core);
+    if let Some(parent) = &core.node.parent {
+        on_leave(parent, left);
+    }
+    give_back(core);
 }
 
 /// Ends the close: nothing of the context is left but handles. Returns what the parent's gate said

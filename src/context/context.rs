@@ -730,10 +730,10 @@ impl Context {
 
     /// Closes the context once it has run dry: a nursery's end.
     ///
-    /// Nothing is cancelled. From this call on only code of its own comes in: a spawn, or a child, is refused unless the running
-    /// task belongs to this context, lies below it, or needs it. Those may go on spawning; when no task is left anywhere, the
-    /// contexts close, and `on_closing` hooks start. Whatever closes the context before that wins, and gives the reason;
-    /// otherwise it is [`Finished`](CloseReason::Finished). Dropping handles does not.
+    /// Nothing is cancelled. From this call on only code of its own comes in: a spawn, a child, or a context that is to need this
+    /// one, is refused unless the running task belongs to this context, lies below it, or needs it. Those may go on spawning;
+    /// when no task is left anywhere, the contexts close, and `on_closing` hooks start. Whatever closes the context before that
+    /// wins, and gives the reason; otherwise it is [`Finished`](CloseReason::Finished). Dropping handles does not.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {

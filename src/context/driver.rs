@@ -21,7 +21,7 @@ use crate::{
     name::Printed,
     panics::{self, notify_all},
     registry::state::DroppedWhileOpen,
-    sync::{Ordering::SeqCst, lock},
+    sync::{Ordering::SeqCst, lock, order},
     table::record::State,
 };
 use futures::{FutureExt, StreamExt, future::select, stream::FuturesUnordered};
@@ -127,14 +127,8 @@ pub(crate) fn hold_need(dependent: &Node, need: &Arc<Core>, hold: HandleId) -> G
     let (id, core) = (dependent.meta.id, Arc::clone(need));
     Box::new(move || {
         let which = cross_out(&core, hold);
-        let (was_awaited, was_last) = begin::stop_needing(&core, id);
-        if was_awaited {
-            let reason = core.node.close_reason().cloned();
-            request(
-                &core,
-                reason.expect("a close that was asked for has a reason"),
-            );
-        }
+        let (begun, was_last) = begin::stop_needing(&core, id);
+        start(&begun);
         if was_last {
             last_handle_dropped(&core, which);
         }
@@ -161,6 +155,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     let node = &core.node;
     // A context that is finishing closes when it has run dry, with or without handles.
     let mut was_open = node.close_reason().is_none();
+    order();
     if was_open && node.is_finishing_by_itself() {
         *lock(&node.kept) = Some(Arc::clone(core));
         // Unless the close began meanwhile, and has not seen that, or the task that watches has ended.

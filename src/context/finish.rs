@@ -10,7 +10,7 @@ use crate::{
         driver::{self, Begun, runtimes},
         haste::{Deadline, Hurry},
         report::{CloseReason, CloseReport},
-        state::Core,
+        state::{Core, Node},
         stragglers::StillClosing,
         wait::{closed_by, wait, wait_until},
     },
@@ -65,21 +65,39 @@ fn begin(core: &Arc<Core>, deadline: Option<Instant>, location: &'static Locatio
 }
 
 /// Marks the context, those below it, and those that need it.
-fn mark(core: &Arc<Core>) {
-    let all = core.closing_set();
-    let ids: HashSet<_> = all.iter().map(|core| core.node.meta.id).collect();
-    for core in &all {
-        let parent = core.node.parent.as_ref().map(|parent| parent.meta.id);
-        if !parent.is_some_and(|parent| ids.contains(&parent)) {
-            core.node.finish_here();
+pub(crate) fn mark(core: &Arc<Core>) {
+    loop {
+        let all = core.closing_set();
+        mark_all(&all);
+        // A child that is opened from here on is marked by the code that opens it. One that was listed after we looked, by code
+        // that had read its parent's mark before that was there, is found when we look once more.
+        let is_marked = |core: &Arc<Core>| core.node.gate.is_finishing();
+        if core.closing_set().iter().all(is_marked) {
+            return;
         }
-        // A child that is opened from here on is marked by the code that opens it.
-        core.node.gate.finish();
+    }
+}
+
+/// Marks one that was opened by code that belongs to what is finishing, and needs that.
+pub(crate) fn mark_dependent(node: &Node) {
+    node.finish_here();
+    node.gate.finish();
+}
+
+fn mark_all(all: &[Arc<Core>]) {
+    let ids: HashSet<_> = all.iter().map(|core| core.node.meta.id).collect();
+    for core in all {
+        let parent = core.node.parent.as_ref().map(|parent| parent.meta.id);
+        if parent.is_some_and(|parent| ids.contains(&parent)) {
+            core.node.gate.finish();
+        } else {
+            mark_dependent(&core.node);
+        }
     }
 }
 
 /// Keeps the context while it is watched.
-struct Watch(Arc<Core>);
+pub(crate) struct Watch(pub(crate) Arc<Core>);
 
 impl Drop for Watch {
     fn drop(&mut self) {
@@ -138,7 +156,7 @@ async fn close_when_dry(core: &Arc<Core>, deadline: Option<Instant>) {
 }
 
 /// Waits until there is a moment at which no task is left.
-async fn run_dry(core: &Arc<Core>) {
+pub(crate) async fn run_dry(core: &Arc<Core>) {
     let mut before = None;
     loop {
         // If each of them was without tasks twice, and none has ended in any of them between, then there was none between.

@@ -95,25 +95,22 @@ pub(crate) struct Haste {
 impl Haste {
     /// More haste; less changes nothing, and then this is false.
     pub(crate) fn hurry(&mut self, hurry: Hurry, after: u32, now: Instant) -> bool {
-        let is_more = match hurry {
-            Hurry::Now => !self.is_now,
-            Hurry::By(deadline) => self.deadline.is_none_or(|known| deadline < known),
+        let (is_now, deadline) = match hurry {
+            Hurry::Now => (true, None),
+            Hurry::By(deadline) if deadline <= now => (true, now.checked_add(HOOK_AT_ONCE)),
+            Hurry::By(deadline) => (false, Some(deadline)),
         };
+        let earliest = earlier(self.deadline, deadline);
+        let is_more = is_now && !self.is_now || earliest != self.deadline;
         if is_more {
-            match hurry {
-                Hurry::Now => self.is_now = true,
-                Hurry::By(deadline) if deadline <= now => {
-                    self.is_now = true;
-                    self.deadline = now.checked_add(HOOK_AT_ONCE);
-                }
-                Hurry::By(deadline) => self.deadline = Some(deadline),
-            }
+            self.is_now |= is_now;
+            self.deadline = earliest;
             (self.after, self.from) = (after, Some(now));
         }
         is_more
     }
 
-    /// The close of the context begins only now, because others needed it until now.
+    /// The close of the context begins only now: others needed it, or what it is in, until now.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.from = self.from.map(|_| now);
     }
@@ -245,6 +242,18 @@ mod tests {
         assert_eq!(haste.abort_at(), Some(now));
         assert_eq!(haste.hook_until(now, 0), Some(now + HOOK_AT_ONCE / 8 * 7));
         assert_eq!(haste.release_at(), Some(now + HOOK_AT_ONCE / 2));
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_not_put_off_by_another_one() {
+        let now = Instant::now();
+        let mut haste = hurried(Hurry::By(now), 0, now);
+        let (later, by) = (now + millis(500), Hurry::By(now + millis(400)));
+        assert!(!haste.hurry(by, 0, later));
+        assert_eq!(haste.abort_at(), Some(now));
+        let mut haste = hurried(by, 0, now);
+        assert!(haste.hurry(Hurry::By(now), 0, now));
+        assert_eq!(haste.release_at(), Some(now + millis(200)));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{
     panics,
     poll::scope,
     registry::state::RegistryState,
-    sync::{AtomicUsize, Mutex, Ordering::SeqCst, lock},
+    sync::{AtomicUsize, Mutex, Notify, Ordering::SeqCst, SetOnce, lock, order},
     table::{
         record::{Facts, Meta, State},
         store::Table,
@@ -42,7 +42,7 @@ use std::{
     panic::Location,
     sync::{Arc, OnceLock, Weak},
 };
-use tokio::{runtime::Handle, sync::Notify, time::Instant};
+use tokio::{runtime::Handle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The index that marks the node of a registry itself, which is in no table.
@@ -85,7 +85,7 @@ pub(crate) struct Node {
     /// Whether this context, or one that it is in, needs another one.
     pub(crate) has_needs: bool,
     /// Why and when the close was first asked for. A context that others need may be open then.
-    pub(crate) begun: OnceLock<(CloseReason, Instant)>,
+    pub(crate) begun: SetOnce<(CloseReason, Instant)>,
     /// By when the close is to be over.
     pub(crate) haste: Mutex<Haste>,
     /// Notified when there is more haste.
@@ -105,7 +105,7 @@ pub(crate) struct Node {
     /// What follows from a failure of one of its tasks.
     pub(crate) policy: FailurePolicy<Node>,
     /// Set when the close has ended, last of all.
-    pub(crate) report: OnceLock<CloseReport>,
+    pub(crate) report: SetOnce<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
     pub(crate) changed: Notify,
     /// Notified when the last one left the gate and a waiter wants to know.
@@ -180,7 +180,7 @@ impl Node {
         Self {
             has_needs: !needs.is_empty() || parent.is_some_and(|parent| parent.has_needs),
             needs,
-            begun: OnceLock::new(),
+            begun: SetOnce::new(),
             haste: Mutex::default(),
             hurried: Notify::new(),
             is_released: AtomicUsize::new(0),
@@ -200,7 +200,7 @@ impl Node {
             tally: Tally::new(),
             policy: FailurePolicy::of(on_failure, above),
             closes_by_drop,
-            report: OnceLock::new(),
+            report: SetOnce::new(),
             changed: Notify::new(),
             drained: Notify::new(),
             undriven: Mutex::new(None),
@@ -263,6 +263,14 @@ impl Node {
         self.gate.enter(|| belongs(self.finishing_root()))
     }
 
+    /// Whether others may come to need it: not once its close was asked for; while it is finishing, only if the code that opens
+    /// them belongs to it.
+    pub(crate) fn can_be_needed(&self, belongs: fn(&Node) -> bool) -> bool {
+        self.state() == State::Open
+            && self.close_reason().is_none()
+            && (!self.gate.is_finishing() || belongs(self.finishing_root()))
+    }
+
     /// This is the context that is finishing, and not one below it.
     pub(crate) fn finish_here(&self) {
         self.finish.store(WATCHED, SeqCst);
@@ -271,6 +279,7 @@ impl Node {
     /// No task sees to it any more that it closes when it has run dry.
     pub(crate) fn stop_watching(&self) {
         self.finish.store(UNWATCHED, SeqCst);
+        order();
     }
 
     /// Whether it is finishing, and closes when it has run dry though it has no handles.

@@ -19,8 +19,8 @@
 //!
 //! * Kept by: the gate. Its state and the number of what is inside are one atomic word, so entering and learning whether
 //!   the context is open are one step.
-//! * Shown by: the models `closing` and `weak_spawns`, `tests/it/close.rs`, `tests/it/weak.rs`, `tests/it/refusals.rs`,
-//!   `tests/stress/spawn_close.rs`.
+//! * Shown by: the models `closing`, `finishing` and `weak_spawns`, `tests/it/close.rs`, `tests/it/weak.rs`,
+//!   `tests/it/refusals.rs`, `tests/stress/spawn_close.rs`.
 //!
 //! # I3 Weak
 //!
@@ -167,8 +167,7 @@
 //! begins the close. Those that need it hold a handle, listed as "needed by", and give it back when they are closed.
 //!
 //! * Kept by: `context::begin`, which closes the gate under the lock by which others come to need the context.
-//! * Shown by: `tests/it/needs.rs`, `tests/it/deadlines.rs`.
-//! * Not built yet: loom models of it.
+//! * Shown by: the model `needs`, `tests/it/needs.rs`, `tests/it/deadlines.rs`.
 //!
 //! # I18 Deadline
 //!
@@ -176,7 +175,8 @@
 //! dropped values by then. What cannot be ended is named, left behind, and takes no hook's turn away.
 //!
 //! * Kept by: `context::haste`, which shares out the time, and the release in `context::close`.
-//! * Shown by: `tests/it/deadlines.rs`, the tests of `context::haste` and `context::escalation`.
+//! * Shown by: the models `hurrying` and `release`, `tests/it/deadlines.rs`, the tests of `context::haste` and
+//!   `context::escalation`.
 //! * Not built yet: with the feature `dump`, symbols are looked up before tasks are aborted, and when a hook has timed out. Where
 //!   they are looked up for the first time, that takes some 100 ms.
 //!

@@ -6,7 +6,7 @@ use crate::{
     ledger::level::{Level, UnknownLevel},
     panics,
     sync::{
-        AtomicU8, AtomicU32, AtomicUsize, Mutex,
+        AtomicU8, AtomicU32, AtomicUsize, Mutex, Notify,
         Ordering::{Relaxed, SeqCst},
         lock,
     },
@@ -16,7 +16,6 @@ use std::{
     fmt,
     sync::{Arc, OnceLock},
 };
-use tokio::sync::Notify;
 
 /// False in the build that the `level_off` bench compares with: there nothing is ever recorded.
 pub(crate) const IS_COMPILED_IN: bool = !cfg!(headcount_untracked);

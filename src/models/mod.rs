@@ -7,10 +7,15 @@
 mod closing;
 mod driving;
 mod ends;
+mod finishing;
 mod free_list;
 mod handles;
+mod hurrying;
+mod needs;
 mod outcomes;
 mod outputs;
+mod polled;
+mod release;
 mod slab;
 mod slots;
 mod stack;

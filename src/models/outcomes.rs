@@ -41,3 +41,10 @@ pub(super) fn bounded(preemptions: usize) -> loom::model::Builder {
     model.preemption_bound = Some(preemptions);
     model
 }
+
+/// The same of models with whole contexts, which take many steps to open and to close.
+pub(super) fn bounded_long(preemptions: usize) -> loom::model::Builder {
+    let mut model = bounded(preemptions);
+    model.max_branches = 20_000;
+    model
+}

@@ -1,17 +1,28 @@
 //! A spawn through a weak handle against the drop of the last strong one.
 
-use super::outcomes::Outcomes;
+use super::outcomes::{Outcomes, bounded_long};
 use crate::{
     context::{
+        close,
         gate::{Gate, OnLeave},
         handles::Handles,
+        weak::WeakContext,
     },
-    table::record::State,
+    name::Label,
+    registry::registry::Registry,
+    table::{
+        record::{Facts, Outcome, State},
+        task_entry::{Role, TaskKind},
+    },
+    task::guard::TaskGuard,
 };
 use loom::thread;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 /// A context as far as a spawn needs one.
@@ -100,5 +111,60 @@ fn a_weak_spawn_is_refused_or_awaited_by_the_close_of_the_last_drop() {
         (Spawn::Accepted(false), true),
         (Spawn::Accepted(true), true),
         (Spawn::Accepted(true), false),
+    ]);
+}
+
+/// A task of a real context, spawned through a weak handle, which ends at once. `None` if the context is gone; else whether it
+/// was let in.
+fn run_task(context: &WeakContext) -> Option<bool> {
+    // loom does not see who upgrades a `Weak`. What comes between this look and the next one may happen before it or after.
+    let _ = context.state();
+    let core = context.node().core.upgrade()?;
+    let node = &core.node;
+    let guard = match TaskGuard::admit(node) {
+        Ok(guard) => guard,
+        Err(left) => {
+            close::on_leave(node, left);
+            return Some(false);
+        }
+    };
+    let facts = Facts {
+        name: Label::borrowed("task"),
+        kind: Label::borrowed("task"),
+        location: Location::caller(),
+    };
+    let mut task = guard.list_alone(facts, Role::Task(TaskKind::Wrapped));
+    drop(core);
+    assert!(context.state() != State::Closed, "closed with a task in it");
+    task.leave(Outcome::Finished, |_| {});
+    Some(true)
+}
+
+/// The same of a whole context, without a runtime: the last drop or the task itself ends the close, and nothing is left.
+#[test]
+fn a_context_that_is_dropped_closes_after_a_weak_spawn() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded_long(2).check(move || {
+        let registry = Registry::new();
+        let context = registry.context("context");
+        let weak = context.downgrade();
+        let spawner = thread::spawn({
+            let weak = weak.clone();
+            move || run_task(&weak)
+        });
+        drop(context);
+        let at_once = weak.state() == State::Closed;
+        let spawned = spawner.join().unwrap();
+        assert_eq!(weak.state(), State::Closed, "the close is lost");
+        assert!(registry.is_empty());
+        saw.saw((spawned, at_once));
+    });
+    outcomes.assert_all([
+        (None, true),
+        (Some(false), true),
+        (Some(false), false),
+        (Some(true), true),
+        (Some(true), false),
     ]);
 }

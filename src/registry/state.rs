@@ -10,7 +10,7 @@ use crate::{
     name::Label,
     panics,
     registry::coalesced_scan::CoalescedScan,
-    sync::{AtomicUsize, Mutex, Ordering::SeqCst, lock},
+    sync::{AtomicUsize, Mutex, Notify, Ordering::SeqCst, lock},
     table::{
         record::Record,
         resource::{self, Resource},
@@ -21,7 +21,6 @@ use futures::future::{BoxFuture, Shared};
 #[cfg(feature = "dump")]
 use std::{collections::HashSet, sync::Arc};
 use std::{collections::VecDeque, panic::Location};
-use tokio::sync::Notify;
 
 /// How many contexts that were dropped while open are remembered.
 const REMEMBERED: usize = 64;

@@ -2,7 +2,7 @@
 
 use crate::util::{Counter, Log, OnDrop, current_thread, in_time, multi_thread, settle};
 use futures::{FutureExt, future::BoxFuture};
-use headcount::{CloseReason, CloseStatus, Context, Registry, State, WeakContext};
+use headcount::{CloseReason, CloseStatus, Context, OpenError, Registry, State, WeakContext};
 use std::{
     future::{pending, poll_fn},
     sync::{
@@ -417,6 +417,34 @@ async fn finish_lets_those_that_need_it_work_on_it() {
     let report = in_time(db.finish()).await;
     assert_eq!((saved.load(SeqCst), report.refused()), (1, 0));
     assert_eq!(jobs.state(), State::Closed);
+}
+
+/// Nobody outside comes to need it any more; what belongs to it may, and no outsider comes into that.
+#[tokio::test]
+async fn what_finishes_is_needed_by_its_own_alone() {
+    let registry = Registry::new();
+    let db = registry.context("db");
+    let (own, outer) = (db.downgrade(), registry.clone());
+    let (go, gone) = oneshot::channel::<()>();
+    let opened = db.spawn(async move {
+        gone.await.unwrap();
+        let db = own.upgrade().unwrap();
+        let helper = outer.context_builder("helper").needs(&db).try_open();
+        let helper = helper.unwrap();
+        tokio::spawn(async move { helper.try_spawn(async {}).is_err() })
+            .await
+            .unwrap()
+    });
+    let finished = db.finish();
+    let outsider = registry.context_builder("jobs").needs(&db).try_open();
+    assert_eq!(
+        outsider.unwrap_err(),
+        OpenError::NeedClosed(String::from("db"))
+    );
+    go.send(()).unwrap();
+    assert!(in_time(opened).await.unwrap(), "an outsider comes in");
+    let report = in_time(finished).await;
+    assert_eq!(report.reason(), &CloseReason::Finished);
 }
 
 /// Tasks that spawn others for ever never run dry; a deadline ends them.
