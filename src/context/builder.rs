@@ -187,7 +187,10 @@ fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, Result<(), O
             let (needs, location) = (options.needs.clone(), options.facts.location);
             let core = Core::below(parent, options);
             if let Err(error) = hold_needs(&core, &needs, location) {
-                close_from_the_start(&core, CloseReason::Needed);
+                if !close_from_the_start(&core, CloseReason::Needed) {
+                    // Another need of it was to close meanwhile, and began its close, which goes out at its end.
+                    std::mem::forget(entered);
+                }
                 return (core, Err(error));
             }
             // From here on it goes out when it has closed.
@@ -231,6 +234,10 @@ fn hold_needs(
         }
         lock(&core.give_back).push(driver::hold_need(node, need, hold));
     }
+    // One of them may have closed it before it had the others.
+    if node.gate.state() == State::Closed {
+        close::give_back(core);
+    }
     Ok(())
 }
 
@@ -257,11 +264,20 @@ impl Drop for Entered<'_> {
 
 /// Makes the child known to its parent. A close of the parent that began since the child entered may
 /// have walked past it, so the child looks again: the close first closes the gate and then walks, the child is first listed
-/// and then reads the gate, so one sees the other.
+/// and then reads the gate, so one sees the other. The same goes for a parent that finishes, and for one that is not watched any
+/// more.
 fn list_with_parent(parent: &Core, child: &Arc<Core>) {
-    lock(&parent.children).insert(child.node.meta.id, Arc::downgrade(child));
+    let (node, id) = (&child.node, child.node.meta.id);
+    lock(&parent.children).insert(id, Arc::downgrade(child));
+    if node.gate.state() == State::Closed {
+        // Something that it needs has closed it before it was listed.
+        lock(&parent.children).remove(&id);
+    }
     if parent.node.gate.is_finishing() {
-        child.node.gate.finish();
+        node.finish(false);
+        if parent.node.is_unwatched() {
+            node.stop_watching();
+        }
     }
     if parent.node.gate.state() != State::Open {
         let reason = parent.node.close_reason().map(CloseReason::of_parent);
@@ -270,11 +286,13 @@ fn list_with_parent(parent: &Core, child: &Arc<Core>) {
     }
 }
 
-/// Nothing ever gets in, and no close waits for it.
-fn close_from_the_start(core: &Core, reason: CloseReason) {
+/// Nothing ever gets in, and no close waits for it. False if its close has begun before.
+fn close_from_the_start(core: &Core, reason: CloseReason) -> bool {
     let node = &core.node;
     let _ = node.begun.set((reason.clone(), clock::now()));
-    node.gate.begin();
+    if node.gate.begin() != State::Open {
+        return false;
+    }
     node.token.cancel();
     core.lease.take();
     core.hooks.seal();
@@ -288,6 +306,7 @@ fn close_from_the_start(core: &Core, reason: CloseReason) {
         &mut lock(&core.log).close(),
     );
     let _ = node.report.set(report);
+    true
 }
 
 impl fmt::Debug for ContextBuilder<'_> {

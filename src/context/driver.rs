@@ -122,14 +122,16 @@ fn start(begun: &[Arc<Core>]) {
 pub(crate) fn hold_need(dependent: &Node, need: &Arc<Core>, hold: HandleId) -> GiveBack {
     let (id, core) = (dependent.meta.id, Arc::clone(need));
     Box::new(move || {
-        if begin::stop_needing(&core, id) {
+        let is_awaited = begin::stop_needing(&core, id);
+        // Before the close begins: once that has ended nothing is listed but what others hold.
+        drop_handle(&core, hold);
+        if is_awaited {
             let reason = core.node.close_reason().cloned();
             request(
                 &core,
                 reason.expect("a close that was asked for has a reason"),
             );
         }
-        drop_handle(&core, hold);
     })
 }
 
