@@ -24,6 +24,7 @@ mod drops;
 mod dump;
 mod events;
 mod failures;
+mod finishing;
 mod holders;
 #[cfg(feature = "dump")]
 mod hook_deadlocks;
