@@ -5,7 +5,6 @@ use crate::{
     context::{
         begin, close, current, driver,
         failure::OnFailure,
-        finish,
         haste::Limits,
         report::{CloseReason, CloseReport, CloseStatus},
         state::{ContextOptions, Core, Node},
@@ -254,7 +253,10 @@ fn list_with_needs(core: &Arc<Core>, needs: &[Arc<Core>]) {
         let is_awaited = dependents.is_awaited;
         drop(dependents);
         if need.node.gate.is_finishing() {
-            finish::mark_dependent(&core.node);
+            core.node.finish(true);
+            if need.node.is_unwatched() {
+                core.node.stop_watching();
+            }
         }
         if is_awaited {
             begin::hand_down_haste(need, core);
@@ -286,11 +288,16 @@ impl Drop for Entered<'_> {
 
 /// Makes the child known to its parent. A close of the parent that began since the child entered may
 /// have walked past it, so the child looks again: the close first closes the gate and then walks, the child is first listed
-/// and then reads the gate, so one sees the other.
+/// and then reads the gate, so one sees the other. The same goes for a parent that finishes, and for one that is not watched any
+/// more.
 fn list_with_parent(parent: &Core, child: &Arc<Core>) {
-    lock(&parent.children).insert(child.node.meta.id, Arc::downgrade(child));
+    let node = &child.node;
+    lock(&parent.children).insert(node.meta.id, Arc::downgrade(child));
     if parent.node.gate.is_finishing() {
-        child.node.gate.finish();
+        node.finish(false);
+        if parent.node.is_unwatched() {
+            node.stop_watching();
+        }
         // Until it was listed it was taken for a task.
         notify_all(&parent.node.drained);
     }

@@ -10,12 +10,13 @@ use crate::{
         driver::{self, Begun, runtimes},
         haste::{Deadline, Hurry},
         report::{CloseReason, CloseReport},
-        state::{Core, Node},
+        state::Core,
         stragglers::StillClosing,
         wait::{closed_by, wait, wait_until},
     },
     id::ResourceId,
     panics,
+    sync::Ordering::SeqCst,
     table::record::State,
 };
 use futures::{
@@ -56,9 +57,8 @@ pub(crate) fn finish_by(
 /// From here on only code that belongs to the context comes in, and a task sees to it that it closes when it has run dry.
 fn begin(core: &Arc<Core>, deadline: Option<Instant>, location: &'static Location<'static>) {
     driver::note_line(core, location);
-    mark(core);
+    let watch = Watch::new(core);
     if let Some(runtime) = runtimes(core).next() {
-        let watch = Watch(Arc::clone(core));
         let watch = async move { close_when_dry(&watch.0, deadline).await };
         panics::contain(|| drop(runtime.spawn(watch)));
     }
@@ -66,48 +66,62 @@ fn begin(core: &Arc<Core>, deadline: Option<Instant>, location: &'static Locatio
 
 /// Marks the context, those below it, and those that need it.
 pub(crate) fn mark(core: &Arc<Core>) {
-    loop {
-        let all = core.closing_set();
-        mark_all(&all);
-        // A child that is opened from here on is marked by the code that opens it. One that was listed after we looked, by code
-        // that had read its parent's mark before that was there, is found when we look once more.
-        let is_marked = |core: &Arc<Core>| core.node.gate.is_finishing();
-        if core.closing_set().iter().all(is_marked) {
-            return;
+    let (mut new, mut ids) = (core.closing_set(), HashSet::new());
+    while !new.is_empty() {
+        ids.extend(new.iter().map(|core| core.node.meta.id));
+        for core in &new {
+            let parent = core.node.parent.as_ref().map(|parent| parent.meta.id);
+            // A child that is opened from here on is marked by the code that opens it.
+            core.node
+                .finish(!parent.is_some_and(|parent| ids.contains(&parent)));
         }
-    }
-}
-
-/// Marks one that was opened by code that belongs to what is finishing, and needs that.
-pub(crate) fn mark_dependent(node: &Node) {
-    node.finish_here();
-    node.gate.finish();
-}
-
-fn mark_all(all: &[Arc<Core>]) {
-    let ids: HashSet<_> = all.iter().map(|core| core.node.meta.id).collect();
-    for core in all {
-        let parent = core.node.parent.as_ref().map(|parent| parent.meta.id);
-        if parent.is_some_and(|parent| ids.contains(&parent)) {
-            core.node.gate.finish();
-        } else {
-            mark_dependent(&core.node);
-        }
+        // One that was opened meanwhile may have seen that its parent was not marked.
+        new = core.closing_set();
+        new.retain(|core| !core.node.gate.is_finishing());
     }
 }
 
 /// Keeps the context while it is watched.
-pub(crate) struct Watch(pub(crate) Arc<Core>);
+pub(crate) struct Watch(Arc<Core>);
+
+impl Watch {
+    pub(crate) fn new(core: &Arc<Core>) -> Self {
+        core.node.watches.fetch_add(1, SeqCst);
+        mark(core);
+        Self(Arc::clone(core))
+    }
+}
 
 impl Drop for Watch {
     fn drop(&mut self) {
         let node = &self.0.node;
-        if node.close_reason().is_none() {
-            node.stop_watching();
+        let is_last = node.watches.fetch_sub(1, SeqCst) == 1;
+        if is_last && node.close_reason().is_none() {
+            unwatch(&self.0);
         }
-        // Its runtime has ended, and nothing is left that would close it: as if the last handle was dropped now.
+    }
+}
+
+/// Its runtime has ended, or there was none: dropping handles closes the context again, those below it, and those that need it,
+/// and nothing is left that would close those without handles: as if the last one was dropped now.
+fn unwatch(core: &Arc<Core>) {
+    let mut all = Vec::new();
+    loop {
+        let mut new = core.closing_set();
+        new.retain(|core| !core.node.is_unwatched() && core.node.watches.load(SeqCst) == 0);
+        if new.is_empty() {
+            break;
+        }
+        for core in &new {
+            core.node.stop_watching();
+        }
+        // Once more: one that was opened meanwhile may have seen that its parent was watched.
+        all.append(&mut new);
+    }
+    for core in all {
+        let node = &core.node;
         if node.close_reason().is_none() && node.handles.count() == 0 && !node.is_root() {
-            driver::request(&self.0, CloseReason::Dropped);
+            driver::request(&core, CloseReason::Dropped);
         }
     }
 }

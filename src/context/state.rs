@@ -56,10 +56,10 @@ pub(crate) const ROOT_ID: ResourceId = ResourceId {
 /// How long a dump waits for answers, unless told.
 #[cfg(feature = "dump")]
 pub(crate) const DUMP_LIMIT: Duration = Duration::from_secs(1);
-/// The context is finishing, and a task sees to it that it closes when it has run dry.
-const WATCHED: usize = 1;
-/// The context is finishing, and the runtime of that task has ended.
-const UNWATCHED: usize = 2;
+/// This is the context that is finishing, and not one below it.
+const FINISHES_HERE: usize = 1;
+/// It is finishing, and no task sees to it any more that it closes when it has run dry.
+const UNWATCHED: usize = 1 << 1;
 /// How many ancestors are asked whether they close.
 const ASKED_ABOVE: usize = 64;
 
@@ -96,8 +96,10 @@ pub(crate) struct Node {
     pub(crate) is_abandoned: AtomicUsize,
     /// How many children are released and not closed.
     pub(crate) released: AtomicUsize,
-    /// Whether this is the context that is finishing, and not one below it: one of the numbers below.
+    /// How it is finishing: the flags above.
     finish: AtomicUsize,
+    /// How many tasks see to it that it closes when it has run dry.
+    pub(crate) watches: AtomicUsize,
     /// The core of a context that is finishing and has no handles any more, until its close begins.
     pub(crate) kept: Mutex<Option<Arc<Core>>>,
     /// Whether dropping the last handle is the planned way to close it.
@@ -187,6 +189,7 @@ impl Node {
             is_abandoned: AtomicUsize::new(0),
             released: AtomicUsize::new(0),
             finish: AtomicUsize::new(0),
+            watches: AtomicUsize::new(0),
             kept: Mutex::new(None),
             me: Weak::clone(me),
             meta,
@@ -271,26 +274,35 @@ impl Node {
             && (!self.gate.is_finishing() || belongs(self.finishing_root()))
     }
 
-    /// This is the context that is finishing, and not one below it.
-    pub(crate) fn finish_here(&self) {
-        self.finish.store(WATCHED, SeqCst);
+    /// From here on it is finishing, with a task that watches; `here` if not only because its parent is.
+    pub(crate) fn finish(&self, here: bool) {
+        self.finish.fetch_and(!UNWATCHED, SeqCst);
+        if here {
+            self.finish.fetch_or(FINISHES_HERE, SeqCst);
+        }
+        self.gate.finish();
     }
 
     /// No task sees to it any more that it closes when it has run dry.
     pub(crate) fn stop_watching(&self) {
-        self.finish.store(UNWATCHED, SeqCst);
+        self.finish.fetch_or(UNWATCHED, SeqCst);
         order();
+    }
+
+    /// Whether that is so.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        self.finish.load(SeqCst) & UNWATCHED != 0
     }
 
     /// Whether it is finishing, and closes when it has run dry though it has no handles.
     pub(crate) fn is_finishing_by_itself(&self) -> bool {
-        self.gate.is_finishing() && self.finish.load(SeqCst) != UNWATCHED
+        self.gate.is_finishing() && !self.is_unwatched()
     }
 
     /// The nearest context, from this one upwards, that is finishing.
     fn finishing_root(&self) -> &Node {
         let mut above = iter::once(self).chain(self.ancestors());
-        let root = above.find(|node| node.finish.load(SeqCst) > 0);
+        let root = above.find(|node| node.finish.load(SeqCst) & FINISHES_HERE != 0);
         root.unwrap_or(self)
     }
 

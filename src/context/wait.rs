@@ -137,7 +137,10 @@ pub(crate) async fn wait(core: &Arc<Core>) -> CloseReport {
     let mut outside = pin!(wait_outside(core).fuse());
     let report = poll_fn(|cx| match close::begun_inside(core) {
         Some(report) => {
-            ensure_driver(core);
+            // One that others need is open until those are closed, and nothing drives it before that.
+            if core.node.gate.state() != State::Open {
+                ensure_driver(core);
+            }
             // The waker that it was polled with outside goes with it, and may panic.
             panics::contain(|| outside.set(Fuse::terminated()));
             Poll::Ready(report)

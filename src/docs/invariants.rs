@@ -108,7 +108,8 @@
 //! `testing::LeakGuard`, whose purpose that is.
 //!
 //! * Kept by: the counter of strong handles, the driver, and the code that ends a close without one.
-//! * Shown by: `tests/it/drops.rs`, `tests/it/events.rs`, `tests/it/hostile.rs`, `tests/stress/deep.rs`.
+//! * Shown by: `tests/it/drops.rs`, `tests/it/finishing.rs`, `tests/it/events.rs`, `tests/it/hostile.rs`,
+//!   `tests/stress/deep.rs`, and the fuzzer.
 //!
 //! # I12 Failures
 //!
@@ -167,7 +168,8 @@
 //! begins the close. Those that need it hold a handle, listed as "needed by", and give it back when they are closed.
 //!
 //! * Kept by: `context::begin`, which closes the gate under the lock by which others come to need the context.
-//! * Shown by: the model `needs`, `tests/it/needs.rs`, `tests/it/deadlines.rs`.
+//! * Shown by: the model `needs`, `tests/it/needs.rs`, `tests/it/deadlines.rs`, `tests/it/service.rs`, `tests/it/sockets.rs`,
+//!   `tests/matrix`, and the fuzzer.
 //!
 //! # I18 Deadline
 //!

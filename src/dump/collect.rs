@@ -269,7 +269,8 @@ impl Asked {
             question.put_to(subject.id());
         }
         // One that was never polled cannot be woken to answer.
-        let can_answer = poll_state.is_some() && (subject.ask() || steps > 0);
+        let can_answer = poll_state
+            .is_some_and(|poll_state| !poll_state.is_dropping() && (subject.ask() || steps > 0));
         Self {
             subject,
             steps,
@@ -290,6 +291,7 @@ impl Asked {
             return Activity::Parked(self.since.filter(|_| self.steps % 2 == 0));
         }
         match steps {
+            _ if poll_state.is_dropping() => Activity::Dropping,
             0 => Activity::NeverPolled,
             _ if steps == self.steps && steps % 2 == 1 => {
                 Activity::Polling(self.since.unwrap_or_default() + took)

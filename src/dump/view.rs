@@ -44,6 +44,8 @@ pub enum Activity {
     Parked(Option<Duration>),
     /// It was in one poll all the time, for at least this long, without reaching an `.await` that waits.
     Polling(Duration),
+    /// It has ended, by an abort or its deadline, and its future is being dropped: a destructor does not return.
+    Dropping,
     /// It is a blocking closure that runs; it was spawned this long ago.
     Blocking(Duration),
     /// It is a blocking closure that waits for a thread.
@@ -194,6 +196,7 @@ impl Activity {
             Self::NeverPolled => "never polled",
             Self::Parked(_) => "parked",
             Self::Polling(_) => "polling",
+            Self::Dropping => "dropping",
             Self::Blocking(_) => "blocking",
             Self::Queued => "queued",
             Self::Finished => "finished",
@@ -233,6 +236,9 @@ impl fmt::Display for Activity {
             Self::Parked(None) => f.write_str("parked"),
             Self::Parked(Some(since)) => write!(f, "parked for {}", human(*since)),
             Self::Polling(since) => write!(f, "polling for {} without yielding", human(*since)),
+            Self::Dropping => {
+                f.write_str("its future is being dropped, and a destructor does not return")
+            }
             Self::Blocking(since) => write!(f, "blocking for {}", human(*since)),
             Self::Queued => f.write_str("waits for a thread"),
             Self::Finished => f.write_str("finished meanwhile"),

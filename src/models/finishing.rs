@@ -279,7 +279,7 @@ fn a_context_that_nobody_watches_and_nobody_holds_closes() {
         let ctx = registry.context("ctx");
         mark(ctx.core());
         let (weak, node) = (ctx.downgrade(), Arc::clone(ctx.node()));
-        let watch = Watch(Arc::clone(ctx.core()));
+        let watch = Watch::new(ctx.core());
         let watcher = thread::spawn(move || drop(watch));
         drop(ctx);
         let at_once = weak.state() == State::Closed;

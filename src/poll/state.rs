@@ -20,6 +20,8 @@ const WAITED: u8 = 1 << 2;
 const ABORTING: u8 = 1 << 3;
 /// It is to end because a close ends it by force: set together with `ABORTING`, by the first one to ask for that.
 const FORCED: u8 = 1 << 5;
+/// Its future is being dropped: it does not answer any more.
+const DROPPING: u8 = 1 << 6;
 /// Its waker is in place: from the first poll on that did not finish it.
 const HAS_WAKER: u8 = 1 << 4;
 
@@ -68,6 +70,7 @@ impl PollState {
     /// Counts as a poll what is none: the destructor of a future.
     #[inline]
     pub(crate) fn step<R>(&self, body: impl FnOnce() -> R) -> R {
+        self.flags.fetch_or(DROPPING, AcqRel);
         let steps = self.steps();
         self.steps.store(steps.wrapping_add(1), Relaxed);
         let _end = End(&self.steps, steps.wrapping_add(2));
@@ -129,6 +132,12 @@ impl PollState {
     #[inline]
     pub(crate) fn has_started(&self) -> bool {
         self.steps() > 0 || self.has(STARTED)
+    }
+
+    /// Whether its future is being dropped.
+    #[cfg(feature = "dump")]
+    pub(crate) fn is_dropping(&self) -> bool {
+        self.has(DROPPING)
     }
 
     /// Its waker is in place from now on. True if there was something to wake it for before: who asks for an abort or an answer

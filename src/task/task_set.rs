@@ -57,7 +57,12 @@ pub struct TaskSet<T> {
     /// The identity of the context, not a handle (I3).
     node: Arc<Node>,
     members: Slab<Member<T>>,
-    /// The keys of members that have ended, in that order.
+    /// `None` only while the set is dropped.
+    queue: Option<Queue>,
+}
+
+/// The keys of members that have ended, in that order. It has the waker of the code that joins.
+struct Queue {
     ended: UnboundedReceiver<usize>,
     sender: UnboundedSender<usize>,
 }
@@ -78,8 +83,10 @@ struct HasEnded {
 
 impl Wake for HasEnded {
     fn wake(self: Arc<Self>) {
-        // A set that is gone does not listen any more.
-        let _ = self.sender.send(self.key);
+        // A set that is gone does not listen any more. The waker of the code that joins may panic.
+        panics::contain(|| {
+            let _ = self.sender.send(self.key);
+        });
     }
 }
 
@@ -89,9 +96,14 @@ impl<T> TaskSet<T> {
         Self {
             node,
             members: Slab::new(),
-            ended,
-            sender,
+            queue: Some(Queue { ended, sender }),
         }
+    }
+
+    fn queue(&mut self) -> &mut Queue {
+        self.queue
+            .as_mut()
+            .expect("it is there until it is dropped")
     }
 
     /// How many tasks are in it, those included that have ended and were not joined.
@@ -167,8 +179,9 @@ impl<T> TaskSet<T> {
     /// Adds a task that was spawned before, with whatever settings. One of another context is still that one's.
     pub fn insert(&mut self, mut task: Task<T>) -> AbortHandle {
         let handle = task.abort_handle();
+        let sender = self.queue().sender.clone();
         let entry = self.members.vacant_entry();
-        let (key, sender) = (entry.key(), self.sender.clone());
+        let key = entry.key();
         let waker = Waker::from(Arc::new(HasEnded { key, sender }));
         // Polled now, so that its end is noted in its turn among those of others.
         let polled = task.poll_result(&mut Context::from_waker(&waker));
@@ -217,7 +230,7 @@ impl<T> TaskSet<T> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<(ResourceId, Result<T, TaskError>)>> {
         while !self.members.is_empty() {
-            let key = ready!(self.ended.poll_recv(cx));
+            let key = ready!(self.queue().ended.poll_recv(cx));
             let ended = key.and_then(|key| self.take_ended(key));
             if ended.is_some() {
                 return Poll::Ready(ended);
@@ -233,7 +246,7 @@ impl<T> TaskSet<T> {
 
     /// As [`try_join_next`](Self::try_join_next), with the id of the task.
     pub fn try_join_next_with_id(&mut self) -> Option<(ResourceId, Result<T, TaskError>)> {
-        while let Ok(key) = self.ended.try_recv() {
+        while let Ok(key) = self.queue().ended.try_recv() {
             let ended = self.take_ended(key);
             if ended.is_some() {
                 return ended;
@@ -321,6 +334,7 @@ impl<T> Drop for TaskSet<T> {
             member.task.abort();
             member.discard();
         }
+        panics::discard(self.queue.take());
     }
 }
 

@@ -140,3 +140,38 @@ fn what_is_left_behind_is_not_told_twice_at_once() {
     assert_eq!(said.len(), 1, "{said:#?}");
     assert!(said[0].contains("the deadline is near, aborting after 300ms"));
 }
+
+/// It is neither parked, nor does it not answer: its future is gone but for a destructor.
+#[cfg(feature = "dump")]
+#[test]
+fn a_task_that_is_being_dropped_is_not_waited_for_and_said_to_be() {
+    use crate::util::{OnDrop, multi_thread, paused};
+    use std::sync::mpsc;
+    let (rt, gone) = (paused(), multi_thread(1));
+    let handle = gone.handle().clone();
+    gone.shutdown_background();
+    let ctx = rt.block_on(async { Registry::new().context("ctx") });
+    let (tell, told) = mpsc::channel();
+    let (go, wait) = mpsc::channel::<()>();
+    let other = ctx.clone();
+    let spawner = std::thread::spawn(move || {
+        let stuck = OnDrop::new(move || {
+            tell.send(()).unwrap();
+            let _ = wait.recv();
+        });
+        // A runtime that has ended drops the future inside the spawn.
+        let spawning = other.task("stuck").on(&handle);
+        drop(spawning.spawn(async move { drop(stuck) }));
+    });
+    told.recv().unwrap();
+    rt.block_on(async {
+        let began = tokio::time::Instant::now();
+        let dump = ctx.dump().await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "{dump}");
+        let text = "ctx/stuck: its future is being dropped, and a destructor does not return";
+        assert!(dump.to_string().contains(text), "{dump}");
+        drop(go);
+        in_time(ctx.close()).await;
+    });
+    spawner.join().unwrap();
+}

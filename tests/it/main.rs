@@ -25,6 +25,7 @@ mod drops;
 mod dump;
 mod events;
 mod failures;
+mod finishing;
 mod force;
 mod holders;
 #[cfg(feature = "dump")]

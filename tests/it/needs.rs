@@ -1,8 +1,11 @@
 //! Contexts that others need (I17).
 
-use crate::util::{Counter, Log, current_thread, in_time, multi_thread, settle, within};
-use headcount::{CloseReason, CloseStatus, Context, Level, OpenError, Registry, State};
+use crate::util::{Counter, Log, current_thread, in_time, multi_thread, poll_once, settle, within};
+use headcount::{
+    CloseReason, CloseStatus, Context, Level, OpenError, Registry, State, WeakContext,
+};
 use std::{
+    future::pending,
     pin::pin,
     sync::{
         Arc, Barrier, Mutex,
@@ -102,6 +105,34 @@ async fn the_last_handle_of_what_is_needed_is_that_of_the_one_that_needs_it() {
     assert!(registry.is_empty());
 }
 
+/// Counts the handles of a context when it is woken.
+struct CountsHandles(WeakContext, AtomicUsize);
+
+impl Wake for CountsHandles {
+    fn wake(self: Arc<Self>) {
+        self.1.store(self.0.holders().strong_count(), SeqCst);
+    }
+}
+
+/// So when that has closed, nothing is listed but what others hold.
+#[tokio::test]
+async fn the_handle_is_given_back_before_the_close_of_what_was_needed_begins() {
+    let registry = Registry::new();
+    let db = registry.context("db");
+    let api = needing(&registry, "api", &db);
+    let counts = Arc::new(CountsHandles(db.downgrade(), AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&counts));
+    let mut cancelled = pin!(db.cancelled_owned());
+    let polled = cancelled
+        .as_mut()
+        .poll(&mut task::Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    in_time(registry.close()).await;
+    assert_eq!(counts.1.load(SeqCst), 1);
+    drop((db, api));
+    assert!(registry.is_empty());
+}
+
 /// I11: all of it is torn down where there is no runtime, in order.
 #[test]
 fn without_a_runtime_it_is_torn_down_as_well() {
@@ -139,6 +170,33 @@ async fn a_close_of_what_one_needs_begins_and_returns() {
     );
     let closed = in_time(other.spawn(status(&infra))).await.unwrap();
     assert_eq!((closed, conn.state()), (CloseStatus::Closed, State::Closed));
+}
+
+/// It stays open for those that need it all the same, whatever they ask for from inside.
+#[tokio::test]
+async fn a_close_from_inside_starts_no_hook_of_what_is_needed() {
+    let (registry, log) = (Registry::new(), Log::default());
+    let db = registry.context("db");
+    let api = needing(&registry, "api", &db);
+    let (closing, closed) = (log.clone(), log.clone());
+    db.on_closing(move || async move { closing.note("db closes") })
+        .unwrap();
+    db.on_close(move || async move { closed.note("db is closed") })
+        .unwrap();
+    let (own, needed, seen) = (api.downgrade(), db.clone(), log.clone());
+    let asks = api.spawn(async move {
+        for _ in 0..2 {
+            assert_eq!(needed.close().await.status(), CloseStatus::Begun);
+            assert_eq!(needed.closed().await.status(), CloseStatus::Begun);
+        }
+        own.cancelled().await;
+        settle().await;
+        seen.note("api");
+        (needed.state(), needed.spawn(async {}).await.is_ok())
+    });
+    assert_eq!(in_time(asks).await.unwrap(), (State::Open, true));
+    assert!(in_time(db.closed()).await.is_clean());
+    assert_eq!(log.all(), ["api", "db closes", "db is closed"]);
 }
 
 #[tokio::test]
@@ -310,6 +368,58 @@ fn the_handle_of_one_that_needs_it_is_gone_before_it_can_be_closed() {
         );
         drop(api);
     });
+}
+
+/// A context needs one that closes just then, and perhaps another that is closed: it is refused, or closed, and goes out once.
+#[test]
+fn needing_what_closes_while_that_is_looked_at() {
+    let runtime = multi_thread(2);
+    for round in 0..60 {
+        let registry = Registry::new();
+        let (db, closed, parent, many) = runtime.block_on(async {
+            let closed = registry.context("closed");
+            in_time(closed.close()).await;
+            let many: Vec<_> = (0..1_000).map(|_| registry.context("one")).collect();
+            let closed = (round % 2 == 0).then_some(closed);
+            (
+                registry.context("db"),
+                closed,
+                registry.context("parent"),
+                many,
+            )
+        });
+        let barrier = Arc::new(Barrier::new(2));
+        let opens = thread::spawn({
+            let (barrier, parent, db) = (Arc::clone(&barrier), parent.clone(), db.clone());
+            move || {
+                let mut builder = parent.child_builder("new").needs(&db);
+                for one in many.iter().chain(&closed) {
+                    builder = builder.needs(one);
+                }
+                barrier.wait();
+                builder.try_open()
+            }
+        });
+        barrier.wait();
+        thread::sleep(Duration::from_micros(100));
+        runtime.block_on(in_time(db.close()));
+        if let Ok(ctx) = opens.join().unwrap() {
+            assert_eq!(ctx.state(), State::Closed);
+        }
+        runtime.block_on(in_time(counts_its_task(&parent)));
+        runtime.block_on(in_time(registry.close_now()));
+    }
+}
+
+/// What went out twice would hide the task, and so would one that went out and is still listed.
+async fn counts_its_task(parent: &Context) {
+    let task = parent.wrap(pending::<()>());
+    let mut finished = pin!(parent.finish());
+    assert!(poll_once(finished.as_mut()).is_pending());
+    assert_eq!(parent.state(), State::Open);
+    drop(task);
+    let report = finished.await;
+    assert_eq!((report.aborted(), parent.children().len()), (1, 0));
 }
 
 /// A hook that needs what a task outside holds: with `needs` it just works.

@@ -9,7 +9,7 @@ use std::{
     pin::pin,
     rc::Rc,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{self, Poll, Wake, Waker},
     time::Duration,
 };
 use tokio::{sync::oneshot, task::LocalSet};
@@ -366,4 +366,51 @@ fn many_are_joined_while_they_end_on_other_threads() {
         assert_eq!(sum, spawned);
         assert_eq!(in_time(ctx.close()).await.finished(), 10_000);
     });
+}
+
+/// Panics when it wakes somebody, or when it is dropped.
+struct BadWaker {
+    panics_in_wake: bool,
+}
+
+impl Wake for BadWaker {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.panics_in_wake, "a waker that wakes");
+    }
+}
+
+impl Drop for BadWaker {
+    fn drop(&mut self) {
+        assert!(self.panics_in_wake, "a waker that is dropped");
+    }
+}
+
+/// They change nothing: neither is a task lost that was to be added, nor does the set panic.
+#[tokio::test]
+async fn wakers_of_who_joins_that_panic_concern_no_one_else() {
+    for panics_in_wake in [true, false] {
+        let ctx = context();
+        let mut set = ctx.join_set();
+        set.spawn(async { pending().await });
+        let ended = ctx.spawn(async { 1 });
+        settle().await;
+        let waker = Waker::from(Arc::new(BadWaker { panics_in_wake }));
+        assert!(
+            set.poll_join_next(&mut task::Context::from_waker(&waker))
+                .is_pending()
+        );
+        // Only the set has it from here on.
+        drop(waker);
+        set.insert(ended);
+        assert_eq!((set.len(), set.try_join_next().unwrap().unwrap()), (2, 1));
+
+        let waker = Waker::from(Arc::new(BadWaker { panics_in_wake }));
+        assert!(
+            set.poll_join_next(&mut task::Context::from_waker(&waker))
+                .is_pending()
+        );
+        drop(waker);
+        drop(set);
+        in_time(ctx.close()).await;
+    }
 }

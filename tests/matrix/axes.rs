@@ -77,6 +77,84 @@ pub(crate) enum Ending {
     ShutDownWhileDropped,
     /// The context never saw a runtime; its task runs on one, and the last handle is dropped outside.
     DroppedOutside,
+    /// `ctx.close_by(..)`.
+    CloseBy,
+    /// `ctx.close_now()`.
+    CloseNow,
+    /// A `close()` that waits for ever is hurried by `close_by(..)`.
+    HurriedBy,
+    /// The same, by `close_now()`.
+    HurriedNow,
+    /// `ctx.finish()`.
+    Finish,
+    /// `ctx.finish_by(..)`.
+    FinishBy,
+    /// `ctx.finish()`, and then `ctx.close()`.
+    FinishThenClose,
+    /// Something else in the context fails, which is opened with `on_failure(Close)`.
+    Failure,
+    /// The context needs another one, which closes: by `close()`.
+    NeededCloses,
+    /// By `close_now()`.
+    NeededClosesNow,
+    /// By `close_by(..)`.
+    NeededClosesBy,
+    /// By `finish()`.
+    NeededFinishes,
+    /// With its parent.
+    NeededParentCloses,
+    /// With the registry.
+    NeededRegistryCloses,
+    /// Its own handle is dropped, and then that of the context that needs it.
+    NeededDropped,
+}
+
+impl Ending {
+    /// Whether the context needs another one.
+    pub(crate) fn needs(self) -> bool {
+        matches!(
+            self,
+            Self::NeededCloses
+                | Self::NeededClosesNow
+                | Self::NeededClosesBy
+                | Self::NeededFinishes
+                | Self::NeededParentCloses
+                | Self::NeededRegistryCloses
+                | Self::NeededDropped
+        )
+    }
+
+    /// Whether the runtime ends with it.
+    pub(crate) fn is_shutdown(self) -> bool {
+        matches!(
+            self,
+            Self::ShutDown
+                | Self::ShutDownThenDrop
+                | Self::ShutDownBehind
+                | Self::ShutDownBehindThenDrop
+                | Self::ShutDownWhileClosing
+                | Self::ShutDownWhileDropped
+        )
+    }
+
+    /// Whether nothing is cancelled, and code of the context may go on spawning.
+    pub(crate) fn finishes(self) -> bool {
+        matches!(self, Self::Finish | Self::FinishBy | Self::NeededFinishes)
+    }
+
+    /// Whether it ends tasks sooner than after the grace period.
+    pub(crate) fn hurries(self) -> bool {
+        matches!(
+            self,
+            Self::CloseBy
+                | Self::CloseNow
+                | Self::HurriedBy
+                | Self::HurriedNow
+                | Self::FinishBy
+                | Self::NeededClosesNow
+                | Self::NeededClosesBy
+        )
+    }
 }
 
 /// What happens to the task's own handle.
@@ -131,7 +209,7 @@ const MOMENTS: [Moment; 4] = [
     Moment::Finished,
 ];
 
-const ENDINGS: [Ending; 12] = [
+const ENDINGS: [Ending; 27] = [
     Ending::Close,
     Ending::CloseDropped,
     Ending::CloseDroppedThenIdle,
@@ -144,7 +222,25 @@ const ENDINGS: [Ending; 12] = [
     Ending::ShutDownWhileClosing,
     Ending::ShutDownWhileDropped,
     Ending::DroppedOutside,
+    Ending::CloseBy,
+    Ending::CloseNow,
+    Ending::HurriedBy,
+    Ending::HurriedNow,
+    Ending::Finish,
+    Ending::FinishBy,
+    Ending::FinishThenClose,
+    Ending::Failure,
+    Ending::NeededCloses,
+    Ending::NeededClosesNow,
+    Ending::NeededClosesBy,
+    Ending::NeededFinishes,
+    Ending::NeededParentCloses,
+    Ending::NeededRegistryCloses,
+    Ending::NeededDropped,
 ];
+
+/// So many of them are tried with any number of workers, the others with one number.
+const ON_ANY: usize = 12;
 
 const HANDLES: [Handle; 2] = [Handle::Kept, Handle::Dropped];
 
@@ -175,8 +271,22 @@ pub(crate) fn all() -> Vec<Case> {
     cases
 }
 
-/// Whether such a case can exist. Everything else does, and is run.
+/// Whether such a case can exist, and is not left out to save time. Everything else is run.
 pub(crate) fn applies(case: &Case) -> bool {
+    let is_left_out = !ENDINGS[..ON_ANY].contains(&case.ending)
+        && !matches!(case.flavor, Flavor::CurrentThread | Flavor::MultiThread(2))
+        || case.ending.needs() && case.handle == Handle::Dropped;
+    !is_left_out && can_exist(case) && can_finish(case)
+}
+
+/// What nothing cancels has to end by itself.
+fn can_finish(case: &Case) -> bool {
+    let is_endless = case.shape == Shape::Ignores && case.carrier != Carrier::Blocking;
+    let waits = is_endless || case.moment == Moment::Parked;
+    !waits || !matches!(case.ending, Ending::Finish | Ending::NeededFinishes)
+}
+
+fn can_exist(case: &Case) -> bool {
     if case.carrier == Carrier::Blocking {
         // A closure has one piece, so it cannot yield and is never parked. What it captured is dropped
         // while it unwinds, and a second panic there ends the process: that is the language's answer.
@@ -184,6 +294,16 @@ pub(crate) fn applies(case: &Case) -> bool {
     } else {
         // A future that never ends by itself is never finished.
         (case.shape, case.moment) != (Shape::Ignores, Moment::Finished)
+    }
+}
+
+impl Case {
+    /// Whether the task starts another one, in a context that finishes.
+    pub(crate) fn starts_another(&self) -> bool {
+        let is_after = matches!(self.moment, Moment::BeforeFirstPoll | Moment::Running);
+        // Otherwise the deadline may come first.
+        let is_in_time = self.shape != Shape::Ignores || self.ending != Ending::FinishBy;
+        self.ending.finishes() && is_after && is_in_time
     }
 }
 

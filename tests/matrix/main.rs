@@ -3,16 +3,20 @@
 //!
 //! After each case (I1, I4, I6, I8, I11, I12): the registry is empty and idle, the future and the output
 //! were dropped exactly once and not after the end was announced, the reports count one task, and they,
-//! the task's handle and [`outcome::expected`] agree on what became of it.
+//! the task's handle and [`outcome::expected`] agree on what became of it. The close has the reason that goes with its ending,
+//! and is clean if nothing was lost (I16). A context that needs another one closes before that, which takes work until then (I17).
 //!
 //! `HEADCOUNT_MATRIX=<text>` runs only the cases whose name contains the text, one after the other.
 
 mod axes;
+mod closing;
 mod limits;
+mod needed;
 mod outcome;
 mod play;
 mod runtime;
 mod stage;
+mod start;
 
 use axes::{Case, all};
 use stage::MARKER;

@@ -5,7 +5,7 @@ use crate::{
     limits::wait_for,
     stage::{MARKER, Output},
 };
-use headcount::{CloseReport, Task, TaskError};
+use headcount::{CloseReason, CloseReport, Task, TaskError};
 use std::ops::RangeInclusive;
 use tokio::task::JoinHandle;
 
@@ -77,30 +77,83 @@ fn panicked(message: &str) -> Result<Vec<Outcome>, String> {
     }
 }
 
+/// What else a report counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Others {
+    pub(crate) finished: u64,
+    pub(crate) panicked: u64,
+}
+
 /// The outcome of the one task that a report counts.
-pub(crate) fn counted(case: &Case, report: &CloseReport) -> Result<Outcome, String> {
+pub(crate) fn counted(
+    case: &Case,
+    report: &CloseReport,
+    others: Others,
+) -> Result<Outcome, String> {
     let counts = [
-        (report.finished(), Finished),
-        (report.cancelled(), Cancelled),
-        (report.aborted(), Aborted),
-        (report.panicked(), Panicked),
+        (report.finished().checked_sub(others.finished), Finished),
+        (Some(report.cancelled()), Cancelled),
+        (Some(report.aborted()), Aborted),
+        (report.panicked().checked_sub(others.panicked), Panicked),
     ];
-    let total: u64 = counts.iter().map(|(count, _)| count).sum();
-    if total != 1 || report.refused() != 0 {
+    let total: Option<u64> = counts.iter().map(|(count, _)| *count).sum();
+    if total != Some(1) || report.refused() != 0 {
         return Err(format!("the report does not add up to one task: {report}"));
     }
-    let one = counts.iter().find(|(count, _)| *count == 1);
+    let one = counts.iter().find(|(count, _)| *count == Some(1));
     let outcome = one.expect("they add up to one").1;
     let failures = report.failures();
     let are_meant = failures
         .iter()
         .all(|failure| failure.message().contains(MARKER));
-    if !are_meant || !told(case, outcome).contains(&failures.len()) {
+    let meant = failures.len().checked_sub(usize::from(others.panicked > 0));
+    if !are_meant || !meant.is_some_and(|meant| told(case, outcome).contains(&meant)) {
         return Err(format!(
             "{outcome:?}, but the failures are others: {report}"
         ));
     }
+    let is_clean = is_clean(case, outcome).map(|is_clean| is_clean && failures.is_empty());
+    if is_clean.is_some_and(|is_clean| is_clean != report.is_clean()) {
+        return Err(format!(
+            "{outcome:?}, and clean: {}, {report}",
+            report.is_clean()
+        ));
+    }
     Ok(outcome)
+}
+
+/// Whether nothing is lost with this outcome, if there are no failures; `None` where it depends on who was first.
+fn is_clean(case: &Case, outcome: Outcome) -> Option<bool> {
+    if outcome != Aborted {
+        return Some(true);
+    }
+    match case.ending {
+        Ending::Abort => Some(true),
+        // The runtime drops a wrapped future as any owner may; the close drops it by force.
+        ending if ending.is_shutdown() && case.carrier == Carrier::Wrapped => None,
+        _ => Some(false),
+    }
+}
+
+/// Whether this can be the reason of the context's close.
+pub(crate) fn is_reason(case: &Case, reason: &CloseReason) -> bool {
+    let is_requested = matches!(reason, CloseReason::Requested(_));
+    let is_finished = *reason == CloseReason::Finished;
+    match case.ending {
+        Ending::LastHandleDropped
+        | Ending::ShutDownThenDrop
+        | Ending::ShutDownBehindThenDrop
+        | Ending::ShutDownWhileDropped
+        | Ending::DroppedOutside
+        | Ending::NeededDropped => *reason == CloseReason::Dropped,
+        Ending::Finish => is_finished,
+        // The deadline may come first, or another call.
+        Ending::FinishBy | Ending::FinishThenClose => is_finished || is_requested,
+        Ending::Failure => matches!(reason, CloseReason::Failed(_)),
+        Ending::NeededRegistryCloses => matches!(reason, CloseReason::Parent(_)),
+        ending if ending.needs() => *reason == CloseReason::Needed,
+        _ => is_requested,
+    }
 }
 
 /// How many failures a report tells of.
@@ -125,7 +178,19 @@ pub(crate) fn expected(case: &Case) -> Vec<Outcome> {
             Ending::Close
             | Ending::CloseDropped
             | Ending::CloseDroppedThenIdle
-            | Ending::LastHandleDropped => by_close(case),
+            | Ending::LastHandleDropped
+            | Ending::CloseBy
+            | Ending::HurriedBy
+            | Ending::FinishThenClose
+            | Ending::Failure
+            | Ending::NeededCloses
+            | Ending::NeededClosesBy
+            | Ending::NeededParentCloses
+            | Ending::NeededRegistryCloses
+            | Ending::NeededDropped => by_close(case),
+            Ending::CloseNow | Ending::HurriedNow | Ending::NeededClosesNow => at_once(case),
+            Ending::Finish | Ending::NeededFinishes => by_itself(case),
+            Ending::FinishBy => by_deadline(case),
             Ending::Abort => by_abort(case),
             Ending::DroppedOutside => by_tear_down(case),
             Ending::ShutDown | Ending::ShutDownThenDrop => by_shutdown(case),
@@ -184,6 +249,24 @@ fn by_close(case: &Case) -> Vec<Outcome> {
         (Carrier::Cancellable, Shape::Yields | Shape::Sleeps) => vec![Finished, Cancelled],
         (Carrier::Blocking, _) => by_itself(case),
         (_, Shape::Ignores) => vec![Aborted],
+        _ => by_itself(case),
+    }
+}
+
+/// Cancelled and aborted in the same call; a thread that is free may poll it in between.
+fn at_once(case: &Case) -> Vec<Outcome> {
+    match case.moment {
+        Moment::Running if is_done_at_once(case) => by_itself(case),
+        _ => [by_close(case), by_itself(case), by_force(case)].concat(),
+    }
+}
+
+/// Nothing happens to it unless it waits for a cancellation. That comes in time for the grace period, but after that it may
+/// have no time.
+fn by_deadline(case: &Case) -> Vec<Outcome> {
+    match (case.moment, case.shape) {
+        (Moment::Parked, _) => [by_close(case), by_force(case)].concat(),
+        (_, Shape::Ignores) => by_close(case),
         _ => by_itself(case),
     }
 }

@@ -2,15 +2,16 @@
 
 use crate::{
     axes::{Carrier, Case, Ending, Flavor, Handle, Moment, Shape},
+    closing::{self, Close},
     limits::{until, wait_for},
-    outcome::{Held, Outcome, counted, expected},
+    needed::{self, Needed},
+    outcome::{Held, Others, Outcome, counted, expected, is_reason},
     runtime::{Shutdown, TestRuntime},
-    stage::{Body, GRACE, Seen, Stage, closure},
+    stage::{GRACE, Seen, Stage},
+    start::{open, start},
 };
-use headcount::{CloseReport, CloseStatus, Context, Registry, State, TaskBuilder, WeakContext};
+use headcount::{CloseReport, CloseStatus, Context, Registry, State, WeakContext};
 use std::{
-    pin::Pin,
-    rc::Rc,
     sync::{Arc, OnceLock, atomic::Ordering::SeqCst},
     task, thread,
     time::Duration,
@@ -25,6 +26,10 @@ struct Play {
     stage: Arc<Stage>,
     weak: WeakContext,
     held: Option<Held>,
+    /// What the context needs.
+    needed: Option<Needed>,
+    /// What failed beside the task.
+    failed: u64,
 }
 
 /// How the ending went.
@@ -37,15 +42,19 @@ struct Ended {
     ctx: Option<Context>,
 }
 
-/// A close under way, which owns a handle.
-type Close = Pin<Box<dyn Future<Output = (CloseReport, Seen)> + Send>>;
-
 /// Runs a case; says what went wrong.
 pub(crate) fn play(case: Case) -> Result<(), String> {
     let registry = Registry::new();
     let mut runtime = TestRuntime::open(case.flavor)?;
-    let ctx = open(case, &registry, &runtime);
     let stage = Arc::new(Stage::default());
+    let needed = {
+        let _inside = runtime.handle.enter();
+        case.ending.needs().then(|| Needed::open(&registry))
+    };
+    let ctx = open(case, &registry, &runtime, needed.as_ref());
+    if let Some(needed) = &needed {
+        needed.watch(&ctx, &stage);
+    }
     let held = start(case, &mut runtime, &ctx, &stage)?;
     let mut play = Play {
         case,
@@ -54,6 +63,8 @@ pub(crate) fn play(case: Case) -> Result<(), String> {
         stage,
         weak: ctx.downgrade(),
         held: Some(held),
+        needed,
+        failed: 0,
     };
     if case.handle == Handle::Dropped && case.ending != Ending::Abort {
         play.held = None;
@@ -61,61 +72,6 @@ pub(crate) fn play(case: Case) -> Result<(), String> {
     play.await_moment()?;
     let ended = play.end(ctx)?;
     play.examine(ended)
-}
-
-fn open(case: Case, registry: &Registry, runtime: &TestRuntime) -> Context {
-    let outlasts = case.shape == Shape::Ignores;
-    let grace = if outlasts { GRACE } else { Duration::MAX };
-    let is_outside = case.ending == Ending::DroppedOutside;
-    let _inside = (!is_outside).then(|| runtime.handle.enter());
-    registry.context_builder("ctx").grace(grace).open()
-}
-
-/// Starts the task; if it is not to be polled yet, everybody who could do so is busy afterwards.
-fn start(
-    case: Case,
-    runtime: &mut TestRuntime,
-    ctx: &Context,
-    stage: &Arc<Stage>,
-) -> Result<Held, String> {
-    let is_early = case.moment == Moment::BeforeFirstPoll;
-    match case.carrier {
-        Carrier::Blocking if is_early => runtime.plug_pool()?,
-        Carrier::Local | Carrier::Blocking => {}
-        _ if is_early => runtime.plug_workers()?,
-        _ => {}
-    }
-    Ok(match case.carrier {
-        Carrier::Spawned | Carrier::Cancellable => {
-            let body = Body::<()>::new(case, stage);
-            Held::Task(subject(case, runtime, ctx).spawn(body))
-        }
-        Carrier::Wrapped => {
-            let wrapped = ctx.wrap(Body::<()>::new(case, stage));
-            Held::Elsewhere(runtime.handle.spawn(wrapped))
-        }
-        Carrier::Blocking => {
-            let closure = closure(case, stage);
-            Held::Task(subject(case, runtime, ctx).spawn_blocking(closure))
-        }
-        Carrier::Local => {
-            let (ctx, stage) = (ctx.clone(), Arc::clone(stage));
-            let spawn = move || ctx.spawn_local(Body::<Rc<()>>::new(case, &stage));
-            Held::Task(runtime.on_thread(is_early, spawn)?)
-        }
-    })
-}
-
-/// The settings of the task.
-fn subject<'a>(case: Case, runtime: &TestRuntime, ctx: &'a Context) -> TaskBuilder<'a> {
-    let mut task = ctx.task("subject");
-    if case.carrier == Carrier::Cancellable {
-        task = task.cancellable();
-    }
-    if case.ending == Ending::DroppedOutside {
-        task = task.on(&runtime.handle);
-    }
-    task
 }
 
 impl Play {
@@ -132,7 +88,8 @@ impl Play {
                 }
             }
             Moment::Finished => {
-                let is_gone = || self.registry.count() == 1;
+                let contexts = 1 + self.needed.as_ref().map_or(0, |_| needed::CONTEXTS);
+                let is_gone = || self.registry.count() == contexts;
                 until("the task's end", is_gone)?;
                 let is_finished = || self.held.as_ref().is_none_or(Held::is_finished);
                 until("the handle's knowledge of it", is_finished)?;
@@ -225,7 +182,62 @@ impl Play {
                 self.is_swept("by the drop of the runtime")?;
                 self.idle().map(Ended::without_report)
             }
+            Ending::HurriedBy | Ending::HurriedNow => {
+                let mut close = self.own_close(&ctx);
+                self.begin(&mut close);
+                drop(close);
+                self.call(ctx)
+            }
+            Ending::Failure => {
+                self.failed = u64::from(closing::fail(&ctx)?);
+                self.let_go();
+                self.closed(ctx)
+            }
+            Ending::FinishThenClose => {
+                let finish = {
+                    let _inside = self.runtime.handle.enter();
+                    ctx.finish()
+                };
+                let ended = self.close(ctx)?;
+                let (seen, report) = (ended.seen, self.runtime.run("finish", finish)?);
+                Ok(Ended {
+                    seen,
+                    report: Some(report),
+                    ..ended
+                })
+            }
+            Ending::NeededDropped => self.drop_needed(ctx),
+            _ => self.call(ctx),
         }
+    }
+
+    /// One of the calls that say by themselves what they do.
+    fn call(&mut self, ctx: Context) -> Result<Ended, String> {
+        let mut close = {
+            let _inside = self.runtime.handle.enter();
+            let needed = self.needed.as_ref();
+            closing::call(self.case, &ctx, needed, &self.registry, &self.stage)
+        };
+        if self.case.ending.finishes() {
+            closing::check_finishing(self.case, &ctx)?;
+        }
+        self.begin(&mut close);
+        self.let_go();
+        let (report, seen) = self.runtime.run("close", close)??;
+        Ok(Ended::reported(report, seen, ctx))
+    }
+
+    /// What is needed stays open until nothing needs it.
+    fn drop_needed(&mut self, ctx: Context) -> Result<Ended, String> {
+        let weak = self.needed.as_mut().map(Needed::drop_handle);
+        let weak = weak.ok_or("nothing is needed")?;
+        if weak.state() != State::Open {
+            return Err("what is needed closed with its own handle".to_owned());
+        }
+        drop(ctx);
+        self.let_go();
+        wait_for("the close of what was needed", weak.closed())?;
+        Ok(Ended::without_report(self.stage.seen()))
     }
 
     /// A close that looks, right when it is over, at what was dropped.
@@ -233,7 +245,7 @@ impl Play {
         let (ctx, stage) = (ctx.clone(), Arc::clone(&self.stage));
         Box::pin(async move {
             let report = ctx.close().await;
-            (report, stage.seen())
+            Ok((report, stage.seen()))
         })
     }
 
@@ -257,13 +269,13 @@ impl Play {
         let mut close = self.own_close(&ctx);
         self.begin(&mut close);
         self.let_go();
-        let (report, seen) = self.runtime.run("close", close)?;
+        let (report, seen) = self.runtime.run("close", close)??;
         Ok(Ended::reported(report, seen, ctx))
     }
 
     /// Awaits a close from outside of the runtime under test.
     fn finish_close(close: Close, ctx: Context) -> Result<Ended, String> {
-        let (report, seen) = wait_for("close", close)?;
+        let (report, seen) = wait_for("close", close)??;
         Ok(Ended::reported(report, seen, ctx))
     }
 
@@ -345,6 +357,9 @@ impl Play {
             return Err(format!("futures at the end: {seen:?}"));
         }
         drop(ctx);
+        if let Some(needed) = self.needed.take() {
+            needed.leave(&self.registry)?;
+        }
         self.nothing_is_left()?;
         let outcome = self.outcome(report)?;
         // What tokio keeps for a handle of its own is tokio's.
@@ -394,12 +409,29 @@ impl Play {
     fn outcome(&self, report: Option<CloseReport>) -> Result<Outcome, String> {
         let _inside = elsewhere().enter();
         let whole = wait_for("the registry's close", self.registry.close())?;
-        let outcome = counted(&self.case, &whole)?;
-        if whole.children() != 1 {
-            return Err(format!("not one context: {whole}"));
+        let others = self.others()?;
+        let (saved, contexts) = if self.case.ending.needs() {
+            (1, 1 + needed::CONTEXTS)
+        } else {
+            (0, 1)
+        };
+        let in_all = Others {
+            finished: others.finished + saved,
+            ..others
+        };
+        let outcome = counted(&self.case, &whole, in_all)?;
+        if whole.children() != contexts as u64 {
+            return Err(format!("not so many contexts: {whole}"));
+        }
+        let reason = self.weak.close_reason();
+        if !reason
+            .as_ref()
+            .is_some_and(|reason| is_reason(&self.case, reason))
+        {
+            return Err(format!("closed for another reason: {reason:?}"));
         }
         if let Some(report) = report {
-            let own = counted(&self.case, &report)?;
+            let own = counted(&self.case, &report, others)?;
             if own != outcome || report.status() != CloseStatus::Closed {
                 return Err(format!("the reports differ: {report}\n{whole}"));
             }
@@ -412,20 +444,25 @@ impl Play {
         }
     }
 
+    /// What else there was in the context.
+    fn others(&self) -> Result<Others, String> {
+        let started = self.stage.started.load(SeqCst);
+        if started != usize::from(self.case.starts_another()) {
+            return Err(format!("the task has started {started} others"));
+        }
+        Ok(Others {
+            finished: started as u64,
+            panicked: self.failed,
+        })
+    }
+
     /// Shuts the runtime down, unless that was the ending.
     fn leave(self) -> Result<(), String> {
-        match self.case.ending {
-            Ending::Close
-            | Ending::CloseDropped
-            | Ending::CloseDroppedThenIdle
-            | Ending::LastHandleDropped
-            | Ending::DroppedOutside
-            | Ending::Abort => {
-                self.runtime.demolish(Shutdown::Drop);
-                self.runtime.await_gone()
-            }
-            _ => Ok(()),
+        if self.case.ending.is_shutdown() {
+            return Ok(());
         }
+        self.runtime.demolish(Shutdown::Drop);
+        self.runtime.await_gone()
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     axes::{Carrier, Case, Moment, Shape},
     limits::Latch,
 };
+use headcount::WeakContext;
 use std::{
     fmt,
     marker::PhantomData,
@@ -33,6 +34,8 @@ pub(crate) struct Stage {
     pub(crate) polled: AtomicBool,
     /// A task in the middle of a poll may go on.
     pub(crate) go_on: Latch,
+    /// How many tasks the task has started.
+    pub(crate) started: AtomicUsize,
     pub(crate) futures: Count,
     pub(crate) outputs: Count,
 }
@@ -56,6 +59,13 @@ impl Stage {
         Seen {
             futures: self.futures.get(),
             outputs: self.outputs.get(),
+        }
+    }
+
+    /// The task starts another one in its context, where that finishes by now and takes work of its own.
+    fn start_another(&self, case: Case, ctx: &WeakContext) {
+        if case.starts_another() && ctx.try_spawn(std::future::ready(())).is_ok() {
+            self.started.fetch_add(1, SeqCst);
         }
     }
 
@@ -165,6 +175,7 @@ async fn act(case: Case, stage: Arc<Stage>) -> Output {
         Moment::Parked if case.shape == Shape::Ignores => {}
         Moment::Parked => drop(ctx.cancelled().await),
     }
+    stage.start_another(case, &ctx);
     match case.shape {
         Shape::Ready | Shape::PanicsInDrop | Shape::PanicsInOutput => {}
         Shape::Yields => {
@@ -193,6 +204,7 @@ pub(crate) fn closure(case: Case, stage: &Arc<Stage>) -> impl FnOnce() -> Output
         if case.moment == Moment::Running {
             stage.stay();
         }
+        stage.start_another(case, &ctx.expect("it was looked at"));
         match case.shape {
             Shape::Sleeps => thread::sleep(Duration::from_millis(1)),
             Shape::Ignores => thread::sleep(2 * GRACE),

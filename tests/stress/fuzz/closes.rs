@@ -1,11 +1,13 @@
 //! Closes: begun, awaited, given up, joined, from outside and from inside.
 
 use super::{
+    endings::{Ending, Whole},
     kinds::Kind,
-    model::is_running_inside,
     panics::{HandMadeWaker, PanicsIn, expecting, failure, never},
+    running::is_running_inside,
     tasks,
     world::{At, Ctx, Stored, WeakCtx, World},
+    wrapped,
 };
 use crate::common::{Dice, TIME_LIMIT, lock};
 use headcount::{CloseReason, CloseStatus};
@@ -23,33 +25,43 @@ pub(crate) const NO_RUNTIME: &str = "has no tokio runtime to run on";
 /// What tokio says where there are no timers; it is how the crate finds out.
 const NO_TIMERS: &str = "there is no reactor running";
 
-/// I10: waits for a close from inside of it, with the thread; it returns at once.
-pub(crate) fn inside(world: &Arc<World>, own: &WeakCtx) {
-    if !world.has(Kind::CloseInside) || !is_running_inside(&own.model) {
+/// I10: waits for an end from inside of it, with the thread; it returns at once.
+pub(crate) fn inside(world: &Arc<World>, own: &WeakCtx, dice: &mut Dice) {
+    let Some(ctx) = own_or_needed(own, dice) else {
+        return;
+    };
+    let model = Arc::clone(&ctx.model);
+    if !world.has(Kind::CloseInside) || !is_running_inside(&model) {
         return;
     }
-    let Some(ctx) = own.upgrade() else { return };
     let deadline = Instant::now() + TIME_LIMIT;
     let waker = Waker::from(HandMadeWaker::new(PanicsIn::Never));
-    let mut close = pin!(ctx.handle.close());
+    let ending = Ending::patient(world, dice);
+    let Some(call) = never("an end from inside", || Whole::Context(ctx).call(ending)) else {
+        return;
+    };
+    let mut wait = pin!(call.wait(&model));
     let mut polls = 0_usize;
     loop {
         polls += 1;
-        let polled = never("a close from inside", || {
-            close.as_mut().poll(&mut Context::from_waker(&waker))
+        let polled = never("an end from inside", || {
+            wait.as_mut().poll(&mut Context::from_waker(&waker))
         });
         match polled {
             Some(Poll::Pending) => {}
             Some(Poll::Ready(report)) => {
-                world.check(report.status() == CloseStatus::Begun, "closed from inside");
-                return;
+                let has_begun = report.is_some_and(|report| report.status() == CloseStatus::Begun);
+                // What it needs may go on without one that is late.
+                let is_right = has_begun || own.model.is_hurried();
+                return world.check(is_right, "closed from inside");
             }
             None => return,
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
+            let name = &model.name;
             failure(format_args!(
-                "a close from inside has not returned after {polls} polls"
+                "{ending:?} of {name} from inside has not returned after {polls} polls"
             ));
             return;
         }
@@ -57,7 +69,19 @@ pub(crate) fn inside(world: &Arc<World>, own: &WeakCtx) {
     }
 }
 
-/// Polls a close once and drops it.
+/// The context itself, or one that it needs.
+fn own_or_needed(own: &WeakCtx, dice: &mut Dice) -> Option<Ctx> {
+    let needs = &own.model.needs;
+    if needs.is_empty() || dice.once_in(2) {
+        return own.upgrade();
+    }
+    let model = &needs[dice.below(needs.len())];
+    let handle = model.weak.get()?.upgrade()?;
+    let model = Arc::clone(model);
+    Some(Ctx { handle, model })
+}
+
+/// Begins an end, polls it once and drops it.
 pub(crate) fn begin_once(world: &Arc<World>, own: &WeakCtx, dice: &mut Dice) {
     let ctx = if dice.once_in(2) {
         world.contexts.pick(dice)
@@ -68,31 +92,36 @@ pub(crate) fn begin_once(world: &Arc<World>, own: &WeakCtx, dice: &mut Dice) {
         let _inside = world.enter(dice);
         let waker = world.waker(At::Drop, dice);
         let model = Arc::clone(&ctx.model);
-        let mut close = pin!(ctx.handle.close());
+        let ending = Ending::patient(world, dice);
+        let Some(call) = never("an end", || Whole::Context(ctx).call(ending)) else {
+            return;
+        };
+        let mut wait = pin!(call.wait(&model));
         let mut cx = Context::from_waker(&waker);
-        let polled = expecting(NO_RUNTIME, || close.as_mut().poll(&mut cx));
-        if let Some(Poll::Ready(report)) = polled {
-            model.saw(&report);
-        }
+        drop(expecting(NO_RUNTIME, || wait.as_mut().poll(&mut cx)));
     }
 }
 
-/// Waits for a close with a limit, in a task.
-pub(crate) async fn close_within(world: &Arc<World>, limit: Duration, dice: &mut Dice) {
+/// Ends something and waits for that with a limit, in a task.
+pub(crate) async fn end_in_time(world: &Arc<World>, limit: Duration, dice: &mut Dice) {
     if let Some(ctx) = world.contexts.pick(dice) {
-        match ctx.handle.close_within(limit).await {
-            Ok(report) => ctx.model.saw(&report),
-            Err(still) => drop(still.to_string()),
-        }
+        let model = Arc::clone(&ctx.model);
+        let ending = Ending::limited(world, limit, dice);
+        let call = Whole::Context(ctx).call(ending);
+        drop(call.wait(&model).await);
     }
 }
 
-/// Waits for a close, in a task.
+/// Ends something and waits for that, or waits until it is idle, in a task.
 pub(crate) async fn wait(world: &Arc<World>, dice: &mut Dice) {
-    if let Some(ctx) = world.contexts.pick(dice) {
-        let report = ctx.handle.close().await;
-        ctx.model.saw(&report);
+    let Some(ctx) = world.contexts.pick(dice) else {
+        return;
+    };
+    if dice.once_in(4) {
+        return ctx.handle.idle().await;
     }
+    let ending = Ending::patient(world, dice);
+    Whole::Context(ctx).end(ending, dice.once_in(2)).await;
 }
 
 pub(crate) fn request(world: &Arc<World>, dice: &mut Dice, _: At) {
@@ -108,29 +137,49 @@ pub(crate) fn request(world: &Arc<World>, dice: &mut Dice, _: At) {
         }
     } else if let Some(ctx) = world.contexts.pick(dice) {
         never("a request to close", || ctx.handle.request_close(reason));
-        world.check(ctx.handle.is_cancelled(), "a requested close has not begun");
+        Whole::Context(ctx).check_begun();
     }
 }
 
-/// Makes a future of some close, for others to poll.
+/// Ends something, and does not even wait for the beginning.
+pub(crate) fn end(world: &Arc<World>, dice: &mut Dice, _: At) {
+    let Some(ctx) = world.contexts.pick(dice) else {
+        return;
+    };
+    let limit = Duration::from_micros(dice.below(3_000) as u64);
+    let ending = if dice.once_in(2) {
+        Ending::limited(world, limit, dice)
+    } else {
+        Ending::patient(world, dice)
+    };
+    let _inside = world.enter(dice);
+    never("an end", || drop(Whole::Context(ctx).call(ending)));
+}
+
+/// Makes a future of some end, for others to poll.
 pub(crate) fn store(world: &Arc<World>, dice: &mut Dice, _: At) {
     let Some(ctx) = world.contexts.pick(dice) else {
         return;
     };
     let weak = ctx.downgrade();
+    let kind = dice.below(9);
     let mut has_timers = false;
-    let kind = dice.below(8);
-    let limit = Duration::from_micros(dice.below(3_000) as u64);
     let registry = world.registry.clone();
     let future: futures::future::BoxFuture<'static, ()> = match kind {
-        0..3 => Box::pin(async move { ctx.model.saw(&ctx.handle.close().await) }),
+        0..3 => {
+            let ending = Ending::patient(world, dice);
+            Whole::Context(ctx).end(ending, dice.once_in(2))
+        }
         3 => Box::pin(async move { ctx.model.saw(&ctx.handle.closed().await) }),
-        4 => Box::pin(async move { drop(weak.handle.closed().await) }),
+        4 => Box::pin(async move { weak.model.saw(&weak.handle.closed().await) }),
         5 if world.has(Kind::TimersElsewhere) => {
             has_timers = true;
-            Box::pin(within(ctx, limit))
+            let limit = Duration::from_micros(dice.below(3_000) as u64);
+            let ending = Ending::limited(world, limit, dice);
+            Whole::Context(ctx).end(ending, dice.once_in(2))
         }
         6 => Box::pin(async move { registry.idle().await }),
+        7 => Box::pin(ctx.handle.idle()),
         _ => Box::pin(async move {
             let run = weak
                 .handle
@@ -141,16 +190,9 @@ pub(crate) fn store(world: &Arc<World>, dice: &mut Dice, _: At) {
     let stored = Stored {
         future,
         has_timers,
-        is_delicate: has_timers || kind == 6,
+        is_delicate: has_timers || kind == 6 || kind == 7,
     };
     world.put(&world.stored, stored, dice);
-}
-
-async fn within(ctx: Ctx, limit: Duration) {
-    match ctx.handle.close_within(limit).await {
-        Ok(report) => ctx.model.saw(&report),
-        Err(still) => drop(still.to_string()),
-    }
 }
 
 /// Polls a stored future once; true if it is over.
@@ -219,14 +261,24 @@ pub(crate) fn close_registry(world: &Arc<World>, dice: &mut Dice, _: At) {
     if !dice.once_in(20) {
         return;
     }
-    let (registry, root) = (world.registry.clone(), Arc::clone(&world.root));
-    let future = Box::pin(async move { root.saw(&registry.close().await) });
+    let whole = Whole::of_registry(world);
+    let limit = Duration::from_micros(dice.below(3_000) as u64);
+    let has_timers = world.has(Kind::TimersElsewhere) && dice.once_in(2);
+    let ending = if has_timers {
+        Ending::limited(world, limit, dice)
+    } else {
+        Ending::patient(world, dice)
+    };
     let mut stored = Stored {
-        future,
-        has_timers: false,
+        future: whole.end(ending, true),
+        has_timers,
         is_delicate: true,
     };
-    let _inside = world.enter(dice);
+    let _inside = if has_timers {
+        Some(world.runtimes.enter(dice))
+    } else {
+        world.enter(dice)
+    };
     let waker = world.waker(At::Poll, dice);
     if !poll_once(&mut stored, &waker) {
         world.put(&world.stored, stored, dice);
@@ -240,7 +292,7 @@ pub(crate) fn forget(world: &Arc<World>, dice: &mut Dice, at: At) {
     }
     match dice.below(4) {
         0 => tasks::forget_task(world, dice, at),
-        1 => tasks::forget_wrapped(world, dice, at),
+        1 => wrapped::forget_wrapped(world, dice, at),
         2 => {
             if let Some(ctx) = world.contexts.pick(dice) {
                 lock(&world.counts.forgotten).push(ctx.handle.id());

@@ -98,7 +98,9 @@ impl Destructor {
             (What::BeginClose, Some((world, own, mut dice))) => {
                 closes::begin_once(&world, &own, &mut dice);
             }
-            (What::CloseInside, Some((world, own, _))) => closes::inside(&world, &own),
+            (What::CloseInside, Some((world, own, mut dice))) => {
+                closes::inside(&world, &own, &mut dice);
+            }
             _ => {}
         }
     }

@@ -2,14 +2,14 @@
 
 use super::{
     destructor::Destructor,
+    fate::{ACCEPTED, CANCELLED, DROPPED, EARLY, FAILED, Flags, RETURNED, STARTED},
     kinds::Kind,
-    model::{
-        ACCEPTED, CANCELLED, DROPPED, EARLY, FAILED, HookGuard, HookRecord, RETURNED, Running,
-        STARTED, When, in_destructor,
-    },
     panics::{failure, never, on_purpose},
+    records::{HookGuard, HookRecord, When},
+    running::{Running, check_scope, in_destructor},
     script::{Manner, Steps},
-    world::{At, Ctx, World},
+    target::Target,
+    world::{At, World},
 };
 use crate::common::{Dice, lock};
 use futures::future::BoxFuture;
@@ -45,7 +45,7 @@ impl Future for HookFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Said> {
         let hook = Arc::clone(&self.guard.0);
-        super::model::check_scope(&hook.model, "a hook that is polled");
+        check_scope(&hook.model, "a hook that is polled");
         if self.world.has(Kind::HookRuntime) && Handle::try_current().is_err() {
             failure(format_args!(
                 "a hook of {} runs without a runtime",
@@ -89,26 +89,32 @@ impl Drop for HookFuture {
 }
 
 pub(crate) fn register(world: &Arc<World>, dice: &mut Dice, _: At) {
-    if let Some(ctx) = world.contexts.pick(dice) {
-        let when = [When::Closing, When::Close][usize::from(!dice.once_in(3))];
-        register_on(world, &ctx, when, dice);
+    if let Some(target) = Target::pick(world, dice) {
+        let has_both = matches!(target, Target::Strong(_));
+        let when = if has_both && dice.once_in(3) {
+            When::Closing
+        } else {
+            When::Close
+        };
+        register_on(world, &target, when, dice);
     }
 }
 
-fn register_on(world: &Arc<World>, ctx: &Ctx, when: When, dice: &mut Dice) {
-    let destructor = Destructor::kept(world, &ctx.downgrade(), dice);
-    let mut steps = Steps::new(world, &ctx.downgrade(), MANNER, dice);
+fn register_on(world: &Arc<World>, target: &Target, when: When, dice: &mut Dice) {
+    let (own, model) = (target.weak(), target.model());
+    let destructor = Destructor::kept(world, &own, dice);
+    let mut steps = Steps::new(world, &own, MANNER, dice);
     let (fails, panics) = (
         dice.once_in(8),
         world.has(Kind::TaskPanics) && dice.once_in(8),
     );
     // In the order in which they are registered.
-    let mut hooks = lock(&ctx.model.hooks);
+    let mut hooks = lock(&model.hooks);
     let record = Arc::new(HookRecord {
-        flags: super::model::Flags::default(),
+        flags: Flags::default(),
         number: hooks.len(),
         when,
-        model: Arc::clone(&ctx.model),
+        model: Arc::clone(model),
     });
     let mut future = HookFuture {
         world: Arc::clone(world),
@@ -127,13 +133,14 @@ fn register_on(world: &Arc<World>, ctx: &Ctx, when: When, dice: &mut Dice) {
         }));
         future
     };
-    let hook = match when {
-        When::Closing => ctx.handle.on_closing(hook),
-        When::Close => ctx.handle.on_close(hook),
+    let hook = match (target, when) {
+        (Target::Strong(ctx), When::Closing) => ctx.handle.on_closing(hook),
+        (Target::Strong(ctx), When::Close) => ctx.handle.on_close(hook),
+        (Target::Weak(ctx), _) => ctx.handle.on_close(hook),
     };
     if hook.is_ok() {
         record.flags.set(ACCEPTED);
-        if ctx.handle.state() == State::Open {
+        if target.state() == State::Open {
             record.flags.set(EARLY);
         }
         hooks.push(Arc::clone(&record));
@@ -142,7 +149,8 @@ fn register_on(world: &Arc<World>, ctx: &Ctx, when: When, dice: &mut Dice) {
     match hook {
         Ok(hook) => world.put(&world.hooks, (hook, record), dice),
         Err(refused) => {
-            world.check(ctx.handle.is_cancelled(), "an open context refused a hook");
+            let is_over = target.state() != State::Open;
+            world.check(is_over, "an open context refused a hook");
             drop(refused);
         }
     }

@@ -56,6 +56,16 @@ kinds! {
     Levels = "levels",
     // Dumps and traces, with the feature `dump`.
     Dump = "dump",
+    // Contexts that need others.
+    Needs = "needs",
+    // Contexts that close once they have run dry.
+    Finish = "finish",
+    // Closes with a deadline.
+    Haste = "haste",
+    // Sets of tasks.
+    Sets = "sets",
+    // Calls on weak handles.
+    Weak = "weak",
     // The close of the whole registry in the middle of a round.
     CloseRegistry = "close_registry",
 }

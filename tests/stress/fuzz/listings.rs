@@ -18,7 +18,7 @@ use std::{
 pub(crate) fn list(world: &Arc<World>, dice: &mut Dice, _: At) {
     let ctx = world.contexts.pick(dice);
     let task = world.tasks.take(dice);
-    let id = task.as_ref().and_then(super::tasks::TaskHandle::alive);
+    let id = task.as_ref().and_then(super::handles::TaskHandle::alive);
     let live = world.registry.live_now();
     let mut ids = HashSet::new();
     let is_right = live.iter().all(|entry| ids.insert(entry.id()));

@@ -14,18 +14,27 @@ mod check;
 mod closes;
 mod contexts;
 mod destructor;
+mod endings;
+mod fate;
+mod handles;
 mod hooks;
 mod kinds;
 mod listings;
 mod model;
+mod needs;
 mod ops;
 mod panics;
+mod records;
+mod running;
 mod runtimes;
 mod script;
+mod sets;
+mod target;
 mod tasks;
 mod values;
 mod watchdog;
 mod world;
+mod wrapped;
 
 use crate::{
     common::{Dice, alone, short_or_full},
@@ -78,6 +87,8 @@ fn number<T: FromStr>(variable: &str) -> Option<T> {
 fn fuzz(shape: Shape) {
     let _alone = alone();
     let _watch = panics::Watch::new();
+    // Those of a test that failed before.
+    drop(panics::take_failures());
     let started = Instant::now();
     let run = watchdog::run(shape, move |progress| rounds(shape, progress));
     println!(

@@ -3,10 +3,11 @@
 use super::{
     closes, contexts, hooks,
     kinds::Kind,
-    listings,
+    listings, needs,
     panics::contain,
-    tasks, values,
+    sets, tasks, values,
     world::{At, World},
+    wrapped,
 };
 use crate::common::Dice;
 use std::{
@@ -47,6 +48,14 @@ const fn of(kind: Kind, name: &'static str, weight: usize, run: Run) -> Op {
 
 pub(crate) const OPS: &[Op] = &[
     op("open a context", 8, contexts::open),
+    of(
+        Kind::Needs,
+        "open what needs another",
+        6,
+        contexts::open_needing,
+    ),
+    of(Kind::Weak, "open by a weak handle", 2, contexts::open_weak),
+    of(Kind::Needs, "view what is needed", 2, needs::view),
     op("clone a handle", 3, contexts::duplicate),
     op("drop a handle", 5, contexts::drop_handle),
     op("downgrade", 4, contexts::downgrade),
@@ -61,6 +70,7 @@ pub(crate) const OPS: &[Op] = &[
     op("cancel a token", 1, contexts::cancel_token),
     of(Kind::Ends, "end a runtime", 1, contexts::end_runtime),
     op("request a close", 2, closes::request),
+    op("end and wait for nothing", 2, closes::end),
     op("make a close", 4, closes::store),
     op("poll a close", 6, closes::poll),
     op("await a close", 1, closes::poll_for_a_while),
@@ -81,10 +91,15 @@ pub(crate) const OPS: &[Op] = &[
     op("abort", 3, tasks::abort),
     op("drop a task", 3, tasks::drop_task),
     op("poll a task", 5, tasks::poll_task),
-    of(Kind::Wrapped, "wrap", 4, tasks::wrap),
-    of(Kind::Wrapped, "poll wrapped", 6, tasks::poll_wrapped),
-    of(Kind::Wrapped, "drop wrapped", 1, tasks::drop_wrapped),
-    of(Kind::Wrapped, "spawn wrapped", 2, tasks::spawn_wrapped),
+    of(Kind::Wrapped, "wrap", 4, wrapped::wrap),
+    of(Kind::Wrapped, "poll wrapped", 6, wrapped::poll_wrapped),
+    of(Kind::Wrapped, "drop wrapped", 1, wrapped::drop_wrapped),
+    of(Kind::Wrapped, "spawn wrapped", 2, wrapped::spawn_wrapped),
+    of(Kind::Sets, "make a set", 1, sets::make),
+    of(Kind::Sets, "spawn into a set", 4, sets::spawn),
+    of(Kind::Sets, "add to a set", 2, sets::insert),
+    of(Kind::Sets, "join", 5, sets::join),
+    of(Kind::Sets, "end a set", 1, sets::end),
     op("ask for the current context", 1, tasks::ask_current),
     of(Kind::Hooks, "register a hook", 6, hooks::register),
     of(Kind::Hooks, "cancel a hook", 2, hooks::cancel),

@@ -3,13 +3,15 @@
 use super::{
     closes,
     destructor::Destructor,
+    fate::{FAILED, Fate, FutureGuard, RETURNED},
+    handles::{Output, TaskHandle},
     kinds::Kind,
-    model::{
-        FAILED, Fate, FutureGuard, Model, RETURNED, Running, STARTED, check_scope, in_destructor,
-    },
-    ops,
+    model::Model,
+    needs, ops,
     panics::{expecting, on_purpose},
-    tasks::{Output, TaskHandle, spawn_one},
+    running::{Running, check_scope, in_destructor},
+    target::Target,
+    tasks::spawn_one,
     values::Value,
     world::{At, Ctx, WeakCtx, World},
 };
@@ -52,7 +54,7 @@ impl<R: Future<Output = Output> + Unpin> Future for Script<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
         let script = &mut *self;
         let fate = &script.guard.0;
-        fate.flags.set(STARTED);
+        fate.start();
         check_scope(&fate.model, "a task");
         let _running = Running::new(&fate.model);
         let run = script
@@ -213,10 +215,11 @@ impl Steps {
 
     /// What does not wait.
     fn at_once(&mut self) {
-        match self.dice.below(6) {
+        match self.dice.below(7) {
             0 if self.world.has(Kind::TaskPanics) => on_purpose("a task"),
             1 | 2 => self.spawn_until_refused(),
-            3 => closes::inside(&self.world, &self.own),
+            3 => closes::inside(&self.world, &self.own, &mut self.dice),
+            6 => needs::use_needed(&self.world, &self.own, &mut self.dice),
             4 => closes::begin_once(&self.world, &self.own, &mut self.dice),
             _ => drop(self.own.upgrade()),
         }
@@ -227,7 +230,12 @@ impl Steps {
             if self.own.handle.is_cancelled() && self.dice.once_in(2) {
                 return;
             }
-            if let Some(own) = self.own.upgrade() {
+            let own = if self.dice.once_in(2) {
+                Some(Target::Weak(self.own.clone()))
+            } else {
+                self.own.upgrade().map(Target::Strong)
+            };
+            if let Some(own) = own {
                 spawn_one(&self.world, &own, &mut self.dice);
             }
         }
@@ -244,7 +252,7 @@ impl Steps {
                 select(waited, pin!(nap(limit))).await;
             }
             4 if self.manner.has_timers => {
-                closes::close_within(&self.world, limit, &mut self.dice).await;
+                closes::end_in_time(&self.world, limit, &mut self.dice).await;
             }
             5 if self.world.has(Kind::Listings) => drop(self.world.registry.live().await),
             6 => self.ask().await,

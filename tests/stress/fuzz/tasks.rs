@@ -1,49 +1,37 @@
-//! Tasks of all sorts, and their handles.
+//! Tasks of all sorts.
 
 use super::{
-    closes::NO_RUNTIME,
     destructor::Destructor,
+    fate::{DROPPED, FAILED, Fate, FutureGuard, RETURNED},
+    handles::{DropsHandle, Output, TaskHandle},
     kinds::Kind,
-    model::{
-        ACCEPTED, DROPPED, FAILED, Fate, Model, RETURNED, Running, STARTED, check_scope,
-        in_destructor,
-    },
     ops,
-    panics::{expecting, failure, never, on_purpose},
-    script::{Manner, Script, local_script, script},
-    world::{At, Ctx, WeakCtx, World},
+    panics::{never, on_purpose},
+    running::{Running, check_scope, in_destructor},
+    script::{Manner, local_script, script},
+    target::{Door, Target},
+    world::{At, WeakCtx, World},
 };
-use crate::common::{Dice, lock};
-use futures::future::BoxFuture;
+use crate::common::Dice;
 use headcount::{
     Context, EndCheck, OnConflict, RefusedError, RefusedReason, Registry, ResourceId, State, Task,
-    TaskBuilder, TaskError, Wrapped,
+    TaskBuilder,
 };
 use std::{
-    cell::Cell,
     future::{Future, poll_fn},
     hint::black_box,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::{Arc, atomic::Ordering::SeqCst},
     task::{self, Poll, Waker},
     time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
 
-const SPAWNED: Manner = Manner {
+pub(crate) const SPAWNED: Manner = Manner {
     has_timers: true,
     may_wait: true,
     is_task: true,
-};
-
-const WRAPPED: Manner = Manner {
-    has_timers: false,
-    may_wait: true,
-    is_task: false,
 };
 
 /// A task of the registry itself, which has a long grace period: it ends by itself.
@@ -63,127 +51,22 @@ pub(crate) fn refused_id() -> ResourceId {
     })
 }
 
-thread_local! {
-    /// How many handles of tasks this thread is dropping: an output may be dropped with them.
-    static DROPS_HANDLE: Cell<usize> = const { Cell::new(0) };
-}
-
-/// What a task returns.
-pub(crate) struct Output {
-    world: Arc<World>,
-    destructor: Destructor,
-    /// Whose code its destructor is.
-    scope: Option<Arc<Model>>,
-    is_claimed: AtomicBool,
-}
-
-impl Output {
-    pub(crate) fn new(
-        world: &Arc<World>,
-        own: &WeakCtx,
-        scope: Option<Arc<Model>>,
-        dice: &mut Dice,
-    ) -> Self {
-        world.counts.outputs.fetch_add(1, SeqCst);
-        let scope = scope.filter(|_| world.has(Kind::OutputScope));
-        Self {
-            world: Arc::clone(world),
-            destructor: Destructor::new(world, own, dice),
-            scope,
-            is_claimed: AtomicBool::new(false),
-        }
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        self.world.counts.outputs_dropped.fetch_add(1, SeqCst);
-        let is_ours = self.is_claimed.load(SeqCst) || DROPS_HANDLE.get() > 0;
-        let scope = self.scope.take().filter(|_| !is_ours);
-        if let Some(scope) = &scope {
-            check_scope(scope, "the destructor of an output that no handle claims");
-        }
-        let _running = scope.as_ref().map(Running::new);
-        self.destructor.run();
-    }
-}
-
-/// The handle of a task, with what is known of the task.
-pub(crate) struct TaskHandle {
-    task: Option<Task<Output>>,
-    fate: Arc<Fate>,
-}
-
-impl TaskHandle {
-    fn new(task: Task<Output>, fate: &Arc<Fate>) -> Self {
-        Self {
-            task: Some(task),
-            fate: Arc::clone(fate),
-        }
-    }
-
-    fn task(&self) -> &Task<Output> {
-        self.task.as_ref().expect("it is there until it is dropped")
-    }
-
-    #[cfg(feature = "dump")]
-    pub(crate) async fn trace(&self) {
-        drop(self.task().trace().await);
-    }
-
-    /// What is listed under this id while its future is alive.
-    pub(crate) fn alive(&self) -> Option<ResourceId> {
-        (!self.fate.flags.has(DROPPED)).then(|| self.task().id())
-    }
-}
-
-impl Future for TaskHandle {
-    type Output = Result<Output, TaskError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let task = self.task.as_mut().expect("it is there until it is dropped");
-        let result = std::task::ready!(Pin::new(task).poll(cx));
-        judge(&self.fate, &result);
-        Poll::Ready(result)
-    }
-}
-
-impl Drop for TaskHandle {
-    fn drop(&mut self) {
-        DROPS_HANDLE.set(DROPS_HANDLE.get() + 1);
-        let task = self.task.take();
-        never("dropping the handle of a task", || drop(task));
-        DROPS_HANDLE.set(DROPS_HANDLE.get() - 1);
-    }
-}
-
-/// Whether a result is what happened to the future.
-fn judge(fate: &Fate, result: &Result<Output, TaskError>) {
-    let flags = &fate.flags;
-    let is_right = match result {
-        Ok(output) => {
-            output.is_claimed.store(true, SeqCst);
-            flags.has(RETURNED) && !flags.has(FAILED)
-        }
-        Err(TaskError::Panicked(..)) => flags.has(FAILED),
-        Err(TaskError::Refused) => !flags.has(STARTED),
-        Err(_) => !flags.has(RETURNED) && !flags.has(FAILED),
-    };
-    if !is_right || !flags.has(DROPPED) {
-        let result = result.as_ref().map(|_| ());
-        failure(format_args!("a task gave {result:?}, but {fate:?}"));
-    }
-}
-
-/// A task builder with random settings.
-fn builder<'a>(world: &World, ctx: &'a Ctx, dice: &mut Dice) -> TaskBuilder<'a> {
+/// A task builder with random settings. In a slot if it is to be noted that it runs in one.
+pub(crate) fn builder<'a>(
+    world: &World,
+    target: &'a Target,
+    fate: Option<&Fate>,
+    dice: &mut Dice,
+) -> TaskBuilder<'a> {
     if dice.once_in(8) {
         let name = ["first", "second"][dice.below(2)];
         let on_conflict =
             [OnConflict::Wait, OnConflict::Replace, OnConflict::Reject][dice.below(3)];
-        return ctx.handle.task(name).slot(name).on_conflict(on_conflict);
+        let _ = fate.map(|fate| fate.slot.set(name));
+        let task = target.task(name.to_owned());
+        return task.slot(name).on_conflict(on_conflict);
     }
-    let mut task = ctx.handle.task(world.name("t"));
+    let mut task = target.task(world.name("t"));
     if dice.once_in(3) {
         task = task.cancellable();
     }
@@ -197,31 +80,56 @@ fn builder<'a>(world: &World, ctx: &'a Ctx, dice: &mut Dice) -> TaskBuilder<'a> 
 }
 
 pub(crate) fn spawn(world: &Arc<World>, dice: &mut Dice, _: At) {
-    let ctx = world.contexts.pick(dice);
-    if let Some(ctx) = ctx {
+    if let Some(target) = Target::pick(world, dice) {
         let _inside = world.enter(dice);
-        spawn_one(world, &ctx, dice);
+        spawn_one(world, &target, dice);
     }
 }
 
-pub(crate) fn spawn_one(world: &Arc<World>, ctx: &Ctx, dice: &mut Dice) {
-    let fate = world.fate(&ctx.model, "spawned");
-    let script = script(world, &ctx.downgrade(), &fate, SPAWNED, dice);
-    let task = builder(world, ctx, dice);
-    // Without any runtime `spawn` panics, as it says.
-    let task = if dice.once_in(6) {
-        start(world, ctx, task.essential(), script, dice)
-    } else {
-        start(world, ctx, task, script, dice)
+pub(crate) fn spawn_one(world: &Arc<World>, target: &Target, dice: &mut Dice) {
+    let fate = world.fate(target.model(), "spawned");
+    let script = script(world, &target.weak(), &fate, SPAWNED, dice);
+    let door = Door::of(target);
+    let task = match target {
+        Target::Weak(ctx) if dice.once_in(4) => {
+            let tried = never("a spawn", || ctx.handle.try_spawn(script));
+            tried.and_then(|tried| accepted(world, target, tried))
+        }
+        Target::Weak(ctx) if Handle::try_current().is_ok() && dice.once_in(4) => {
+            world.may_refuse("a spawn", || ctx.handle.spawn(script))
+        }
+        _ => spawn_built(world, target, &fate, script, dice),
     };
     if let Some(task) = task {
-        spawned(world, task, &fate, dice);
+        spawned(world, &door, task, &fate, dice);
     }
 }
 
+fn spawn_built<F>(
+    world: &World,
+    target: &Target,
+    fate: &Fate,
+    script: F,
+    dice: &mut Dice,
+) -> Option<Task<Output>>
+where
+    F: Future<Output = Output> + Send + 'static,
+{
+    let task = builder(world, target, Some(fate), dice);
+    match dice.below(12) {
+        0 | 1 => start(world, target, task.essential(), script, dice),
+        2 => {
+            let limit = Duration::from_micros(dice.below(2_000) as u64);
+            start(world, target, task.deadline(limit), script, dice)
+        }
+        _ => start(world, target, task, script, dice),
+    }
+}
+
+/// Without any runtime `spawn` panics, as it says.
 fn start<C, F>(
     world: &World,
-    ctx: &Ctx,
+    target: &Target,
     task: TaskBuilder<'_, C>,
     script: F,
     dice: &mut Dice,
@@ -232,7 +140,7 @@ where
 {
     if Handle::try_current().is_err() || dice.once_in(2) {
         let tried = never("a spawn", || task.try_spawn(script));
-        tried.and_then(|tried| accepted(world, ctx, tried))
+        tried.and_then(|tried| accepted(world, target, tried))
     } else {
         world.may_refuse("a spawn", || task.spawn(script))
     }
@@ -240,12 +148,12 @@ where
 
 /// A task that returns an error, or not.
 pub(crate) fn spawn_fallible(world: &Arc<World>, dice: &mut Dice, _: At) {
-    let Some(ctx) = world.contexts.pick(dice) else {
+    let Some(target) = Target::pick(world, dice) else {
         return;
     };
     let _inside = world.enter(dice);
-    let fate = world.fate(&ctx.model, "fallible");
-    let script = script(world, &ctx.downgrade(), &fate, SPAWNED, dice);
+    let fate = world.fate(target.model(), "fallible");
+    let script = script(world, &target.weak(), &fate, SPAWNED, dice);
     let fails = dice.once_in(2);
     // By hand: an `async` block forgets an output if the destructor of the future that it comes from panics.
     let mut script = Box::pin(script);
@@ -259,15 +167,15 @@ pub(crate) fn spawn_fallible(world: &Arc<World>, dice: &mut Dice, _: At) {
             }
         })
     });
-    let task = builder(world, &ctx, dice).fallible();
+    let task = builder(world, &target, Some(&fate), dice).fallible();
+    let door = Door::of(&target);
     let task = never("a spawn", || task.try_spawn(script));
-    let Some(task) = task.and_then(|tried| accepted(world, &ctx, tried)) else {
+    let Some(task) = task.and_then(|tried| accepted(world, &target, tried)) else {
         return;
     };
-    fate.accept();
-    DROPS_HANDLE.set(DROPS_HANDLE.get() + 1);
+    door.accepted(&fate);
+    let _drops = DropsHandle::new();
     never("dropping the handle of a task", || drop(task));
-    DROPS_HANDLE.set(DROPS_HANDLE.get() - 1);
 }
 
 /// An error that is an output.
@@ -280,12 +188,17 @@ impl std::fmt::Display for Printed {
 }
 
 /// What a `try_` method gave; what it hands back is dropped.
-fn accepted<T, F>(world: &World, ctx: &Ctx, tried: Result<T, RefusedError<F>>) -> Option<T> {
+pub(crate) fn accepted<T, F>(
+    world: &World,
+    target: &Target,
+    tried: Result<T, RefusedError<F>>,
+) -> Option<T> {
     match tried {
         Ok(task) => Some(task),
         Err(refused) => {
             let is_closed = refused.reason() == RefusedReason::Closed;
-            let is_right = !is_closed || ctx.handle.state() != State::Open;
+            let is_open = target.state() == State::Open && !target.model().may_finish();
+            let is_right = !is_closed || !is_open;
             world.check(is_right, "a spawn on an open context was refused");
             drop(refused.into_inner());
             None
@@ -294,10 +207,8 @@ fn accepted<T, F>(world: &World, ctx: &Ctx, tried: Result<T, RefusedError<F>>) -
 }
 
 /// A spawn has returned this handle.
-fn spawned(world: &Arc<World>, task: Task<Output>, fate: &Arc<Fate>, dice: &mut Dice) {
-    if task.id() != world.refused_id {
-        fate.accept();
-    }
+fn spawned(world: &Arc<World>, door: &Door, task: Task<Output>, fate: &Arc<Fate>, dice: &mut Dice) {
+    door.settle(world, fate, task.id());
     let task = TaskHandle::new(task, fate);
     if dice.once_in(3) {
         drop(task);
@@ -307,21 +218,22 @@ fn spawned(world: &Arc<World>, task: Task<Output>, fate: &Arc<Fate>, dice: &mut 
 }
 
 pub(crate) fn spawn_blocking(world: &Arc<World>, dice: &mut Dice, _: At) {
-    let Some(ctx) = world.contexts.pick(dice) else {
+    let Some(target) = Target::pick(world, dice) else {
         return;
     };
     let _inside = world.enter(dice);
-    let fate = world.fate(&ctx.model, "blocking");
-    let closure = closure(world, &ctx.downgrade(), &fate, dice);
-    let task = builder(world, &ctx, dice);
+    let fate = world.fate(target.model(), "blocking");
+    let closure = closure(world, &target.weak(), &fate, dice);
+    let task = builder(world, &target, Some(&fate), dice);
+    let door = Door::of(&target);
     let task = if Handle::try_current().is_err() || dice.once_in(2) {
         let tried = never("a blocking spawn", || task.try_spawn_blocking(closure));
-        tried.and_then(|tried| accepted(world, &ctx, tried))
+        tried.and_then(|tried| accepted(world, &target, tried))
     } else {
         world.may_refuse("a blocking spawn", || task.spawn_blocking(closure))
     };
     if let Some(task) = task {
-        spawned(world, task, &fate, dice);
+        spawned(world, &door, task, &fate, dice);
     }
 }
 
@@ -334,14 +246,14 @@ fn closure(
 ) -> impl FnOnce() -> Output + Send + 'static {
     let guard = Guarded {
         destructor: Destructor::new(world, own, dice),
-        guard: super::model::FutureGuard(Arc::clone(fate)),
+        guard: FutureGuard(Arc::clone(fate)),
     };
     let (world, own) = (Arc::clone(world), own.clone());
     let mut dice = dice.fork(dice.clone().below(1 << 30));
     move || {
         let guard = guard;
         let fate = Arc::clone(&guard.guard.0);
-        fate.flags.set(STARTED);
+        fate.start();
         check_scope(&fate.model, "a blocking closure");
         let _running = Running::new(&fate.model);
         let ran = catch_unwind(AssertUnwindSafe(|| work(&world, &own, &mut dice)));
@@ -362,7 +274,7 @@ fn closure(
 /// The captured values of a closure, dropped in this order.
 struct Guarded {
     destructor: Destructor,
-    guard: super::model::FutureGuard,
+    guard: FutureGuard,
 }
 
 impl Drop for Guarded {
@@ -387,13 +299,13 @@ fn work(world: &Arc<World>, own: &WeakCtx, dice: &mut Dice) {
     match dice.below(5) {
         0 | 1 => ops::act(world, dice, At::Poll),
         2 if world.has(Kind::TaskPanics) => on_purpose("a blocking closure"),
-        3 => super::closes::inside(world, own),
+        3 => super::closes::inside(world, own, dice),
         _ => {}
     }
 }
 
 pub(crate) fn spawn_local(world: &Arc<World>, dice: &mut Dice, _: At) {
-    let Some(ctx) = world.contexts.pick(dice) else {
+    let Some(target) = Target::pick(world, dice) else {
         return;
     };
     let runtime = world.runtimes.any(dice);
@@ -401,17 +313,18 @@ pub(crate) fn spawn_local(world: &Arc<World>, dice: &mut Dice, _: At) {
     let mut dice = dice.fork(dice.clone().below(1 << 30));
     runtime.on_local_set(Box::new(move || {
         let _under_way = under_way;
-        let fate = world.fate(&ctx.model, "local");
-        let script = local_script(&world, &ctx.downgrade(), &fate, &mut dice);
-        let task = builder(&world, &ctx, &mut dice);
+        let fate = world.fate(target.model(), "local");
+        let script = local_script(&world, &target.weak(), &fate, &mut dice);
+        let task = builder(&world, &target, Some(&fate), &mut dice);
+        let door = Door::of(&target);
         let task = if dice.once_in(2) {
             let tried = never("a local spawn", || task.try_spawn_local(script));
-            tried.and_then(|tried| accepted(&world, &ctx, tried))
+            tried.and_then(|tried| accepted(&world, &target, tried))
         } else {
             world.may_refuse("a local spawn", || task.spawn_local(script))
         };
         if let Some(task) = task {
-            spawned(&world, task, &fate, &mut dice);
+            spawned(&world, &door, task, &fate, &mut dice);
         }
     }));
 }
@@ -431,7 +344,7 @@ pub(crate) fn spawn_free(world: &Arc<World>, dice: &mut Dice, _: At) {
     let mut spawn = pin!(spawn);
     let mut cx = task::Context::from_waker(Waker::noop());
     if let Poll::Ready(Some(task)) = spawn.as_mut().poll(&mut cx) {
-        spawned(world, task, &fate, dice);
+        spawned(world, &Door::unknown(), task, &fate, dice);
     }
 }
 
@@ -439,8 +352,9 @@ pub(crate) fn abort(world: &Arc<World>, dice: &mut Dice, _: At) {
     if let Some(task) = world.tasks.take(dice) {
         never("an abort", || task.task().abort());
         let is_finished = task.task().is_finished();
-        let is_right =
-            !is_finished || task.fate.flags.has(DROPPED) || task.alive() == Some(world.refused_id);
+        let is_right = !is_finished
+            || task.fate().flags.has(DROPPED)
+            || task.alive() == Some(world.refused_id);
         world.check(is_right, "a task is finished, and its future is there");
         world.put(&world.tasks, task, dice);
     }
@@ -464,87 +378,11 @@ pub(crate) fn poll_task(world: &Arc<World>, dice: &mut Dice, at: At) {
 }
 
 pub(crate) fn forget_task(world: &Arc<World>, dice: &mut Dice, _: At) {
-    if let Some(mut task) = world.tasks.take(dice) {
+    if let Some(task) = world.tasks.take(dice) {
         // Its output, if it has one, is forgotten with it.
-        if let Some(inner) = task.task.take() {
+        if let Some((inner, _)) = task.into_inner() {
             world.forget(inner);
         }
-    }
-}
-
-/// A wrapped future, with what is known of it.
-pub(crate) struct StoredWrapped {
-    future: Pin<Box<Wrapped<Script<BoxFuture<'static, Output>>>>>,
-    fate: Arc<Fate>,
-}
-
-impl Future for StoredWrapped {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        let result = std::task::ready!(self.future.as_mut().poll(cx));
-        judge(&self.fate, &result);
-        drop(result);
-        Poll::Ready(())
-    }
-}
-
-pub(crate) fn wrap(world: &Arc<World>, dice: &mut Dice, _: At) {
-    let Some(ctx) = world.contexts.pick(dice) else {
-        return;
-    };
-    let fate = world.fate(&ctx.model, "wrapped");
-    let script = script(world, &ctx.downgrade(), &fate, WRAPPED, dice);
-    let task = builder(world, &ctx, dice);
-    let wrapped = if dice.once_in(2) {
-        let tried = never("a wrap", || task.try_wrap(script));
-        tried.and_then(|tried| accepted(world, &ctx, tried))
-    } else {
-        world.may_refuse("a wrap", || task.wrap(script))
-    };
-    let Some(wrapped) = wrapped else { return };
-    // One that was refused has ended.
-    if format!("{wrapped:?}").contains("has_ended: false") {
-        fate.accept();
-    }
-    let future = Box::pin(wrapped);
-    world.put(&world.wrapped, StoredWrapped { future, fate }, dice);
-}
-
-pub(crate) fn poll_wrapped(world: &Arc<World>, dice: &mut Dice, at: At) {
-    let Some(mut wrapped) = world.wrapped.take(dice) else {
-        return;
-    };
-    let _inside = world.enter(dice);
-    let waker = world.waker(at, dice);
-    let mut cx = task::Context::from_waker(&waker);
-    // It may await a close, where no runtime is.
-    let polled = expecting(NO_RUNTIME, || Pin::new(&mut wrapped).poll(&mut cx));
-    if polled.is_some_and(|polled| polled.is_pending()) {
-        world.put(&world.wrapped, wrapped, dice);
-    }
-}
-
-pub(crate) fn drop_wrapped(world: &Arc<World>, dice: &mut Dice, _: At) {
-    drop(world.wrapped.take(dice));
-}
-
-/// Gives a wrapped future to a runtime.
-pub(crate) fn spawn_wrapped(world: &Arc<World>, dice: &mut Dice, _: At) {
-    if let Some(wrapped) = world.wrapped.take(dice) {
-        let runtime = &world.runtimes.any(dice).handle;
-        let plain = runtime.spawn(wrapped).abort_handle();
-        lock(&world.plain).push(plain);
-    }
-}
-
-pub(crate) fn forget_wrapped(world: &Arc<World>, dice: &mut Dice, _: At) {
-    if let Some(wrapped) = world.wrapped.take(dice) {
-        let is_inside = !wrapped.fate.flags.has(DROPPED) && wrapped.fate.flags.has(ACCEPTED);
-        if is_inside {
-            wrapped.fate.model.forget_inside();
-        }
-        world.forget(wrapped);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::{
     destructor::Destructor,
+    fate::{DROPPED, EARLY, Flags},
     kinds::Kind,
-    model::{EARLY, Flags, Model, OwnedRecord},
-    panics::{contain, never},
+    model::Model,
+    panics::{contain, failure, never},
+    records::OwnedRecord,
     world::{At, Ctx, World},
 };
 use crate::common::{Dice, lock};
@@ -42,6 +44,9 @@ impl Drop for Value {
     fn drop(&mut self) {
         self.world.counts.values_dropped.fetch_add(1, SeqCst);
         if let Some((model, record)) = &self.owner {
+            if record.flags.set(DROPPED) & DROPPED != 0 {
+                failure(format_args!("{} dropped a value twice", model.name));
+            }
             lock(&model.owned_dropped).push(Arc::clone(record));
         }
         let _running = self.world.run_as_current();
@@ -63,15 +68,15 @@ pub(crate) fn own(world: &Arc<World>, dice: &mut Dice, _: At) {
 pub(crate) fn own_value(world: &Arc<World>, ctx: &Ctx, mut value: Value, dice: &mut Dice) {
     let is_shared = value.destructor.handle_of().is_none() && dice.once_in(2);
     let name = world.name("v");
-    let mut count = lock(&ctx.model.owned);
+    let mut owned = lock(&ctx.model.owned);
     let record = Arc::new(OwnedRecord {
-        number: *count,
+        number: owned.len(),
         flags: Flags::default(),
     });
-    *count += 1;
+    owned.push(Arc::clone(&record));
     value.owner = Some((Arc::clone(&ctx.model), Arc::clone(&record)));
     let given = ctx.handle.own(name, "value", value);
-    drop(count);
+    drop(owned);
     match given {
         Ok(value) if is_shared => world.put(&world.values, value, dice),
         Ok(value) => {

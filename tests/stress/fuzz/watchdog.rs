@@ -1,11 +1,6 @@
 //! Tells what hangs.
 
-use super::{
-    Run,
-    model::{ACCEPTED, Model},
-    runtimes::Shape,
-    world::World,
-};
+use super::{Run, fate::ACCEPTED, model::Model, runtimes::Shape, world::World};
 use crate::common::{Dice, lock};
 use std::{
     panic::resume_unwind,

@@ -1,13 +1,18 @@
 //! What the threads and tasks of one round share.
 
 use super::{
+    fate::Fate,
+    handles::TaskHandle,
     kinds::{Kind, Kinds},
-    model::{Fate, HookRecord, Model, Running},
+    model::Model,
     ops::OPS,
     panics::{HandMadeWaker, PanicsIn, failure},
+    records::HookRecord,
+    running::Running,
     runtimes::{Runtimes, Shape},
-    tasks::{StoredWrapped, TaskHandle},
+    sets::StoredSet,
     values::{Value, WeakValue},
+    wrapped::StoredWrapped,
 };
 use crate::common::{Dice, lock};
 use futures::future::BoxFuture;
@@ -35,7 +40,7 @@ pub(crate) struct Shelf<T>(Mutex<Vec<T>>);
 const ROOM: usize = 16;
 
 /// So many sorts.
-const SHELVES: usize = 13;
+const SHELVES: usize = 14;
 
 impl<T> Shelf<T> {
     fn new() -> Self {
@@ -121,11 +126,14 @@ pub(crate) struct World {
     pub(crate) runtimes: Runtimes,
     /// Neither hooks nor owned values have handles of contexts, except of children: all closes by itself.
     pub(crate) is_acyclic: bool,
+    /// Closes may have deadlines, at which they go on without what cannot be ended.
+    pub(crate) has_deadlines: bool,
     /// The id of tasks that were refused.
     pub(crate) refused_id: ResourceId,
     pub(crate) contexts: Shelf<Ctx>,
     pub(crate) weak: Shelf<WeakCtx>,
     pub(crate) tasks: Shelf<TaskHandle>,
+    pub(crate) sets: Shelf<StoredSet>,
     pub(crate) stored: Shelf<Stored>,
     pub(crate) wrapped: Shelf<StoredWrapped>,
     pub(crate) hooks: Shelf<(Hook, Arc<HookRecord>)>,
@@ -172,18 +180,20 @@ pub(crate) struct Counts {
 impl World {
     pub(crate) fn new(kinds: Kinds, shape: Shape, left: usize, dice: &mut Dice) -> Arc<Self> {
         let registry = Registry::new();
-        let root = Model::new("registry".to_owned(), None);
+        let root = Model::new("registry".to_owned(), None, Vec::new());
         Arc::new(Self {
             kinds,
             shape,
             runtimes: Runtimes::new(shape, dice),
             is_acyclic: dice.once_in(4),
+            has_deadlines: dice.once_in(2),
             refused_id: super::tasks::refused_id(),
             registry,
             root,
             contexts: Shelf::new(),
             weak: Shelf::new(),
             tasks: Shelf::new(),
+            sets: Shelf::new(),
             stored: Shelf::new(),
             wrapped: Shelf::new(),
             hooks: Shelf::new(),
@@ -294,10 +304,8 @@ impl World {
 
     /// Says whose code is running where the crate says it: in the destructor of a value that a context owned.
     pub(crate) fn run_as_current(&self) -> Option<Running> {
-        let current = Context::current()?.id();
-        let models = lock(&self.models);
-        let model = models.iter().find(|model| model.id.get() == Some(&current));
-        model.map(Running::new)
+        let model = self.root.by_id(Context::current()?.id())?;
+        Some(Running::new(&model))
     }
 
     /// From here on nothing new is made: drops all that is stored.
@@ -330,6 +338,7 @@ impl World {
             9 => drop_all(&self.arcs),
             10 => drop_all(&self.listings),
             11 => drop_all(&self.growths),
+            12 => drop_all(&self.sets),
             _ => drop_all(&self.watches),
         }
     }
@@ -372,6 +381,7 @@ impl Drop for UnderWay {
 /// Contexts know their hooks, and those know their context.
 impl Drop for World {
     fn drop(&mut self) {
+        self.root.forget_others();
         for model in &*lock(&self.models) {
             lock(&model.hooks).clear();
             lock(&model.started).clear();
