@@ -471,12 +471,14 @@ impl LastAnswer {
 struct FinalPoll;
 
 #[cfg(not(feature = "dump"))]
-type Answers = ();
+struct Answers;
 
 #[cfg(not(feature = "dump"))]
 impl FinalPoll {
     #[expect(clippy::unused_self, reason = "it is used with the feature `dump`")]
-    fn take(self) -> Answers {}
+    fn take(self) -> Answers {
+        Answers
+    }
 }
 
 /// Runs a hook, and answers.

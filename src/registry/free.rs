@@ -95,12 +95,11 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    match current::with_node(|node| node.core.upgrade()).flatten() {
-        Some(core) => TaskBuilder::new(&core, None).spawn(future),
-        None => {
-            say_global(Location::caller());
-            TaskBuilder::new(Registry::global().root(), None).spawn(future)
-        }
+    if let Some(core) = current::with_node(|node| node.core.upgrade()).flatten() {
+        TaskBuilder::new(&core, None).spawn(future)
+    } else {
+        say_global(Location::caller());
+        TaskBuilder::new(Registry::global().root(), None).spawn(future)
     }
 }
 

@@ -133,6 +133,14 @@ fn a_hook_that_blocks_one_of_several_threads_is_named_after_its_limit() {
     );
 }
 
+struct Slow;
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        thread::sleep(Duration::from_millis(1_010));
+    }
+}
+
 #[test]
 fn a_destructor_that_takes_longer_than_hooks_may_is_noted() {
     let runtime = current_thread();
@@ -141,12 +149,6 @@ fn a_destructor_that_takes_longer_than_hooks_may_is_noted() {
             .context_builder("app")
             .hook_timeout(Duration::from_millis(1))
             .open();
-        struct Slow;
-        impl Drop for Slow {
-            fn drop(&mut self) {
-                thread::sleep(Duration::from_millis(1_010));
-            }
-        }
         drop(app.own("pool", "connections", Arc::new(Slow)).unwrap());
         in_time(app.close()).await
     });

@@ -11,6 +11,7 @@ use std::{future::pending, time::Duration};
 struct Dropped;
 
 impl Drop for Dropped {
+    #[expect(clippy::disallowed_macros, reason = "it is the event of a user")]
     fn drop(&mut self) {
         tracing::info!(target: "headcount::test", "the task is dropped");
     }
