@@ -600,7 +600,7 @@ impl Context {
     where
         B: AsyncFnOnce(Context) -> T,
     {
-        run_with(self.child(name), body, Location::caller())
+        self.child(name).run(body, Location::caller())
     }
 
     /// Begins the close in the background and returns at once. Does nothing if it has begun before:
@@ -814,10 +814,10 @@ impl Context {
     /// Declares that this handle lies inside another thing that is listed, so that a leak report can follow
     /// the chain. Does nothing for a handle that is not recorded.
     pub fn held_by(&self, container: &(impl Container + ?Sized)) {
-        if self.hold().is_tracked() {
+        if self.hold.is_tracked() {
             self.node()
                 .ledger
-                .put(self.hold(), holders::inside(container));
+                .put(self.hold, holders::inside(container));
         }
     }
 
@@ -826,19 +826,34 @@ impl Context {
     /// Waiting through it, as with [`cancelled`](Self::cancelled), notes the same.
     #[inline]
     pub fn touch(&self) {
-        if self.hold().is_tracked() {
-            self.node().ledger.touch(self.hold(), scope::acquirer);
+        if self.hold.is_tracked() {
+            self.node().ledger.touch(self.hold, scope::acquirer);
         }
+    }
+
+    /// Runs a body with this context, and closes it behind the body.
+    pub(crate) fn run<B, T>(
+        self,
+        body: B,
+        location: &'static Location<'static>,
+    ) -> impl Future<Output = T> + use<B, T>
+    where
+        B: AsyncFnOnce(Self) -> T,
+    {
+        let core = Arc::clone(&self.core);
+        run_with((self, core), Self::another, body, location)
+    }
+
+    /// One more handle.
+    fn another(core: &Arc<Core>, location: &'static Location<'static>) -> Self {
+        core.node.handles.add();
+        Self::counted(Arc::clone(core), location)
     }
 
     /// Takes over a handle that is counted already, and records it.
     pub(crate) fn counted(core: Arc<Core>, location: &'static Location<'static>) -> Self {
         let hold = core.node.hold(location);
         Self { core, hold }
-    }
-
-    pub(crate) fn hold(&self) -> HandleId {
-        self.hold
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -960,8 +975,7 @@ impl WeakContext {
 impl Clone for Context {
     #[track_caller]
     fn clone(&self) -> Self {
-        self.node().handles.add();
-        Self::counted(Arc::clone(&self.core), Location::caller())
+        Self::another(&self.core, Location::caller())
     }
 }
 

@@ -16,7 +16,6 @@ use crate::{
         stragglers::StillClosing,
         wait,
         weak::add_hook,
-        with_context::run_with,
     },
     error::ClosedError,
     id::ResourceId,
@@ -155,7 +154,7 @@ impl Registry {
     where
         B: AsyncFnOnce(Context) -> T,
     {
-        run_with(self.context(name), body, Location::caller())
+        self.context(name).run(body, Location::caller())
     }
 
     /// Opens a context at the top of this registry, with settings.
