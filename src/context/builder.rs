@@ -186,17 +186,17 @@ fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, Result<(), O
             let entered = Entered(&parent.node);
             let (needs, location) = (options.needs.clone(), options.facts.location);
             let core = Core::below(parent, options);
-            if let Err(error) = hold_needs(&core, &needs, location) {
-                if !close_from_the_start(&core, CloseReason::Needed) {
-                    // Another need of it was to close meanwhile, and began its close, which goes out at its end.
-                    std::mem::forget(entered);
-                }
-                return (core, Err(error));
+            let held = hold_needs(&core, &needs, location);
+            let is_refused = held.is_err() && close_from_the_start(&core, CloseReason::Needed);
+            give_back_if_closed(&core);
+            if is_refused {
+                return (core, held);
             }
-            // From here on it goes out when it has closed.
+            // From here on it goes out when it has closed: also one that is refused, if something that it needs was closing
+            // meanwhile and has begun its close.
             std::mem::forget(entered);
             list_with_parent(parent, &core);
-            (core, Ok(()))
+            (core, held)
         }
         Err(left) => {
             close::on_leave(&parent.node, left);
@@ -221,8 +221,6 @@ fn hold_needs(
             || need.node.close_reason().is_some()
             || !need.node.handles.try_add()
         {
-            drop(dependents);
-            close::give_back(core);
             return Err(OpenError::NeedClosed(need.node.meta.name.to_string()));
         }
         dependents.open.insert(node.meta.id, Arc::downgrade(core));
@@ -234,11 +232,14 @@ fn hold_needs(
         }
         lock(&core.give_back).push(driver::hold_need(node, need, hold));
     }
-    // One of them may have closed it before it had the others.
-    if node.gate.state() == State::Closed {
+    Ok(())
+}
+
+/// What it needs may have closed it before it had all of them; its close did not know of the later ones then.
+fn give_back_if_closed(core: &Core) {
+    if core.node.gate.state() == State::Closed {
         close::give_back(core);
     }
-    Ok(())
 }
 
 /// A context that is closed from the start: because its parent is, else for this reason.
