@@ -22,7 +22,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) alien: Option<Context>,
     /// The parent takes no children.
     is_shut: bool,
-    /// Something that it needs is closed, or is to close.
+    /// Something that it needs is closed, is to close, or is finishing without the code that opens this.
     is_late: bool,
 }
 
@@ -41,7 +41,9 @@ impl<'a> Plan<'a> {
             needs,
             alien: is_alien.then(|| Registry::new().context("alien")),
             is_shut: state != State::Open || above.refuses(),
-            is_late: needs.iter().any(|need| is_to_close(&need.handle)),
+            is_late: needs
+                .iter()
+                .any(|need| is_to_close(&need.handle) || need.model.refuses()),
         }
     }
 
@@ -78,7 +80,7 @@ impl<'a> Plan<'a> {
             (None, Err(OpenError::Closed)) => self.may_be_shut(world),
             (None, Err(OpenError::NeedClosed(name))) => {
                 let mut needs = self.needs.iter();
-                needs.any(|need| need.handle.name() == name && is_to_close(&need.handle))
+                needs.any(|need| need.handle.name() == name && may_refuse(need))
             }
             (None, Err(_)) => false,
         };
@@ -107,6 +109,11 @@ impl<'a> Plan<'a> {
             _ => {}
         }
     }
+}
+
+/// Whether it may be that others cannot come to need it.
+fn may_refuse(need: &Ctx) -> bool {
+    is_to_close(&need.handle) || need.model.may_finish()
 }
 
 fn is_to_close(ctx: &Context) -> bool {

@@ -8,6 +8,7 @@ use super::{
     world::{Ctx, WeakCtx, World},
 };
 use crate::common::Dice;
+use futures::FutureExt;
 use headcount::{ResourceId, State, TaskBuilder};
 use std::sync::Arc;
 
@@ -63,8 +64,14 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn of(target: &Target) -> Self {
-        let is_shut = target.state() != State::Open || target.model().refuses();
-        Self { is_shut }
+        let has_begun = match target {
+            Target::Strong(ctx) => ctx.handle.is_cancelled(),
+            // Without handles it is not open any more, but the drop of the last one may need another moment to begin the close.
+            Target::Weak(ctx) => ctx.handle.cancelled().now_or_never().is_some(),
+        };
+        Self {
+            is_shut: has_begun || target.model().refuses(),
+        }
     }
 
     pub(crate) fn is_shut(&self) -> bool {
