@@ -34,7 +34,7 @@ pub(crate) async fn check(core: &Arc<Core>) -> Arc<[KnownDeadlock]> {
 }
 
 /// Asks those that may be in a deadlock, for no longer than `limit`. What they have answered is looked up by the first one that
-/// waits for it; where nobody does nothing is found.
+/// waits for it; without that nothing is found.
 pub(crate) async fn ask(core: &Core, limit: Duration) -> Option<DeadlockCheck> {
     let (registry, table) = (&core.registry, &core.node.table);
     let scan = |_| async move {

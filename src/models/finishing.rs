@@ -271,7 +271,7 @@ fn a_finished_context_that_loses_its_last_handle_keeps_nothing() {
 
 /// The last handle is dropped while the task that watches ends with its runtime: one of the two closes the context.
 #[test]
-fn a_context_that_nobody_watches_and_nobody_holds_closes() {
+fn a_context_without_watch_and_handles_closes() {
     let outcomes = Outcomes::new();
     let saw = outcomes.clone();
     bounded_long(3).check(move || {

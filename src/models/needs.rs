@@ -91,7 +91,7 @@ fn a_dependent_of_what_is_to_close_is_refused_or_closed() {
     outcomes.assert_all([true, false]);
 }
 
-/// A close that was asked for begins once, when the last of those that need the context has ended, whoever that is.
+/// A close that was asked for begins once, when the last of those that need the context has ended, in whichever order.
 #[test]
 fn of_two_that_end_at_once_the_last_begins_the_close() {
     let outcomes = Outcomes::new();

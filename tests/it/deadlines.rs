@@ -419,7 +419,7 @@ async fn finish_lets_those_that_need_it_work_on_it() {
     assert_eq!(jobs.state(), State::Closed);
 }
 
-/// Nobody outside comes to need it any more; what belongs to it may, and no outsider comes into that.
+/// No outsider comes to need it any more; what belongs to it may, and no outsider comes into that.
 #[tokio::test]
 async fn what_finishes_is_needed_by_its_own_alone() {
     let registry = Registry::new();

@@ -67,7 +67,7 @@ fn what_finishes_without_a_runtime_closes_with_its_last_handle() {
 
 /// One that is opened by what is still there.
 #[test]
-fn a_child_of_what_nobody_watches_closes_with_its_last_handle() {
+fn a_child_of_what_is_not_watched_closes_with_its_last_handle() {
     let registry = Registry::new();
     let (ctx, opens) = current_thread().block_on(async {
         let ctx = registry.context("ctx");

@@ -368,7 +368,7 @@ fn many_are_joined_while_they_end_on_other_threads() {
     });
 }
 
-/// Panics when it wakes somebody, or when it is dropped.
+/// Panics when it wakes a task, or when it is dropped.
 struct BadWaker {
     panics_in_wake: bool,
 }
