@@ -103,6 +103,10 @@ pub(crate) fn begin(core: &Arc<Core>) {
     if is_first {
         look_later(Seen::default());
     }
+    // Another driver may have ended it before it was entered here.
+    if core.node.gate.state() == State::Closed {
+        end(core);
+    }
 }
 
 /// A close has ended.
@@ -205,6 +209,10 @@ fn look(mut seen: Seen) {
 #[expect(clippy::type_complexity, reason = "two lists")]
 fn overdue(now: Instant) -> Option<(Vec<(Arc<Core>, UnderWay)>, Vec<(ResourceId, Dropping)>)> {
     let mut closes = closes();
+    // A registry may go while it closes.
+    closes
+        .under_way
+        .retain(|_, close| close.core.strong_count() > 0);
     if closes.under_way.is_empty() && closes.dropping.is_empty() {
         closes.is_watched = false;
         return None;
@@ -455,5 +463,24 @@ impl fmt::Display for Names<'_> {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
+    }
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::Registry;
+
+    /// Another driver may have been faster than the call that began the close.
+    #[tokio::test]
+    async fn a_close_that_has_ended_is_not_watched() {
+        let ctx = Registry::new().context("ctx");
+        let is_watched = || closes().under_way.contains_key(&ctx.id());
+        ctx.request_close("test");
+        assert!(is_watched());
+        ctx.closed().await;
+        assert!(!is_watched());
+        begin(ctx.core());
+        assert!(!is_watched());
     }
 }
