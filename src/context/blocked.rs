@@ -208,11 +208,14 @@ fn look(mut seen: Seen) {
 /// The closes, and the destructors of values, that have lasted for a while; `None` if nothing is left to look at.
 #[expect(clippy::type_complexity, reason = "two lists")]
 fn overdue(now: Instant) -> Option<(Vec<(Arc<Core>, UnderWay)>, Vec<(ResourceId, Dropping)>)> {
+    // Dropped after the lock is given up: a subscriber may go with it.
+    let mut gone = Vec::new();
     let mut closes = closes();
     // A registry may go while it closes.
-    closes
-        .under_way
-        .retain(|_, close| close.core.strong_count() > 0);
+    let is_gone = |close: &UnderWay| close.core.strong_count() == 0;
+    let ids = closes.under_way.iter().filter(|(_, close)| is_gone(close));
+    let ids: Vec<_> = ids.map(|(id, _)| *id).collect();
+    gone.extend(ids.iter().filter_map(|id| closes.under_way.remove(id)));
     if closes.under_way.is_empty() && closes.dropping.is_empty() {
         closes.is_watched = false;
         return None;
