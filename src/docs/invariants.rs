@@ -80,8 +80,8 @@
 //!
 //! * Kept by: the reason is stored once; a background task that holds the one `DriverLease` does the work, not the caller's
 //!   future. A lease that is lost with its runtime is taken by another driver.
-//! * Shown by: the models `closing` and `driving`, `tests/it/close.rs`, `tests/it/runtimes.rs`, `tests/stress/races.rs`.
-//! * Not built yet: a caller that hurries a close which has begun.
+//! * Shown by: the models `closing`, `driving` and `hurrying`, `tests/it/close.rs`, `tests/it/deadlines.rs`, `tests/it/runtimes.rs`,
+//!   `tests/stress/races.rs`.
 //!
 //! # I9 No user code under a lock
 //!
@@ -178,19 +178,19 @@
 //!
 //! * Kept by: `context::haste`, which shares out the time, and the release in `context::close`.
 //! * Shown by: the models `hurrying` and `release`, `tests/it/deadlines.rs`, the tests of `context::haste` and
-//!   `context::escalation`.
-//! * Not built yet: with the feature `dump`, symbols are looked up before tasks are aborted, and when a hook has timed out. Where
-//!   they are looked up for the first time, that takes some 100 ms.
+//!   `context::escalation`; with the feature `dump`, that tasks are aborted before their lines are looked up: `tests/it/force.rs`.
+//! * Not built yet: a limit on the look-up of the lines of a hook that has timed out.
 //!
 //! # I19 Voice
 //!
 //! Nothing that waits longer than its limit is silent. A close whose grace period has ended names what it waits for, again
-//! with growing intervals; a hook is named when its time limit comes. A line that is refused, or that takes long in a
+//! with growing intervals; a hook is named when its time limit comes; code that blocks its thread is named while it does. A line that is refused, or that takes long in a
 //! poll, is not reported each time.
 //!
-//! * Kept by: `context::stragglers`, `context::refusal`, `poll::long_polls`.
-//! * Shown by: `tests/it/events.rs`, `tests/it/refusals.rs`, `tests/it/asking.rs`.
-//! * Not built yet: a voice while the runtime itself is blocked, and one event for many contexts that hang in the same way.
+//! * Kept by: `context::stragglers`, `context::blocked`, `context::line_counts`, `poll::long_polls`.
+//! * Shown by: `tests/it/blocked.rs`, `tests/it/events.rs`, `tests/it/refusals.rs`, `tests/it/asking.rs`.
+//! * Not built yet: a voice for dumps and signals while the runtime itself is blocked, and one event for many contexts that hang in
+//!   the same way.
 //!
 //! # I20 Sound
 //!
