@@ -25,7 +25,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
+    fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -80,7 +80,7 @@ fn closes() -> MutexGuard<'static, Closes> {
 impl Closes {
     /// Sees to it that the timer thread looks. The thread is started, or woken, at most once a second.
     fn watch(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_watched, true)
+        !mem::replace(&mut self.is_watched, true)
     }
 }
 
@@ -138,8 +138,10 @@ pub(crate) fn drop_owned(node: &Arc<Node>, owned: Owned) -> (Option<String>, Dur
 /// What earlier looks have seen.
 #[derive(Default)]
 struct Seen {
-    /// What was being polled, how many steps it had had then, and when that was seen first.
+    /// What was being polled at this look, how many steps it had had then, and when that was seen first.
     polled: HashMap<ResourceId, (u32, Instant)>,
+    /// The same of the look before. Nothing older is kept.
+    polled_before: HashMap<ResourceId, (u32, Instant)>,
     questions: HashMap<runtime::Id, Question>,
     /// For how long it lasts before it is told again.
     told: HashMap<Subject, Duration>,
@@ -179,6 +181,7 @@ fn look(mut seen: Seen) {
     };
     // Whatever a subscriber or a destructor does here: the next look comes.
     panics::contain(|| {
+        seen.polled_before = mem::take(&mut seen.polled);
         let mut busy = seen.busy_hooks(&closes, now);
         busy.extend(
             dropping
@@ -264,15 +267,13 @@ impl Seen {
     fn polled_for(&mut self, id: ResourceId, state: &PollState, now: Instant) -> Option<Duration> {
         let steps = state.steps();
         if steps % 2 == 0 {
-            self.polled.remove(&id);
             return None;
         }
-        let (known, since) = self.polled.entry(id).or_insert((steps, now));
-        if *known != steps {
-            (*known, *since) = (steps, now);
-        }
-        let lasts = now.saturating_duration_since(*since);
-        (!lasts.is_zero()).then_some(lasts)
+        let before = self.polled_before.get(&id);
+        let since = before.filter(|(known, _)| *known == steps);
+        let since = since.map(|(_, since)| *since);
+        self.polled.insert(id, (steps, since.unwrap_or(now)));
+        since.map(|since| now.saturating_duration_since(since))
     }
 
     /// The hooks that are in a poll for a while.

@@ -208,7 +208,7 @@ fn is_of(task: &Resource, node: &Node) -> bool {
 }
 
 /// Runs something, but not beyond the moment when a deadline needs the time for what comes next.
-pub(crate) async fn in_time<T>(node: &Node, run: impl Future<Output = T>) -> Option<T> {
+async fn in_time<T>(node: &Node, run: impl Future<Output = T>) -> Option<T> {
     let time_is_up = wait_until(node, |haste: &Haste| haste.release_at());
     match select(pin!(run), pin!(time_is_up)).await {
         Either::Left((done, _)) => Some(done),
