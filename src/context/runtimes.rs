@@ -72,13 +72,11 @@ impl Runtimes {
         later.or_else(|| self.first.get().cloned())
     }
 
-    /// Whether the first one is this thread's, and so is running.
+    /// Whether it is the first one.
     #[inline]
-    pub(crate) fn is_here(&self) -> bool {
-        match (Handle::try_current(), self.first()) {
-            (Ok(here), Some(first)) => here.id() == first.id(),
-            _ => false,
-        }
+    pub(crate) fn is_first(&self, runtime: &Handle) -> bool {
+        let first = self.first();
+        first.is_some_and(|first| first.id() == runtime.id())
     }
 
     /// A runtime that is running: one that was remembered, else this thread's, which is remembered from now on.

@@ -623,12 +623,8 @@ impl TaskOptions {
     #[inline(always)]
     fn admit<'c>(&mut self, core: Option<&'c Arc<Core>>) -> Result<Admitted<'c>, RefusedReason> {
         let core = core.ok_or(RefusedReason::Closed)?;
-        if self.runtime.is_none() && core.node.is_root() {
-            // A registry outlives runtimes, the global one all of them: here and now comes first.
-            self.runtime = Handle::try_current().ok();
-        }
-        if self.runtime.is_none() && !core.runtimes.is_here() {
-            self.runtime = Some(core.runtimes.running(&core.node.meta.name)?);
+        if self.runtime.is_none() {
+            self.runtime = Some(find_runtime(core)?);
         }
         self.admit_anywhere(Some(core))
     }
@@ -693,9 +689,8 @@ impl TaskOptions {
 
     /// The runtime to spawn on.
     #[inline]
-    fn runtime_to_use<'r>(&'r self, core: &'r Core) -> &'r Handle {
-        let asked = self.runtime.as_ref();
-        let runtime = asked.or_else(|| core.runtimes.first());
+    fn runtime(&self) -> &Handle {
+        let runtime = self.runtime.as_ref();
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
 
@@ -742,6 +737,17 @@ impl TaskOptions {
     }
 }
 
+/// The runtime for a task that was given none. It is this thread's, if that is the one that its context was first used on, so that it
+/// has not ended.
+#[inline(always)]
+fn find_runtime(core: &Core) -> Result<Handle, RefusedReason> {
+    match Handle::try_current() {
+        // A registry outlives runtimes, the global one all of them: here and now comes first.
+        Ok(here) if core.node.is_root() || core.runtimes.is_first(&here) => Ok(here),
+        _ => core.runtimes.running(&core.node.meta.name),
+    }
+}
+
 fn run<C, F>(
     core: &Core,
     options: &mut TaskOptions,
@@ -758,11 +764,11 @@ where
     let outlet = Together::<_, C>::new();
     if options.is_plain() {
         let running = Running::new(Plain { future }, outlet, guard);
-        drop(options.runtime_to_use(core).spawn(running));
+        drop(options.runtime().spawn(running));
     } else {
         let future = options.configure(future, core);
         let running = Running::new(future, outlet, guard);
-        drop(options.runtime_to_use(core).spawn(running));
+        drop(options.runtime().spawn(running));
     }
     Task::accepted(handle, Whereabouts::entry())
 }
@@ -780,7 +786,7 @@ where
     C: EndCheck<T>,
 {
     let (guard, handle) = options.list(core, origin, guard, TaskKind::Blocking);
-    let runtime = options.runtime_to_use(core).clone();
+    let runtime = options.runtime().clone();
     match options.settings.take() {
         None => {
             let job = Job::<_, _, C>::new(closure, guard);

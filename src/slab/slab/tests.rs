@@ -98,12 +98,12 @@ fn a_slab_of_owned_places_shrinks_again() {
     }
 }
 
-/// A slab that is used in bursts of up to 960 keeps what it has.
+/// A slab that is used in bursts of up to 1,984 keeps what it has.
 #[test]
-fn a_slab_keeps_four_blocks_once_it_has_them() {
+fn a_slab_keeps_five_blocks_once_it_has_them() {
     let slab = Slab::new();
     assert_eq!(slab.blocks(), 0);
-    for (count, most, left) in [(960, 4, 4), (1, 4, 4), (961, 5, 4), (10_000, 9, 4)] {
+    for (count, most, left) in [(1_984, 5, 5), (1, 5, 5), (1_985, 6, 5), (10_000, 9, 5)] {
         let keys = fill(&slab, count);
         assert_eq!((slab.len(), slab.blocks()), (count, most));
         assert!(keys.iter().all(|key| slab.remove(*key)));
