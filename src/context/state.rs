@@ -39,6 +39,7 @@ use std::time::Duration;
 use std::{
     collections::BTreeMap,
     iter,
+    ops::Deref,
     panic::Location,
     sync::{Arc, OnceLock, Weak},
 };
@@ -117,7 +118,12 @@ pub(crate) struct Node {
 }
 
 /// What a close brings to an end.
-pub(crate) struct Core {
+///
+/// A node keeps the memory of this as long as it is referred to, by its `Weak`: so the parts lie apart, and go with the core.
+pub(crate) struct Core(Box<CoreParts>);
+
+/// What a [`Core`] is made of.
+pub(crate) struct CoreParts {
     pub(crate) node: Arc<Node>,
     /// The core of the registry; `None` in that core itself.
     root: Option<Arc<Core>>,
@@ -433,7 +439,7 @@ impl Core {
     }
 
     fn new(node: Arc<Node>, parent: Option<&Arc<Self>>, limits: Limits) -> Self {
-        Self {
+        Self(Box::new(CoreParts {
             node,
             root: parent.map(|parent| Arc::clone(parent.root())),
             registry: parent
@@ -450,7 +456,7 @@ impl Core {
             closed_at: OnceLock::new(),
             lease: Lease::new(),
             slots: OnceLock::new(),
-        }
+        }))
     }
 
     /// The core of the registry this context belongs to.
@@ -484,6 +490,15 @@ impl Core {
     }
 }
 
+impl Deref for Core {
+    type Target = CoreParts;
+
+    #[inline]
+    fn deref(&self) -> &CoreParts {
+        &self.0
+    }
+}
+
 impl AsRef<Hooks> for Core {
     fn as_ref(&self) -> &Hooks {
         &self.hooks
@@ -494,7 +509,7 @@ impl AsRef<Hooks> for Core {
 impl Drop for Core {
     fn drop(&mut self) {
         // It may be the last thing that keeps a dead runtime's memory, with values of users in it.
-        panics::discard(self.runtimes.take());
+        panics::discard(self.0.runtimes.take());
         if self.node.is_root() {
             let table = &self.node.table;
             self.node.gate.abort();

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `ClosedButHeld` | a context that is closed, and a handle is still held; or a value that a context owned, after that context has closed |
 //! | `StillRunning` | a task whose context was closed longer ago than its grace period |
-//! | `DroppedOpen` | a context whose last handle was dropped while it was open; the registry remembers the last 64 |
+//! | `DroppedOpen` | a context whose last handle was dropped while it was open; the registry remembers the last 64, for an hour |
 //! | `PinsItself` | an open context of which only its own tasks have handles, each for longer than the policy lets things settle: nothing else can ever close it |
 //!
 //! Limits that a policy sets: `TooOld` and `TooMany` of a kind, `Growing` by the line that makes them. And at the end

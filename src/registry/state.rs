@@ -20,10 +20,12 @@ use crate::{
 use futures::future::{BoxFuture, Shared};
 #[cfg(feature = "dump")]
 use std::{collections::HashSet, sync::Arc};
-use std::{collections::VecDeque, panic::Location};
+use std::{collections::VecDeque, panic::Location, time::Duration};
 
 /// How many contexts that were dropped while open are remembered.
 const REMEMBERED: usize = 64;
+/// For how long: a program that runs for months does not want to hear of each for ever.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
 
 /// Shared by all contexts of a registry.
 #[derive(Default)]
@@ -138,6 +140,10 @@ pub(crate) struct Dropped {
     pub(crate) count: u64,
     /// The latest last.
     pub(crate) latest: VecDeque<DroppedWhileOpen>,
+    /// When the latest of those was dropped that there was no room for.
+    pushed_out: Option<Stamp>,
+    /// How many were forgotten because it was long ago.
+    expired: u64,
 }
 
 /// One of them.
@@ -170,24 +176,44 @@ impl DroppedWhileOpen {
 }
 
 impl Dropped {
-    /// How many there were since the first so many, and are not remembered.
+    /// How many there were since the first so many, and are not remembered for lack of room.
     pub(crate) fn forgotten(&self, before: u64) -> u64 {
-        let new = self.count.saturating_sub(before);
-        new.saturating_sub(self.latest.len() as u64)
+        let not_here = self.count - self.latest.len() as u64;
+        not_here.saturating_sub(before.max(self.expired))
+    }
+
+    fn add(&mut self, context: DroppedWhileOpen) -> Option<DroppedWhileOpen> {
+        self.count += 1;
+        let is_full = self.latest.len() == REMEMBERED;
+        let oldest = is_full.then(|| self.latest.pop_front()).flatten();
+        if let Some(oldest) = &oldest {
+            self.pushed_out = Some(oldest.at);
+        }
+        self.latest.push_back(context);
+        oldest
+    }
+
+    /// Forgets those that were dropped long ago.
+    fn expire(&mut self, now: Stamp) {
+        let is_old = |at| Duration::from_nanos(now.since(at)) > REMEMBERED_FOR;
+        let old = self.latest.partition_point(|context| is_old(context.at));
+        self.latest.drain(..old);
+        if old > 0 || self.pushed_out.is_some_and(is_old) {
+            self.expired = self.count - self.latest.len() as u64;
+        }
     }
 }
 
 impl DroppedContexts {
     pub(crate) fn add(&self, context: DroppedWhileOpen) {
-        let mut dropped = lock(&self.0);
-        dropped.count += 1;
-        let oldest = (dropped.latest.len() == REMEMBERED).then(|| dropped.latest.pop_front());
-        dropped.latest.push_back(context);
-        drop(dropped);
+        let oldest = lock(&self.0).add(context);
         drop(oldest);
     }
 
+    /// Those that are remembered now.
     pub(crate) fn snapshot(&self) -> Dropped {
-        lock(&self.0).clone()
+        let mut dropped = lock(&self.0);
+        dropped.expire(Stamp::now());
+        dropped.clone()
     }
 }

@@ -869,6 +869,31 @@ async fn contexts_that_were_dropped_open_and_are_forgotten_are_counted() {
     );
 }
 
+/// Ages follow the paused clock only with the feature `testing`.
+#[cfg(feature = "testing")]
+#[tokio::test(start_paused = true)]
+async fn what_was_dropped_open_is_a_finding_for_an_hour() {
+    let (registry, minutes) = (registry(), |n: u64| Duration::from_secs(60 * n));
+    (0..100).for_each(|_| drop(registry.context("early")));
+    tokio::time::advance(minutes(50)).await;
+    drop(registry.context("late"));
+    let counted = async |findings: usize, forgotten: Option<&str>| {
+        let report = registry.leaks(&running()).await;
+        assert_eq!(report.findings().len(), findings);
+        let said = report.to_string();
+        assert_eq!(
+            said.contains("more contexts were dropped"),
+            forgotten.is_some()
+        );
+        assert!(said.contains(forgotten.unwrap_or_default()), "{said}");
+    };
+    counted(64, Some("37 more contexts were dropped while open")).await;
+    tokio::time::advance(minutes(11)).await;
+    counted(1, None).await;
+    tokio::time::advance(minutes(50)).await;
+    counted(0, None).await;
+}
+
 #[tokio::test]
 async fn a_long_chain_is_cut_in_the_middle_and_says_so() {
     let registry = registry();
