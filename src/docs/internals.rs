@@ -30,7 +30,8 @@
 //!
 //! Both together go through these files, in this order.
 //!
-//! **A task begins.** `Context::spawn` (`context/context.rs`) makes a [`TaskBuilder`](crate::TaskBuilder) (`task/builder.rs`).
+//! **A task begins.** `Context::spawn` (`context/context.rs`) makes a [`TaskBuilder`](crate::TaskBuilder) (`task/builder.rs`,
+//! `task/spawn.rs`).
 //! `TaskGuard::admit` (`task/guard.rs`) asks the `Gate` of the context's `Node` (`context/gate.rs`, `context/state.rs`). If the
 //! gate refuses, the future is handed back or the refusal is counted (`task/guard.rs`, `context/refusal.rs`). If it admits, the guard lists a
 //! `TaskEntry` in the `Table` (`table/task_entry.rs`, `table/store.rs`), which puts it into a slot (`slab/slab.rs`,
