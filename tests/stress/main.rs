@@ -16,4 +16,5 @@ mod holds;
 mod races;
 mod registrations;
 mod spawn_close;
+mod squares;
 mod wide;
