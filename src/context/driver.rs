@@ -23,12 +23,17 @@ use crate::{
     registry::state::DroppedWhileOpen,
     sync::{Ordering::SeqCst, lock, order},
     table::record::State,
+    timer,
 };
 use futures::{FutureExt, StreamExt, future::select, stream::FuturesUnordered};
 use std::{
     cell::RefCell, collections::VecDeque, future::poll_fn, panic::Location, pin::pin, sync::Arc,
+    time::Duration,
 };
 use tokio::runtime::Handle;
+
+/// A table of so many entries is looked through in the call.
+const FEW: usize = 1_024;
 
 /// Begins the close and sees to it that it is driven.
 pub(crate) fn request(core: &Arc<Core>, reason: CloseReason) {
@@ -454,11 +459,27 @@ fn dequeue() -> Option<DriverLease> {
 fn tear_down_now(lease: DriverLease) {
     let undrivable = cancel_subtree(lease);
     if undrivable.iter().any(|lease| lease.core.has_tasks()) {
-        let table = &undrivable[0].core.node.table;
-        table.abort_told();
+        abort_told(&undrivable[0].core);
     }
     for lease in undrivable {
         abandon(&lease.core);
+    }
+}
+
+/// Aborts the tasks of contexts that abort theirs: at once if there are few to look through. Otherwise those that are torn down one
+/// after the other share a look, on the timer thread: one for each would cost a square (I13).
+fn abort_told(core: &Core) {
+    let table = &core.node.table;
+    if table.count() <= FEW {
+        return table.abort_told();
+    }
+    if core.registry.abort_scan.swap(1, SeqCst) == 0 {
+        let (registry, table) = (Arc::clone(&core.registry), Arc::clone(table));
+        timer::run_after(Duration::ZERO, move || {
+            // Before the look: a context that is torn down from here on asks for another one.
+            registry.abort_scan.store(0, SeqCst);
+            table.abort_told();
+        });
     }
 }
 

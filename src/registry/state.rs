@@ -41,6 +41,8 @@ pub(crate) struct RegistryState {
     pub(crate) unclean: UncleanCloses,
     /// Closes that no runtime was at hand for.
     pub(crate) undriven: UndrivenCloses,
+    /// 1 while a look for the tasks of contexts that abort theirs is to come.
+    pub(crate) abort_scan: AtomicUsize,
     /// The scan for the tasks of contexts that outlived their grace period.
     pub(crate) stragglers: CoalescedScan<ResourceId, Stragglers>,
     /// The scan for tasks that a hook at its time limit may have waited for.

@@ -1,7 +1,7 @@
 //! Dropping handles, futures and runtimes (I3, I11).
 
 use crate::util::{Counter, OnDrop, current_thread, in_time, settle};
-use headcount::{CloseReason, Context, Registry, State};
+use headcount::{CloseReason, Context, Registry, State, TaskError};
 use std::time::Duration;
 
 /// I11
@@ -403,4 +403,20 @@ fn a_chain_of_owned_handles_is_torn_down_without_recursion() {
         });
         assert_eq!(alive.dropped(), DEPTH);
     }
+}
+
+/// I11, I13: where there are many, contexts that are dropped one by one share a look for their tasks.
+#[test]
+fn the_tasks_of_many_contexts_without_a_runtime_are_aborted() {
+    let registry = Registry::new();
+    let parent = registry.context("parent");
+    let children: Vec<_> = (0..2_000).map(|_| parent.child("child")).collect();
+    let wrap = |child: &Context| child.wrap(std::future::pending::<()>());
+    let wrapped: Vec<_> = children.iter().map(wrap).collect();
+    parent.request_close("done");
+    drop((parent, children));
+    for ended in futures::executor::block_on(futures::future::join_all(wrapped)) {
+        assert!(matches!(ended, Err(TaskError::Aborted)));
+    }
+    assert!(registry.is_empty());
 }

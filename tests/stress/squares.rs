@@ -241,7 +241,7 @@ const CLOSES: [Row; 10] = [
     }),
 ];
 
-const TASKS: [Row; 11] = [
+const TASKS: [Row; 12] = [
     ("tasks wait for their slot", |n, rt| {
         let ctx = Registry::new().context("ctx");
         let spawn = |_| ctx.task("task").slot("slot").spawn(yield_now());
@@ -338,6 +338,17 @@ const TASKS: [Row; 11] = [
         parent.request_close("done");
         drop((wrapped, children, parent));
     }),
+    (
+        "contexts are dropped without a runtime, with tasks",
+        |n, _| {
+            let (parent, children) = children(n);
+            let wrap = |child: &Context| child.wrap(pending::<()>());
+            let wrapped: Vec<_> = children.iter().map(wrap).collect();
+            parent.request_close("done");
+            drop(children);
+            drop((wrapped, parent));
+        },
+    ),
 ];
 
 const REST: [Row; 9] = [
