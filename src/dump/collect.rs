@@ -413,8 +413,8 @@ mod tests {
                 // Until the pool has come to what it was to do.
                 thread::sleep(Duration::from_millis(100));
             });
-            let limit = clock::sleep(Duration::from_secs(3_600));
-            let first = select(pin!(work), pin!(limit)).await;
+            let (work, limit) = (pin!(work), pin!(clock::sleep(Duration::from_secs(3_600))));
+            let first = select(work, limit).await;
             assert!(matches!(first, Either::Left(_)), "the clock went on");
             assert!(busy.await.unwrap());
         });
