@@ -224,6 +224,7 @@ fn a_consumer_that_is_cut_off_with_a_message_in_hand_is_found() {
 
 /// A log, or what writes to it when it is dropped.
 enum Part {
+    #[expect(dead_code, reason = "it keeps the log until it is dropped")]
     Log(Arc<Mutex<Vec<&'static str>>>),
     Writer(Weak<Mutex<Vec<&'static str>>>),
 }

@@ -9,7 +9,7 @@ use std::{
 use tokio::{task::yield_now, time::Instant};
 
 /// A session with a value, a plain `Arc` and a task, closed as it goes; only weak handles come back.
-async fn session(
+fn session(
     registry: &Registry,
     kept: &Mutex<Vec<Context>>,
 ) -> (WeakContext, WeakTracked<&'static str>, Weak<()>) {
@@ -33,7 +33,7 @@ async fn session(
 async fn what_a_scoped_helper_makes_is_released_as_soon_as_it_is_closed() {
     let registry = Registry::new();
     let kept = Mutex::default();
-    let (ctx, shell, kernel) = session(&registry, &kept).await;
+    let (ctx, shell, kernel) = session(&registry, &kept);
     ctx.closed().await;
     kept.lock().unwrap().clear();
     let began = Instant::now();
@@ -49,7 +49,7 @@ fn a_leak_test_that_fails_shows_the_chain_and_writes_a_picture() {
     let history = Mutex::default();
     let said = caught(|| {
         crate::util::paused().block_on(testing::check(async |registry| {
-            let (ctx, ..) = session(&registry, &history).await;
+            let (ctx, ..) = session(&registry, &history);
             ctx.closed().await;
         }));
     });

@@ -494,7 +494,7 @@ async fn what_is_left_after_the_work_is_printed_with_its_name_and_age() {
     let registry = Registry::new();
     let nothing_left = LeakPolicy::nothing_left().settle(Duration::ZERO);
     let work = async |keep: bool| {
-        let flows = ["first", "second"].map(|name| Arc::new(name));
+        let flows = ["first", "second"].map(Arc::new);
         for flow in &flows {
             registry.track(flow, *flow.as_ref(), "flow");
         }
@@ -519,8 +519,7 @@ async fn what_is_left_after_the_work_is_printed_with_its_name_and_age() {
         assert_eq!(resource.age(), Duration::from_secs(90));
     }
     let said = report.to_string();
-    let first = format!("flow second: {}", "still there");
-    assert!(said.contains(&first), "{said}");
+    assert!(said.contains("flow second: still there"), "{said}");
     assert!(
         said.contains(age("1m 30s")) && said.contains(file!()),
         "{said}"
