@@ -41,6 +41,7 @@
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
+//! | close a scenario at every moment | `testing::close_anywhere` |
 //! | see where tasks wait, and which wait for each other | `Registry::dump`, `dump::Dump::deadlocks`, `Registry::dump_on` |
 //! | list things other than tasks | [`Registry::register`], [`Context::register`], [`Registry::own`], [`Registry::track`] |
 //!
@@ -53,7 +54,7 @@
 //!   adds `Graph::json`.
 //! * `signal`: makes a dump at a signal, such as `kill -USR1`: `Registry::dump_on`. Needs `dump`, and Unix.
 //! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
-//!   pauses and advances.
+//!   pauses and advances. It switches on tokio's `test-util`, because `close_anywhere` pauses the clock: name it in `[dev-dependencies]`.
 
 mod clock;
 mod context;

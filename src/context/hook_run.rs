@@ -1,5 +1,7 @@
 //! [`HookRun`]: a hook under way, within its time limit.
 
+#[cfg(feature = "testing")]
+use crate::poll::observer;
 use crate::{
     clock,
     context::{
@@ -41,6 +43,8 @@ impl HookRun {
         let node = &core.node;
         let scope = Scope::Hook(Arc::clone(node));
         let origin = hook.origin();
+        #[cfg(feature = "testing")]
+        let number = hook.number;
         let guard = HookGuard::new(&node.table, Arc::<Node>::clone(node), origin, kind);
         let is_hook = |kept: &Kept| matches!(kept, Kept::Hook(_));
         let more = (kind == "on_close").then(|| core.hooks.on_close.count_latest(COUNTED, is_hook));
@@ -50,6 +54,10 @@ impl HookRun {
             hook.run((core.limits.hook, limit), guard),
             more.is_some(),
         );
+        #[cfg(feature = "testing")]
+        if kind == "on_close" {
+            observer::hook_starts(node.table.number, node.meta.id, number);
+        }
         let run = Scoped::new(scope, run).boxed();
         core.hooks.has_started(origin);
         Self {

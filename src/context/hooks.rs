@@ -24,6 +24,8 @@ use crate::{
     sync::{AtomicU64, Mutex, Ordering::Relaxed, lock},
     table::{record::Record, store::Table},
 };
+#[cfg(feature = "testing")]
+use crate::{poll::observer, sync::AtomicUsize};
 use futures::{FutureExt, future::BoxFuture};
 use std::{
     any::Any,
@@ -47,6 +49,9 @@ pub(crate) struct Hooks {
     pub(crate) started: Mutex<Vec<BoxFuture<'static, ()>>>,
     /// Where the hooks come from that are running just now.
     pub(crate) running: Mutex<Vec<Origin>>,
+    /// How many hooks were registered in the whole registry, less those that were cancelled.
+    #[cfg(feature = "testing")]
+    pub(crate) registered: Arc<AtomicUsize>,
 }
 
 /// What waits for the end of the close.
@@ -84,7 +89,11 @@ impl Hooks {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        let make = |hook| Callback::new(hook, location);
+        let make = |hook| {
+            #[cfg(feature = "testing")]
+            self.registered.fetch_add(1, Relaxed);
+            Callback::new(hook, location)
+        };
         // A hook that comes too late for the beginning of the close is not refused as long as the end is still to come.
         let hook = match when {
             When::Close => hook,
@@ -186,6 +195,11 @@ impl Hook {
         };
         let hook = (*context).as_ref().take(self.when, self.key);
         let found = hook.is_some();
+        #[cfg(feature = "testing")]
+        (*context)
+            .as_ref()
+            .registered
+            .fetch_sub(found.into(), Relaxed);
         // Outside of the lock of the stack: what the hook captured is the user's, and its destructors may do anything (I9).
         panics::discard(hook);
         found
@@ -275,6 +289,9 @@ pub(crate) struct Callback {
     /// The type path of the closure: the function that registered it.
     what: &'static str,
     location: &'static Location<'static>,
+    /// The later it was registered, the greater.
+    #[cfg(feature = "testing")]
+    pub(crate) number: u64,
     call: Box<dyn FnOnce() -> BoxFuture<'static, Option<String>> + Send>,
 }
 
@@ -288,6 +305,8 @@ impl Callback {
         Self {
             what: name::of_type::<H>(),
             location,
+            #[cfg(feature = "testing")]
+            number: observer::next_number(),
             call,
         }
     }
@@ -506,6 +525,10 @@ impl Future for AskableHook<'_> {
         // Before the poll: a question that comes while it runs wakes the hook to answer in the next one. Each time, because a hook
         // may be polled by another driver than before.
         waker.set(capture::original(cx.waker()));
+        #[cfg(feature = "testing")]
+        if !observer::may_poll_hook(&guard.hook) {
+            return Poll::Pending;
+        }
         let began = Instant::now();
         let polled = poll_state.poll(
             cx,

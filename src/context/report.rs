@@ -405,6 +405,19 @@ impl CloseReport {
     }
 }
 
+#[cfg(feature = "testing")]
+impl CloseReport {
+    /// Tasks that have ended.
+    pub(crate) fn tasks(&self) -> u64 {
+        self.0.counts.tasks()
+    }
+
+    /// Whether work of its own was refused, and dropped.
+    pub(crate) fn has_lost_work(&self) -> bool {
+        self.0.has_lost_work
+    }
+}
+
 impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let facts = &self.0;

@@ -439,17 +439,23 @@ impl Core {
     }
 
     fn new(node: Arc<Node>, parent: Option<&Arc<Self>>, limits: Limits) -> Self {
+        let registry = parent
+            .map(|parent| Arc::clone(&parent.registry))
+            .unwrap_or_default();
+        let hooks = Hooks {
+            #[cfg(feature = "testing")]
+            registered: Arc::clone(&registry.hooks),
+            ..Hooks::default()
+        };
         Self(Box::new(CoreParts {
             node,
             root: parent.map(|parent| Arc::clone(parent.root())),
-            registry: parent
-                .map(|parent| Arc::clone(&parent.registry))
-                .unwrap_or_default(),
+            registry,
             runtimes: Runtimes::default(),
             is_watched: AtomicUsize::new(0),
             limits,
             children: Mutex::new(BTreeMap::new()),
-            hooks: Hooks::default(),
+            hooks,
             log: Mutex::default(),
             dependents: Mutex::default(),
             give_back: Mutex::default(),

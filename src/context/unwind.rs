@@ -1,5 +1,7 @@
 //! How the stack of hooks and owned values is unwound: each by itself, and what fails is noted (I7).
 
+#[cfg(feature = "testing")]
+use crate::poll::observer;
 use crate::{
     context::{
         blocked,
@@ -53,6 +55,8 @@ pub(super) fn drop_value(core: &Core, owned: Owned) {
 
 /// Names a hook that cannot run, because no runtime is left, and drops it in its scope.
 pub(super) fn drop_hook(core: &Core, hook: Callback) {
+    #[cfg(feature = "testing")]
+    observer::hook_starts(core.node.table.number, core.node.meta.id, hook.number);
     note_interrupted(&core.node, hook.origin());
     let scope = Scope::Hook(Arc::clone(&core.node));
     current::enter(&scope, || panics::discard(hook));

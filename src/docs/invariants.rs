@@ -11,7 +11,8 @@
 //!
 //! * Kept by: the gate of the context, which a task leaves last of all, after its future is dropped and its output is
 //!   delivered (`task::guard`).
-//! * Shown by: `tests/it/close.rs`, `tests/it/hostile.rs`, `tests/matrix`, `tests/stress/spawn_close.rs`, and the fuzzer.
+//! * Shown by: `tests/it/close.rs`, `tests/it/hostile.rs`, `tests/it/close_anywhere.rs`, `tests/matrix`, `tests/stress/spawn_close.rs`,
+//!   and the fuzzer.
 //!
 //! # I2 No gap
 //!
@@ -71,7 +72,7 @@
 //!
 //! * Exception: if no runtime is left (I11), the hooks that could not run are dropped, and named, in the same order.
 //! * Kept by: a stack that seals itself in the step in which the close finds it empty (`context::stack`).
-//! * Shown by: the model `stack`, `tests/it/hooks.rs`, `tests/it/owned.rs`.
+//! * Shown by: the model `stack`, `tests/it/hooks.rs`, `tests/it/owned.rs`, `tests/it/close_anywhere.rs`.
 //!
 //! # I8 Close once
 //!

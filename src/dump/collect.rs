@@ -372,8 +372,13 @@ pub(crate) async fn offload<R: Send + 'static>(work: impl FnOnce() -> R + Send +
     let work = move || drop(give.send(panics::guarded(work)));
     let work = Arc::new(Mutex::new(Some(work)));
     let second = Arc::clone(&work);
-    runtime.spawn_blocking(move || run(&work));
-    timer::run_after(POOL_LIMIT, move || run(&second));
+    // The pool's thread waits for the other one if that was faster: the clock stands still until both have ended.
+    runtime.spawn_blocking(move || run(&mut lock(&work)));
+    timer::run_after(POOL_LIMIT, move || {
+        if let Ok(mut work) = second.try_lock() {
+            run(&mut work);
+        }
+    });
     match take.await {
         Ok(Ok(done)) => done,
         Ok(Err(payload)) => resume_unwind(payload),
@@ -381,10 +386,37 @@ pub(crate) async fn offload<R: Send + 'static>(work: impl FnOnce() -> R + Send +
     }
 }
 
-/// Runs the work, unless the other thread has taken it.
-fn run(work: &Mutex<Option<impl FnOnce()>>) {
-    let work = lock(work).take();
-    if let Some(work) = work {
+/// Runs the work, unless the other thread has done it.
+fn run(work: &mut Option<impl FnOnce()>) {
+    if let Some(work) = work.take() {
         work();
+    }
+}
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use futures::future::Either;
+    use std::{sync::mpsc, thread};
+
+    /// Also where the pool was busy, so that the crate's own thread works: a limit that runs meanwhile would be over at once.
+    #[test]
+    fn a_paused_clock_stands_still_until_the_work_is_done() {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let builder = builder.enable_all().start_paused(true);
+        let runtime = builder.max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (begun, wait) = mpsc::channel();
+            let busy = tokio::task::spawn_blocking(move || wait.recv().is_ok());
+            let work = offload(move || {
+                begun.send(()).unwrap();
+                // Until the pool has come to what it was to do.
+                thread::sleep(Duration::from_millis(100));
+            });
+            let (work, limit) = (pin!(work), pin!(clock::sleep(Duration::from_secs(3_600))));
+            let first = select(work, limit).await;
+            assert!(matches!(first, Either::Left(_)), "the clock went on");
+            assert!(busy.await.unwrap());
+        });
     }
 }

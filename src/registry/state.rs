@@ -19,7 +19,9 @@ use crate::{
 #[cfg(feature = "dump")]
 use futures::future::{BoxFuture, Shared};
 #[cfg(feature = "dump")]
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
+#[cfg(any(feature = "dump", feature = "testing"))]
+use std::sync::Arc;
 use std::{collections::VecDeque, panic::Location, time::Duration};
 
 /// How many contexts that were dropped while open are remembered.
@@ -39,6 +41,9 @@ pub(crate) struct RegistryState {
     /// Closes that were not clean, for the check at the end of a test.
     #[cfg(feature = "testing")]
     pub(crate) unclean: UncleanCloses,
+    /// Hooks that were registered, less those that were cancelled, to be compared with those that ran.
+    #[cfg(feature = "testing")]
+    pub(crate) hooks: Arc<AtomicUsize>,
     /// Closes that no runtime was at hand for.
     pub(crate) undriven: UndrivenCloses,
     /// 1 while a look for the tasks of contexts that abort theirs is to come.

@@ -49,6 +49,9 @@ pub(crate) struct Table {
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
     sweep_cursor: AtomicUsize,
+    /// How many tasks there have been, to be compared with what became of them.
+    #[cfg(feature = "testing")]
+    pub(crate) accepted: AtomicUsize,
 }
 
 impl Table {
@@ -79,6 +82,8 @@ impl Table {
             hooks: Arc::default(),
             tracked: AtomicUsize::new(0),
             sweep_cursor: AtomicUsize::new(0),
+            #[cfg(feature = "testing")]
+            accepted: AtomicUsize::new(0),
         }
     }
 
@@ -123,6 +128,8 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> (TaskOwner, TaskHandle) {
+        #[cfg(feature = "testing")]
+        self.accepted.fetch_add(1, Relaxed);
         self.fill(facts, Some(context), role).list_shared()
     }
 
@@ -133,6 +140,8 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> TaskOwner {
+        #[cfg(feature = "testing")]
+        self.accepted.fetch_add(1, Relaxed);
         self.fill(facts, Some(context), role).list_then_read()
     }
 

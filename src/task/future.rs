@@ -349,6 +349,9 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.guard.may_poll() {
+            return Poll::Pending;
+        }
         if self.guard.is_aborting() {
             self.end(Ok(Err(TaskError::Aborted)));
             return Poll::Ready(());

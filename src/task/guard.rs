@@ -1,5 +1,7 @@
 //! [`TaskGuard`]: a task that a context accepted leaves it again, once, however it ends.
 
+#[cfg(feature = "testing")]
+use crate::poll::observer;
 use crate::{
     context::{
         close,
@@ -118,6 +120,21 @@ impl TaskGuard<'_> {
         if let Some(task) = self.entry() {
             task.leave_waker(|| capture::original(cx.waker()));
         }
+    }
+
+    /// Tells the observer, if a test has one, that the task is about to be polled. False if that is not to happen.
+    #[cfg(feature = "testing")]
+    #[inline]
+    pub(crate) fn may_poll(&self) -> bool {
+        !observer::is_there() || self.task().is_none_or(observer::may_poll)
+    }
+
+    /// Without the feature `testing` there is no observer.
+    #[cfg(not(feature = "testing"))]
+    #[inline(always)]
+    #[expect(clippy::unused_self, reason = "it is used with the feature `testing`")]
+    pub(crate) fn may_poll(&self) -> bool {
+        true
     }
 
     /// Whether an abort was requested.

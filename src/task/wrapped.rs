@@ -97,6 +97,9 @@ impl<F: Future> Future for Wrapped<F> {
         let (Some(future), Some(guard)) = (this.future.as_pin_mut(), this.guard) else {
             return Poll::Ready(Err(TaskError::Refused));
         };
+        if !guard.may_poll() {
+            return Poll::Pending;
+        }
         // An abort ends it only where it waits: it may be ready, and the code that polls it wants the output.
         let polled = guard.poll(cx, |cx| panics::guarded(|| future.poll(cx)));
         if matches!(polled, Ok(Poll::Pending)) {

@@ -59,6 +59,9 @@ impl<S: Stream> Stream for WrappedStream<S> {
         let (Some(stream), Some(guard)) = (inner.future.as_pin_mut(), inner.guard) else {
             return Poll::Ready(None);
         };
+        if !guard.may_poll() {
+            return Poll::Pending;
+        }
         // Asked before each item: a stream that is always ready would not end otherwise.
         let polled = if guard.is_aborting() {
             Ok(Poll::Pending)

@@ -245,7 +245,7 @@ async fn within_limit<F: Future>(
 
 /// Polls the body once more, with a waker that captures stacks. Returns its output, should it end in this poll.
 #[cfg(feature = "dump")]
-async fn whereabouts<F: Future>(
+pub(super) async fn whereabouts<F: Future>(
     registry: &Registry,
     mut body: Pin<&mut F>,
 ) -> Result<F::Output, String> {
@@ -270,7 +270,7 @@ async fn whereabouts<F: Future>(
 
 /// Says what is alive.
 #[cfg(not(feature = "dump"))]
-async fn whereabouts<F: Future>(
+pub(super) async fn whereabouts<F: Future>(
     registry: &Registry,
     _body: Pin<&mut F>,
 ) -> Result<F::Output, String> {
@@ -278,7 +278,7 @@ async fn whereabouts<F: Future>(
     Err(format!("{live}\n(the feature `dump` adds where they wait)"))
 }
 
-async fn find_leaks(
+pub(super) async fn find_leaks(
     registry: &Registry,
     policy: &LeakPolicy,
     bare_spawns: &BareSpawns,

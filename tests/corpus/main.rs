@@ -21,6 +21,7 @@ mod limits;
 mod lines;
 mod program;
 mod run;
+mod sources;
 mod tasks;
 mod values;
 mod world;
@@ -124,6 +125,11 @@ programs! {
         context_while_off / context_while_off_fixed: unseen(ClosedButHeld, "1 untracked", "nothing was recorded when these handles were taken");
         value_while_off / value_while_off_fixed: unseen(StillThere, "1 untracked", "nothing was recorded when these handles were taken");
     }
+    sources {
+        automatic_subscription / automatic_subscription_fixed: named(ClosedButHeld);
+        reload_handler / reload_handler_fixed: named(ClosedButHeld);
+        recorder / recorder_fixed: named(ClosedButHeld);
+    }
     lines {
         alike / alike_fixed: named(ClosedButHeld);
     }
@@ -138,5 +144,6 @@ programs! {
 }
 
 fn main() -> ExitCode {
+    sources::assert_covered(PROGRAMS);
     command::run(PROGRAMS)
 }

@@ -15,6 +15,12 @@ mod autotraits;
 mod bad_input;
 mod blocked;
 mod close;
+#[cfg(feature = "testing")]
+mod close_anywhere;
+#[cfg(feature = "testing")]
+mod closed_examples;
+#[cfg(feature = "testing")]
+mod closed_faults;
 mod current;
 mod deadlines;
 #[cfg(feature = "dump")]
@@ -34,6 +40,8 @@ mod hooks;
 mod hostile;
 mod inside;
 mod leak_growth;
+#[cfg(feature = "testing")]
+mod leak_practice;
 mod leaks;
 mod listing;
 mod needs;
