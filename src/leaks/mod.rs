@@ -38,6 +38,7 @@ pub(crate) mod report;
 pub(crate) mod snapshot;
 #[cfg(feature = "dump")]
 pub(crate) mod stacks;
+pub(crate) mod trend;
 
 pub use crate::registry::watch::LeakWatch;
 pub use allow::Allow;

@@ -485,7 +485,7 @@ impl Registry {
         LeakReport::new(found, None, Vec::new())
     }
 
-    /// Begins to compare counts: what rises and never falls is leaking. See [`Growth`].
+    /// Begins to compare counts: what rises again and again is leaking. See [`Growth`].
     pub async fn growth(&self) -> Growth {
         Growth::start(self.root()).await
     }
