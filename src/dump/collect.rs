@@ -9,20 +9,17 @@ use crate::{
         view::{Activity, AwaitStack, HookDump, TaskDump, Whereabouts},
     },
     id::ResourceId,
-    panics,
+    offload::offload,
     poll::{
         capture::{Captured, RawStack},
         replies::Question,
         running_hooks::RunningHook,
         state::PollState,
     },
-    sync::{Mutex, lock},
     table::{record::State, resource::Resource, store::Table},
-    timer,
 };
 use futures::future::select;
-use std::{panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
-use tokio::{runtime::Handle, sync::oneshot};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 /// How many tasks are asked between two yields.
 const STEP: usize = 64;
@@ -354,37 +351,4 @@ async fn silent<'a>(table: &Table, asked: Vec<&'a Asked>, question: &Question) -
         tokio::task::yield_now().await;
     }
     silent
-}
-
-/// How long the runtime's pool may take to begin before the crate's own thread does the work.
-const POOL_LIMIT: Duration = Duration::from_millis(50);
-
-/// Runs `work` on the runtime's pool for blocking closures, or on the crate's own thread if that pool is full.
-///
-/// The pool comes first because a paused clock does not advance while it works. It may be full of the very closures
-/// that a dump is about, so it is not relied on.
-pub(crate) async fn offload<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
-    let Ok(runtime) = Handle::try_current() else {
-        // Without a runtime there is no thread of it to block.
-        return work();
-    };
-    let (give, take) = oneshot::channel();
-    let work = move || drop(give.send(panics::guarded(work)));
-    let work = Arc::new(Mutex::new(Some(work)));
-    let second = Arc::clone(&work);
-    runtime.spawn_blocking(move || run(&work));
-    timer::run_after(POOL_LIMIT, move || run(&second));
-    match take.await {
-        Ok(Ok(done)) => done,
-        Ok(Err(payload)) => resume_unwind(payload),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Runs the work, unless the other thread has taken it.
-fn run(work: &Mutex<Option<impl FnOnce()>>) {
-    let work = lock(work).take();
-    if let Some(work) = work {
-        work();
-    }
 }

@@ -194,8 +194,13 @@ impl GrowthEntry {
 
     /// The file and line that made the things.
     pub fn site(&self) -> Option<(&'static str, u32)> {
+        let location = self.location()?;
+        Some((location.file(), location.line()))
+    }
+
+    pub(crate) fn location(&self) -> Option<&'static Location<'static>> {
         match &self.counted {
-            Counted::Made { location, .. } => Some((location.file(), location.line())),
+            Counted::Made { location, .. } => Some(location),
             Counted::Probe(_) => None,
         }
     }

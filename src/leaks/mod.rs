@@ -31,6 +31,7 @@ pub(crate) mod find;
 pub(crate) mod finding;
 pub(crate) mod graph;
 pub(crate) mod growth;
+pub(crate) mod held;
 pub(crate) mod judge;
 pub(crate) mod policy;
 pub(crate) mod referrers;

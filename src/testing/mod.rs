@@ -9,6 +9,7 @@ mod asserts;
 mod bare_spawns;
 mod check;
 mod guard;
+mod report_files;
 mod unclean;
 
 pub use asserts::{WeakHandle, assert_no_growth, assert_released};

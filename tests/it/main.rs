@@ -25,8 +25,10 @@ mod drops;
 mod dump;
 mod events;
 mod failures;
+mod fingerprints;
 mod finishing;
 mod force;
+mod growth;
 mod holders;
 #[cfg(feature = "dump")]
 mod hook_deadlocks;
@@ -41,6 +43,7 @@ mod owned;
 mod peers;
 mod refusals;
 mod registry;
+mod reports;
 #[cfg(feature = "dump")]
 mod running_hooks;
 mod runtimes;
@@ -59,6 +62,7 @@ mod timers;
 mod tree;
 mod unwind;
 mod util;
+mod watch;
 mod weak;
 mod with_context;
 mod wrap;
