@@ -15,7 +15,16 @@ use crate::{
         store::TableRef,
     },
 };
-use std::{backtrace::Backtrace, fmt, panic::Location, slice, sync::OnceLock, time::Duration};
+use std::{
+    backtrace::Backtrace,
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    fmt, mem,
+    panic::Location,
+    slice,
+    sync::OnceLock,
+    time::Duration,
+};
 
 /// Who held a context or a tracked value at one moment.
 ///
@@ -91,6 +100,21 @@ impl Holders {
     /// The handles that are recorded, oldest first.
     pub fn iter(&self) -> slice::Iter<'_, Holder> {
         self.tracked.iter()
+    }
+
+    /// The handles by the line that took them and the container that they lie in, most first.
+    pub(crate) fn by_line(&self) -> Vec<HolderGroup<'_>> {
+        let mut groups: Vec<HolderGroup<'_>> = Vec::new();
+        let mut known = HashMap::new();
+        for holder in self {
+            let at = *known.entry(holder.line()).or_insert_with(|| {
+                groups.push(HolderGroup(Vec::new()));
+                groups.len() - 1
+            });
+            groups[at].0.push(holder);
+        }
+        groups.sort_by_key(|group| Reverse(group.0.len()));
+        groups
     }
 
     /// How many handles are recorded.
@@ -206,12 +230,12 @@ fn ago(then: Stamp, now: Stamp) -> Duration {
     Duration::from_nanos(now.since(then))
 }
 
-/// Prints the sum, then a line for each handle.
+/// Prints the sum, then a line for each line of code that took handles, with how many there are of it.
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.sum())?;
-        for holder in &self.tracked {
-            write!(f, "\n  {holder}")?;
+        for group in self.by_line() {
+            write!(f, "\n  {group}")?;
         }
         match self.untracked() {
             0 => Ok(()),
@@ -227,14 +251,21 @@ impl fmt::Display for Holder {
     }
 }
 
+/// What is said of a line that is not the program's own.
+const LIBRARY: &str = "a library's line: the line behind it needs debug information";
+
 impl Holder {
+    fn line(&self) -> HolderLine<'_> {
+        let taken = &self.entry.taken;
+        (self.site(), mem::discriminant(&taken.by), self.inside())
+    }
+
     /// The text of the handle, with or without who took it and the container that it lies in.
     pub(crate) fn describe(&self, says_by: bool, says_inside: bool) -> String {
         let (site, by) = (self.site(), &self.entry.taken.by);
         let mut parts = vec![format!("taken at {site}")];
         if caller::is_library(&site.file) {
-            let why = "a library's line: the line behind it needs debug information";
-            parts.push(format!(" ({why})"));
+            parts.push(format!(" ({LIBRARY})"));
         }
         if says_by && !matches!(by, Acquirer::Unknown) {
             parts.push(format!(" by {by}"));
@@ -255,6 +286,81 @@ impl Holder {
             parts.push(format!(", last used {ago} ago by {by}"));
         }
         parts.concat()
+    }
+}
+
+/// What handles of one group have in common: the line, the kind of acquirer, and the container.
+type HolderLine<'a> = (&'a Site, mem::Discriminant<Acquirer>, Option<ResourceId>);
+
+/// Handles that were taken on one line and lie in one container. There is at least one.
+pub(crate) struct HolderGroup<'a>(pub(crate) Vec<&'a Holder>);
+
+impl HolderGroup<'_> {
+    /// `tasks request (ended)`, `9 tasks, the first of them request-1 (3 running)`
+    pub(crate) fn acquirers(&self) -> String {
+        let first = &self.0[0].entry.taken.by;
+        let names: HashSet<_> = self
+            .0
+            .iter()
+            .map(|holder| holder.entry.taken.by.to_string())
+            .collect();
+        if first.as_task().is_none() {
+            return match names.len() {
+                1 => first.to_string(),
+                others => format!("{first} and {} more", others - 1),
+            };
+        }
+        let tasks: HashSet<_> = self.0.iter().filter_map(|holder| holder.task()).collect();
+        let name = first.as_task().map_or("", |task| &task.name);
+        let running = self
+            .0
+            .iter()
+            .filter(|holder| holder.state.is_some())
+            .count();
+        let state = match running {
+            0 => "ended".to_owned(),
+            all if all == self.0.len() => self.0[0]
+                .state
+                .map_or_else(String::new, |state| state.to_string()),
+            some => format!("{some} not ended"),
+        };
+        match (tasks.len(), names.len()) {
+            (1, _) => format!("task {} ({state})", Printed(name)),
+            (_, 1) => format!("tasks {} ({state})", Printed(name)),
+            (tasks, _) => format!(
+                "{tasks} tasks, the first of them {} ({state})",
+                Printed(name)
+            ),
+        }
+    }
+}
+
+/// `999 × taken at src/main.rs:80 by tasks request (ended), 3.2s to 1.2s ago`; one alone as it prints itself.
+impl fmt::Display for HolderGroup<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (self.0[0], self.0[self.0.len() - 1]);
+        if self.0.len() == 1 {
+            return first.fmt(f);
+        }
+        write!(f, "{} × taken at {}", self.0.len(), first.site())?;
+        if caller::is_library(&first.site().file) {
+            write!(f, " ({LIBRARY})")?;
+        }
+        if !matches!(first.entry.taken.by, Acquirer::Unknown) {
+            write!(f, " by {}", self.acquirers())?;
+        }
+        if let (Some(oldest), Some(newest)) = (first.age(), last.age()) {
+            let (oldest, newest) = (clock::human(oldest), clock::human(newest));
+            if oldest == newest {
+                write!(f, ", {oldest} ago")?;
+            } else {
+                write!(f, ", {oldest} to {newest} ago")?;
+            }
+        }
+        match &first.entry.inside {
+            Some(inside) => write!(f, ", in {}", Printed(&inside.who.name)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -70,6 +70,7 @@ mod ledger;
 #[cfg(all(test, headcount_loom))]
 mod models;
 mod name;
+mod offload;
 mod panics;
 mod poll;
 mod registry;

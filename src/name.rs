@@ -25,6 +25,14 @@ impl Label {
         Self::Borrowed(name)
     }
 
+    /// The name, if it is a literal of the program, or the path of a type.
+    pub(crate) fn literal(&self) -> Option<&'static str> {
+        match self {
+            Self::Borrowed(name) => Some(name),
+            Self::Owned(_) => None,
+        }
+    }
+
     #[inline]
     pub(crate) fn is_owned(&self) -> bool {
         matches!(self, Self::Owned(_))

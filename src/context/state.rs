@@ -254,7 +254,7 @@ impl Node {
         limit: Duration,
         part: impl FnOnce(crate::table::live::Live) -> crate::table::live::Live + Send + 'static,
     ) -> crate::dump::dump::Dump {
-        use crate::dump::collect::{self, offload};
+        use crate::{dump::collect, offload::offload};
         let table = Arc::clone(&self.table);
         let live = table.live().await;
         // Sorting them takes a while.

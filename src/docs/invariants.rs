@@ -188,8 +188,8 @@
 //! with growing intervals; a hook is named when its time limit comes; code that blocks its thread is named while it does. A line that is refused, or that takes long in a
 //! poll, is not reported each time.
 //!
-//! * Kept by: `context::stragglers`, `context::blocked`, `context::line_counts`, `poll::long_polls`.
-//! * Shown by: `tests/it/blocked.rs`, `tests/it/events.rs`, `tests/it/refusals.rs`, `tests/it/asking.rs`.
+//! * Kept by: `context::stragglers`, `context::blocked`, `context::line_counts`, `poll::long_polls`, `registry::watch`.
+//! * Shown by: `tests/it/blocked.rs`, `tests/it/watch.rs`, `tests/stress/day.rs`, `tests/it/events.rs`, `tests/it/refusals.rs`, `tests/it/asking.rs`.
 //! * Not built yet: a voice for dumps and signals while the runtime itself is blocked, and one event for many contexts that hang in
 //!   the same way.
 //!

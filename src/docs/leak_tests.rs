@@ -105,7 +105,8 @@
 //!
 //! One round may leave nothing, and a hundred something: a listener, an entry of a map.
 //! [`assert_no_growth`](crate::testing::assert_no_growth) repeats a scenario and compares counts by the line that made
-//! things; [`probe`](crate::Registry::probe)s add numbers of your own.
+//! things: what is still there when all else has gone must not rise and rise. A pool is no leak once it is full, so give it
+//! more cycles than it takes to fill; [`probe`](crate::Registry::probe)s add numbers of your own.
 //!
 //! ```ignore
 //! testing::assert_no_growth(10, async |registry| {

@@ -49,7 +49,7 @@
 //! ```
 //!
 //! The number in brackets is the *fingerprint*: the same for equal leaks from run to run, and after edits that only move
-//! lines. It groups equal findings, and names a leak that is known to [`Allow::fingerprint`](crate::leaks::Allow::fingerprint).
+//! code ([`Allow::fingerprint`](crate::leaks::Allow::fingerprint) says what it is made of). It names a leak that is known to [`Allow::fingerprint`](crate::leaks::Allow::fingerprint).
 //!
 //! # Waiting
 //!

@@ -138,7 +138,8 @@ fn held_at(finding: &Finding) -> Option<String> {
     let last = finding
         .chain
         .last()
-        .and_then(|link| link.reference.taken.clone());
+        .and_then(|link| link.reference.taken.as_ref())
+        .map(ToString::to_string);
     let oldest = || {
         holders
             .iter()

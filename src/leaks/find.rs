@@ -5,27 +5,30 @@
 //! something new to see. For what sends no notification (a task of an open context, a registration, a plain `Arc`) there are
 //! scans in growing intervals, from 1 ms to 100 ms, as goleak does it.
 
-#[cfg(feature = "dump")]
-use crate::leaks::stacks;
 use crate::{
     clock,
     context::state::Core,
+    id::ResourceId,
     leaks::{
         advice,
         allow::{Allow, Suspect},
         attribution::Attribution,
         finding::Finding,
-        growth::Counted,
+        growth::{Counted, GrowthEntry},
+        held,
         judge::{self, LONGEST_GRACE, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
-        snapshot::{LeakSnapshot, Subject},
+        snapshot::{LeakSnapshot, Subject, asking},
     },
+    offload::beside_the_runtime,
     table::{live::Live, record::State},
 };
+#[cfg(feature = "dump")]
+use crate::{leaks::stacks, table::store::Table};
 use futures::future::select;
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     pin::pin,
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
@@ -34,6 +37,8 @@ use std::{
 /// The findings of one scan.
 pub(crate) struct LeakScan {
     pub(crate) findings: Vec<Finding>,
+    /// Those that the allow list accepts.
+    pub(crate) allowed: Vec<Finding>,
     /// Something is about to end by itself.
     #[cfg(feature = "testing")]
     pub(crate) pending: bool,
@@ -46,6 +51,18 @@ pub(crate) struct LeakScan {
     pub(crate) is_closing: bool,
     /// Notes for the report.
     pub(crate) notes: Vec<String>,
+}
+
+#[cfg(feature = "testing")]
+impl LeakScan {
+    /// Adds a finding of another search.
+    pub(crate) fn add(&mut self, mut finding: Finding, policy: &LeakPolicy) {
+        apply_allow_list(&mut finding, policy);
+        match finding.allowed {
+            Some(_) => self.allowed.push(finding),
+            None => self.findings.push(finding),
+        }
+    }
 }
 
 /// The result of a scan that does not search for culprits.
@@ -99,13 +116,22 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
         .collect();
     findings.extend(dropped(snapshot, policy));
     findings.extend(too_many(snapshot, policy));
-    findings.extend(growing(snapshot, policy));
     for finding in &mut findings {
         apply_allow_list(finding, policy);
     }
+    let (mut growing, growing_too) = growing(snapshot, policy, &findings);
+    for finding in &mut growing {
+        apply_allow_list(finding, policy);
+    }
+    findings.append(&mut growing);
+    let mut notes = notes(snapshot, policy, &findings, pending);
+    notes.extend(growing_too);
+    let is_allowed = |finding: &Finding| finding.allowed.is_some();
+    let (allowed, findings) = findings.into_iter().partition(is_allowed);
     let things = snapshot.things.iter();
     LeakScan {
-        notes: notes(snapshot, policy, &findings, pending),
+        allowed,
+        notes,
         findings,
         #[cfg(feature = "testing")]
         pending,
@@ -153,7 +179,7 @@ fn notes(
 
 /// Looks a finding up in the allow list. An entry that holds beats those that have ended; of these it is the one that
 /// ended last.
-pub(crate) fn apply_allow_list(finding: &mut Finding, policy: &LeakPolicy) {
+fn apply_allow_list(finding: &mut Finding, policy: &LeakPolicy) {
     let (suspect, now) = (finding.as_suspect(), SystemTime::now());
     let covering = || policy.allowed.iter().filter(|entry| entry.covers(&suspect));
     let allowed = covering().find(|entry| entry.holds_at(now)).cloned();
@@ -180,6 +206,7 @@ fn dropped<'a>(
         let state = format!("dropped {ago} ago ({} inside)", entry.inside);
         let subject = Subject {
             name: entry.name.to_string(),
+            literal: entry.name.literal(),
             path: entry.path.clone(),
             location: Some(entry.location),
             made: "opened",
@@ -191,7 +218,8 @@ fn dropped<'a>(
         facts.extend(last.map(|last| ("last handle", last)));
         let advice =
             format!("`close().await` the context opened at {site} before its last handle goes");
-        Finding::of_fact(LeakKind::DroppedOpen, subject, facts, advice)
+        let finding = Finding::of_fact(LeakKind::DroppedOpen, subject, facts, advice);
+        finding.with_last_handle(entry.last.as_ref().map(|last| last.location))
     })
 }
 
@@ -207,7 +235,7 @@ fn too_many<'a>(
         }
         let subject = Subject::unlisted(kind, format!("{} alive, {most} allowed", all.len()));
         let oldest = Subject::of(snapshot, all[0]);
-        let facts = vec![
+        let mut facts = vec![
             (
                 "oldest",
                 format!(
@@ -219,6 +247,7 @@ fn too_many<'a>(
             ),
             ("made at", sites(snapshot, all)),
         ];
+        facts.extend(holders(snapshot, all));
         let advice = format!(
             "see what keeps the oldest: it was {} at {}",
             oldest.made,
@@ -249,37 +278,99 @@ fn by_limited_kind<'a>(
     by_kind
 }
 
-fn growing<'a>(
-    snapshot: &'a LeakSnapshot,
-    policy: &'a LeakPolicy,
-) -> impl Iterator<Item = Finding> + use<'a> {
-    let newest = newest_of_rises(snapshot, policy);
-    policy.rises.iter().map(move |rise| {
+/// The rises that no finding lists, and notes of those that are listed: a finding says more of a thing than that there are
+/// more of its kind.
+fn growing(
+    snapshot: &LeakSnapshot,
+    policy: &LeakPolicy,
+    findings: &[Finding],
+) -> (Vec<Finding>, Vec<String>) {
+    if policy.rises.is_empty() {
+        return (Vec::new(), Vec::new());
+    }
+    let makes = makes_of_rises(snapshot, policy);
+    let listed = Listed::by(findings);
+    let (known, new): (Vec<_>, Vec<_>) = policy.rises.iter().partition(|rise| listed.has(rise));
+    let notes = known
+        .iter()
+        .map(|rise| format!("reported below, and growing: {rise}"));
+    let found = new.iter().map(|rise| {
         let mut subject =
             Subject::unlisted(rise.name(), format!("{:.1} more a sample", rise.rate()));
         let mut facts = vec![("counts", rise.to_string())];
-        if let Some(&at) = newest.get(&rise.counted) {
+        let all = makes.get(&rise.counted).map_or(&[][..], Vec::as_slice);
+        if let Some(&at) = all.last() {
             let newest = Subject::of(snapshot, at);
             facts.push(("newest", format!("{newest}, {}", newest.state)));
-            subject.location = newest.location;
+            let name = |at: &usize| Subject::of(snapshot, *at).literal;
+            subject.literal = newest
+                .literal
+                .filter(|_| all.iter().all(|at| name(at) == newest.literal));
         }
+        subject.location = rise.location();
+        facts.extend(holders(snapshot, all));
+        let held = held::line_of_most(snapshot, all);
+        let held = held.filter(|line| *line != subject.site());
+        let by = held.map_or_else(String::new, |line| {
+            format!(": handles taken at {line} hold it")
+        });
         let advice = match rise.site() {
-            Some((file, line)) => format!("see who should let go of what is made at {file}:{line}"),
+            Some((file, line)) => {
+                format!("see what should let go of what is made at {file}:{line}{by}")
+            }
             None => format!("see what the probe {} counts", rise.name()),
         };
         Finding::of_fact(LeakKind::Growing, subject, facts, advice)
-    })
+    });
+    (found.collect(), notes.collect())
 }
 
-/// The newest of the things that are counted together.
-fn newest_of_rises(snapshot: &LeakSnapshot, policy: &LeakPolicy) -> BTreeMap<Counted, usize> {
-    if policy.rises.is_empty() {
-        return BTreeMap::new();
+fn holders(snapshot: &LeakSnapshot, all: &[usize]) -> impl Iterator<Item = (&'static str, String)> {
+    let held = held::describe(snapshot, all);
+    held.into_iter().map(|held| ("holders", held))
+}
+
+/// What findings list that are not allowed: how many things of each make, and the kinds of which there are too many.
+#[derive(Default)]
+struct Listed {
+    makes: BTreeMap<Counted, usize>,
+    kinds: HashSet<String>,
+}
+
+impl Listed {
+    fn by(findings: &[Finding]) -> Self {
+        let mut listed = Self::default();
+        for finding in findings.iter().filter(|finding| finding.allowed.is_none()) {
+            if finding.kind == LeakKind::TooMany {
+                listed.kinds.insert(finding.subject.kind.clone());
+            }
+            for thing in finding.resource().into_iter().chain(finding.kept()) {
+                *listed.makes.entry(Counted::of(thing)).or_default() += 1;
+            }
+        }
+        listed
     }
-    let things = snapshot.things.iter().zip(0..);
-    things
-        .map(|(thing, at)| (Counted::of(&thing.resource), at))
-        .collect()
+
+    /// Whether as many are listed as there are more.
+    fn has(&self, rise: &GrowthEntry) -> bool {
+        let of_make = self.makes.get(&rise.counted).copied().unwrap_or(0);
+        !rise.is_probe() && (self.kinds.contains(rise.name()) || of_make >= rise.more().max(1))
+    }
+}
+
+/// The things that are counted together, the newest last.
+fn makes_of_rises(snapshot: &LeakSnapshot, policy: &LeakPolicy) -> BTreeMap<Counted, Vec<usize>> {
+    let counted = policy
+        .rises
+        .iter()
+        .map(|rise| (rise.counted.clone(), Vec::new()));
+    let mut makes: BTreeMap<_, Vec<_>> = counted.collect();
+    for (thing, at) in snapshot.things.iter().zip(0..) {
+        if let Some(all) = makes.get_mut(&Counted::of(&thing.resource)) {
+            all.push(at);
+        }
+    }
+    makes
 }
 
 /// The lines that made most of these: `src/a.rs:12 (40), src/b.rs:3 (2)`.
@@ -305,7 +396,7 @@ const SITES: usize = 5;
 
 /// Scans a listing.
 pub(crate) fn scan(root: &Arc<Core>, live: Live, policy: &LeakPolicy) -> LeakScan {
-    let snapshot = LeakSnapshot::of(root, live);
+    let snapshot = LeakSnapshot::of(root, live, asking());
     let verdicts = judge::judge(&snapshot, policy);
     find(&snapshot, verdicts, policy)
 }
@@ -320,6 +411,9 @@ const LONGEST: Duration = Duration::from_secs(2 * LONGEST_GRACE.as_secs());
 const EAGER: u32 = 4;
 /// Later ones leave at least so much between them.
 const BREATH: Duration = Duration::from_millis(2);
+
+/// After a look that took long there are so many times as long without one.
+const REST: u32 = 4;
 
 /// How long things took to settle, or did not.
 #[derive(Clone, Copy, Debug)]
@@ -348,6 +442,7 @@ pub(crate) async fn settle(
     let table = Arc::clone(&root.upgrade()?.node.table);
     let listening = table.tracking.listen();
     let started = clock::now();
+    let policy = Arc::new(policy.clone());
     let mut looks = 0;
     let mut suspects = None;
     let mut rest = INTERVALS.0;
@@ -358,15 +453,21 @@ pub(crate) async fn settle(
         // Before the look: what was there when it began is at least as old.
         let took = clock::now().saturating_duration_since(started);
         let live = table.live().await;
-        let snapshot = LeakSnapshot::of(&root.upgrade()?, live);
         looks += 1;
         let settled = Settled { took, looks };
-        let mut verdicts = judge::judge(&snapshot, policy);
-        // While a program runs there is always something that was closed a moment ago and is about to be let go of.
-        if !policy.nothing_left {
-            suspects = Some(verdicts.narrow(&snapshot, suspects.as_ref()));
-        }
-        let look = quick_check(&snapshot, &verdicts, policy);
+        let (size, before) = (live.len(), suspects.take());
+        let (core, by, asking) = (root.upgrade()?, Arc::clone(&policy), asking());
+        let look = move || (look(&core, live, asking, &by, before), core);
+        // The registry comes back: it may be its last handle, whose drop belongs on this thread.
+        let (looked, core) = beside_the_runtime(size, look).await;
+        drop(core);
+        let Look {
+            snapshot,
+            verdicts,
+            check: look,
+            ..
+        } = looked;
+        suspects = looked.suspects;
         // A close within its grace period is no leak yet, and it is going to end: what it leaves has its time
         // from then on.
         if look == QuickCheck::Pending && policy.is_patient {
@@ -375,21 +476,66 @@ pub(crate) async fn settle(
         }
         let is_clean = look == QuickCheck::Clean && !more();
         if is_clean || took >= deadline {
-            #[cfg_attr(not(feature = "dump"), expect(unused_mut, reason = "notes are added"))]
-            let mut found = find(&snapshot, verdicts, policy);
+            let by = Arc::clone(&policy);
+            let find = move || find(&snapshot, verdicts, &by);
+            let found = beside_the_runtime(size, find).await;
             #[cfg(feature = "dump")]
-            found
-                .notes
-                .extend(stacks::add(&table, &mut found.findings).await);
+            let found = with_stacks(&table, found).await;
             return Some((found, settled));
         }
-        drop(snapshot);
+        beside_the_runtime(size, move || drop((snapshot, verdicts))).await;
         let left = deadline.saturating_sub(took).max(INTERVALS.0);
+        let now = clock::now().saturating_duration_since(started);
+        rest = rest.max(REST * now.saturating_sub(took));
         select(gone, pin!(clock::sleep(rest.min(left)))).await;
         if looks > EAGER {
             // Many things that go one by one are not looked at one by one.
             clock::sleep(BREATH.min(left)).await;
-            rest = (rest * 2).min(INTERVALS.1);
+            rest = (rest * 2).min(INTERVALS.1.max(rest));
         }
+    }
+}
+
+#[cfg(feature = "dump")]
+async fn with_stacks(table: &Arc<Table>, found: LeakScan) -> LeakScan {
+    let LeakScan {
+        findings,
+        mut notes,
+        ..
+    } = found;
+    let (findings, deadlocks) = stacks::add(table, findings).await;
+    notes.extend(deadlocks);
+    LeakScan {
+        findings,
+        notes,
+        ..found
+    }
+}
+
+/// One look, without the search for culprits.
+struct Look {
+    snapshot: LeakSnapshot,
+    verdicts: Verdicts,
+    /// What looked like a leak, for the look after.
+    suspects: Option<HashSet<ResourceId>>,
+    check: QuickCheck,
+}
+
+fn look(
+    root: &Arc<Core>,
+    live: Live,
+    asking: HashSet<ResourceId>,
+    policy: &LeakPolicy,
+    before: Option<HashSet<ResourceId>>,
+) -> Look {
+    let snapshot = LeakSnapshot::of(root, live, asking);
+    let mut verdicts = judge::judge(&snapshot, policy);
+    // While a program runs there is always something that was closed a moment ago and is about to be let go of.
+    let suspects = (!policy.nothing_left).then(|| verdicts.narrow(&snapshot, before.as_ref()));
+    Look {
+        check: quick_check(&snapshot, &verdicts, policy),
+        snapshot,
+        verdicts,
+        suspects,
     }
 }

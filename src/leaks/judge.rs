@@ -39,7 +39,7 @@ pub enum LeakKind {
     TooOld,
     /// There are more than are allowed of the kind.
     TooMany,
-    /// Its count rises and never falls.
+    /// Its count rises again and again: see [`Growth::rising`](crate::leaks::Growth::rising).
     Growing,
     /// It is alive where nothing should be.
     StillThere,

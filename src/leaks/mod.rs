@@ -31,6 +31,7 @@ pub(crate) mod find;
 pub(crate) mod finding;
 pub(crate) mod graph;
 pub(crate) mod growth;
+pub(crate) mod held;
 pub(crate) mod judge;
 pub(crate) mod policy;
 pub(crate) mod referrers;
@@ -38,6 +39,7 @@ pub(crate) mod report;
 pub(crate) mod snapshot;
 #[cfg(feature = "dump")]
 pub(crate) mod stacks;
+pub(crate) mod trend;
 
 pub use crate::registry::watch::LeakWatch;
 pub use allow::Allow;

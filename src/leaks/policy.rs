@@ -180,6 +180,11 @@ impl LeakPolicy {
         policy
     }
 
+    /// Whether something becomes a leak by age or number, without a close.
+    pub(crate) fn has_limits(&self) -> bool {
+        self.nothing_left || !self.max_age.is_empty() || !self.max_count.is_empty()
+    }
+
     /// Whether things of this make are left out.
     pub(crate) fn leaves_out(&self, suspect: &Suspect<'_>) -> bool {
         let mut ignored = self.ignored_makes.iter();

@@ -9,6 +9,7 @@ use crate::{
     id::ResourceId,
     leaks::{finding::Finding, judge::LeakKind},
     name::Printed,
+    offload::beside_the_runtime,
     table::{resource::Resource, store::Table},
 };
 use std::{
@@ -23,28 +24,39 @@ const NAMED: usize = 3;
 
 /// Asks where they are tasks that run on, or hold what leaks, and hooks of closes that do not end; and whether some wait
 /// for each other. Returns the deadlocks, as notes.
-pub(crate) async fn add(table: &Arc<Table>, findings: &mut [Finding]) -> Vec<String> {
-    let asked: BTreeSet<_> = findings.iter().flat_map(asked).collect();
+pub(crate) async fn add(table: &Arc<Table>, findings: Vec<Finding>) -> (Vec<Finding>, Vec<String>) {
+    let many = findings.len();
+    let (mut findings, asked, leaks) = beside_the_runtime(many, move || {
+        let asked: BTreeSet<_> = findings.iter().flat_map(asked).collect();
+        let leaks: BTreeSet<_> = findings.iter().filter_map(leaking).collect();
+        (findings, asked, leaks)
+    })
+    .await;
     let tasks = asked.into_iter().take(ASKED);
     let tasks: Vec<Resource> = tasks.filter_map(|id| table.find_task(id)).collect();
-    let leaks: BTreeSet<_> = findings.iter().filter_map(leaking).collect();
     let mut hooks = table.hooks.all();
     hooks.retain(|hook| leaks.contains(&hook.context.meta().id));
     hooks.truncate(ASKED);
     let dump = collect::in_the_way(table, tasks, hooks).await;
-    let tasks = dump.tasks().iter().map(|task| (task.id(), task));
-    let tasks: BTreeMap<_, _> = tasks.collect();
-    for finding in &mut *findings {
-        let facts = facts(finding, &tasks, dump.hooks());
-        finding.facts.extend(facts);
-    }
+    findings = beside_the_runtime(many, move || {
+        let tasks = dump.tasks().iter().map(|task| (task.id(), task));
+        let tasks: BTreeMap<_, _> = tasks.collect();
+        for finding in &mut findings {
+            let facts = facts(finding, &tasks, dump.hooks());
+            finding.facts.extend(facts);
+        }
+        drop(tasks);
+        findings
+    })
+    .await;
     if findings.is_empty() {
-        return Vec::new();
+        return (findings, Vec::new());
     }
     let waiting = collect::ask_waiting(table, SHORT_LIMIT).await;
     let waiting = waiting.resolve().await;
     let deadlocks = waiting.deadlocks().iter().take(NAMED);
-    deadlocks.map(ToString::to_string).collect()
+    let deadlocks = deadlocks.map(ToString::to_string).collect();
+    (findings, deadlocks)
 }
 
 /// The task that should have ended.

@@ -57,6 +57,18 @@ impl Acquirer {
     }
 }
 
+impl Acquirer {
+    /// The name of the task or context, if that is a literal of the program: the same from run to run.
+    pub(crate) fn literal_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Task(who) | Self::Hook(who) | Self::Owner(who) | Self::Dependent(who) => {
+                who.name.literal()
+            }
+            Self::Unknown | Self::Foreign(_) | Self::Thread(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Acquirer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,7 +7,7 @@
 use std::{backtrace::Backtrace, fmt, panic::Location, path::Path};
 
 /// A line of code.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Site {
     pub(crate) file: String,
     pub(crate) line: u32,

@@ -1,6 +1,6 @@
 //! What is a leak because there is too much of it, or because it lasts too long.
 
-use crate::world::{World, culprit, lock};
+use crate::world::{Line, World, culprit, lock};
 use headcount::{OnConflict, Registration, Tracked, leaks::LeakPolicy};
 use std::{
     collections::BTreeMap,
@@ -66,6 +66,131 @@ pub(crate) async fn probe_grows_fixed(world: World) -> Queue {
     }
     world.judge_by(LeakPolicy::new().growth(&growth));
     queue
+}
+
+/// One a round stays, of many that come and go: a dip hides it from who looks for what never falls.
+pub(crate) async fn grows_behind_a_dip(world: World) -> Vec<Registration> {
+    rounds_with_a_dip(&world, async |kept: &mut Vec<Registration>| {
+        let listener = culprit!(world, world.register("resize", "listener"));
+        kept.push(listener);
+    })
+    .await
+}
+
+pub(crate) async fn grows_behind_a_dip_fixed(world: World) -> Vec<Registration> {
+    rounds_with_a_dip(&world, async |kept: &mut Vec<Registration>| {
+        let listener = world.register("resize", "listener");
+        kept.push(listener);
+        kept.pop();
+    })
+    .await
+}
+
+/// In the middle what is kept goes down by two once.
+async fn rounds_with_a_dip(
+    world: &World,
+    mut round: impl AsyncFnMut(&mut Vec<Registration>),
+) -> Vec<Registration> {
+    let mut growth = world.growth().await;
+    let mut kept = Vec::new();
+    for n in 0..4 * ROUNDS {
+        round(&mut kept).await;
+        if n == 2 * ROUNDS {
+            kept.truncate(kept.len().saturating_sub(2));
+        }
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    kept
+}
+
+/// Opens a connection for each request, and gives none back.
+pub(crate) async fn pool_without_ceiling(world: World) -> Vec<Tracked<()>> {
+    let mut growth = world.growth().await;
+    let mut pool = Vec::new();
+    for _ in 0..4 * ROUNDS {
+        let conn = culprit!(world, world.own("conn", "conn", ()));
+        pool.push(conn);
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    pool
+}
+
+/// It fills, and stands still.
+pub(crate) async fn pool_without_ceiling_fixed(world: World) -> Vec<Tracked<()>> {
+    let mut growth = world.growth().await;
+    let mut pool = Vec::new();
+    for _ in 0..4 * ROUNDS {
+        if pool.len() < 2 * ROUNDS {
+            pool.push(world.own("conn", "conn", ()));
+        }
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    pool
+}
+
+/// Values that tasks take from a helper and put away: the line to look at is the one that takes.
+pub(crate) async fn entries_grow(world: World) -> Vec<Tracked<()>> {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    let mut kept = Vec::new();
+    for _ in 0..2 * ROUNDS {
+        let made = world.own("entry", "entry", ());
+        let w = world.clone();
+        let take = async move { culprit!(w, made.clone()) };
+        kept.push(server.task("request").spawn(take).await.unwrap());
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server.close().await;
+    kept
+}
+
+pub(crate) async fn entries_grow_fixed(world: World) -> Option<Tracked<()>> {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    let mut latest = None;
+    for _ in 0..2 * ROUNDS {
+        let made = world.own("entry", "entry", ());
+        let take = async move { made.clone() };
+        latest = Some(server.task("request").spawn(take).await.unwrap());
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server.close().await;
+    latest
+}
+
+/// It is known that these are kept, and that is accepted: one in the same file is not.
+pub(crate) async fn beside_an_allowed_one(world: World) -> [headcount::Context; 2] {
+    let known = world.context("session".to_owned());
+    known.close().await;
+    let report = world.leaks(&LeakPolicy::new().settle(Duration::ZERO)).await;
+    let print = report.findings()[0].fingerprint();
+    let known_leak = headcount::leaks::Allow::fingerprint(print).because("known");
+    world.judge_by(LeakPolicy::new().allow(known_leak));
+    let other = world.context("session".to_owned());
+    let (file, line) = (file!(), line!() - 1);
+    // Not by the macro: it begins in the same column as the known one.
+    world.suspect(Line { file, line });
+    other.spawn(async {}).await.unwrap();
+    other.close().await;
+    [known, other]
+}
+
+pub(crate) async fn beside_an_allowed_one_fixed(world: World) -> headcount::Context {
+    let known = world.context("session".to_owned());
+    known.close().await;
+    let report = world.leaks(&LeakPolicy::new().settle(Duration::ZERO)).await;
+    let print = report.findings()[0].fingerprint();
+    let known_leak = headcount::leaks::Allow::fingerprint(print).because("known");
+    world.judge_by(LeakPolicy::new().allow(known_leak));
+    let other = world.context("session".to_owned());
+    other.spawn(async {}).await.unwrap();
+    other.close().await;
+    known
 }
 
 pub(crate) type Cache = BTreeMap<usize, Tracked<usize>>;

@@ -136,6 +136,10 @@ programs! {
     limits {
         subscriptions_grow / subscriptions_grow_fixed: named(Growing);
         probe_grows / probe_grows_fixed: unseen(Growing, "probe jobs", "see what the probe jobs counts");
+        grows_behind_a_dip / grows_behind_a_dip_fixed: named(Growing);
+        pool_without_ceiling / pool_without_ceiling_fixed: named(Growing);
+        entries_grow / entries_grow_fixed: named(Growing);
+        beside_an_allowed_one / beside_an_allowed_one_fixed: named(ClosedButHeld);
         cache_without_eviction / cache_without_eviction_fixed: named(TooMany);
         request_too_old / request_too_old_fixed: named(TooOld);
         too_many_tasks / too_many_tasks_fixed: named(TooMany);

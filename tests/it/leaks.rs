@@ -843,12 +843,20 @@ async fn what_is_cut_is_said() {
     let registry = registry();
     let ctx = registry.context("ctx");
     let _held: Vec<_> = (0..30).map(|_| ctx.clone()).collect();
+    let _others = [
+        ctx.clone(),
+        ctx.clone(),
+        ctx.clone(),
+        ctx.clone(),
+        ctx.clone(),
+    ];
     let _kinds: Vec<_> = (0..30)
         .map(|n| registry.own("value", format!("kind-{n}"), ()))
         .collect();
     ctx.close().await;
     let printed = registry.leaks(&over()).await.to_string();
-    assert!(printed.contains("… 26 more"), "{printed}");
+    assert!(printed.contains("30 × taken at "), "{printed}");
+    assert!(printed.contains("… 2 more\n"), "{printed}");
     assert!(
         printed.contains("… 11 more leaks of 11 other makes are not printed"),
         "{printed}"

@@ -31,8 +31,10 @@ mod drops;
 mod dump;
 mod events;
 mod failures;
+mod fingerprints;
 mod finishing;
 mod force;
+mod growth;
 mod holders;
 #[cfg(feature = "dump")]
 mod hook_deadlocks;
@@ -49,6 +51,7 @@ mod owned;
 mod peers;
 mod refusals;
 mod registry;
+mod reports;
 #[cfg(feature = "dump")]
 mod running_hooks;
 mod runtimes;
@@ -67,6 +70,7 @@ mod timers;
 mod tree;
 mod unwind;
 mod util;
+mod watch;
 mod weak;
 mod with_context;
 mod wrap;
