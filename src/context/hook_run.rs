@@ -56,7 +56,7 @@ impl HookRun {
         );
         #[cfg(feature = "testing")]
         if kind == "on_close" {
-            observer::hook_starts(node.table.number, node.meta.id, number);
+            observer::hook_starts(node.table.number, &**node, number);
         }
         let run = Scoped::new(scope, run).boxed();
         core.hooks.has_started(origin);

@@ -56,7 +56,7 @@ pub(super) fn drop_value(core: &Core, owned: Owned) {
 /// Names a hook that cannot run, because no runtime is left, and drops it in its scope.
 pub(super) fn drop_hook(core: &Core, hook: Callback) {
     #[cfg(feature = "testing")]
-    observer::hook_starts(core.node.table.number, core.node.meta.id, hook.number);
+    observer::hook_starts(core.node.table.number, &*core.node, hook.number);
     note_interrupted(&core.node, hook.origin());
     let scope = Scope::Hook(Arc::clone(&core.node));
     current::enter(&scope, || panics::discard(hook));

@@ -4,7 +4,6 @@
 //! process observes, a poll costs a relaxed load and a branch more.
 
 use crate::{
-    id::ResourceId,
     poll::running_hooks::RunningHook,
     table::{record::Record, task_entry::TaskEntry},
 };
@@ -39,7 +38,7 @@ pub(crate) trait Observer {
 
     /// An `on_close` hook of this registry and context begins, or is dropped because it cannot run. Those that were registered
     /// later have greater numbers.
-    fn hook_starts(&self, table: u32, context: ResourceId, number: u64);
+    fn hook_starts(&self, table: u32, context: &dyn Record, number: u64);
 }
 
 /// How many threads have one.
@@ -104,7 +103,7 @@ pub(crate) fn may_poll_hook(hook: &RunningHook) -> bool {
 }
 
 /// As [`Observer::hook_starts`].
-pub(crate) fn hook_starts(table: u32, context: ResourceId, number: u64) {
+pub(crate) fn hook_starts(table: u32, context: &dyn Record, number: u64) {
     if let Some(observer) = is_there().then(current).flatten() {
         observer.hook_starts(table, context, number);
     }

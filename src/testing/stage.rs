@@ -255,15 +255,19 @@ impl Observer for Stage {
     }
 
     /// The latest first: either it was registered before the one that started last, or after that had started.
-    fn hook_starts(&self, table: u32, context: ResourceId, number: u64) {
+    fn hook_starts(&self, table: u32, context: &dyn Record, number: u64) {
         if table != self.registry.root().node.table.number {
             return;
         }
         let now = observer::next_number();
-        let last = self.hooks.borrow_mut().insert(context, (number, now));
+        let last = self
+            .hooks
+            .borrow_mut()
+            .insert(context.meta().id, (number, now));
         if last.is_some_and(|(last, then)| (last..then).contains(&number)) {
+            let path = resource::short_path(context);
             self.fault(format!(
-                "a hook of {context} ran twice, or before one that was registered later (I7)"
+                "a hook of {path} ran twice, or before one that was registered later (I7)"
             ));
         }
     }

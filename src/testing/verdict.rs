@@ -48,7 +48,7 @@ fn sums(stage: &Stage, report: &CloseReport) -> Result<(), String> {
     let ended = report.tasks();
     if ended != tasks as u64 {
         return Err(format!(
-            "{tasks} tasks were accepted, and {ended} have ended (I2)\n\n{report}"
+            "accepted tasks: {tasks}, tasks that have ended: {ended} (I2)\n\n{report}"
         ));
     }
     let failures = report.failures();
@@ -66,7 +66,7 @@ fn sums(stage: &Stage, report: &CloseReport) -> Result<(), String> {
     let ended = counts.ran + counts.timed_out + interrupted - overran;
     if ended != hooks as u64 {
         return Err(format!(
-            "{hooks} hooks were registered, and {ended} have ended (I7)\n\n{report}"
+            "registered hooks: {hooks}, hooks that have ended: {ended} (I7)\n\n{report}"
         ));
     }
     Ok(())
