@@ -41,6 +41,7 @@ mod owned;
 mod peers;
 mod refusals;
 mod registry;
+mod repeats;
 #[cfg(feature = "dump")]
 mod running_hooks;
 mod runtimes;
@@ -57,6 +58,7 @@ mod tasks;
 mod testing;
 mod timers;
 mod tree;
+mod tree_warnings;
 mod unwind;
 mod util;
 mod weak;
