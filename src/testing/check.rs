@@ -6,7 +6,7 @@ use crate::{
     ledger::level::Level,
     registry::registry::Registry,
     sync::{Mutex, lock},
-    testing::{bare_spawns::BareSpawns, unclean::Unclean},
+    testing::{bare_spawns::BareSpawns, overtime::Overtime, unclean::Unclean},
 };
 use futures::{
     FutureExt,
@@ -14,7 +14,9 @@ use futures::{
 };
 use std::{
     collections::HashMap,
-    env, fs, io,
+    env, fs,
+    future::poll_fn,
+    io,
     panic::{AssertUnwindSafe, Location, resume_unwind},
     path::{Path, PathBuf},
     pin::{Pin, pin},
@@ -142,7 +144,12 @@ impl Check {
     /// Limits the time of the body; there is no limit by default.
     ///
     /// A body that takes longer fails the test. With the feature `dump` the failure says where the body and every task of
-    /// its registry wait, down to the `.await`. The limit needs a free thread of the runtime.
+    /// its registry wait, down to the `.await`.
+    ///
+    /// What cannot be ended would keep the process from ending as well. So where the body, or a task beside it, blocks the thread
+    /// that the limit needs, a thread of the crate says so 5 s after the limit, and 30 s later it ends the process, with the exit
+    /// code 101. The same happens 30 s after a limit that leaves a blocking closure behind which does not return. Both are times of
+    /// the system's clock, also where tokio's is paused.
     ///
     /// ```should_panic
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -223,23 +230,30 @@ impl Default for Check {
 async fn within_limit<F: Future>(
     limit: Option<Duration>,
     registry: &Registry,
-    location: &Location<'_>,
+    location: &'static Location<'static>,
     body: F,
 ) -> F::Output {
-    let mut body = pin!(body);
     let Some(limit) = limit else {
         return body.await;
     };
+    let overtime = Overtime::watch(limit, registry, location);
+    let mut body = pin!(body);
+    let body = poll_fn(|cx| overtime.poll(|| body.as_mut().poll(cx)));
+    let mut body = pin!(body);
     match select(body.as_mut(), pin!(clock::sleep(limit))).await {
         Either::Left((output, _)) => return output,
         Either::Right(_) => {}
     }
     match whereabouts(registry, body).await {
         Ok(output) => output,
-        Err(said) => panic!(
-            "the body of the check at {location} did not end within {}\n\n{said}",
-            human(limit)
-        ),
+        Err(said) => {
+            let left = overtime.left_behind(registry);
+            let left = left.map_or_else(String::new, |left| format!("{left}\n\n"));
+            panic!(
+                "the body of the check at {location} did not end within {}\n\n{left}{said}",
+                human(limit)
+            )
+        }
     }
 }
 
@@ -250,7 +264,7 @@ async fn whereabouts<F: Future>(
     mut body: Pin<&mut F>,
 ) -> Result<F::Output, String> {
     use crate::{dump::collect, poll::capture};
-    use std::{future::poll_fn, task::Poll};
+    use std::task::Poll;
     let ask = poll_fn(|cx| {
         let (polled, found) = capture::poll(cx.waker(), |cx| body.as_mut().poll(cx));
         Poll::Ready((polled, found))

@@ -9,6 +9,7 @@ mod asserts;
 mod bare_spawns;
 mod check;
 mod guard;
+mod overtime;
 mod unclean;
 
 pub use asserts::{WeakHandle, assert_no_growth, assert_released};
