@@ -92,7 +92,7 @@ pub use context::hooks::{Hook, HookOutput};
 pub use context::refusal::Refusal;
 pub use context::report::{CloseReason, CloseReport, CloseStatus, HookCounts};
 pub use context::slots::OnConflict;
-pub use context::stragglers::StillClosing;
+pub use context::still_closing::StillClosing;
 pub use context::weak::WeakContext;
 
 pub use error::{ClosedError, OpenError, PanicPayload, RefusedError, RefusedReason, TaskError};

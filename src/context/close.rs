@@ -18,7 +18,7 @@ use crate::context::{deadlocks, escalation::CHECK};
 use crate::{
     clock,
     context::{
-        blocked, current,
+        begin, blocked, current,
         escalation::{Escalation, Goal, Step},
         gate::OnLeave,
         hook_run::HookRun,
@@ -36,7 +36,7 @@ use crate::{
 };
 use futures::{
     FutureExt, StreamExt,
-    future::{BoxFuture, select},
+    future::{BoxFuture, join, select},
     stream::FuturesUnordered,
 };
 use std::{
@@ -75,7 +75,14 @@ pub(crate) async fn drive<D: Driver>(mut driver: D, members: Vec<D>) {
             tokio::task::yield_now().await;
         }
     }
-    select(pin!(run(&core)), pin!(D::keep_respawning(&core))).await;
+    let telling = Arc::clone(begin::telling(&core));
+    let beside = join(
+        D::keep_respawning(&core),
+        telling.keep_telling(&core.node.meta, &core.registry),
+    );
+    select(pin!(run(&core)), pin!(beside)).await;
+    // Before those that wait are told that it is over: they may end the program.
+    telling.tell(&core.node.meta, &core.registry);
     driver.finish();
     drop(driver);
     end(&core);
@@ -214,6 +221,7 @@ fn check_deadlock(_: &Arc<Core>) -> futures::future::Ready<()> {
 
 /// Names those that are still there, and ends what can be ended.
 async fn use_force(core: &Arc<Core>) {
+    let _coming = begin::telling(core).expect();
     let answers = last_answers(core).await;
     if core.node.gate.inside() > 0 {
         stragglers::abort_and_warn(core, answers).await;
@@ -347,14 +355,19 @@ fn finish_undriven(node: Arc<Node>) {
         unwind_undriven(&core);
         let left = conclude(&core);
         give_back(&core);
+        let (telling, registry) = (
+            Arc::clone(begin::telling(&core)),
+            Arc::clone(&core.registry),
+        );
         match (&node.parent, left) {
             (Some(parent), OnLeave::FinishClose) => next = Some(Arc::clone(parent)),
             (Some(parent), left) => on_leave(parent, left),
             (None, _) => {}
         }
-        closed.push(node);
+        closed.push((node, telling, registry));
     }
-    for node in &closed {
+    for (node, telling, registry) in &closed {
+        telling.tell(&node.meta, registry);
         emit_closed(node);
     }
 }

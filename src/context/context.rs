@@ -1,7 +1,7 @@
 //! [`Context`]: the strong handle.
 
 #[cfg(feature = "dump")]
-use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
+use crate::{context::blocked, context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
     context::{
         builder::ContextBuilder,
@@ -10,7 +10,7 @@ use crate::{
         hooks::{Hook, HookOutput, Kept, Owned, When},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
-        stragglers::StillClosing,
+        still_closing::StillClosing,
         wait,
         weak::{WeakContext, add_hook},
         with_context::run_with,
@@ -179,9 +179,9 @@ impl Context {
     #[cfg(feature = "dump")]
     pub async fn dump(&self) -> Dump {
         let id = self.id();
-        self.node()
-            .dump(DUMP_LIMIT, move |live| live.under(id))
-            .await
+        let _watched = blocked::watch_dump(self.core());
+        let node = self.node();
+        node.dump(DUMP_LIMIT, move |live| live.under(id)).await
     }
 
     /// Opens a child context.

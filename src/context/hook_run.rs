@@ -5,16 +5,16 @@ use crate::poll::observer;
 use crate::{
     clock,
     context::{
+        begin,
         current::{Scope, Scoped},
         escalation::wait_until,
-        failure::Failure,
         haste::{Haste, earlier},
         hooks::{Callback, HookEnd, HookGuard, Kept, LastAnswer, Origin},
         state::{Core, Node},
         stragglers,
         unwind::note_interrupted,
     },
-    event, panics,
+    panics,
     sync::lock,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -118,19 +118,12 @@ impl Future for HookRun {
             let (stacks, outside) = end.at_limit();
             let failure = lock(&core.log).hook(&*core.node, self.origin, end);
             if let Some(failure) = failure {
-                warn_of_hook(&self.node, &failure, stacks, outside);
+                let telling = begin::telling(&core);
+                telling.add_hook(&*self.node, &failure, stacks, outside);
             }
         }
         Poll::Ready(())
     }
-}
-
-fn warn_of_hook(node: &Node, failure: &Failure, stacks: Option<Arc<str>>, outside: Option<String>) {
-    let (said, stacks) = (failure.sentence(), stacks.map(tracing::field::display));
-    let outside = outside.map_or_else(String::new, |tasks| {
-        format!("; outside of the context there still run {tasks}: has it waited for one of them?")
-    });
-    event::emit!(WARN, context = %node.meta.name, stacks, "{said}{outside}");
 }
 
 impl Drop for HookRun {

@@ -9,7 +9,7 @@ use crate::{
         tally::Counts,
     },
     id::ResourceId,
-    name::Printed,
+    name::{Printed, Shape},
     table::{record::Record, resource},
 };
 use std::{borrow::Cow, fmt, mem, panic::Location, sync::Arc, time::Duration};
@@ -470,15 +470,33 @@ impl fmt::Display for CloseReport {
         for deadlock in &facts.deadlocks {
             write!(f, "\n  ! {}", deadlock.replace('\n', "\n  "))?;
         }
-        for stack in &facts.stuck {
-            write!(
-                f,
-                "\n  ! did not end in time: {}",
-                stack.replace('\n', "\n  ")
-            )?;
-        }
-        Ok(())
+        write_stuck(f, &facts.stuck)
     }
+}
+
+/// What did not end in time: equal stacks once, of what has the same name but for its numbers.
+fn write_stuck(f: &mut fmt::Formatter<'_>, stuck: &[Arc<str>]) -> fmt::Result {
+    let mut groups: Vec<(&str, &str, usize)> = Vec::new();
+    for text in stuck {
+        let (head, stack) = text.split_once('\n').unwrap_or((text, ""));
+        let is_like = |group: &&mut (&str, &str, usize)| {
+            !stack.is_empty() && group.1 == stack && Shape(group.0) == Shape(head)
+        };
+        match groups.iter_mut().find(is_like) {
+            Some((_, _, more)) => *more += 1,
+            None => groups.push((head, stack, 0)),
+        }
+    }
+    for (head, stack, more) in groups {
+        write!(f, "\n  ! did not end in time: {head}")?;
+        if more > 0 {
+            write!(f, "\n    and {more} more, at the same place")?;
+        }
+        for line in stack.lines() {
+            write!(f, "\n  {line}")?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for CloseReport {

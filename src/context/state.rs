@@ -21,7 +21,9 @@ use crate::{
         runtimes::Runtimes,
         slots::Slots,
         tally::{Counts, Tally},
+        telling::Telling,
     },
+    error::RefusedReason,
     id::ResourceId,
     ledger::handle_log::{HandleId, Ledger},
     name::Label,
@@ -146,6 +148,8 @@ pub(crate) struct CoreParts {
     pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     /// Who drives the close.
     pub(crate) lease: Lease,
+    /// Where its close tells what it has to tell.
+    pub(crate) telling: OnceLock<Arc<Telling>>,
     /// Made with the first task that is started in one.
     slots: OnceLock<Arc<Slots>>,
 }
@@ -461,6 +465,7 @@ impl Core {
             give_back: Mutex::default(),
             closed_at: OnceLock::new(),
             lease: Lease::new(),
+            telling: OnceLock::new(),
             slots: OnceLock::new(),
         }))
     }
@@ -481,6 +486,13 @@ impl Core {
             .values()
             .filter_map(Weak::upgrade)
             .collect()
+    }
+
+    /// A runtime that is running.
+    #[cold]
+    pub(crate) fn runtime_at_hand(&self) -> Result<Handle, RefusedReason> {
+        let repeats = &self.registry.repeats;
+        self.runtimes.running(&self.node.meta, repeats)
     }
 
     /// Whether there are children that are neither closed nor released.

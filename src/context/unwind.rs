@@ -8,9 +8,12 @@ use crate::{
         current::{self, Scope},
         failure::{Failure, FailureKind, Subject, is_overrun, overrun},
         hooks::{Callback, Kept, Origin, Owned},
+        line_counts::{Event, PROCESS},
         state::{Core, Node},
     },
-    event, panics,
+    event,
+    name::Printed,
+    panics,
     sync::lock,
     table::resource,
 };
@@ -22,8 +25,15 @@ pub(super) fn note_interrupted(node: &Node, origin: Origin) {
     let (kind, path) = (FailureKind::HookInterrupted, resource::short_path(node));
     let failure = Failure::new(kind, origin.subject(), path, ("", said));
     let sentence = failure.sentence();
-    event::emit!(ERROR, context = %node.meta.name, "{sentence}");
-    if let Some(core) = node.core.upgrade() {
+    let core = node.core.upgrade();
+    let repeats = core
+        .as_ref()
+        .map_or(&*PROCESS, |core| &core.registry.repeats);
+    let line = failure.location().unwrap_or(node.meta.location);
+    if let Some(so_far) = repeats.tell_text(Event::HookFailed, line, &sentence) {
+        event::emit!(ERROR, context = %Printed(&node.meta.name), "{sentence}{so_far}");
+    }
+    if let Some(core) = core {
         lock(&core.log).interrupted(failure);
     }
 }
@@ -47,9 +57,13 @@ pub(super) fn drop_value(core: &Core, owned: Owned) {
     if let Some((kind, said)) = failed {
         let path = resource::short_path(&*core.node);
         let failure = Failure::new(kind, Subject::Value { name, id }, path, said);
-        let sentence = failure.sentence();
+        let (sentence, text) = (failure.sentence(), format!("{kind:?} {}", failure.what()));
         lock(&core.log).failure(failure);
-        event::emit!(ERROR, context = %core.node.meta.name, "{sentence}");
+        // A value is of no line, but its context is.
+        let (meta, repeats) = (&core.node.meta, &core.registry.repeats);
+        if let Some(so_far) = repeats.tell_text(Event::ValueFailed, meta.location, &text) {
+            event::emit!(ERROR, context = %Printed(&meta.name), "{sentence}{so_far}");
+        }
     }
 }
 

@@ -60,7 +60,8 @@
 //! `context/escalation.rs` says when a step is due, sooner where there is haste (`context/haste.rs`), by `clock.rs` and
 //! `timer.rs`: a check for deadlocks (`context/deadlocks.rs`), then force, which marks the
 //! gate, and finds and aborts the tasks that are left (`context/stragglers.rs`, by one scan for all closes that want one:
-//! `registry/coalesced_scan.rs`, `registry/state.rs`). When the gate is empty, the `on_close` hooks run and the owned values are
+//! `registry/coalesced_scan.rs`, `registry/state.rs`). What there is to tell of it goes to the driver of the outermost context,
+//! which tells of all of them in one event (`context/telling.rs`, `context/alike.rs`). When the gate is empty, the `on_close` hooks run and the owned values are
 //! dropped, from one stack (`context/stack.rs`).
 //!
 //! **A close ends.** The gate becomes `Closed`, the context leaves its parent's gate, the [`CloseReport`](crate::CloseReport)

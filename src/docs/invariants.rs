@@ -185,13 +185,14 @@
 //! # I19 Voice
 //!
 //! Nothing that waits longer than its limit is silent. A close whose grace period has ended names what it waits for, again
-//! with growing intervals; a hook is named when its time limit comes; code that blocks its thread is named while it does. A line that is refused, or that takes long in a
-//! poll, is not reported each time.
+//! with growing intervals; a hook is named when its time limit comes; code that blocks its thread is named while it does, also
+//! where a dump waits for that thread. What many contexts of one close have to tell is one event, and what happens again and again
+//! on one line is [counted](super::closing#events).
 //!
-//! * Kept by: `context::stragglers`, `context::blocked`, `context::line_counts`, `poll::long_polls`, `registry::watch`.
-//! * Shown by: `tests/it/blocked.rs`, `tests/it/watch.rs`, `tests/stress/day.rs`, `tests/it/events.rs`, `tests/it/refusals.rs`, `tests/it/asking.rs`.
-//! * Not built yet: a voice for dumps and signals while the runtime itself is blocked, and one event for many contexts that hang in
-//!   the same way.
+//! * Kept by: `context::telling`, `context::stragglers`, `context::blocked`, `context::line_counts`, `poll::long_polls`,
+//!   `registry::signal`, `registry::watch`.
+//! * Shown by: `tests/it/tree_warnings.rs`, `tests/it/repeats.rs`, `tests/it/blocked.rs`, `tests/it/watch.rs`, `tests/stress/day.rs`,
+//!   `tests/it/events.rs`, `tests/it/refusals.rs`, `tests/it/asking.rs`.
 //!
 //! # I20 Sound
 //!

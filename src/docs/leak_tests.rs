@@ -6,6 +6,12 @@
 //! headcount = { version = "0.1", features = ["testing"] }
 //! ```
 //!
+//! In a workspace with the old resolver, check that this does not reach the program itself. Resolver 1 (`resolver = "1"`, or a
+//! root package of edition 2015 or 2018 that sets none, or a virtual workspace that sets none) builds a dependency once, with the
+//! features of `[dependencies]` and `[dev-dependencies]` together, also in `cargo build --release`. Then the program gets `testing`
+//! as well: ages follow tokio's clock, which costs a little, and reports of unclean closes are kept. Set `resolver = "2"` in the root
+//! `Cargo.toml`; `cargo tree -e features -i headcount --edges normal` shows what the program gets.
+//!
 //! # Wrap the body
 //!
 //! ```ignore
@@ -55,6 +61,9 @@
 //!     server::read at src/server.rs:40
 //!       → tokio::sync::mpsc::Receiver::recv
 //! ```
+//!
+//! A body that blocks its thread, on a `std::sync::Mutex` for example, cannot be ended. Five seconds after the limit a thread of the
+//! crate says so, and half a minute later it ends the process, so that a test run does not hang.
 //!
 //! # Look while it runs
 //!

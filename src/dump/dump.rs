@@ -81,6 +81,10 @@ impl Dump {
         self.tasks.iter().filter(|task| task.found.is_silent())
     }
 
+    pub(crate) fn into_tasks(self) -> Vec<TaskDump> {
+        self.tasks
+    }
+
     /// How long it took to collect the answers.
     pub fn took(&self) -> Duration {
         self.took
@@ -119,7 +123,7 @@ fn secs<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S
 }
 
 /// An entry of a dump: a task or a hook.
-trait DumpEntry {
+pub(crate) trait DumpEntry {
     /// The plural.
     const MANY: &'static str;
 
@@ -277,6 +281,19 @@ fn write_groups<S: DumpEntry>(f: &mut fmt::Formatter<'_>, all: &[S]) -> fmt::Res
         0 => Ok(()),
         more => write!(f, "\n\n… {more} more groups are not printed"),
     }
+}
+
+/// The texts of the largest groups, one for those that wait at the same line.
+pub(crate) fn group_texts<S: DumpEntry>(all: &[S], most: usize) -> Vec<String> {
+    struct Group<'a, S>(&'a [&'a S]);
+    impl<S: DumpEntry> fmt::Display for Group<'_, S> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write_group(f, self.0)
+        }
+    }
+    let groups = group(all);
+    let texts = groups.iter().take(most);
+    texts.map(|group| Group(group).to_string()).collect()
 }
 
 fn write_group<S: DumpEntry>(f: &mut fmt::Formatter<'_>, group: &[&S]) -> fmt::Result {

@@ -2,8 +2,10 @@
 //! end.
 
 use crate::{
+    context::line_counts::{SoFar, is_told_with},
     event,
     ledger::level::{Level, UnknownLevel},
+    name::Printed,
     panics,
     sync::{
         AtomicU8, AtomicU32, AtomicUsize, Mutex, Notify,
@@ -176,12 +178,22 @@ type Ask = Arc<dyn Fn() -> usize + Send + Sync>;
 
 /// Numbers that the user counts, and that take part in growth reports: the probes of one registry, by name.
 #[derive(Default)]
-pub(crate) struct Probes(Mutex<BTreeMap<String, Ask>>);
+pub(crate) struct Probes(Mutex<BTreeMap<String, Probe>>);
+
+#[derive(Clone)]
+struct Probe {
+    ask: Ask,
+    panics: u64,
+}
 
 impl Probes {
     /// Sets a probe; one of the same name is replaced.
     pub(crate) fn set(&self, name: String, ask: impl Fn() -> usize + Send + Sync + 'static) {
-        let before = lock(&self.0).insert(name, Arc::new(ask));
+        let probe = Probe {
+            ask: Arc::new(ask),
+            panics: 0,
+        };
+        let before = lock(&self.0).insert(name, probe);
         panics::discard(before);
     }
 
@@ -196,13 +208,17 @@ impl Probes {
     pub(crate) fn ask(&self) -> Vec<(String, usize)> {
         let probes = lock(&self.0).clone();
         let mut answers = Vec::with_capacity(probes.len());
-        for (name, ask) in probes {
+        for (name, Probe { ask, .. }) in probes {
             match panics::guarded(|| ask()) {
                 Ok(count) => answers.push((name, count)),
                 Err(payload) => {
                     let said = panics::message(&*payload);
                     panics::bury(payload);
-                    event::emit!(WARN, probe = %crate::name::Printed(&name), "a probe panicked: {said}");
+                    let count = self.note_panic(&name);
+                    if is_told_with(1, count) {
+                        let so_far = SoFar(count);
+                        event::emit!(WARN, probe = %Printed(&name), "a probe panicked: {said}{so_far}");
+                    }
                 }
             }
             panics::discard(ask);
@@ -211,12 +227,23 @@ impl Probes {
     }
 }
 
+impl Probes {
+    /// Counts one more panic of a probe, and says how many that makes.
+    fn note_panic(&self, name: &str) -> u64 {
+        let mut probes = lock(&self.0);
+        probes.get_mut(name).map_or(1, |probe| {
+            probe.panics += 1;
+            probe.panics
+        })
+    }
+}
+
 /// Drops the user's closures one by one, because each may panic.
 impl Drop for Probes {
     fn drop(&mut self) {
         let probes = std::mem::take(&mut *lock(&self.0));
-        for (_, ask) in probes {
-            panics::discard(ask);
+        for (_, probe) in probes {
+            panics::discard(probe);
         }
     }
 }

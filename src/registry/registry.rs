@@ -1,7 +1,10 @@
 //! [`Registry`]: the handle.
 
 #[cfg(feature = "dump")]
-use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
+use crate::{
+    context::{blocked, state::DUMP_LIMIT},
+    dump::dump::Dump,
+};
 use crate::{
     context::{
         builder::ContextBuilder,
@@ -13,7 +16,7 @@ use crate::{
         hooks::{Hook, HookOutput, When},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
-        stragglers::StillClosing,
+        still_closing::StillClosing,
         wait,
         weak::add_hook,
     },
@@ -599,19 +602,19 @@ impl Registry {
     /// As [`dump`](Self::dump), but waits for answers no longer than `limit`.
     #[cfg(feature = "dump")]
     pub async fn dump_within(&self, limit: Duration) -> Dump {
+        let _watched = blocked::watch_dump(&self.root);
         self.root.node.dump(limit, |live| live).await
     }
 
     /// Prints everything that is alive in this registry, and where every task waits, to standard error each time the
     /// process gets this signal: for a service that hangs.
     ///
-    /// It goes on for as long as the runtime lives, and does not keep the registry. Unix only; needs the feature `signal`.
-    /// It is a task like any other: where every thread of the runtime is blocked, nothing is printed.
+    /// A thread of its own makes the dump, so it is printed also where every thread of a runtime is blocked. Then it says which task
+    /// or hook is being polled, and since when; those that wait behind it did not answer. It does not keep the registry, and ends
+    /// with the first signal that comes when that is gone. Unix only; needs the feature `signal`.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
-    /// # let runtime = tokio::runtime::Runtime::new()?;
-    /// # let _entered = runtime.enter();
     /// use headcount::Registry;
     /// use tokio::signal::unix::SignalKind;
     /// Registry::global().dump_on(SignalKind::user_defined1())?; // kill -USR1 <pid>
@@ -621,24 +624,12 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// If the signal cannot be listened to, as `SIGKILL`.
-    ///
-    /// # Panics
-    ///
-    /// If there is no tokio runtime with I/O.
+    /// If the signal cannot be listened to, as `SIGKILL`, or the system cannot start a thread.
     #[cfg(all(feature = "signal", unix))]
     #[track_caller]
     pub fn dump_on(&self, kind: tokio::signal::unix::SignalKind) -> std::io::Result<()> {
-        let mut signals = tokio::signal::unix::signal(kind)?;
         let root = Arc::downgrade(self.root());
-        let location = Location::caller();
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                let Some(root) = root.upgrade() else { return };
-                Self::of(&root).print_dump(location).await;
-            }
-        });
-        Ok(())
+        crate::registry::signal::dump_on(root, kind, Location::caller())
     }
 
     /// How much is recorded of handles in this registry. One relaxed load.
@@ -680,16 +671,6 @@ impl Registry {
             is_ours.then(|| node.arc() as _)
         })
         .flatten()
-    }
-
-    #[cfg(all(feature = "signal", unix))]
-    async fn print_dump(&self, location: &Location<'_>) {
-        use std::io::Write;
-        let live = self.live().await;
-        let dump = self.dump().await;
-        let said = format!("dump asked for by a signal (see {location})\n{live}\n\n{dump}");
-        // Where nothing reads it, it is lost; `eprintln` would panic.
-        let _ = writeln!(std::io::stderr(), "{said}");
     }
 }
 

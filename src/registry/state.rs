@@ -4,7 +4,7 @@
 use crate::context::report::CloseReport;
 use crate::{
     clock::Stamp,
-    context::line_counts::LineCounts,
+    context::{alike::Alike, line_counts::LineCounts},
     id::ResourceId,
     ledger::handle_log::Acquisition,
     name::Label,
@@ -34,10 +34,8 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
 pub(crate) struct RegistryState {
     /// Contexts whose last handle was dropped while they were open.
     pub(crate) dropped: DroppedContexts,
-    /// How often each line was refused.
-    pub(crate) refused_lines: LineCounts,
-    /// How many tasks of each line ended with their runtime.
-    pub(crate) lost_lines: LineCounts,
+    /// How often each line did what is not told each time.
+    pub(crate) repeats: LineCounts,
     /// Closes that were not clean, for the check at the end of a test.
     #[cfg(feature = "testing")]
     pub(crate) unclean: UncleanCloses,
@@ -109,7 +107,7 @@ impl UndrivenCloses {
 /// The tasks of one context that are still there when its grace period is over.
 #[derive(Clone, Default)]
 pub(crate) struct Stragglers {
-    pub(crate) count: usize,
+    pub(crate) tasks: Alike,
     /// The oldest of the first few that were found.
     pub(crate) named: Vec<Resource>,
 }

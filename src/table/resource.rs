@@ -223,7 +223,7 @@ pub(crate) fn short_path(record: &dyn Record) -> String {
 }
 
 /// How many names a short path has.
-const NEAREST: usize = 6;
+pub(crate) const NEAREST: usize = 6;
 
 fn joined(record: &dyn Record, most: usize) -> String {
     let mut names = Vec::new();

@@ -9,7 +9,7 @@ use crate::{
         driver,
         failure::{Failure, FailureKind, FailurePolicy, Subject},
         gate::OnLeave,
-        line_counts::{self, SoFar},
+        line_counts::{Event, LineCounts, PROCESS},
         refusal,
         report::CloseReason,
         runtimes,
@@ -233,9 +233,12 @@ impl TaskGuard<'_> {
     /// otherwise its handle was dropped because it is not wanted.
     pub(crate) fn late_result(&self) -> Option<LateResult> {
         let task = self.task().filter(|_| self.is_cancelled())?;
+        let context = context_of(task);
         Some(LateResult {
-            context: context_of(task).meta.name.clone(),
+            context: context.meta.name.clone(),
             task: task.meta().name.clone(),
+            location: task.meta().location,
+            registry: registry_of(context),
         })
     }
 
@@ -287,8 +290,11 @@ impl TaskGuard<'_> {
         if kind != FailureKind::DestructorPanicked {
             close_on_failure(node, &failure);
         }
-        let context = node.meta.name.clone();
-        Some(TaskFailure { context, failure })
+        Some(TaskFailure {
+            context: node.meta.name.clone(),
+            registry: registry_of(node),
+            failure,
+        })
     }
 }
 
@@ -306,13 +312,18 @@ impl Drop for TaskGuard<'_> {
 pub(crate) struct LateResult {
     context: Label,
     task: Label,
+    location: &'static Location<'static>,
+    registry: Option<Arc<RegistryState>>,
 }
 
 impl LateResult {
     #[cold]
     pub(crate) fn emit(&self) {
-        let (context, task) = (Printed(&self.context), Printed(&self.task));
-        event::emit!(DEBUG, %context, %task, "a late result was dropped: no handle can claim it");
+        let repeats = repeats(self.registry.as_ref());
+        if let Some(so_far) = repeats.tell(Event::LateResult, self.location) {
+            let (context, task) = (Printed(&self.context), Printed(&self.task));
+            event::emit!(DEBUG, %context, %task, "a late result was dropped: no handle can claim it{so_far}");
+        }
     }
 }
 
@@ -320,6 +331,7 @@ impl LateResult {
 pub(crate) struct TaskFailure {
     context: Label,
     failure: Failure,
+    registry: Option<Arc<RegistryState>>,
 }
 
 impl TaskFailure {
@@ -330,7 +342,13 @@ impl TaskFailure {
     #[cold]
     pub(crate) fn emit(&self) {
         let sentence = self.failure.sentence();
-        event::emit!(ERROR, context = %Printed(&self.context), "{sentence}");
+        let Some(line) = self.failure.location() else {
+            return;
+        };
+        let repeats = repeats(self.registry.as_ref());
+        if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
+            event::emit!(ERROR, context = %Printed(&self.context), "{sentence}{so_far}");
+        }
     }
 }
 
@@ -347,12 +365,11 @@ impl LostTask {
     fn of(task: &TaskEntry) -> Self {
         runtimes::note_ended();
         let context = context_of(task);
-        let core = context.core.upgrade();
         Self {
             path: resource::short_path(task),
             location: task.meta().location,
             context: context.meta.name.clone(),
-            registry: core.map(|core| Arc::clone(&core.registry)),
+            registry: registry_of(context),
         }
     }
 
@@ -360,12 +377,11 @@ impl LostTask {
     #[cold]
     fn emit(&self) {
         let (file, line) = (self.location.file(), self.location.line());
-        let registry = self.registry.as_ref();
-        let count = registry.map_or(1, |registry| registry.lost_lines.count(self.location));
-        if !line_counts::is_told(count) {
+        let repeats = repeats(self.registry.as_ref());
+        let Some(so_far) = repeats.tell(Event::Lost, self.location) else {
             return;
-        }
-        let (path, so_far) = (Quoted(&self.path), SoFar(count));
+        };
+        let path = Quoted(&self.path);
         event::emit!(
             ERROR,
             context = %Printed(&self.context),
@@ -391,6 +407,16 @@ fn answer(task: &TaskEntry, captured: &Captured) {
     replies.answer(task.meta().id, captured);
 }
 
+fn registry_of(context: &Node) -> Option<Arc<RegistryState>> {
+    let core = context.core.upgrade()?;
+    Some(Arc::clone(&core.registry))
+}
+
+/// Where it is counted what happens again and again.
+fn repeats(registry: Option<&Arc<RegistryState>>) -> &LineCounts {
+    registry.map_or(&PROCESS, |registry| &registry.repeats)
+}
+
 /// Notes something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that this happens
 /// on this line. What comes after the end of a close is noted by the nearest context above that has not closed, else by the
 /// registry.
@@ -410,11 +436,9 @@ pub(crate) fn note_refusal(
         }
         next = node.parent.as_deref();
     }
-    let count = match registry {
-        Some(registry) => registry.refused_lines.count(location),
-        None => refusal::without_registry(location),
-    };
-    refusal::warn(&node.meta.name, (what, name), location, count);
+    if let Some(so_far) = repeats(registry.as_ref()).tell(Event::Refused, location) {
+        refusal::warn(&node.meta.name, (what, name), location, &so_far);
+    }
 }
 
 /// Closes the context that is to be closed at a failure in this one, if there is one.

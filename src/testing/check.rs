@@ -5,13 +5,14 @@ use crate::{
     leaks::{find, policy::LeakPolicy, report::LeakReport},
     ledger::level::Level,
     registry::registry::Registry,
-    testing::{bare_spawns::BareSpawns, report_files, unclean::Unclean},
+    testing::{bare_spawns::BareSpawns, overtime::Overtime, report_files, unclean::Unclean},
 };
 use futures::{
     FutureExt,
     future::{Either, select},
 };
 use std::{
+    future::poll_fn,
     panic::{AssertUnwindSafe, Location, resume_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -137,7 +138,12 @@ impl Check {
     /// Limits the time of the body; there is no limit by default.
     ///
     /// A body that takes longer fails the test. With the feature `dump` the failure says where the body and every task of
-    /// its registry wait, down to the `.await`. The limit needs a free thread of the runtime.
+    /// its registry wait, down to the `.await`.
+    ///
+    /// What cannot be ended would keep the process from ending as well. So where the body, or a task beside it, blocks the thread
+    /// that the limit needs, a thread of the crate says so 5 s after the limit, and 30 s later it ends the process, with the exit
+    /// code 101. The same happens 30 s after a limit that leaves a blocking closure behind which does not return. Both are times of
+    /// the system's clock, also where tokio's is paused.
     ///
     /// ```should_panic
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -218,23 +224,30 @@ impl Default for Check {
 async fn within_limit<F: Future>(
     limit: Option<Duration>,
     registry: &Registry,
-    location: &Location<'_>,
+    location: &'static Location<'static>,
     body: F,
 ) -> F::Output {
-    let mut body = pin!(body);
     let Some(limit) = limit else {
         return body.await;
     };
+    let overtime = Overtime::watch(limit, registry, location);
+    let mut body = pin!(body);
+    let body = poll_fn(|cx| overtime.poll(|| body.as_mut().poll(cx)));
+    let mut body = pin!(body);
     match select(body.as_mut(), pin!(clock::sleep(limit))).await {
         Either::Left((output, _)) => return output,
         Either::Right(_) => {}
     }
     match whereabouts(registry, body).await {
         Ok(output) => output,
-        Err(said) => panic!(
-            "the body of the check at {location} did not end within {}\n\n{said}",
-            human(limit)
-        ),
+        Err(said) => {
+            let left = overtime.left_behind(registry);
+            let left = left.map_or_else(String::new, |left| format!("{left}\n\n"));
+            panic!(
+                "the body of the check at {location} did not end within {}\n\n{left}{said}",
+                human(limit)
+            )
+        }
     }
 }
 
@@ -245,7 +258,7 @@ pub(super) async fn whereabouts<F: Future>(
     mut body: Pin<&mut F>,
 ) -> Result<F::Output, String> {
     use crate::{dump::collect, poll::capture};
-    use std::{future::poll_fn, task::Poll};
+    use std::task::Poll;
     let ask = poll_fn(|cx| {
         let (polled, found) = capture::poll(cx.waker(), |cx| body.as_mut().poll(cx));
         Poll::Ready((polled, found))

@@ -12,6 +12,7 @@ mod close_anywhere;
 mod disturbance;
 mod disturbed_run;
 mod guard;
+mod overtime;
 mod report_files;
 mod stage;
 mod unclean;

@@ -2,7 +2,7 @@
 
 use crate::{
     context::{
-        current::context_of, hooks::When, report::CloseReport, stragglers::StillClosing,
+        current::context_of, hooks::When, report::CloseReport, still_closing::StillClosing,
         weak::add_hook,
     },
     id::ResourceId,

@@ -51,6 +51,7 @@ mod owned;
 mod peers;
 mod refusals;
 mod registry;
+mod repeats;
 mod reports;
 #[cfg(feature = "dump")]
 mod running_hooks;
@@ -68,6 +69,7 @@ mod tasks;
 mod testing;
 mod timers;
 mod tree;
+mod tree_warnings;
 mod unwind;
 mod util;
 mod watch;
