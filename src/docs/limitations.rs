@@ -30,7 +30,7 @@
 //! * **A failure of a wrapped future counts as unseen.** Its panic goes to the code that polls it, and whether that looks at it is not
 //!   known.
 //! * **A report lists 32 failures.** All are counted, and an unseen one makes the close unclean whether it is listed or not.
-//! * **A hook that captures a strong context** keeps it open for ever: take a
+//! * **A hook that captures a strong context** keeps it open for ever, and no report can know what a closure captured: take a
 //!   [`WeakContext`](crate::WeakContext).
 //! * **Each context warns for itself** when its grace period ends: a thousand contexts that hang emit a thousand warnings.
 //! * **Paused time jumps.** In a test with paused time, the grace period of a close that waits for something outside of the

@@ -14,11 +14,12 @@ use crate::{
         advice,
         allow::{Allow, Suspect},
         attribution::Attribution,
+        counts,
         finding::Finding,
         growth::Counted,
         judge::{self, LONGEST_GRACE, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
-        snapshot::{LeakSnapshot, Subject},
+        snapshot::{LeakSnapshot, Subject, Thing},
     },
     table::{live::Live, record::State},
 };
@@ -26,6 +27,7 @@ use futures::future::select;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
+    panic::Location,
     pin::pin,
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
@@ -66,6 +68,7 @@ fn quick_check(snapshot: &LeakSnapshot, verdicts: &Verdicts, policy: &LeakPolicy
         || verdicts.flagged.values().any(is_leak)
         || dropped(snapshot, policy).next().is_some()
         || too_many(snapshot, policy).next().is_some()
+        || too_many_unseen(snapshot, policy).next().is_some()
         || !policy.rises.is_empty();
     if is_leaking {
         QuickCheck::Leaking
@@ -93,12 +96,15 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
         .map(|(block, kind)| {
             let chain = chains.of(block.culprit);
             let mut finding = Finding::of_block(snapshot, &attribution, block, chain, kind);
+            let hooks = hooks(&snapshot.things[block.culprit]);
+            finding.facts.extend(hooks.map(|hooks| ("hooks", hooks)));
             finding.advice = advice::of(&finding);
             finding
         })
         .collect();
     findings.extend(dropped(snapshot, policy));
     findings.extend(too_many(snapshot, policy));
+    findings.extend(too_many_unseen(snapshot, policy));
     findings.extend(growing(snapshot, policy));
     for finding in &mut findings {
         apply_allow_list(finding, policy);
@@ -116,6 +122,18 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
             .into_iter()
             .any(|thing| thing.state() == State::Closing),
     }
+}
+
+/// The lines that registered the hooks of an open context: one of them may have the handle that keeps it open.
+fn hooks(thing: &Thing) -> Option<String> {
+    let is_open = thing.is_context() && thing.state() == State::Open;
+    let lines = is_open.then(|| counts::hooks(&thing.resource))?;
+    let name = |line: &Location<'_>| format!("{}:{}", line.file(), line.line());
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|(line, count)| (name(line), *count))
+        .collect();
+    (!lines.is_empty()).then(|| most_of(lines))
 }
 
 /// What is to be said of the scan as a whole.
@@ -228,6 +246,34 @@ fn too_many<'a>(
     })
 }
 
+/// The same, of what is not listed.
+fn too_many_unseen<'a>(
+    snapshot: &'a LeakSnapshot,
+    policy: &'a LeakPolicy,
+) -> impl Iterator<Item = Finding> + use<'a> {
+    policy.max_count.iter().filter_map(|(kind, most)| {
+        let unseen = snapshot.unseen.iter();
+        let lines = unseen.filter(|((of, _), _)| *of == **kind);
+        let lines: Vec<_> = lines.map(|((_, line), count)| (*line, *count)).collect();
+        let all: usize = lines.iter().map(|(_, count)| count).sum();
+        let (line, _) = *lines.iter().max_by_key(|(_, count)| *count)?;
+        if all <= *most {
+            return None;
+        }
+        let state = format!("{all} alive, {most} allowed");
+        let subject = Subject {
+            location: Some(line),
+            ..Subject::unlisted(kind, state)
+        };
+        let site = subject.site();
+        let name = |line: &Location<'_>| format!("{}:{}", line.file(), line.line());
+        let counts = lines.iter().map(|(line, count)| (name(line), *count));
+        let facts = vec![("made at", most_of(counts.collect()))];
+        let advice = counts::advice(kind, &site).unwrap_or_default();
+        Some(Finding::of_fact(LeakKind::TooMany, subject, facts, advice))
+    })
+}
+
 /// The things of each kind that has a limit, oldest first.
 fn by_limited_kind<'a>(
     snapshot: &LeakSnapshot,
@@ -264,11 +310,16 @@ fn growing<'a>(
             subject.location = newest.location;
         }
         let advice = match rise.site() {
-            Some((file, line)) => format!("see who should let go of what is made at {file}:{line}"),
+            Some((file, line)) => advice_on_growth(rise.name(), &format!("{file}:{line}")),
             None => format!("see what the probe {} counts", rise.name()),
         };
         Finding::of_fact(LeakKind::Growing, subject, facts, advice)
     })
+}
+
+fn advice_on_growth(kind: &str, site: &str) -> String {
+    let usual = || format!("see who should let go of what is made at {site}");
+    counts::advice(kind, site).unwrap_or_else(usual)
 }
 
 /// The newest of the things that are counted together.
@@ -288,7 +339,10 @@ fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
     for &at in all {
         *counts.entry(Subject::of(snapshot, at).site()).or_default() += 1;
     }
-    let mut counts: Vec<_> = counts.into_iter().collect();
+    most_of(counts.into_iter().collect())
+}
+
+fn most_of(mut counts: Vec<(String, usize)>) -> String {
     counts.sort_by_key(|(_, count)| Reverse(*count));
     let named = counts.iter().take(SITES);
     let mut text: Vec<_> = named
@@ -303,9 +357,19 @@ fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
 /// How many lines are named.
 const SITES: usize = 5;
 
+/// Everything that is listed, and what is not if the policy limits it.
+fn look(root: &Arc<Core>, live: Live, policy: &LeakPolicy) -> LeakSnapshot {
+    let mut kinds = policy.max_count.iter().map(|(kind, _)| kind);
+    let unseen = kinds.any(|kind| counts::is_counted(kind));
+    let unseen = unseen.then(|| counts::unseen(&live, root));
+    let mut snapshot = LeakSnapshot::of(root, live);
+    snapshot.unseen = unseen.unwrap_or_default();
+    snapshot
+}
+
 /// Scans a listing.
 pub(crate) fn scan(root: &Arc<Core>, live: Live, policy: &LeakPolicy) -> LeakScan {
-    let snapshot = LeakSnapshot::of(root, live);
+    let snapshot = look(root, live, policy);
     let verdicts = judge::judge(&snapshot, policy);
     find(&snapshot, verdicts, policy)
 }
@@ -358,7 +422,7 @@ pub(crate) async fn settle(
         // Before the look: what was there when it began is at least as old.
         let took = clock::now().saturating_duration_since(started);
         let live = table.live().await;
-        let snapshot = LeakSnapshot::of(&root.upgrade()?, live);
+        let snapshot = look(&root.upgrade()?, live, policy);
         looks += 1;
         let settled = Settled { took, looks };
         let mut verdicts = judge::judge(&snapshot, policy);

@@ -144,10 +144,12 @@ impl Finding {
         }
     }
 
-    /// The fingerprint, and the lines: findings with the same are printed once.
+    /// The fingerprint, and the lines, of all handles as well: findings with the same are printed once.
     pub(crate) fn likeness(&self) -> String {
         let (site, lines) = (self.subject.site(), self.chain.lines());
-        format!("{} {site} {lines}", self.fingerprint)
+        let handles = self.holders.as_ref().map(Holders::lines);
+        let handles = handles.unwrap_or_default();
+        format!("{} {site} {lines} {handles}", self.fingerprint)
     }
 
     /// The name of what leaks; empty if the finding is about several things.

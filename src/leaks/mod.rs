@@ -26,6 +26,7 @@ pub(crate) mod advice;
 pub(crate) mod allow;
 pub(crate) mod attribution;
 pub(crate) mod chain;
+pub(crate) mod counts;
 pub(crate) mod drawing;
 pub(crate) mod find;
 pub(crate) mod finding;

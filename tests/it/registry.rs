@@ -483,3 +483,16 @@ fn a_value_without_a_size_is_tracked() {
     drop(words);
     assert!(registry.is_empty());
 }
+
+/// L2: it is gone, whether its entry was swept or not.
+#[test]
+fn an_arc_that_has_gone_cannot_be_untracked() {
+    let registry = Registry::new();
+    let (gone, kept) = (Arc::new(1), Arc::new(2));
+    let gone_id = registry.track(&gone, "gone", "arc");
+    let kept_id = registry.track(&kept, "kept", "arc");
+    drop(gone);
+    assert!(!registry.untrack(gone_id));
+    assert!(registry.untrack(kept_id) && !registry.untrack(kept_id));
+    assert!(registry.is_empty());
+}
