@@ -7,9 +7,10 @@ use crate::{
     ledger::{
         acquirer::{Acquirer, Who},
         caller::{self, Site},
-        handle_log::{Acquisition, Entry, HandleLog, Inside},
+        handle_log::{Acquisition, Entry, HandleId, HandleLog, How, Inside, Ledger, Use},
     },
     name::{Label, Printed, label},
+    poll::scope,
     table::{
         record::{Record, State},
         store::TableRef,
@@ -68,6 +69,10 @@ pub struct Holder {
     site: OnceLock<Site>,
     /// The state of the task that took it; `None` if that has ended.
     state: Option<State>,
+    /// Whether that task ended by a panic, as far as that is remembered.
+    has_panicked: bool,
+    /// Whether the container that it was said to lie in is gone.
+    is_taken_out: bool,
     now: Stamp,
 }
 
@@ -157,16 +162,22 @@ impl Holders {
 }
 
 fn entries_of(log: &HandleLog) -> Vec<Entry> {
-    let mut entries: Vec<_> = log.held.iter().map(|(_, entry)| entry.clone()).collect();
-    entries.sort_by_key(|entry| entry.taken.at);
+    let mut entries: Vec<_> = log.entries().collect();
+    entries.sort_by_key(|(number, entry)| (entry.taken.at, *number));
     entries
+        .into_iter()
+        .map(|(_, entry)| entry.clone())
+        .collect()
 }
 
 impl Holder {
     fn of(entry: Entry, table: &TableRef, now: Stamp) -> Self {
         let task = entry.taken.by.as_task();
+        let inside = entry.inside.as_ref();
         Self {
             state: task.and_then(|task| table.state_of(task.id)),
+            has_panicked: task.is_some_and(|task| table.tracking.has_panicked(task.id)),
+            is_taken_out: inside.is_some_and(|inside| table.has_gone(inside.who.id)),
             entry,
             site: OnceLock::new(),
             now,
@@ -186,10 +197,16 @@ impl Holder {
         self.entry.taken.at.map(|at| ago(at, self.now))
     }
 
-    /// How long ago it was last used: [touched](crate::Context::touch), or waited through.
+    /// How long ago it was last used: [touched](crate::Context::touch), waited through, or used in any way by the task that
+    /// it is a variable of.
     pub fn last_touch(&self) -> Option<Duration> {
-        let used = self.entry.used.as_ref();
-        used.map(|used| ago(used.0, self.now))
+        self.last_use().map(|used| ago(used.at, self.now))
+    }
+
+    /// The last use that says where it is.
+    pub(crate) fn last_use(&self) -> Option<&Use> {
+        let used = self.entry.used.as_deref();
+        used.filter(|used| used.how != How::InPassing)
     }
 
     /// The id of the task that took it, if it was a task of a context.
@@ -207,9 +224,24 @@ impl Holder {
         self.state
     }
 
-    /// The container that the handle lies in, as [`held_by`](crate::Context::held_by) declared.
+    /// The container that the handle lies in, as [`held_by`](crate::Context::held_by) declared; `None` once that is gone.
     pub fn inside(&self) -> Option<ResourceId> {
-        self.entry.inside.as_ref().map(|inside| inside.who.id)
+        self.container().map(|inside| inside.who.id)
+    }
+
+    /// The declared container, unless it is gone: what is left of it is not there.
+    pub(crate) fn container(&self) -> Option<&Inside> {
+        let inside = self.entry.inside.as_deref();
+        inside.filter(|_| !self.is_taken_out)
+    }
+
+    /// What became of the task that took it.
+    pub(crate) fn end_of_task(&self) -> &'static str {
+        if self.has_panicked {
+            "panicked"
+        } else {
+            "ended"
+        }
     }
 
     /// The stack on which it was taken, at [`Level::Backtraces`](crate::Level::Backtraces), if this handle was sampled.
@@ -271,19 +303,26 @@ impl Holder {
             parts.push(format!(" by {by}"));
         }
         if says_by && by.as_task().is_some() {
-            let ended = || "ended".to_owned();
+            let ended = || self.end_of_task().to_owned();
             let state = self.state.map_or_else(ended, |state| state.to_string());
             parts.push(format!(" ({state})"));
         }
         if let Some(age) = self.age() {
             parts.push(format!(", {} ago", clock::human(age)));
         }
-        if let Some(inside) = self.entry.inside.as_ref().filter(|_| says_inside) {
-            parts.push(format!(", in {inside}"));
+        match &self.entry.inside {
+            Some(inside) if self.is_taken_out => {
+                parts.push(format!(", was in {inside}, which is gone"));
+            }
+            Some(inside) if says_inside => parts.push(format!(", in {inside}")),
+            _ => {}
         }
-        if let (Some(ago), Some(used)) = (self.last_touch(), &self.entry.used) {
-            let (ago, by) = (clock::human(ago), &used.1);
+        if let (Some(ago), Some(used)) = (self.last_touch(), self.last_use()) {
+            let (ago, by) = (clock::human(ago), &used.by);
             parts.push(format!(", last used {ago} ago by {by}"));
+            if used.how == How::Owned {
+                parts.push(", which has it in a variable".to_owned());
+            }
         }
         parts.concat()
     }
@@ -460,6 +499,16 @@ containers!(
     crate::table::registration::Registration,
     crate::table::resource::Resource
 );
+
+/// Records that a handle is used, and by which task if it is a variable of the one that is running.
+#[cold]
+pub(crate) fn note_use<T>(ledger: &Ledger, hold: HandleId, handle: &T, how: How) {
+    let now = match scope::owner_of(handle) {
+        Some(task) => Use::now(task, How::Owned),
+        None => Use::now(scope::acquirer(), how),
+    };
+    ledger.note_use(hold, now);
+}
 
 /// The record of a container that a handle lies in.
 pub(crate) fn inside(container: &(impl Container + ?Sized)) -> Inside {

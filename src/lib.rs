@@ -88,12 +88,12 @@ pub use context::builder::ContextBuilder;
 pub use context::context::Context;
 pub use context::failure::{Failure, FailureKind, OnFailure};
 pub use context::haste::Deadline;
-pub use context::hooks::{Hook, HookOutput};
 pub use context::refusal::Refusal;
 pub use context::report::{CloseReason, CloseReport, CloseStatus, HookCounts};
 pub use context::slots::OnConflict;
 pub use context::still_closing::StillClosing;
 pub use context::weak::WeakContext;
+pub use context::{hook_output::HookOutput, hooks::Hook};
 
 pub use error::{ClosedError, OpenError, PanicPayload, RefusedError, RefusedReason, TaskError};
 pub use holders::{Container, Holder, Holders};

@@ -32,7 +32,10 @@ use crate::{
     ledger::handle_log::Ledger,
     panics::{self, notify_all},
     sync::{Ordering::SeqCst, lock},
-    table::record::{Class, Meta, Outcome, Record, State},
+    table::{
+        numbers::Numbers,
+        record::{Class, Meta, Outcome, Record, State},
+    },
 };
 use futures::{
     FutureExt, StreamExt,
@@ -297,7 +300,7 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
     blocked::end(core);
     // Either we see that the last handle is gone, or its drop sees that the close has ended.
     if node.handles.count() == 0 {
-        node.table.remove(node.meta.id);
+        node.unlist();
     }
     let mut has_more = true;
     let left = node.parent.as_ref().map_or(OnLeave::Nothing, |parent| {
@@ -460,6 +463,14 @@ impl Record for Node {
 
     fn strong_count(&self) -> Option<usize> {
         Some(self.handles.count())
+    }
+
+    fn numbers(&self) -> Numbers {
+        Numbers {
+            weak: self.weak_handles.count(),
+            hooks: self.hook_count.get(),
+            ..Numbers::default()
+        }
     }
 
     fn ledger(&self) -> Option<&Ledger> {

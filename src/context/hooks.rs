@@ -9,6 +9,8 @@ use crate::{
     clock::Stamp,
     context::{
         failure::{FailureKind, Subject, is_overrun},
+        hook_count::{CountedHook, HookCount},
+        hook_output::HookOutput,
         stack::Stack,
     },
     id::ResourceId,
@@ -29,6 +31,7 @@ use crate::{poll::observer, sync::AtomicUsize};
 use futures::{FutureExt, future::BoxFuture};
 use std::{
     any::Any,
+    collections::HashMap,
     fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, Location},
@@ -84,6 +87,7 @@ impl Hooks {
         when: When,
         hook: H,
         location: &'static Location<'static>,
+        count: &HookCount,
     ) -> Result<(When, u64), H>
     where
         H: FnOnce() -> F + Send + 'static,
@@ -92,7 +96,7 @@ impl Hooks {
         let make = |hook| {
             #[cfg(feature = "testing")]
             self.registered.fetch_add(1, Relaxed);
-            Callback::new(hook, location)
+            Callback::new(hook, location, count.one())
         };
         // A hook that comes too late for the beginning of the close is not refused as long as the end is still to come.
         let hook = match when {
@@ -127,6 +131,19 @@ impl Hooks {
         }
     }
 
+    /// How many hooks of each line wait for the close.
+    pub(crate) fn by_line(&self) -> HashMap<&'static Location<'static>, usize> {
+        let mut lines = HashMap::new();
+        let mut add = |hook: &Callback| *lines.entry(hook.location).or_default() += 1;
+        self.on_closing.for_each(&mut add);
+        self.on_close.for_each(|kept| {
+            if let Kept::Hook(hook) = kept {
+                add(hook);
+            }
+        });
+        lines
+    }
+
     /// Refuses hooks and values from here on.
     pub(crate) fn seal(&self) {
         self.on_closing.seal();
@@ -144,6 +161,11 @@ impl Hooks {
         // Any of those that came from the same line: they are equal to the reader.
         if let Some(at) = running.iter().position(|other| *other == origin) {
             running.swap_remove(at);
+        }
+        // Many may have run side by side.
+        let (len, places) = (running.len(), running.capacity());
+        if len < places / 4 {
+            running.shrink_to(2 * len);
         }
     }
 }
@@ -215,49 +237,6 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// What a hook may return: nothing, or a result whose error goes into the close report.
-///
-/// Implemented for `()`, for `Result<(), E>` with any printable `E`, and for `!`, which is what a hook
-/// returns that always panics.
-pub trait HookOutput {
-    /// The error to be reported, printed.
-    fn into_error(self) -> Option<String>;
-}
-
-impl HookOutput for () {
-    fn into_error(self) -> Option<String> {
-        None
-    }
-}
-
-impl<E: fmt::Display> HookOutput for Result<(), E> {
-    fn into_error(self) -> Option<String> {
-        self.err().map(|error| error.to_string())
-    }
-}
-
-/// `!`, by a name that the stable compiler accepts.
-type Never = <fn() -> ! as Returns>::Output;
-
-trait Returns {
-    type Output;
-}
-
-impl<T> Returns for fn() -> T {
-    type Output = T;
-}
-
-#[doc(hidden)]
-#[expect(
-    private_interfaces,
-    reason = "the private trait is only a way to write `!`"
-)]
-impl HookOutput for Never {
-    fn into_error(self) -> Option<String> {
-        self
-    }
-}
-
 /// How a hook ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HookEnd {
@@ -293,10 +272,15 @@ pub(crate) struct Callback {
     #[cfg(feature = "testing")]
     pub(crate) number: u64,
     call: Box<dyn FnOnce() -> BoxFuture<'static, Option<String>> + Send>,
+    _counted: CountedHook,
 }
 
 impl Callback {
-    pub(crate) fn new<H, F>(hook: H, location: &'static Location<'static>) -> Self
+    pub(crate) fn new<H, F>(
+        hook: H,
+        location: &'static Location<'static>,
+        counted: CountedHook,
+    ) -> Self
     where
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
@@ -308,6 +292,7 @@ impl Callback {
             #[cfg(feature = "testing")]
             number: observer::next_number(),
             call,
+            _counted: counted,
         }
     }
 
@@ -565,7 +550,8 @@ mod tests {
     #[test]
     fn the_waker_of_a_hook_that_ended_is_not_kept() {
         let root = Core::of_registry(Limits::default(), None);
-        let origin = Callback::new(async || {}, Location::caller()).origin();
+        let origin =
+            Callback::new(async || {}, Location::caller(), HookCount::default().one()).origin();
         let context = Arc::<Node>::clone(&root.node);
         let guard = HookGuard::new(&root.node.table, context, origin, "on_close");
         let facts = guard.hook.arc();

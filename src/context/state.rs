@@ -15,6 +15,7 @@ use crate::{
         gate::{Gate, OnLeave},
         handles::Handles,
         haste::{Haste, Limits},
+        hook_count::HookCount,
         hooks::Hooks,
         lease::Lease,
         report::{CloseReason, CloseReport, Log},
@@ -22,6 +23,7 @@ use crate::{
         slots::Slots,
         tally::{Counts, Tally},
         telling::Telling,
+        weak_handles::WeakHandles,
     },
     error::RefusedReason,
     id::ResourceId,
@@ -79,6 +81,8 @@ pub(crate) struct Node {
     pub(crate) core: Weak<Core>,
     pub(crate) table: Arc<Table>,
     pub(crate) handles: Handles,
+    pub(crate) weak_handles: WeakHandles,
+    pub(crate) hook_count: HookCount,
     /// Who has them.
     pub(crate) ledger: Ledger,
     /// Its own, not a child of the parent's: a context that others need is not cancelled with its parent.
@@ -208,6 +212,8 @@ impl Node {
             table: Arc::clone(table),
             gate: Gate::new(),
             handles: parent.map_or_else(Handles::none, |_| Handles::one()),
+            weak_handles: WeakHandles::default(),
+            hook_count: HookCount::default(),
             ledger: Ledger::default(),
             token: CancellationToken::new(),
             tally: Tally::new(),
@@ -268,6 +274,14 @@ impl Node {
 
     pub(crate) fn is_root(&self) -> bool {
         self.meta.id.index == ROOT
+    }
+
+    /// Takes it off the list, because it is closed and has no handles.
+    pub(crate) fn unlist(&self) {
+        if self.table.remove(self.meta.id) {
+            let outlived = &self.table.tracking.outlived;
+            self.weak_handles.outlive(outlived, self.meta.location);
+        }
     }
 
     /// Comes in through the gate, or is refused; while the context is finishing, only code that belongs to it comes in.

@@ -32,7 +32,7 @@
 //! * **A failure of a wrapped future counts as unseen.** Its panic goes to the code that polls it, and whether that looks at it is not
 //!   known.
 //! * **A report lists 32 failures.** All are counted, and an unseen one makes the close unclean whether it is listed or not.
-//! * **A hook that captures a strong context** keeps it open for ever: take a
+//! * **A hook that captures a strong context** keeps it open for ever, and no report can know what a closure captured: take a
 //!   [`WeakContext`](crate::WeakContext).
 //! * **What happens again is told less often.** Events are told for each line the first time, the tenth, the hundredth and so on
 //!   ([table](super::closing#events)). A report, [`CloseReport::stuck`](crate::CloseReport::stuck) for example, has what an event

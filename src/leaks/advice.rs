@@ -45,9 +45,12 @@ fn still_there(finding: &Finding) -> String {
             subject.site()
         ),
         (Some(Class::Context), Some(State::Open)) => match held_at(finding) {
-            Some(line) => format!(
-                "close it, `close().await`, when it is no longer used, and drop the handle taken at {line}"
-            ),
+            Some(line) => {
+                let says = format!(
+                    "close it, `close().await`, when it is no longer used, and drop the handle taken at {line}"
+                );
+                says + &in_a_hook(finding).unwrap_or_default()
+            }
             None => format!("close it: the context opened at {}", subject.site()),
         },
         (Some(Class::Context), _) => match running_hook(finding) {
@@ -64,9 +67,21 @@ fn still_there(finding: &Finding) -> String {
     }
 }
 
-fn running_hook(finding: &Finding) -> Option<&str> {
+/// A hook that has a handle to its own context keeps it open for ever. Which hook has what is not known.
+fn in_a_hook(finding: &Finding) -> Option<String> {
+    let hooks = fact(finding, "hooks")?;
+    Some(format!(
+        "; if a hook has it, keep a `WeakContext` there: they were registered at {hooks}"
+    ))
+}
+
+fn fact<'a>(finding: &'a Finding, wanted: &str) -> Option<&'a str> {
     let mut facts = finding.facts.iter();
-    facts.find_map(|(label, fact)| (*label == "running").then_some(&**fact))
+    facts.find_map(|(label, fact)| (*label == wanted).then_some(&**fact))
+}
+
+fn running_hook(finding: &Finding) -> Option<&str> {
+    fact(finding, "running")
 }
 
 fn pinned(finding: &Finding) -> String {

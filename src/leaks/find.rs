@@ -13,11 +13,12 @@ use crate::{
         advice,
         allow::{Allow, Suspect},
         attribution::Attribution,
+        counts,
         finding::Finding,
         growing, held,
         judge::{self, LONGEST_GRACE, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
-        snapshot::{LeakSnapshot, Subject, asking},
+        snapshot::{LeakSnapshot, Subject, Thing, asking},
     },
     offload::beside_the_runtime,
     table::{live::Live, record::State},
@@ -28,6 +29,7 @@ use futures::future::select;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
+    panic::Location,
     pin::pin,
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
@@ -82,6 +84,7 @@ fn quick_check(snapshot: &LeakSnapshot, verdicts: &Verdicts, policy: &LeakPolicy
         || verdicts.flagged.values().any(is_leak)
         || dropped(snapshot, policy).next().is_some()
         || too_many(snapshot, policy).next().is_some()
+        || too_many_unseen(snapshot, policy).next().is_some()
         || !policy.rises.is_empty();
     if is_leaking {
         QuickCheck::Leaking
@@ -109,12 +112,15 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
         .map(|(block, kind)| {
             let chain = chains.of(block.culprit);
             let mut finding = Finding::of_block(snapshot, &attribution, block, chain, kind);
+            let hooks = hooks(&snapshot.things[block.culprit]);
+            finding.facts.extend(hooks.map(|hooks| ("hooks", hooks)));
             finding.advice = advice::of(&finding);
             finding
         })
         .collect();
     findings.extend(dropped(snapshot, policy));
     findings.extend(too_many(snapshot, policy));
+    findings.extend(too_many_unseen(snapshot, policy));
     for finding in &mut findings {
         apply_allow_list(finding, policy);
     }
@@ -141,6 +147,19 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
             .into_iter()
             .any(|thing| thing.state() == State::Closing),
     }
+}
+
+/// The lines that registered the hooks of an open context: one of them may have the handle that keeps it open.
+fn hooks(thing: &Thing) -> Option<String> {
+    let is_open = thing.is_context() && thing.state() == State::Open;
+    let lines = is_open.then(|| counts::hooks(&thing.resource))?;
+    let lines = lines.into_iter().map(|(line, count)| (site(line), count));
+    let lines: Vec<_> = lines.collect();
+    (!lines.is_empty()).then(|| most_of(lines))
+}
+
+fn site(line: &Location<'_>) -> String {
+    format!("{}:{}", line.file(), line.line())
 }
 
 /// What is to be said of the scan as a whole.
@@ -256,6 +275,33 @@ fn too_many<'a>(
     })
 }
 
+/// The same, of what is not listed.
+fn too_many_unseen<'a>(
+    snapshot: &'a LeakSnapshot,
+    policy: &'a LeakPolicy,
+) -> impl Iterator<Item = Finding> + use<'a> {
+    policy.max_count.iter().filter_map(|(kind, most)| {
+        let unseen = snapshot.unseen.iter();
+        let lines = unseen.filter(|((of, _), _)| *of == **kind);
+        let lines: Vec<_> = lines.map(|((_, line), count)| (*line, *count)).collect();
+        let all: usize = lines.iter().map(|(_, count)| count).sum();
+        let (line, _) = *lines.iter().max_by_key(|(_, count)| *count)?;
+        if all <= *most {
+            return None;
+        }
+        let state = format!("{all} alive, {most} allowed");
+        let subject = Subject {
+            location: Some(line),
+            ..Subject::unlisted(kind, state)
+        };
+        let busiest = subject.site();
+        let counts = lines.iter().map(|(line, count)| (site(line), *count));
+        let facts = vec![("made at", most_of(counts.collect()))];
+        let advice = counts::advice(kind, &busiest).unwrap_or_default();
+        Some(Finding::of_fact(LeakKind::TooMany, subject, facts, advice))
+    })
+}
+
 /// The things of each kind that has a limit, oldest first.
 fn by_limited_kind<'a>(
     snapshot: &LeakSnapshot,
@@ -283,8 +329,11 @@ fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
     for &at in all {
         *counts.entry(Subject::of(snapshot, at).site()).or_default() += 1;
     }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, count)| Reverse(*count));
+    most_of(counts.into_iter().collect())
+}
+
+fn most_of(mut counts: Vec<(String, usize)>) -> String {
+    counts.sort_by(|one, other| (Reverse(one.1), &one.0).cmp(&(Reverse(other.1), &other.0)));
     let named = counts.iter().take(SITES);
     let mut text: Vec<_> = named
         .map(|(site, count)| format!("{site} ({count})"))
@@ -298,9 +347,24 @@ fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
 /// How many lines are named.
 const SITES: usize = 5;
 
+/// Everything that is listed, and what is not if the policy limits it.
+fn snapshot_of(
+    root: &Arc<Core>,
+    live: Live,
+    asking: HashSet<ResourceId>,
+    policy: &LeakPolicy,
+) -> LeakSnapshot {
+    let mut kinds = policy.max_count.iter().map(|(kind, _)| kind);
+    let unseen = kinds.any(|kind| counts::is_counted(kind));
+    let unseen = unseen.then(|| counts::unseen(&live, root));
+    let mut snapshot = LeakSnapshot::of(root, live, asking);
+    snapshot.unseen = unseen.unwrap_or_default();
+    snapshot
+}
+
 /// Scans a listing.
 pub(crate) fn scan(root: &Arc<Core>, live: Live, policy: &LeakPolicy) -> LeakScan {
-    let snapshot = LeakSnapshot::of(root, live, asking());
+    let snapshot = snapshot_of(root, live, asking(), policy);
     let verdicts = judge::judge(&snapshot, policy);
     find(&snapshot, verdicts, policy)
 }
@@ -432,7 +496,7 @@ fn look(
     policy: &LeakPolicy,
     before: Option<HashSet<ResourceId>>,
 ) -> Look {
-    let snapshot = LeakSnapshot::of(root, live, asking);
+    let snapshot = snapshot_of(root, live, asking, policy);
     let mut verdicts = judge::judge(&snapshot, policy);
     // While a program runs there is always something that was closed a moment ago and is about to be let go of.
     let suspects = (!policy.nothing_left).then(|| verdicts.narrow(&snapshot, before.as_ref()));

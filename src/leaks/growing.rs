@@ -1,6 +1,7 @@
 //! Findings about counts that grow.
 
 use crate::leaks::{
+    counts,
     finding::Finding,
     growth::{Counted, GrowthEntry},
     held,
@@ -48,7 +49,9 @@ pub(crate) fn find(
         });
         let advice = match rise.site() {
             Some((file, line)) => {
-                format!("see what should let go of what is made at {file}:{line}{by}")
+                let line = format!("{file}:{line}");
+                let usual = || format!("see what should let go of what is made at {line}{by}");
+                counts::advice(rise.name(), &line).unwrap_or_else(usual)
             }
             None => format!("see what the probe {} counts", rise.name()),
         };

@@ -3,7 +3,7 @@
 use crate::{
     clock::Stamp,
     context::state::Core,
-    leaks::trend,
+    leaks::{counts::unseen, trend},
     table::{live::Live, resource::Resource, store::Table},
 };
 use std::{
@@ -108,6 +108,11 @@ impl Growth {
         let mut counts = BTreeMap::new();
         for thing in live.into_iter().flatten() {
             *counts.entry(Counted::of(thing)).or_default() += 1;
+        }
+        if let (Some(live), Some(root)) = (live, self.root.upgrade()) {
+            for ((kind, location), count) in unseen(live, &root) {
+                *counts.entry(Counted::Made { kind, location }).or_default() += count;
+            }
         }
         let probes = self.table().map(|table| table.tracking.probes.ask());
         for (name, count) in probes.into_iter().flatten() {

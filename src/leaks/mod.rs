@@ -18,14 +18,15 @@
 //! ```
 
 // How a report is made: `snapshot` gathers what is alive, `judge` says which of them are leaks by the policy, `referrers` knows
-// why each is alive, `attribution` tells culprits from victims, `chain` leads down to each culprit, `find` makes the
-// findings, again and again until nothing is left to find. `report` has them and prints them; `drawing` makes a `graph` of
-// them.
+// why each is alive, `counts` counts what is not listed, `attribution` tells culprits from victims, `chain` leads down to each
+// culprit, `find` makes the findings, again and again until nothing is left to find. `report` has them and prints them;
+// `drawing` makes a `graph` of them.
 
 pub(crate) mod advice;
 pub(crate) mod allow;
 pub(crate) mod attribution;
 pub(crate) mod chain;
+pub(crate) mod counts;
 pub(crate) mod drawing;
 pub(crate) mod find;
 pub(crate) mod finding;

@@ -110,7 +110,7 @@ impl LeakPolicy {
         self
     }
 
-    /// More things of this kind are a leak: one finding for the kind.
+    /// More things of this kind are a leak: one finding for the kind. Hooks and handles have [kinds](crate::docs::leaks) as well.
     #[must_use]
     pub fn max_count(mut self, kind: impl Into<Name>, count: usize) -> Self {
         self.max_count.push((kind.into(), count));

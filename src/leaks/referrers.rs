@@ -3,7 +3,11 @@
 use crate::{
     holders::Holder,
     leaks::snapshot::{LeakSnapshot, Subject, Thing},
-    ledger::{acquirer::Acquirer, caller::Site, handle_log::Inside},
+    ledger::{
+        acquirer::Acquirer,
+        caller::Site,
+        handle_log::{How, Inside},
+    },
     name::Printed,
     table::record::{Class, State},
 };
@@ -220,7 +224,7 @@ fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
     let by = holder.entry.taken.by.literal_name().unwrap_or_default();
     let file = format!("{}:{} {by}", site.file, holder.location().column());
     let brief = format!("taken at {site}");
-    if let Some(inside) = holder.entry.inside.as_deref() {
+    if let Some(inside) = holder.container() {
         let from = snapshot
             .index_of(inside.who.id)
             .map_or_else(|| elsewhere(snapshot, inside), Origin::Thing);
@@ -268,9 +272,11 @@ const PASSED_ON: &str = "or code that it was passed to";
 /// The holder of a handle: the task that used it last, else the one that took it, if that has not
 /// ended.
 fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
-    let users = holder.entry.used.iter().map(|used| &used.1);
-    for acquirer in users.chain([&holder.entry.taken.by]) {
+    let used = holder.last_use();
+    let users = used.iter().map(|used| (&used.by, used.how));
+    for (acquirer, how) in users.chain([(&holder.entry.taken.by, How::InPassing)]) {
         let (who, strength) = match acquirer {
+            Acquirer::Task(who) if how == How::Owned => (who, Strength::Strong),
             Acquirer::Task(who) | Acquirer::Hook(who) => (who, Strength::Suspect),
             Acquirer::Owner(who) => (who, Strength::Strong),
             _ => continue,
@@ -281,7 +287,10 @@ fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
     }
     let acquirer = &holder.entry.taken.by;
     let from = match acquirer {
-        Acquirer::Task(_) => outside(format!("{acquirer} (ended)"), PASSED_ON),
+        Acquirer::Task(_) => {
+            let end = holder.end_of_task();
+            outside(format!("{acquirer} ({end})"), PASSED_ON)
+        }
         Acquirer::Unknown => outside("an unknown holder", ""),
         _ => outside(acquirer.to_string(), PASSED_ON),
     };

@@ -8,6 +8,7 @@ use crate::{
     },
     holders::Holders,
     id::ResourceId,
+    leaks::counts::UnseenCounts,
     name::{Printed, Quoted},
     poll::scope::{self, Owner},
     registry::state::Dropped,
@@ -37,6 +38,8 @@ pub(crate) struct LeakSnapshot {
     /// The task that asks, and the contexts it is in: they are alive because they ask.
     asking: HashSet<ResourceId>,
     pub(crate) dropped: Dropped,
+    /// What is not listed, if a policy limits it.
+    pub(crate) unseen: UnseenCounts,
     /// How far the close of the registry itself is.
     pub(crate) root_close: Option<Closing>,
     pub(crate) now: Stamp,
@@ -96,6 +99,7 @@ impl LeakSnapshot {
             members,
             asking,
             dropped: root.registry.dropped.snapshot(),
+            unseen: UnseenCounts::new(),
             root_close: Closing::of(&root.node),
             now: Stamp::now(),
         }

@@ -48,6 +48,19 @@ impl Acquirer {
         }
     }
 
+    /// Whether both are the same task, hook, context or thread.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Task(one), Self::Task(other))
+            | (Self::Hook(one), Self::Hook(other))
+            | (Self::Owner(one), Self::Owner(other))
+            | (Self::Dependent(one), Self::Dependent(other)) => one.id == other.id,
+            (Self::Foreign(one), Self::Foreign(other)) => one == other,
+            (Self::Thread(one), Self::Thread(other)) => one.id() == other.id(),
+            _ => false,
+        }
+    }
+
     /// The task, if it was a task of a context.
     pub(crate) fn as_task(&self) -> Option<&Who> {
         match self {

@@ -4,6 +4,7 @@
 use crate::{
     context::line_counts::{SoFar, is_told_with},
     event,
+    id::ResourceId,
     ledger::level::{Level, UnknownLevel},
     name::Printed,
     panics,
@@ -14,8 +15,9 @@ use crate::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
     fmt,
+    panic::Location,
     sync::{Arc, OnceLock},
 };
 
@@ -24,6 +26,9 @@ pub(crate) const IS_COMPILED_IN: bool = !cfg!(headcount_untracked);
 
 /// How many stacks of handles on a library's line are captured before only one in 16 is.
 const CAPTURES: u32 = 4_096;
+
+/// How many tasks that panicked are remembered.
+const PANICKED: usize = 64;
 
 /// The settings and listeners of one registry. Every registry has one.
 #[derive(Debug)]
@@ -37,6 +42,10 @@ pub(crate) struct Tracking {
     library_lines: AtomicU32,
     /// The numbers that the user counts.
     pub(crate) probes: Probes,
+    /// Contexts that are not listed any more and have weak handles.
+    pub(crate) outlived: OutlivedContexts,
+    /// The tasks that panicked last.
+    panicked: Mutex<VecDeque<ResourceId>>,
     /// Whether a context has closed, or begun to, since the last `take_closes`.
     has_closed: AtomicU8,
     /// How many listeners there are.
@@ -54,6 +63,8 @@ impl Tracking {
             candidates: AtomicU32::new(0),
             library_lines: AtomicU32::new(0),
             probes: Probes::default(),
+            outlived: OutlivedContexts::default(),
+            panicked: Mutex::default(),
             has_closed: AtomicU8::new(0),
             listeners: AtomicUsize::new(0),
             changed: Notify::new(),
@@ -76,6 +87,20 @@ impl Tracking {
 
     pub(crate) fn sample(&self, one_in: u32) {
         self.one_in.store(one_in.max(1), Relaxed);
+    }
+
+    /// Notes that a task has panicked, for those that ask later what became of it.
+    pub(crate) fn note_panic(&self, task: ResourceId) {
+        let mut panicked = lock(&self.panicked);
+        if panicked.len() == PANICKED {
+            panicked.pop_front();
+        }
+        panicked.push_back(task);
+    }
+
+    /// Whether a task is among those that panicked last.
+    pub(crate) fn has_panicked(&self, task: ResourceId) -> bool {
+        lock(&self.panicked).contains(&task)
     }
 
     /// Whether the next handle gets a backtrace; the first one does.
@@ -171,6 +196,31 @@ fn read_level() -> Result<Level, UnknownLevel> {
     match std::env::var_os("HEADCOUNT_LEVEL") {
         Some(text) => text.to_string_lossy().parse(),
         None => Ok(Level::default_of_build()),
+    }
+}
+
+/// How many contexts of each line are closed and gone from the list, and still have weak handles.
+#[derive(Debug, Default)]
+pub(crate) struct OutlivedContexts(Mutex<HashMap<&'static Location<'static>, usize>>);
+
+impl OutlivedContexts {
+    pub(crate) fn add(&self, line: &'static Location<'static>) {
+        *lock(&self.0).entry(line).or_default() += 1;
+    }
+
+    pub(crate) fn remove(&self, line: &'static Location<'static>) {
+        let mut lines = lock(&self.0);
+        if let Entry::Occupied(mut count) = lines.entry(line) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    pub(crate) fn by_line(&self) -> Vec<(&'static Location<'static>, usize)> {
+        let lines = lock(&self.0);
+        lines.iter().map(|(line, count)| (*line, *count)).collect()
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     poll::{
         capture::{self, Captured},
         long_polls,
-        scope::{self, Owner},
+        scope::{self, Memory, Owner},
         state::PollState,
     },
     registry::state::RegistryState,
@@ -155,6 +155,7 @@ impl TaskGuard<'_> {
     pub(crate) fn poll<R>(
         &self,
         cx: &mut Context<'_>,
+        memory: Memory,
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         let Some((task, state)) = self
@@ -164,7 +165,7 @@ impl TaskGuard<'_> {
             return poll(cx);
         };
         let poll = |cx: &mut Context<'_>| {
-            let poll = || scope::enter_as(Owner::Task(task), || poll(cx));
+            let poll = || scope::enter_with(Owner::Task(task), memory, || poll(cx));
             match long_polls::threshold() {
                 None => poll(),
                 Some(threshold) => long_polls::timed(state, task.meta(), threshold, poll),
@@ -187,6 +188,14 @@ impl TaskGuard<'_> {
     pub(crate) fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
         match self.task() {
             Some(task) => scope::enter_as(Owner::Task(task), body),
+            None => body(),
+        }
+    }
+
+    /// The same, for a closure: its variables lie on the stack from here on.
+    pub(crate) fn enter_closure<R>(&self, body: impl FnOnce() -> R) -> R {
+        match self.task() {
+            Some(task) => scope::enter_with(Owner::Task(task), Memory::STACK, body),
             None => body(),
         }
     }
@@ -280,6 +289,9 @@ impl TaskGuard<'_> {
         };
         let path = resource::short_path(node);
         let mut failure = Failure::new(kind, subject, path, (verb, message));
+        if kind == FailureKind::TaskPanicked {
+            node.table.tracking.note_panic(meta.id);
+        }
         if has_handle {
             failure = failure.pending();
         }

@@ -3,6 +3,7 @@
 use crate::{
     error::TaskError,
     panics,
+    poll::scope::Memory,
     table::record::Outcome,
     task::{guard::TaskGuard, wrapped::Wrapped},
 };
@@ -66,8 +67,8 @@ impl<S: Stream> Stream for WrappedStream<S> {
         let polled = if guard.is_aborting() {
             Ok(Poll::Pending)
         } else {
-            guard.poll(cx, |cx| {
-                guard.enter(|| panics::guarded(|| stream.poll_next(cx)))
+            guard.poll(cx, Memory::of(&*stream), |cx| {
+                panics::guarded(|| stream.poll_next(cx))
             })
         };
         if matches!(polled, Ok(Poll::Pending)) {

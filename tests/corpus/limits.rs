@@ -1,7 +1,7 @@
 //! What is a leak because there is too much of it, or because it lasts too long.
 
 use crate::world::{Line, World, culprit, lock};
-use headcount::{OnConflict, Registration, Tracked, leaks::LeakPolicy};
+use headcount::{Context, OnConflict, Registration, Task, Tracked, leaks::LeakPolicy};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -32,6 +32,80 @@ pub(crate) async fn subscriptions_grow_fixed(world: World) -> Option<Registratio
     }
     world.judge_by(LeakPolicy::new().growth(&growth));
     latest
+}
+
+/// A hook for each request, on a context that lives on.
+pub(crate) async fn hooks_grow(world: World) -> Context {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        drop(culprit!(world, server.on_close(|| async {})));
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server
+}
+
+pub(crate) async fn hooks_grow_fixed(world: World) -> Context {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        let hook = server.on_close(|| async {}).unwrap();
+        assert!(hook.cancel());
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server
+}
+
+/// Handles of tasks that have ended, each with an output that is never taken.
+pub(crate) async fn outputs_grow(world: World) -> (Context, Vec<Task<Vec<u8>>>) {
+    let (server, mut kept) = (world.context("server"), Vec::new());
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        let task = culprit!(world, server.spawn(async { vec![0; 100] }));
+        task.finished().await;
+        kept.push(task);
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    (server, kept)
+}
+
+pub(crate) async fn outputs_grow_fixed(world: World) -> Context {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        let task = server.spawn(async { vec![0; 100] });
+        assert_eq!(task.await.unwrap().len(), 100);
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server
+}
+
+/// Handles of one value that lives on.
+pub(crate) async fn handles_grow(world: World) -> Vec<Tracked<()>> {
+    let mut kept = vec![world.own("users", "pool", ())];
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        let pool = culprit!(world, kept[0].clone());
+        kept.push(pool);
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    kept
+}
+
+pub(crate) async fn handles_grow_fixed(world: World) -> Tracked<()> {
+    let pool = world.own("users", "pool", ());
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        drop(pool.clone());
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    pool
 }
 
 type Queue = Arc<Mutex<Vec<usize>>>;

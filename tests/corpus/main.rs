@@ -71,7 +71,8 @@ programs! {
         upgrades_its_own / upgrades_its_own_fixed: named(PinsItself);
         upgrades_its_own_in_production / upgrades_its_own_in_production_fixed: named(PinsItself);
         clone_of_its_own / clone_of_its_own_fixed: named(StillThere);
-        waits_through_its_own / waits_through_its_own_fixed: named(StillThere);
+        waits_through_its_own / waits_through_its_own_fixed: named(PinsItself);
+        spawns_through_its_own / spawns_through_its_own_fixed: named(PinsItself);
         output_not_awaited / output_not_awaited_fixed: named(ClosedButHeld);
         join_handle / join_handle_fixed: named(ClosedButHeld);
         wrapped_not_polled / wrapped_not_polled_fixed: named(StillRunning).keeping(1);
@@ -135,6 +136,9 @@ programs! {
     }
     limits {
         subscriptions_grow / subscriptions_grow_fixed: named(Growing);
+        hooks_grow / hooks_grow_fixed: named(Growing);
+        outputs_grow / outputs_grow_fixed: named(Growing);
+        handles_grow / handles_grow_fixed: named(Growing);
         probe_grows / probe_grows_fixed: unseen(Growing, "probe jobs", "see what the probe jobs counts");
         grows_behind_a_dip / grows_behind_a_dip_fixed: named(Growing);
         pool_without_ceiling / pool_without_ceiling_fixed: named(Growing);

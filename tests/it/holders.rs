@@ -447,3 +447,55 @@ async fn holders_of_one_moment_are_told_oldest_first() {
     assert!(told.len() == 3 && told.is_sorted(), "{told:?}");
     drop((second, third));
 }
+
+/// Where a handle lies is believed as long as that is there, and nothing else is said.
+#[test]
+fn a_handle_does_not_lie_in_what_is_gone() {
+    let registry = registry(Level::Holders);
+    let value = registry.own("ada", "user", ());
+    let ctx = registry.context("ctx");
+    let cache = registry.own("users", "cache", ());
+    value.held_by(&(&cache, "by_name"));
+    ctx.held_by(&cache);
+    let inside = |holders: &Holders| holders.iter().next().unwrap().inside();
+    assert_eq!(inside(&ctx.holders()), Some(cache.id()));
+    ctx.held_by_none();
+    assert_eq!(inside(&ctx.holders()), None);
+    assert!(!ctx.holders().to_string().contains("users"));
+    drop(cache);
+    let holders = value.holders();
+    assert_eq!(inside(&holders), None);
+    assert!(
+        holders
+            .to_string()
+            .contains("was in users.by_name, which is gone"),
+        "{holders}"
+    );
+    value.held_by_none();
+    assert!(!value.holders().to_string().contains("users"));
+}
+
+#[tokio::test]
+async fn a_task_that_panicked_is_not_said_to_have_ended() {
+    let registry = registry(Level::Holders);
+    let kept = registry.context("kept");
+    let (weak, (give, given)) = (kept.downgrade(), tokio::sync::oneshot::channel());
+    let task = registry.task("import").spawn(async move {
+        give.send(weak.upgrade()).unwrap();
+        panic!("on purpose")
+    });
+    task.await.unwrap_err();
+    let taken = given.await.unwrap();
+    let holders = kept.holders();
+    assert!(
+        holders.to_string().contains("by task import (panicked)"),
+        "{holders}"
+    );
+    kept.close().await;
+    drop(kept);
+    let policy = headcount::leaks::LeakPolicy::new().settle(Duration::ZERO);
+    let report = registry.leaks(&policy).await.to_string();
+    let root = "┌─ task import (panicked), or code that it was passed to";
+    assert!(report.contains(root), "{report}");
+    drop(taken);
+}

@@ -1451,6 +1451,25 @@ async fn leaks_on_different_lines_are_not_printed_as_one() {
     }
 }
 
+/// The chain of both is the same; one has a second holder.
+#[tokio::test]
+async fn a_leak_with_another_holder_is_not_printed_with_those_that_have_none() {
+    let registry = registry();
+    let (mut held, mut second) = (Vec::new(), Vec::new());
+    for n in 0..3 {
+        let ctx = registry.context("ctx");
+        ctx.close().await;
+        if n == 1 {
+            second.push(ctx.clone());
+        }
+        held.push(ctx);
+    }
+    let line = line!() - 4;
+    let report = registry.leaks(&running()).await.to_string();
+    assert!(report.contains(&here(line)), "{report}");
+    assert!(report.contains("others alike  1"), "{report}");
+}
+
 #[tokio::test]
 async fn entries_of_the_allow_list_that_cover_nothing_are_named() {
     let registry = registry();

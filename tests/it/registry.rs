@@ -527,3 +527,16 @@ async fn what_is_left_after_the_work_is_printed_with_its_name_and_age() {
     drop(kept);
     assert!(registry.leaks(&nothing_left).await.is_clean());
 }
+
+/// L2: it is gone, whether its entry was swept or not.
+#[test]
+fn an_arc_that_has_gone_cannot_be_untracked() {
+    let registry = Registry::new();
+    let (gone, kept) = (Arc::new(1), Arc::new(2));
+    let gone_id = registry.track(&gone, "gone", "arc");
+    let kept_id = registry.track(&kept, "kept", "arc");
+    drop(gone);
+    assert!(!registry.untrack(gone_id));
+    assert!(registry.untrack(kept_id) && !registry.untrack(kept_id));
+    assert!(registry.is_empty());
+}
