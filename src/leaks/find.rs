@@ -425,7 +425,7 @@ pub(crate) async fn settle(
         let settled = Settled { took, looks };
         let (size, before) = (live.len(), suspects.take());
         let (core, by, asking) = (root.upgrade()?, Arc::clone(&policy), asking());
-        let look = move || (look(&core, live, asking, &by, before), core);
+        let look = move || (look(&core, live, asking, &by, before.as_ref()), core);
         // The registry comes back: it may be its last handle, whose drop belongs on this thread.
         let (looked, core) = beside_the_runtime(size, look).await;
         drop(core);
@@ -494,12 +494,12 @@ fn look(
     live: Live,
     asking: HashSet<ResourceId>,
     policy: &LeakPolicy,
-    before: Option<HashSet<ResourceId>>,
+    before: Option<&HashSet<ResourceId>>,
 ) -> Look {
     let snapshot = snapshot_of(root, live, asking, policy);
     let mut verdicts = judge::judge(&snapshot, policy);
     // While a program runs there is always something that was closed a moment ago and is about to be let go of.
-    let suspects = (!policy.nothing_left).then(|| verdicts.narrow(&snapshot, before.as_ref()));
+    let suspects = (!policy.nothing_left).then(|| verdicts.narrow(&snapshot, before));
     Look {
         check: quick_check(&snapshot, &verdicts, policy),
         snapshot,
