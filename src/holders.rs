@@ -3,10 +3,11 @@
 
 use crate::{
     clock::{self, Stamp},
+    codebase::Codebase,
     id::ResourceId,
     ledger::{
         acquirer::{Acquirer, Who},
-        caller::{self, Site},
+        caller::{self, Behind, Site},
         handle_log::{Acquisition, Entry, HandleId, HandleLog, How, Inside, Ledger, Use},
     },
     name::{Label, Printed, label},
@@ -65,8 +66,8 @@ pub struct Holders {
 #[derive(Clone)]
 pub struct Holder {
     pub(crate) entry: Entry,
-    /// The line to name, which is looked up when it is first needed.
-    site: OnceLock<Site>,
+    /// What to say of where it was taken, which is looked up when it is first needed.
+    origin: OnceLock<Origin>,
     /// The state of the task that took it; `None` if that has ended.
     state: Option<State>,
     /// Whether that task ended by a panic, as far as that is remembered.
@@ -179,7 +180,7 @@ impl Holder {
             has_panicked: task.is_some_and(|task| table.tracking.has_panicked(task.id)),
             is_taken_out: inside.is_some_and(|inside| table.has_gone(inside.who.id)),
             entry,
-            site: OnceLock::new(),
+            origin: OnceLock::new(),
             now,
         }
     }
@@ -251,10 +252,59 @@ impl Holder {
 
     /// The line to name: a library's only if the program's own is not known.
     pub(crate) fn site(&self) -> &Site {
-        self.site.get_or_init(|| {
-            let behind = self.entry.behind.as_deref().and_then(caller::find);
-            behind.unwrap_or_else(|| Site::of(self.entry.taken.location))
-        })
+        &self.origin().site
+    }
+
+    /// What of a dependency took it, if the stack is known and no line of the program's own is on it.
+    pub(crate) fn dependency(&self) -> Option<&str> {
+        match &self.origin().behind {
+            Some(Behind::Dependency(what)) => Some(what),
+            _ => None,
+        }
+    }
+
+    fn origin(&self) -> &Origin {
+        self.origin.get_or_init(|| Origin::of(&self.entry))
+    }
+}
+
+/// Where a handle was taken, as far as that is known.
+#[derive(Clone)]
+struct Origin {
+    site: Site,
+    /// What the stack says, where the location alone does not tell.
+    behind: Option<Behind>,
+}
+
+impl Origin {
+    fn of(entry: &Entry) -> Self {
+        let location = entry.taken.location;
+        let trace = entry.behind.as_deref().or(entry.backtrace.as_deref());
+        let behind = trace.map(caller::behind);
+        let is_library = Codebase::is_library(location.file());
+        let site = match &behind {
+            Some(Behind::Own(site, through)) if is_library || through.is_some() => site.clone(),
+            _ => Site::of(location),
+        };
+        Self { site, behind }
+    }
+
+    /// What to add to the line, in brackets.
+    fn note(&self) -> Option<String> {
+        let is_library = Codebase::is_library(&self.site.file);
+        match &self.behind {
+            Some(Behind::Own(_, Some(through))) => {
+                Some(format!("through the `clone` at {through}"))
+            }
+            _ if !is_library => None,
+            Some(Behind::Dependency(what)) => {
+                Some(format!("no line of yours is on the stack: taken by {what}"))
+            }
+            Some(_) => {
+                Some("a library's line: the line behind it needs debug information".to_owned())
+            }
+            None => Some("a library's line: its stack was not captured".to_owned()),
+        }
     }
 }
 
@@ -283,9 +333,6 @@ impl fmt::Display for Holder {
     }
 }
 
-/// What is said of a line that is not the program's own.
-const LIBRARY: &str = "a library's line: the line behind it needs debug information";
-
 impl Holder {
     fn line(&self) -> HolderLine<'_> {
         let taken = &self.entry.taken;
@@ -296,9 +343,7 @@ impl Holder {
     pub(crate) fn describe(&self, says_by: bool, says_inside: bool) -> String {
         let (site, by) = (self.site(), &self.entry.taken.by);
         let mut parts = vec![format!("taken at {site}")];
-        if caller::is_library(&site.file) {
-            parts.push(format!(" ({LIBRARY})"));
-        }
+        parts.extend(self.origin().note().map(|note| format!(" ({note})")));
         if says_by && !matches!(by, Acquirer::Unknown) {
             parts.push(format!(" by {by}"));
         }
@@ -382,8 +427,8 @@ impl fmt::Display for HolderGroup<'_> {
             return first.fmt(f);
         }
         write!(f, "{} × taken at {}", self.0.len(), first.site())?;
-        if caller::is_library(&first.site().file) {
-            write!(f, " ({LIBRARY})")?;
+        if let Some(note) = first.origin().note() {
+            write!(f, " ({note})")?;
         }
         if !matches!(first.entry.taken.by, Acquirer::Unknown) {
             write!(f, " by {}", self.acquirers())?;

@@ -57,6 +57,7 @@
 //!   pauses and advances. It switches on tokio's `test-util`, because `close_anywhere` pauses the clock: name it in `[dev-dependencies]`.
 
 mod clock;
+mod codebase;
 mod context;
 pub mod docs;
 #[cfg(feature = "dump")]
@@ -76,6 +77,7 @@ mod poll;
 mod registry;
 
 mod slab;
+mod symbol;
 mod sync;
 mod table;
 mod task;

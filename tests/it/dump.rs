@@ -26,10 +26,10 @@ use tokio::{
     time::{interval, sleep, timeout},
 };
 
-const LONG: Duration = Duration::from_secs(1_000);
+pub(crate) const LONG: Duration = Duration::from_secs(1_000);
 
 /// A future that waits on this line, for something whose name has this in it.
-struct Case {
+pub(crate) struct Case {
     line: u32,
     leaf: &'static str,
     waits: BoxFuture<'static, ()>,
@@ -38,9 +38,9 @@ struct Case {
 }
 
 /// Takes anything, in a line.
-fn ignore<T>(_: T) {}
+pub(crate) fn ignore<T>(_: T) {}
 
-fn case<K: 'static>(
+pub(crate) fn case<K: 'static>(
     line: u32,
     leaf: &'static str,
     kept: K,
@@ -66,7 +66,7 @@ fn waits_at(task: &TaskDump, line: u32, leaf: &str) -> bool {
 }
 
 /// Spawns it, asks it, and looks.
-async fn check(case: Case) {
+pub(crate) async fn check(case: Case) {
     let registry = Registry::new();
     let ctx = registry.context("ctx");
     ctx.task("task").cancellable().spawn(case.waits);
@@ -195,10 +195,10 @@ fn task_cases() -> Vec<Case> {
     cases
 }
 
-async fn sleeps() {
+pub(crate) async fn sleeps() {
     sleep(LONG).await;
 }
-const SLEEPS: u32 = line!() - 2;
+pub(crate) const SLEEPS: u32 = line!() - 2;
 
 async fn listens() {
     Notify::new().notified().await;

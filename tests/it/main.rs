@@ -29,6 +29,8 @@ mod debug;
 mod drops;
 #[cfg(feature = "dump")]
 mod dump;
+#[cfg(feature = "dump")]
+mod elsewhere;
 mod events;
 mod failures;
 mod fingerprints;
@@ -45,6 +47,8 @@ mod leak_growth;
 #[cfg(feature = "testing")]
 mod leak_practice;
 mod leaks;
+#[cfg(feature = "dump")]
+mod leaves;
 mod listing;
 mod needs;
 mod own_handles;
@@ -74,6 +78,8 @@ mod tree_warnings;
 mod unseen_growth;
 mod unwind;
 mod util;
+#[cfg(feature = "dump")]
+mod waits;
 mod watch;
 mod weak;
 mod with_context;
