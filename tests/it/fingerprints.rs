@@ -111,7 +111,8 @@ async fn contexts_that_were_dropped_open_after_different_handles_have_different_
     let ctx = registry.context("ctx".to_owned());
     drop(ctx);
     let ctx = registry.context("ctx".to_owned());
-    drop(std::mem::replace(&mut Some(ctx.clone()), None));
+    let earlier = ctx.clone();
+    drop(earlier);
     let last = ctx.clone();
     drop(ctx);
     drop(last);
@@ -141,9 +142,17 @@ async fn names_are_part_of_it_if_they_are_literals() {
 /// The name of an unnamed task is the path of its function: it is known without any symbols.
 #[tokio::test]
 async fn the_functions_of_tasks_that_took_handles_are_part_of_it() {
+    #[expect(
+        clippy::unused_async,
+        reason = "the name of the function is what is looked at"
+    )]
     async fn reader(take: impl Fn() -> Tracked<()>) -> Tracked<()> {
         take()
     }
+    #[expect(
+        clippy::unused_async,
+        reason = "the name of the function is what is looked at"
+    )]
     async fn writer(take: impl Fn() -> Tracked<()>) -> Tracked<()> {
         take()
     }

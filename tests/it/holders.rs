@@ -486,7 +486,7 @@ async fn a_task_that_panicked_is_not_said_to_have_ended() {
         panic!("on purpose")
     });
     task.await.unwrap_err();
-    let taken = given.await.unwrap();
+    let _taken = given.await.unwrap();
     let holders = kept.holders();
     assert!(
         holders.to_string().contains("by task import (panicked)"),
@@ -505,15 +505,15 @@ async fn a_task_that_panicked_is_not_said_to_have_ended() {
 fn a_handle_in_a_cloned_struct_is_named_by_the_line_that_cloned_the_struct() {
     #[derive(Clone)]
     struct Shelf {
-        _value: Tracked<()>,
+        value: Tracked<()>,
     }
     const DERIVED: u32 = line!() - 2;
     let registry = registry(Level::Backtraces);
     let shelves = vec![Shelf {
-        _value: registry.own("value", "kind", ()),
+        value: registry.own("value", "kind", ()),
     }];
     let (copy, line) = (shelves.clone(), line!());
-    let said = shelves[0]._value.holders().to_string();
+    let said = shelves[0].value.holders().to_string();
     let (cloned, derived) = (
         format!("{}:{line}", file!()),
         format!("{}:{DERIVED}", file!()),

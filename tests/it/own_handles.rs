@@ -217,7 +217,7 @@ async fn a_handle_in_a_struct_that_main_shares_with_the_tasks_is_fine() {
     server.0.spawn(async move {
         drop(shared.0.child("child").close().await);
         drop(shared.0.spawn(async {}));
-        pending::<()>().await
+        pending::<()>().await;
     });
     assert_fine(&registry).await;
     drop(server);
@@ -231,7 +231,7 @@ async fn a_handle_in_a_static_is_fine() {
     let weak = SERVER.lock().unwrap().as_ref().unwrap().downgrade();
     weak.spawn(async {
         drop(SERVER.lock().unwrap().as_ref().unwrap().spawn(async {}));
-        pending::<()>().await
+        pending::<()>().await;
     });
     assert_fine(&registry).await;
     drop(SERVER.lock().unwrap().take());
@@ -260,7 +260,7 @@ async fn a_handle_that_a_task_gave_back_is_fine_once_it_is_used() {
     weak.spawn(async move {
         drop(ctx.spawn(async {}));
         give.send(ctx).unwrap();
-        pending::<()>().await
+        pending::<()>().await;
     });
     let ctx = given.await.unwrap();
     assert_eq!(
@@ -280,7 +280,7 @@ async fn a_handle_that_a_task_handed_out_is_fine_once_it_is_used() {
     let (give, given) = oneshot::channel();
     ctx.spawn(async move {
         give.send(weak.upgrade().unwrap()).ok();
-        pending::<()>().await
+        pending::<()>().await;
     });
     let handed_out = given.await.unwrap();
     drop(ctx);

@@ -5,12 +5,7 @@ use headcount::{
     Level, Registry,
     leaks::{LeakPolicy, LeakReport},
 };
-use std::{
-    future::{pending, poll_fn},
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 fn registry() -> Registry {
     let registry = Registry::new();
@@ -75,11 +70,15 @@ async fn what_a_leak_keeps_of_one_line_is_one_box() {
     let ctx = registry.context("ctx");
     for n in 0..100 {
         let conn = ctx.child(format!("conn-{n}"));
-        conn.task("reader").cancellable().spawn(pending::<()>());
+        conn.task("reader")
+            .cancellable()
+            .spawn(std::future::pending::<()>());
         conn.held_by(&ctx);
         std::mem::forget(conn);
     }
-    ctx.task("other").cancellable().spawn(pending::<()>());
+    ctx.task("other")
+        .cancellable()
+        .spawn(std::future::pending::<()>());
     crate::util::settle().await;
     let report = registry.leaks(&over()).await;
     assert_eq!(report.findings()[0].victims().len(), 201, "{report}");

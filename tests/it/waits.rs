@@ -251,7 +251,10 @@ fn a_hook_that_blocks_is_said_to_poll_for_as_long_as_it_does() {
         ctx.request_close("enough");
         let started = started.await.unwrap();
         thread::sleep(Duration::from_millis(200));
-        let least = started.elapsed() - Duration::from_millis(50);
+        let least = started
+            .elapsed()
+            .checked_sub(Duration::from_millis(50))
+            .unwrap();
         let dump = registry.dump_within(Duration::from_millis(10)).await;
         let activity = dump.hooks()[0].activity();
         assert!(
@@ -402,7 +405,11 @@ async fn a_turn_that_was_given_to_a_future_which_is_not_polled_shows_in_the_seco
     ctx.task("stuck").spawn(async move {
         let mut first = pin!(one.lock());
         assert!(first.as_mut().now_or_never().is_none());
-        poll_fn(|cx| Poll::Ready(assert!(first.as_mut().poll(cx).is_pending()))).await;
+        poll_fn(|cx| {
+            let _: () = assert!(first.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
         ignore(other.lock().await);
     });
     settle().await;
