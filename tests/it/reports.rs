@@ -17,6 +17,7 @@ fn running() -> LeakPolicy {
     LeakPolicy::new().settle(Duration::ZERO)
 }
 
+#[cfg(feature = "dump")]
 fn over() -> LeakPolicy {
     LeakPolicy::nothing_left().settle(Duration::ZERO)
 }
