@@ -156,7 +156,18 @@
 //!
 //! Every context and every tracked value has a `Ledger`, which allocates nothing until the first handle is recorded. A handle
 //! knows the number of its entry, and removes it when it is dropped. The ledger compares what it has recorded with the counter
-//! of handles, and shows the difference as untracked. Only handles of the same thing share its lock.
+//! of handles, and shows the difference as untracked. Only handles of the same thing share its lock. It gives memory back as
+//! handles go.
+//!
+//! While a task is polled, the frame on the thread's stack also says where its future lies. When a handle to a context is used, its
+//! own address shows whether it is a variable of that future, and so whether the task holds its own context open. Addresses are
+//! compared, and never followed.
+//!
+//! # What is counted and not listed
+//!
+//! Hooks and weak handles have a counter in the context. Handles of tasks that have ended are found by a listing in their slots,
+//! which are not listed any more and not free yet. Which lines they come from is found out when growth or a limit asks
+//! (`leaks/counts.rs`).
 //!
 //! # What is checked how
 //!

@@ -88,11 +88,15 @@ fn add_handles(counts: &mut Counts, thing: &Resource) {
     let lines = lines.unwrap_or_default();
     let tracked: usize = lines.values().sum();
     // The line that made the thing took the first handle, and the one of the context that owns it.
-    let is_first_known = lines.contains_key(made_at);
+    let first = if lines.contains_key(made_at) {
+        0
+    } else {
+        1 + usize::from(record.is_owned())
+    };
     for (line, count) in lines.into_iter().filter(|(line, _)| *line != made_at) {
         counts.add(&format!("{HANDLE}{}", thing.kind()), line, count);
     }
-    let untracked = strong.saturating_sub(tracked + usize::from(!is_first_known));
+    let untracked = strong.saturating_sub(tracked + first);
     counts.add(&format!("{UNTRACKED}{}", thing.kind()), made_at, untracked);
 }
 

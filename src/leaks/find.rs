@@ -128,12 +128,13 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
 fn hooks(thing: &Thing) -> Option<String> {
     let is_open = thing.is_context() && thing.state() == State::Open;
     let lines = is_open.then(|| counts::hooks(&thing.resource))?;
-    let name = |line: &Location<'_>| format!("{}:{}", line.file(), line.line());
-    let lines: Vec<_> = lines
-        .iter()
-        .map(|(line, count)| (name(line), *count))
-        .collect();
+    let lines = lines.into_iter().map(|(line, count)| (site(line), count));
+    let lines: Vec<_> = lines.collect();
     (!lines.is_empty()).then(|| most_of(lines))
+}
+
+fn site(line: &Location<'_>) -> String {
+    format!("{}:{}", line.file(), line.line())
 }
 
 /// What is to be said of the scan as a whole.
@@ -265,11 +266,10 @@ fn too_many_unseen<'a>(
             location: Some(line),
             ..Subject::unlisted(kind, state)
         };
-        let site = subject.site();
-        let name = |line: &Location<'_>| format!("{}:{}", line.file(), line.line());
-        let counts = lines.iter().map(|(line, count)| (name(line), *count));
+        let busiest = subject.site();
+        let counts = lines.iter().map(|(line, count)| (site(line), *count));
         let facts = vec![("made at", most_of(counts.collect()))];
-        let advice = counts::advice(kind, &site).unwrap_or_default();
+        let advice = counts::advice(kind, &busiest).unwrap_or_default();
         Some(Finding::of_fact(LeakKind::TooMany, subject, facts, advice))
     })
 }
@@ -343,7 +343,7 @@ fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
 }
 
 fn most_of(mut counts: Vec<(String, usize)>) -> String {
-    counts.sort_by_key(|(_, count)| Reverse(*count));
+    counts.sort_by(|one, other| (Reverse(one.1), &one.0).cmp(&(Reverse(other.1), &other.0)));
     let named = counts.iter().take(SITES);
     let mut text: Vec<_> = named
         .map(|(site, count)| format!("{site} ({count})"))

@@ -18,9 +18,9 @@
 //! ```
 
 // How a report is made: `snapshot` gathers what is alive, `judge` says which of them are leaks by the policy, `referrers` knows
-// why each is alive, `attribution` tells culprits from victims, `chain` leads down to each culprit, `find` makes the
-// findings, again and again until nothing is left to find. `report` has them and prints them; `drawing` makes a `graph` of
-// them.
+// why each is alive, `counts` counts what is not listed, `attribution` tells culprits from victims, `chain` leads down to each
+// culprit, `find` makes the findings, again and again until nothing is left to find. `report` has them and prints them;
+// `drawing` makes a `graph` of them.
 
 pub(crate) mod advice;
 pub(crate) mod allow;

@@ -232,6 +232,19 @@ async fn values_that_a_context_owns() {
     drop((growth, values));
 }
 
+/// The context has a handle as well.
+#[tokio::test]
+async fn values_that_a_context_owns_and_whose_handles_are_not_recorded() {
+    let registry = registry();
+    registry.set_level(Level::Off);
+    let server = registry.context("server");
+    let line = line!() + 2;
+    assert_rising(&registry, "buffer", line, async |_| {
+        server.own("buffer", "buffer", ()).unwrap()
+    })
+    .await;
+}
+
 /// What comes and goes, or stays as it is, does not grow.
 #[tokio::test]
 async fn what_is_given_up_again_does_not_grow() {
