@@ -118,23 +118,19 @@ impl Drawing {
             let id = subject.resource.as_ref().map(Resource::id);
             let is_drawn = id.is_none_or(|id| self.things.contains_key(&id));
             let alike = (from, &subject.kind, subject.site(), kept.strength);
-            match boxes.get_mut(&alike).filter(|_| !is_drawn) {
-                // One box for what one thing keeps of what one line made: the first stands for all.
-                Some((number, others)) => {
-                    *others += 1;
-                    self.things.extend(id.map(|id| (id, *number)));
-                    self.graph.fold(0, 1);
-                }
-                None => {
-                    let number = self.kept(kept, from);
-                    boxes.insert(alike, (number, 0));
-                }
+            // One box for what one thing keeps of what one line made: the first stands for all.
+            if let Some((number, others)) = boxes.get_mut(&alike).filter(|_| !is_drawn) {
+                *others += 1;
+                self.things.extend(id.map(|id| (id, *number)));
+                self.graph.fold(0, 1);
+            } else {
+                boxes.insert(alike, (self.kept(kept, from), 0));
             }
         }
-        let boxes = boxes.into_values().filter(|(_, others)| *others > 0);
-        boxes.for_each(|(number, others)| {
-            self.graph.add_fact(number, format!("and {others} alike"))
-        });
+        for (number, others) in boxes.into_values().filter(|(_, others)| *others > 0) {
+            let fact = format!("and {others} alike");
+            self.graph.add_fact(number, fact);
+        }
     }
 
     fn kept(&mut self, kept: &Kept, from: usize) -> usize {

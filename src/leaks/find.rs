@@ -14,8 +14,7 @@ use crate::{
         allow::{Allow, Suspect},
         attribution::Attribution,
         finding::Finding,
-        growth::{Counted, GrowthEntry},
-        held,
+        growing, held,
         judge::{self, LONGEST_GRACE, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
         snapshot::{LeakSnapshot, Subject, asking},
@@ -119,11 +118,11 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
     for finding in &mut findings {
         apply_allow_list(finding, policy);
     }
-    let (mut growing, growing_too) = growing(snapshot, policy, &findings);
-    for finding in &mut growing {
+    let (mut more, growing_too) = growing::find(snapshot, policy, &findings);
+    for finding in &mut more {
         apply_allow_list(finding, policy);
     }
-    findings.append(&mut growing);
+    findings.append(&mut more);
     let mut notes = notes(snapshot, policy, &findings, pending);
     notes.extend(growing_too);
     let is_allowed = |finding: &Finding| finding.allowed.is_some();
@@ -247,7 +246,7 @@ fn too_many<'a>(
             ),
             ("made at", sites(snapshot, all)),
         ];
-        facts.extend(holders(snapshot, all));
+        facts.extend(held::facts(snapshot, all));
         let advice = format!(
             "see what keeps the oldest: it was {} at {}",
             oldest.made,
@@ -276,101 +275,6 @@ fn by_limited_kind<'a>(
         }
     }
     by_kind
-}
-
-/// The rises that no finding lists, and notes of those that are listed: a finding says more of a thing than that there are
-/// more of its kind.
-fn growing(
-    snapshot: &LeakSnapshot,
-    policy: &LeakPolicy,
-    findings: &[Finding],
-) -> (Vec<Finding>, Vec<String>) {
-    if policy.rises.is_empty() {
-        return (Vec::new(), Vec::new());
-    }
-    let makes = makes_of_rises(snapshot, policy);
-    let listed = Listed::by(findings);
-    let (known, new): (Vec<_>, Vec<_>) = policy.rises.iter().partition(|rise| listed.has(rise));
-    let notes = known
-        .iter()
-        .map(|rise| format!("reported below, and growing: {rise}"));
-    let found = new.iter().map(|rise| {
-        let mut subject =
-            Subject::unlisted(rise.name(), format!("{:.1} more a sample", rise.rate()));
-        let mut facts = vec![("counts", rise.to_string())];
-        let all = makes.get(&rise.counted).map_or(&[][..], Vec::as_slice);
-        if let Some(&at) = all.last() {
-            let newest = Subject::of(snapshot, at);
-            facts.push(("newest", format!("{newest}, {}", newest.state)));
-            let name = |at: &usize| Subject::of(snapshot, *at).literal;
-            subject.literal = newest
-                .literal
-                .filter(|_| all.iter().all(|at| name(at) == newest.literal));
-        }
-        subject.location = rise.location();
-        facts.extend(holders(snapshot, all));
-        let held = held::line_of_most(snapshot, all);
-        let held = held.filter(|line| *line != subject.site());
-        let by = held.map_or_else(String::new, |line| {
-            format!(": handles taken at {line} hold it")
-        });
-        let advice = match rise.site() {
-            Some((file, line)) => {
-                format!("see what should let go of what is made at {file}:{line}{by}")
-            }
-            None => format!("see what the probe {} counts", rise.name()),
-        };
-        Finding::of_fact(LeakKind::Growing, subject, facts, advice)
-    });
-    (found.collect(), notes.collect())
-}
-
-fn holders(snapshot: &LeakSnapshot, all: &[usize]) -> impl Iterator<Item = (&'static str, String)> {
-    let held = held::describe(snapshot, all);
-    held.into_iter().map(|held| ("holders", held))
-}
-
-/// What findings list that are not allowed: how many things of each make, and the kinds of which there are too many.
-#[derive(Default)]
-struct Listed {
-    makes: BTreeMap<Counted, usize>,
-    kinds: HashSet<String>,
-}
-
-impl Listed {
-    fn by(findings: &[Finding]) -> Self {
-        let mut listed = Self::default();
-        for finding in findings.iter().filter(|finding| finding.allowed.is_none()) {
-            if finding.kind == LeakKind::TooMany {
-                listed.kinds.insert(finding.subject.kind.clone());
-            }
-            for thing in finding.resource().into_iter().chain(finding.kept()) {
-                *listed.makes.entry(Counted::of(thing)).or_default() += 1;
-            }
-        }
-        listed
-    }
-
-    /// Whether as many are listed as there are more.
-    fn has(&self, rise: &GrowthEntry) -> bool {
-        let of_make = self.makes.get(&rise.counted).copied().unwrap_or(0);
-        !rise.is_probe() && (self.kinds.contains(rise.name()) || of_make >= rise.more().max(1))
-    }
-}
-
-/// The things that are counted together, the newest last.
-fn makes_of_rises(snapshot: &LeakSnapshot, policy: &LeakPolicy) -> BTreeMap<Counted, Vec<usize>> {
-    let counted = policy
-        .rises
-        .iter()
-        .map(|rise| (rise.counted.clone(), Vec::new()));
-    let mut makes: BTreeMap<_, Vec<_>> = counted.collect();
-    for (thing, at) in snapshot.things.iter().zip(0..) {
-        if let Some(all) = makes.get_mut(&Counted::of(&thing.resource)) {
-            all.push(at);
-        }
-    }
-    makes
 }
 
 /// The lines that made most of these: `src/a.rs:12 (40), src/b.rs:3 (2)`.
@@ -457,7 +361,7 @@ pub(crate) async fn settle(
         let settled = Settled { took, looks };
         let (size, before) = (live.len(), suspects.take());
         let (core, by, asking) = (root.upgrade()?, Arc::clone(&policy), asking());
-        let look = move || (look(&core, live, asking, &by, before), core);
+        let look = move || (look(&core, live, asking, &by, before.as_ref()), core);
         // The registry comes back: it may be its last handle, whose drop belongs on this thread.
         let (looked, core) = beside_the_runtime(size, look).await;
         drop(core);
@@ -526,12 +430,12 @@ fn look(
     live: Live,
     asking: HashSet<ResourceId>,
     policy: &LeakPolicy,
-    before: Option<HashSet<ResourceId>>,
+    before: Option<&HashSet<ResourceId>>,
 ) -> Look {
     let snapshot = LeakSnapshot::of(root, live, asking);
     let mut verdicts = judge::judge(&snapshot, policy);
     // While a program runs there is always something that was closed a moment ago and is about to be let go of.
-    let suspects = (!policy.nothing_left).then(|| verdicts.narrow(&snapshot, before.as_ref()));
+    let suspects = (!policy.nothing_left).then(|| verdicts.narrow(&snapshot, before));
     Look {
         check: quick_check(&snapshot, &verdicts, policy),
         snapshot,

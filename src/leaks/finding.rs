@@ -173,7 +173,9 @@ impl Finding {
         lines.add(&self.subject.site());
         let holders = self.holders.iter().flat_map(Holders::iter);
         let held: BTreeSet<_> = holders.map(|holder| holder.site().to_string()).collect();
-        held.iter().for_each(|site| lines.add(site));
+        for site in &held {
+            lines.add(site);
+        }
         lines.number()
     }
 

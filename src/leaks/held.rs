@@ -20,8 +20,17 @@ struct Held<'a> {
     handles: HolderGroup<'a>,
 }
 
+/// The facts of a finding about these things.
+pub(crate) fn facts(
+    snapshot: &LeakSnapshot,
+    all: &[usize],
+) -> impl Iterator<Item = (&'static str, String)> + use<> {
+    let held = describe(snapshot, all);
+    held.into_iter().map(|held| ("holders", held))
+}
+
 /// Who holds these things, those first that hold most. Of things without handles there is nothing to say.
-pub(crate) fn describe(snapshot: &LeakSnapshot, all: &[usize]) -> Vec<String> {
+fn describe(snapshot: &LeakSnapshot, all: &[usize]) -> Vec<String> {
     let all = newest(all);
     let things = || all.iter().map(|&at| &snapshot.things[at]);
     let all = all.len();

@@ -30,6 +30,7 @@ pub(crate) mod drawing;
 pub(crate) mod find;
 pub(crate) mod finding;
 pub(crate) mod graph;
+pub(crate) mod growing;
 pub(crate) mod growth;
 pub(crate) mod held;
 pub(crate) mod judge;

@@ -117,7 +117,8 @@ impl LeakPolicy {
         self
     }
 
-    /// What rose, in this comparison, is a leak.
+    /// What [rises](Growth::rising), in this comparison, is a leak: one finding for each count. What another finding lists
+    /// already is not listed again; a note says that it grows.
     #[must_use]
     pub fn growth(mut self, growth: &Growth) -> Self {
         self.rises.extend(growth.rising());

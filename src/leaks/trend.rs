@@ -13,7 +13,7 @@
 //! 2. **It is no accident.** The low waters of noise rise in one series of six. So a series that falls at all must rise in so
 //!    many pairs of its samples that noise does so less than once in 700 times: the test of Mann (1945) and Kendall (1975),
 //!    which is used for the aging of software (Garg et al., ISSRE 1998). By itself it calls whatever rose once a trend
-//!    (Machida et al., WoSAR 2013), hence the other conditions.
+//!    (Machida et al., `WoSAR` 2013), hence the other conditions.
 //! 3. **It rises again and again**, where there are enough samples to ask for it: a step for each of two first uses is none.
 //! 4. **It has not come to a stand.** Since its latest maximum no more time has passed than twice the longest time between
 //!    two earlier ones, and what it gained lately is not far below what it gained on average. That tells the pool at its

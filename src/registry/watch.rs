@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn many_makes_are_told_at_several_looks() {
         let (mut told, now) = (Told::default(), clock::now());
-        let found = findings(0..2 * NEWS + 1);
+        let found = findings(0..=2 * NEWS);
         let news = [0; 4].map(|_| told.news(&found, now).len());
         assert_eq!(news, [NEWS, NEWS, 1, 0]);
     }
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn more_of_a_make_are_told_at_ten_times_and_after_an_hour() {
         let (mut told, now) = (Told::default(), clock::now());
-        let mut count = |alike, minutes| {
+        let mut count = |alike: usize, minutes: u64| {
             let found = findings((0..alike).map(|_| 0));
             told.news(&found, now + Duration::from_secs(60 * minutes))
                 .first()

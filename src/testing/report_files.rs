@@ -14,11 +14,12 @@ use std::{
 /// How often each file name was used in this process.
 static USED: LazyLock<Mutex<HashMap<String, usize>>> = LazyLock::new(Mutex::default);
 
+/// Old files are removed once in a process, which is a test binary.
+static CLEANED: Once = Once::new();
+
 /// Writes the report and its graph. Returns a line that says where they are, or why they could not be written.
 pub(super) fn write(report: &LeakReport, location: &Location<'_>) -> String {
     let folder = folder();
-    // Once a process, which is a test binary: those of one run follow each other within minutes.
-    static CLEANED: Once = Once::new();
     CLEANED.call_once(|| remove_old(&folder, SystemTime::now()));
     let name = unique(&name(location));
     let (text, graph) = (
