@@ -214,7 +214,8 @@ fn neighbours_of(folder: &str) -> Option<&str> {
     let (above, name) = folder.trim_end_matches('/').rsplit_once('/')?;
     let package = Package::of(above.rsplit('/').next().unwrap_or_default(), name);
     let is_dependency = package.has_version || package.is_vendored;
-    is_dependency.then(|| &folder[..=above.len()])
+    // Everything is beside what lies in the root.
+    (is_dependency && !above.is_empty()).then(|| &folder[..=above.len()])
 }
 
 /// A folder that may be that of a package.
@@ -279,10 +280,29 @@ fn slashed(file: &str) -> Cow<'_, str> {
     }
 }
 
+/// The working directory.
+fn here() -> &'static Path {
+    static HERE: OnceLock<PathBuf> = OnceLock::new();
+    HERE.get_or_init(|| env::current_dir().unwrap_or_default())
+}
+
+/// The path of a file that a backtrace prints. It has those below the working directory begin with a dot.
+pub(crate) fn of_printed(file: &str) -> &str {
+    in_folder(file, here())
+}
+
+fn in_folder<'a>(file: &'a str, here: &Path) -> &'a str {
+    match file.strip_prefix("./") {
+        // What lies below the root keeps its slash.
+        Some(_) if here.parent().is_none() && here.has_root() => &file[1..],
+        Some(inside) => inside,
+        None => file,
+    }
+}
+
 /// The part of a path below the working directory, or the whole.
 fn below_here(file: &str) -> &str {
-    static HERE: OnceLock<PathBuf> = OnceLock::new();
-    let here = HERE.get_or_init(|| env::current_dir().unwrap_or_default());
+    let here = here();
     here.to_str()
         .and_then(|here| below(file, here))
         .unwrap_or(file)
@@ -326,123 +346,121 @@ pub(crate) fn shorten(file: &str) -> Cow<'_, str> {
 mod tests {
     use super::{Codebase::*, *};
 
-    const FUNCTIONS: &[(&str, &str, Codebase)] = &[
-        (
-            "tokio::sync::mutex::Mutex<T>::lock::{{closure}}",
-            "/home/me/app/vendor/tokio/src/sync/mutex.rs",
-            Dependency,
-        ),
-        (
-            "<tokio::time::sleep::Sleep as core::future::future::Future>::poll",
-            "/x/src/sleep.rs",
-            Dependency,
-        ),
-        (
-            "<tokio::sync::mutex::Mutex<()>>::lock::{closure#0}",
-            "/x/src/mutex.rs",
-            Dependency,
-        ),
-        (
-            "<&mut futures_util::x::F as core::future::future::Future>::poll",
-            "/x/y.rs",
-            Dependency,
-        ),
-        (
-            "futures_util::x::<impl core::future::future::Future for app::X>::poll",
-            "/x/y.rs",
-            Dependency,
-        ),
-        (
-            "hashbrown::map::HashMap<K,V,S,A>::get",
-            "/rust/deps/hashbrown-0.15.4/src/map.rs",
-            Std,
-        ),
-        (
-            "<core::pin::Pin<P> as core::future::future::Future>::poll",
-            "/x/future.rs",
-            Std,
-        ),
-        (
-            "<F as core::ops::function::FnOnce<A>>::call_once",
-            "/x/function.rs",
-            Std,
-        ),
-        ("std::panicking::catch_unwind", "", Std),
-        ("__rust_try", "", Std),
-        (
-            "<F as headcount::task::future::Work>::work",
-            "/x/future.rs",
-            Headcount,
-        ),
-        (
-            "sqlx_postgres::query::run",
-            "/home/me/app/vendor/sqlx-postgres/src/query.rs",
-            Dependency,
-        ),
-        (
-            "sqlx_postgres::query::run",
-            "/deps/sqlx-postgres-0.8.2/src/query.rs",
-            Dependency,
-        ),
-        (
-            "orders::run",
-            "/build/external/crates__orders-1.0.0/src/lib.rs",
-            Dependency,
-        ),
-        (
-            "app::serve",
-            "/home/me/app/vendor/tokio/src/macros/select.rs",
-            Dependency,
-        ),
-        (
-            "app::serve",
-            "/x/futures-util-0.3.31/src/async_await/join_mod.rs",
-            Dependency,
-        ),
-        ("clone3", "./sysdeps/unix/clone3.S", Dependency),
-        // The program's own.
-        ("app::serve::{{closure}}", "/home/me/app/src/main.rs", Own),
-        (
-            "futures_app::serve",
-            "/home/me/futures_app/src/main.rs",
-            Own,
-        ),
-        ("tokio_game::play", "/home/me/tokio_game/src/main.rs", Own),
-        (
-            "<tokio_game::Board as core::future::future::Future>::poll",
-            "/x/board.rs",
-            Own,
-        ),
-        (
-            "<tokio::net::TcpStream as app::Peer>::read",
-            "/home/me/app/src/peer.rs",
-            Own,
-        ),
-        (
-            "<alloc::vec::Vec<T> as app::Board>::find",
-            "/home/me/app/src/board.rs",
-            Own,
-        ),
-        ("<T as app::Board>::find", "/home/me/app/src/board.rs", Own),
-        (
-            "app::vendor::orders::place",
-            "/home/me/app/src/vendor/orders/mod.rs",
-            Own,
-        ),
-        ("core_types::make", "/home/me/app/core/src/lib.rs", Own),
-        ("db::run", "/build/app-1.2.3/crates/db/src/lib.rs", Own),
-        ("app::macros::run", "/home/me/app/src/macros/run.rs", Own),
-        ("{async_fn#0}", "/home/me/app/src/main.rs", Own),
-    ];
-
     #[test]
     fn functions_belong_to_the_crate_of_their_symbol_wherever_their_file_lies() {
-        for (function, file, codebase) in FUNCTIONS {
+        let vendored = "/home/me/app/vendor/tokio/src/sync/mutex.rs";
+        for (function, file, codebase) in [
+            (
+                "tokio::sync::mutex::Mutex<T>::lock::{{closure}}",
+                vendored,
+                Dependency,
+            ),
+            (
+                "<tokio::time::sleep::Sleep as core::future::future::Future>::poll",
+                "/x/src/sleep.rs",
+                Dependency,
+            ),
+            (
+                "<tokio::sync::mutex::Mutex<()>>::lock::{closure#0}",
+                "/x/src/mutex.rs",
+                Dependency,
+            ),
+            (
+                "<&mut futures_util::x::F as core::future::future::Future>::poll",
+                "/x/y.rs",
+                Dependency,
+            ),
+            (
+                "futures_util::x::<impl core::future::future::Future for app::X>::poll",
+                "/x/y.rs",
+                Dependency,
+            ),
+            (
+                "hashbrown::map::HashMap<K,V,S,A>::get",
+                "/rust/deps/hashbrown-0.15.4/src/map.rs",
+                Std,
+            ),
+            (
+                "<core::pin::Pin<P> as core::future::future::Future>::poll",
+                "/x/future.rs",
+                Std,
+            ),
+            (
+                "<F as core::ops::function::FnOnce<A>>::call_once",
+                "/x/function.rs",
+                Std,
+            ),
+            ("std::panicking::catch_unwind", "", Std),
+            ("__rust_try", "", Std),
+            (
+                "<F as headcount::task::future::Work>::work",
+                "/x/future.rs",
+                Headcount,
+            ),
+            (
+                "sqlx_postgres::query::run",
+                "/home/me/app/vendor/sqlx-postgres/src/query.rs",
+                Dependency,
+            ),
+            (
+                "sqlx_postgres::query::run",
+                "/deps/sqlx-postgres-0.8.2/src/query.rs",
+                Dependency,
+            ),
+            (
+                "orders::run",
+                "/build/external/crates__orders-1.0.0/src/lib.rs",
+                Dependency,
+            ),
+            (
+                "app::serve",
+                "/home/me/app/vendor/tokio/src/macros/select.rs",
+                Dependency,
+            ),
+            (
+                "app::serve",
+                "/x/futures-util-0.3.31/src/async_await/join_mod.rs",
+                Dependency,
+            ),
+            ("clone3", "./sysdeps/unix/clone3.S", Dependency),
+        ] {
             assert_eq!(
                 Codebase::of(function, file),
-                *codebase,
+                codebase,
                 "{function} in {file}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_neither_crate_nor_folder_is_ones_own() {
+        for (function, file) in [
+            ("app::serve::{{closure}}", "/home/me/app/src/main.rs"),
+            ("futures_app::serve", "/home/me/futures_app/src/main.rs"),
+            ("tokio_game::play", "/home/me/tokio_game/src/main.rs"),
+            (
+                "<tokio_game::Board as core::future::future::Future>::poll",
+                "/x/board.rs",
+            ),
+            (
+                "<tokio::net::TcpStream as app::Peer>::read",
+                "/home/me/app/src/peer.rs",
+            ),
+            (
+                "<alloc::vec::Vec<T> as app::Board>::find",
+                "/home/me/app/src/board.rs",
+            ),
+            ("<T as app::Board>::find", "/home/me/app/src/board.rs"),
+            (
+                "app::vendor::orders::place",
+                "/home/me/app/src/vendor/orders/mod.rs",
+            ),
+            ("core_types::make", "/home/me/app/core/src/lib.rs"),
+            ("db::run", "/build/app-1.2.3/crates/db/src/lib.rs"),
+            ("app::macros::run", "/home/me/app/src/macros/run.rs"),
+            ("{async_fn#0}", "/home/me/app/src/main.rs"),
+        ] {
+            assert_eq!(Codebase::of(function, file), Own, "{function} in {file}");
         }
     }
 
@@ -481,6 +499,7 @@ mod tests {
                 Some("/home/me/app/vendor/"),
             ),
             ("/deps/headcount-0.1.0/", Some("/deps/")),
+            ("/headcount-0.1.0/", None),
             ("/home/me/app/crates/headcount/", None),
             ("headcount-0.1.0/", None),
             ("", None),
@@ -535,5 +554,8 @@ mod tests {
         );
         assert_eq!(below("/home/me2/src/main.rs", "/home/me"), None);
         assert_eq!(below("/home/me", ""), None);
+        let printed = "./home/me/src/main.rs";
+        assert_eq!(in_folder(printed, Path::new("/")), "/home/me/src/main.rs");
+        assert_eq!(in_folder(printed, Path::new("/x")), "home/me/src/main.rs");
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn crates(function: &str) -> [Option<&str>; 2] {
     }
 }
 
-/// The crate of a function and the type or the trait that it is of, as in "the crate's `FromRef`". `None` without a crate.
+/// The crate of a function and the type or the trait that it is of, such as `FromRef` of `axum_core`. `None` without a crate.
 pub(crate) fn part_of_crate(function: &str) -> Option<String> {
     let cleaned = clean(telling(function));
     let parts = cleaned.split("::");

@@ -9,7 +9,7 @@ use crate::{
         tally::Counts,
     },
     id::ResourceId,
-    name::{Printed, Shape},
+    name::Printed,
     table::{record::Record, resource},
 };
 use std::{borrow::Cow, fmt, mem, panic::Location, sync::Arc, time::Duration};
@@ -479,8 +479,9 @@ fn write_stuck(f: &mut fmt::Formatter<'_>, stuck: &[Arc<str>]) -> fmt::Result {
     let mut groups: Vec<(&str, &str, usize)> = Vec::new();
     for text in stuck {
         let (head, stack) = text.split_once('\n').unwrap_or((text, ""));
+        // By the line that spawned it: names and numbers of polls differ.
         let is_like = |group: &&mut (&str, &str, usize)| {
-            !stack.is_empty() && group.1 == stack && Shape(group.0) == Shape(head)
+            !stack.is_empty() && group.1 == stack && origin(group.0) == origin(head)
         };
         match groups.iter_mut().find(is_like) {
             Some((_, _, more)) => *more += 1,
@@ -497,6 +498,11 @@ fn write_stuck(f: &mut fmt::Formatter<'_>, stuck: &[Arc<str>]) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// The last part of what is said of a task: where it was spawned.
+fn origin(head: &str) -> Option<&str> {
+    head.rsplit(", ").next()
 }
 
 impl fmt::Debug for CloseReport {

@@ -548,6 +548,8 @@ impl Drop for Core {
     fn drop(&mut self) {
         // It may be the last thing that keeps a dead runtime's memory, with values of users in it.
         panics::discard(self.0.runtimes.take());
+        // Weak handles keep the node, and what it says of strong ones is of no use any more.
+        self.node.ledger.clear();
         if self.node.is_root() {
             let table = &self.node.table;
             self.node.gate.abort();

@@ -142,7 +142,7 @@ fn parse(place: &str) -> Option<Site> {
     let (rest, _column) = place.rsplit_once(':')?;
     let (file, line) = rest.rsplit_once(':')?;
     Some(Site {
-        file: file.strip_prefix("./").unwrap_or(file).to_owned(),
+        file: codebase::of_printed(file).to_owned(),
         line: line.parse().ok()?,
     })
 }

@@ -18,6 +18,7 @@ use crate::{
 };
 use std::{
     backtrace::Backtrace,
+    collections::VecDeque,
     fmt, mem,
     panic::Location,
     sync::{Arc, OnceLock},
@@ -34,8 +35,8 @@ pub(crate) struct Ledger(OnceLock<Box<Mutex<HandleLog>>>);
 #[derive(Default)]
 pub(crate) struct HandleLog {
     held: Entries<Entry>,
-    /// The handles that were dropped last, as a ring.
-    gone: [Option<Acquisition>; REMEMBERED],
+    /// The handles that were dropped last, the latest one last.
+    gone: VecDeque<Acquisition>,
     /// How many recorded handles have been dropped.
     removed_count: usize,
     /// When the latest handle was taken.
@@ -128,9 +129,7 @@ impl HandleLog {
 
     /// The last few handles that were dropped, the latest one first.
     pub(crate) fn gone(&self) -> impl Iterator<Item = &Acquisition> {
-        let latest =
-            (0..REMEMBERED).map(|ago| self.removed_count.wrapping_sub(ago + 1) % REMEMBERED);
-        latest.filter_map(|at| self.gone[at].as_ref())
+        self.gone.iter().rev()
     }
 
     /// Moves a time behind that of the latest handle, so that handles of one tick of the clock keep their order.
@@ -143,10 +142,8 @@ impl HandleLog {
     /// The handle whose removal had this number, if it is still remembered.
     pub(crate) fn removed(&self, which: usize) -> Option<&Acquisition> {
         let ago = self.removed_count.wrapping_sub(which);
-        let is_remembered = (1..=REMEMBERED).contains(&ago);
-        self.gone[which % REMEMBERED]
-            .as_ref()
-            .filter(|_| is_remembered)
+        let at = self.gone.len().checked_sub(ago)?;
+        self.gone.get(at)
     }
 }
 
@@ -218,7 +215,9 @@ impl Ledger {
         let entry = log.held.remove(hold.0)?;
         let which = log.removed_count;
         log.removed_count += 1;
-        let oldest = log.gone[which % REMEMBERED].replace(entry.taken);
+        let is_full = log.gone.len() == REMEMBERED;
+        let oldest = is_full.then(|| log.gone.pop_front());
+        log.gone.push_back(entry.taken);
         // Names and backtraces are freed outside of the lock.
         drop(log);
         drop((oldest, entry.used, entry.inside));
@@ -247,6 +246,13 @@ impl Ledger {
     fn change<R>(&self, hold: HandleId, change: impl FnOnce(&mut Entry) -> R) {
         let Some(log) = self.0.get() else { return };
         let before = lock(log).held.get_mut(hold.0).map(change);
+        drop(before);
+    }
+
+    /// Forgets everything: no handle will ever be taken again.
+    pub(crate) fn clear(&self) {
+        let Some(log) = self.0.get() else { return };
+        let before = mem::take(&mut *lock(log));
         drop(before);
     }
 

@@ -54,12 +54,15 @@ pub(crate) fn case<K: 'static>(
     }
 }
 
-/// Whether one of the stacks ends in this file on this line, and waits for this.
+/// Whether one of the stacks ends in a file of cases on this line, and waits for this.
 fn waits_at(task: &TaskDump, line: u32, leaf: &str) -> bool {
     task.stacks().iter().any(|stack| {
         let last = stack.own_frames().next_back();
         let is_here = |frame: &headcount::dump::StackFrame| {
-            frame.file().ends_with("tests/it/dump.rs") && frame.line() == line
+            ["dump", "leaves"]
+                .iter()
+                .any(|test| frame.file().ends_with(&format!("tests/it/{test}.rs")))
+                && frame.line() == line
         };
         last.is_some_and(is_here) && stack.leaf().unwrap_or_default().contains(leaf)
     })
