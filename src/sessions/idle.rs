@@ -52,7 +52,9 @@ impl IdleQueue {
 
     /// The one that has been idle for longest.
     pub(crate) fn first(&self) -> Option<(Since, usize)> {
-        self.all.first_key_value().map(|(since, index)| (*since, *index))
+        self.all
+            .first_key_value()
+            .map(|(since, index)| (*since, *index))
     }
 
     /// The same of this owner.

@@ -86,12 +86,16 @@ impl<K> Lease<K> {
     /// Never: there is one from the attach on.
     pub fn context(&self) -> WeakContext {
         let generation = self.watch.generation();
-        generation.expect("an attach ends when there is one").context
+        generation
+            .expect("an attach ends when there is one")
+            .context
     }
 
     /// The number of the current generation: 1, and one more with each restart.
     pub fn generation(&self) -> u64 {
-        self.watch.generation().map_or(0, |generation| generation.number)
+        self.watch
+            .generation()
+            .map_or(0, |generation| generation.number)
     }
 
     /// Whether this attach opened the session, or found it.

@@ -15,8 +15,8 @@ use crate::{
     panics::{self, notify_all},
     sessions::{
         key::{Probe, SessionKey},
-        leaving::Going,
         lease::Leases,
+        leaving::Going,
         session::{Id, Scope},
         settings::{Overflow, Settings},
         signal::Watch,
