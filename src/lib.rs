@@ -37,6 +37,7 @@
 //! | be notified of the close | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
 //! | clean up at the close | [`Context::on_close`], [`Context::own`] |
 //! | decide what follows from a failure | [`ContextBuilder::on_failure`], [`TaskBuilder::essential`], [`TaskBuilder::fallible`] |
+//! | keep a context for each client, also while the client is cut off | [`Context::sessions`], [`sessions`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
@@ -50,6 +51,7 @@
 //! # Features
 //!
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
+//! * `sessions` (on by default): the table of [`sessions`].
 //! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], `dump::Dump` and [`leaks::Graph`], and
 //!   adds `Graph::json`.
 //! * `signal`: makes a dump at a signal, such as `kill -USR1`: `Registry::dump_on`. Needs `dump`, and Unix.
@@ -75,6 +77,8 @@ mod offload;
 mod panics;
 mod poll;
 mod registry;
+#[cfg(feature = "sessions")]
+pub mod sessions;
 
 mod slab;
 mod symbol;

@@ -298,6 +298,8 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
         return OnLeave::Nothing;
     }
     blocked::end(core);
+    // Before the parent can know: what was kept beside the context is gone by the time that a close further up ends.
+    core.tell_closed();
     // Either we see that the last handle is gone, or its drop sees that the close has ended.
     if node.handles.count() == 0 {
         node.unlist();
@@ -483,6 +485,10 @@ impl Record for Node {
 
     fn is_aborting(&self) -> bool {
         self.gate.is_aborting()
+    }
+
+    fn detail(&self) -> Option<String> {
+        self.detail.get()?.text()
     }
 
     fn as_context(&self) -> Option<&dyn Any> {

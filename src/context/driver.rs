@@ -120,11 +120,14 @@ fn start(begun: &[Arc<Core>]) {
         blocked::begin(outermost);
     }
     let mut leases = begun.iter().filter_map(DriverLease::take);
-    let Some(first) = leases.next() else {
-        return;
-    };
-    let members = leases.collect();
-    launch(first, members);
+    if let Some(first) = leases.next() {
+        let members = leases.collect();
+        launch(first, members);
+    }
+    // Last: an observer may drop handles, which is to find drivers.
+    for core in begun {
+        core.tell_closing();
+    }
 }
 
 /// Opens nothing, and counts and records a handle to what a context needs. What comes back gives the handle back when that

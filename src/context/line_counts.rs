@@ -42,6 +42,9 @@ pub(crate) enum Event {
     RuntimeEnded,
     /// A poll took long.
     LongPoll,
+    /// A session was to be attached to by an owner that it does not have.
+    #[cfg(feature = "sessions")]
+    WrongOwner,
     /// Tasks wait for each other.
     #[cfg(feature = "dump")]
     Deadlock,

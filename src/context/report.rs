@@ -555,8 +555,17 @@ pub enum CloseReason {
     Finished,
     /// The last strong handle was dropped while it was open (I11).
     Dropped,
-    /// It was idle for too long, in the judgement of the code that closed it.
+    /// It was idle for too long, in the judgement of the code that closed it: a [session](crate::sessions) that was not held
+    /// for its idle window.
     Culled,
+    /// A [session](crate::sessions) whose last client left on purpose.
+    Left,
+    /// A [session](crate::sessions) that had to make room.
+    Evicted,
+    /// A [session](crate::sessions) that had reached its greatest age.
+    Expired,
+    /// A generation of a [session](crate::sessions), which the next one follows.
+    Restarted,
     /// The service is shutting down.
     Shutdown,
     /// This task failed, in the context or below it, and the context was opened with
@@ -612,6 +621,10 @@ impl fmt::Display for CloseReason {
             Self::Finished => "finished",
             Self::Dropped => "its last handle was dropped",
             Self::Culled => "culled",
+            Self::Left => "left",
+            Self::Evicted => "evicted",
+            Self::Expired => "expired",
+            Self::Restarted => "restarted",
             Self::Shutdown => "shutdown",
             Self::Failed(failure) => return write!(f, "failed: {failure}"),
             Self::Superseded => "superseded",

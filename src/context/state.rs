@@ -113,6 +113,8 @@ pub(crate) struct Node {
     pub(crate) closes_by_drop: bool,
     /// What follows from a failure of one of its tasks.
     pub(crate) policy: FailurePolicy<Node>,
+    /// What listings say of it beside its state.
+    pub(crate) detail: OnceLock<Arc<dyn Detail>>,
     /// Set when the close has ended, last of all.
     pub(crate) report: SetOnce<CloseReport>,
     /// Notified when the close begins, when it ends, and when it lost its driver.
@@ -148,6 +150,8 @@ pub(crate) struct CoreParts {
     pub(crate) dependents: Mutex<Dependents>,
     /// Gives back the handles to what this context needs, when it is closed.
     pub(crate) give_back: Mutex<Vec<GiveBack>>,
+    /// Is told of the close.
+    observer: OnceLock<Box<dyn CloseObserver>>,
     /// The line that asked for it, if one did.
     pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     /// Who drives the close.
@@ -176,6 +180,20 @@ pub(crate) struct Dependents {
     pub(crate) open: BTreeMap<ResourceId, Weak<Core>>,
     /// The close was asked for, and begins when there are none.
     pub(crate) is_awaited: bool,
+}
+
+/// What is kept beside a context, such as its place in a table of sessions, and has to follow its close, whatever begins that.
+/// Told without a lock, of each at least once if the context was open before, and maybe of the end first.
+pub(crate) trait CloseObserver: Send + Sync {
+    /// The close has begun.
+    fn closing(&self, reason: &CloseReason);
+    /// Nothing is left of the context. Its parent is still waiting for it.
+    fn closed(&self, reason: &CloseReason);
+}
+
+/// What is to be said of a context in listings, beside its state. It holds facts alone (I5).
+pub(crate) trait Detail: Send + Sync {
+    fn text(&self) -> Option<String>;
 }
 
 /// Gives back a handle to a context that is not needed any more.
@@ -219,6 +237,7 @@ impl Node {
             tally: Tally::new(),
             policy: FailurePolicy::of(on_failure, above),
             closes_by_drop,
+            detail: OnceLock::new(),
             report: SetOnce::new(),
             changed: Notify::new(),
             drained: Notify::new(),
@@ -483,6 +502,7 @@ impl Core {
             log: Mutex::default(),
             dependents: Mutex::default(),
             give_back: Mutex::default(),
+            observer: OnceLock::new(),
             closed_at: OnceLock::new(),
             lease: Lease::new(),
             telling: OnceLock::new(),
@@ -493,6 +513,34 @@ impl Core {
     /// The core of the registry this context belongs to.
     pub(crate) fn root(self: &Arc<Self>) -> &Arc<Core> {
         self.root.as_ref().unwrap_or(self)
+    }
+
+    /// Has this told of the close, which may have begun or ended by now. Once for each context.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn observe(&self, observer: Box<dyn CloseObserver>) {
+        let _ = self.observer.set(observer);
+        // The close first changes the gate, then looks for an observer: one of us sees the other.
+        order();
+        if self.node.gate.state() != State::Open {
+            self.tell_closing();
+        }
+        if self.node.gate.state() == State::Closed {
+            self.tell_closed();
+        }
+    }
+
+    /// The close has begun.
+    pub(crate) fn tell_closing(&self) {
+        if let (Some(observer), Some(reason)) = (self.observer.get(), self.node.close_reason()) {
+            panics::contain(|| observer.closing(reason));
+        }
+    }
+
+    /// The close has ended.
+    pub(crate) fn tell_closed(&self) {
+        if let (Some(observer), Some(reason)) = (self.observer.get(), self.node.close_reason()) {
+            panics::contain(|| observer.closed(reason));
+        }
     }
 
     /// The slots that tasks are started in.

@@ -9,6 +9,7 @@
 //! * [`leaks`]: what counts as a leak, how the report is made, what it cannot see.
 //! * [`limitations`]: what to know before relying on it.
 //! * [`performance`]: what it costs, compared with the alternatives.
+//! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
 
 pub mod closing;
 #[cfg(feature = "dump")]
@@ -20,3 +21,5 @@ pub mod leak_tests;
 pub mod leaks;
 pub mod limitations;
 pub mod performance;
+#[cfg(feature = "sessions")]
+pub mod sessions;

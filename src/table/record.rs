@@ -200,6 +200,10 @@ pub(crate) trait Record: Send + Sync {
     fn is_root(&self) -> bool {
         false
     }
+    /// What there is to say beside its state.
+    fn detail(&self) -> Option<String> {
+        None
+    }
     /// Whether its tasks are to be ended by force.
     fn is_aborting(&self) -> bool {
         false

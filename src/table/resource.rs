@@ -188,6 +188,12 @@ impl Resource {
         self.snapshot.state
     }
 
+    /// What there is to say of it beside its state: of a [session](crate::sessions) how many hold it, or for how long it has
+    /// been idle. At this moment, not when it was listed.
+    pub fn detail(&self) -> Option<String> {
+        self.record().detail()
+    }
+
     /// When it was created, as wall-clock time. Reckoned from the monotonic clock, so later
     /// corrections of the system clock do not show. As exact as the [age](Self::age).
     pub fn created_at(&self) -> SystemTime {
@@ -299,7 +305,9 @@ impl fmt::Debug for Resource {
 impl serde::Serialize for Resource {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut out = serializer.serialize_struct("Resource", 13)?;
+        let detail = self.detail();
+        let fields = 13 + usize::from(detail.is_some());
+        let mut out = serializer.serialize_struct("Resource", fields)?;
         out.serialize_field("id", &self.id())?;
         out.serialize_field("name", self.name())?;
         out.serialize_field("kind", self.kind())?;
@@ -313,6 +321,10 @@ impl serde::Serialize for Resource {
         out.serialize_field("weak_count", &self.weak_count())?;
         out.serialize_field("hooks", &self.hooks())?;
         out.serialize_field("handles_of_ended_tasks", &self.handles_of_ended_tasks())?;
+        match detail {
+            Some(detail) => out.serialize_field("detail", &detail)?,
+            None => out.skip_field("detail")?,
+        }
         out.end()
     }
 }

@@ -111,11 +111,14 @@ fn branch(f: &mut fmt::Formatter<'_>, open: &[bool], depth: usize, last: bool) -
     f.write_str(if last { "└─ " } else { "├─ " })
 }
 
-/// `name  kind · state · age · strong · weak · hooks · file:line`
+/// `name  kind · state · detail · age · strong · weak · hooks · file:line`
 fn entry(f: &mut fmt::Formatter<'_>, item: &Resource) -> fmt::Result {
     write!(f, "{}  {} · ", Printed(item.name()), Printed(item.kind()))?;
     if item.class() != Class::Resource {
         write!(f, "{} · ", item.state())?;
+    }
+    if let Some(detail) = item.detail() {
+        write!(f, "{detail} · ")?;
     }
     write!(f, "{}", clock::human(item.age()))?;
     #[cfg(feature = "dump")]

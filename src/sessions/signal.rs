@@ -1,0 +1,121 @@
+//! What waits, waits for these: a [`Watch`] for each session, a [`LeaseSignal`] for each lease.
+
+use crate::{
+    context::{report::CloseReason, weak::WeakContext},
+    sessions::error::AttachError,
+    sync::{Mutex, Notify, SetOnce, lock},
+};
+use std::{error::Error, pin::pin, sync::Arc};
+
+/// What those who wait for a session look at. It stays readable after the session has left the table.
+pub(crate) struct Watch {
+    /// Notified when the session has a place, is open, closes, and is gone.
+    pub(crate) changed: Notify,
+    /// Why it was not opened, or not opened again.
+    failed: SetOnce<InitError>,
+    generation: Mutex<Option<Generation>>,
+}
+
+/// One life of a session, between restarts.
+#[derive(Clone)]
+pub(crate) struct Generation {
+    pub(crate) number: u64,
+    pub(crate) context: WeakContext,
+}
+
+/// Why an init failed.
+#[derive(Clone)]
+pub(crate) enum InitError {
+    Error(Arc<dyn Error + Send + Sync>),
+    Panicked(String),
+}
+
+impl From<InitError> for AttachError {
+    fn from(error: InitError) -> Self {
+        match error {
+            InitError::Error(error) => Self::Init(error),
+            InitError::Panicked(message) => Self::Panicked(message),
+        }
+    }
+}
+
+impl Watch {
+    pub(crate) fn new() -> Self {
+        Self {
+            changed: Notify::new(),
+            failed: SetOnce::new(),
+            generation: Mutex::new(None),
+        }
+    }
+
+    /// The generation that was opened last.
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        lock(&self.generation).clone()
+    }
+
+    pub(crate) fn set_generation(&self, generation: Generation) {
+        let before = lock(&self.generation).replace(generation);
+        drop(before);
+    }
+
+    pub(crate) fn fail(&self, error: InitError) {
+        let _ = self.failed.set(error);
+    }
+
+    pub(crate) fn failed(&self) -> Option<AttachError> {
+        self.failed.get().cloned().map(AttachError::from)
+    }
+}
+
+/// Why a lease is none any more. Returned by [`Lease::lost`](crate::sessions::Lease::lost).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Loss {
+    /// A newer lease for the same device took over.
+    TakenOver,
+    /// Its [heartbeat](crate::sessions::Lease::heartbeat) was late.
+    Silent,
+    /// The session is closing, for this reason.
+    Closed(CloseReason),
+    /// It was dropped, or has left.
+    Dropped,
+}
+
+/// Says of one lease that it was lost.
+pub(crate) struct LeaseSignal {
+    loss: SetOnce<Loss>,
+    changed: Notify,
+}
+
+impl LeaseSignal {
+    pub(crate) fn new() -> Self {
+        Self {
+            loss: SetOnce::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The first loss counts. Those that wait are [told](Self::tell) when the table is not locked any more.
+    pub(crate) fn set(&self, loss: Loss) {
+        let _ = self.loss.set(loss);
+    }
+
+    pub(crate) fn tell(&self) {
+        crate::panics::notify_all(&self.changed);
+    }
+
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        self.loss.get().cloned()
+    }
+
+    pub(crate) async fn lost(&self) -> Loss {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(loss) = self.loss() {
+                return loss;
+            }
+            changed.await;
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! How sessions are doing, as facts: what listings show, and counts.
+
+use crate::{
+    clock::{self, human},
+    context::state::Detail,
+    sync::{Mutex, lock},
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How far along a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// It waits for a place: see [`Overflow`](crate::sessions::Overflow).
+    Waiting,
+    /// It is opened, and its init runs.
+    Opening,
+    /// It is open, and there are leases.
+    Held,
+    /// It is open, and there is no lease.
+    Idle,
+    /// One generation closes, and the next one is opened. With or without leases.
+    Restarting,
+    /// It closes. There are no leases any more.
+    Closing,
+}
+
+/// How many sessions there are, by state. Made by [`Sessions::counts`](crate::sessions::Sessions::counts).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionCounts {
+    /// Those that have a place, the closing ones included: what [`max`](crate::sessions::SessionsBuilder::max) limits.
+    pub total: usize,
+    /// Those that wait for a place.
+    pub waiting: usize,
+    /// Those that are opened for the first time.
+    pub opening: usize,
+    /// Those that are open and held.
+    pub held: usize,
+    /// Those that are open and not held.
+    pub idle: usize,
+    /// Those that are restarting, held or not.
+    pub restarting: usize,
+    /// Those that are closing.
+    pub closing: usize,
+    /// All leases that are in.
+    pub leases: usize,
+}
+
+impl SessionCounts {
+    pub(crate) fn of(&mut self, state: SessionState) -> &mut usize {
+        match state {
+            SessionState::Waiting => &mut self.waiting,
+            SessionState::Opening => &mut self.opening,
+            SessionState::Held => &mut self.held,
+            SessionState::Idle => &mut self.idle,
+            SessionState::Restarting => &mut self.restarting,
+            SessionState::Closing => &mut self.closing,
+        }
+    }
+}
+
+/// The facts of one session, which its node shows in listings. A listing that keeps them keeps nothing else.
+pub(crate) struct Status {
+    window: Duration,
+    now: Mutex<Facts>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Facts {
+    pub(crate) state: SessionState,
+    pub(crate) leases: usize,
+    /// Since when it is idle: its last loss or touch.
+    pub(crate) idle_since: Option<Instant>,
+}
+
+impl Status {
+    pub(crate) fn new(window: Duration) -> Self {
+        let now = Facts {
+            state: SessionState::Waiting,
+            leases: 0,
+            idle_since: None,
+        };
+        Self {
+            window,
+            now: Mutex::new(now),
+        }
+    }
+
+    pub(crate) fn set(&self, facts: Facts) {
+        *lock(&self.now) = facts;
+    }
+
+    /// `idle for 3.0s, culled in 27.0s`
+    fn idle(&self, since: Instant) -> String {
+        let now = clock::now();
+        let idle = human(now.saturating_duration_since(since));
+        match since.checked_add(self.window) {
+            Some(due) => {
+                let left = human(due.saturating_duration_since(now));
+                format!("idle for {idle}, culled in {left}")
+            }
+            None => format!("idle for {idle}"),
+        }
+    }
+}
+
+impl Detail for Status {
+    fn text(&self) -> Option<String> {
+        let Facts {
+            state,
+            leases,
+            idle_since,
+        } = *lock(&self.now);
+        Some(match state {
+            SessionState::Held => format!("held by {leases}"),
+            SessionState::Idle => self.idle(idle_since?),
+            SessionState::Opening => "opening".to_owned(),
+            SessionState::Restarting => "restarting".to_owned(),
+            // The state of the context says so.
+            SessionState::Waiting | SessionState::Closing => return None,
+        })
+    }
+}
