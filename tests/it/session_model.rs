@@ -59,7 +59,8 @@ struct Plan {
 }
 
 fn plan(seed: u64, key: u32, n: u64) -> Plan {
-    let mut random = Random(seed ^ (u64::from(key) << 32) ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random =
+        Random(seed ^ (u64::from(key) << 32) ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     random.next();
     let millis = |n| Duration::from_millis(n);
     Plan {
@@ -123,7 +124,10 @@ impl Model {
     }
 
     fn total(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.session.is_some()).count()
+        self.slots
+            .iter()
+            .filter(|slot| slot.session.is_some())
+            .count()
     }
 
     fn attach(&mut self, key: u32, id: u64, device: Device, now: Instant) {
@@ -255,16 +259,19 @@ impl Model {
         let session = self.slots[key as usize].session.as_ref()?;
         let by_phase = match session.phase {
             Phase::Open => None,
-            Phase::Opening(at) | Phase::Replacing(at) | Phase::Reopening(at) | Phase::Closing(at) => {
-                Some(at)
-            }
+            Phase::Opening(at)
+            | Phase::Replacing(at)
+            | Phase::Reopening(at)
+            | Phase::Closing(at) => Some(at),
         };
         let culled = session.idle.map(|(since, _)| since + WINDOW);
         by_phase.into_iter().chain(culled).min()
     }
 
     fn next(&self) -> Option<(Instant, u32)> {
-        (0..KEYS).filter_map(|key| Some((self.next_of(key)?, key))).min()
+        (0..KEYS)
+            .filter_map(|key| Some((self.next_of(key)?, key)))
+            .min()
     }
 
     fn advance(&mut self, now: Instant) {
@@ -412,14 +419,20 @@ fn open(server: &Context, seed: u64, limits: Limits, noted: &Arc<Mutex<Noted>>) 
             assert!(ctx.on_close(hook).is_ok());
             async move {
                 sleep(plan.init).await;
-                if plan.fails { Err("as planned") } else { Ok(()) }
+                if plan.fails {
+                    Err("as planned")
+                } else {
+                    Ok(())
+                }
             }
         });
     match limits {
         Limits::None => builder,
         Limits::Reject(max) => builder.max(max),
         Limits::EvictIdle(max) => builder.max(max).overflow(Overflow::EvictIdle),
-        Limits::Wait(max) => builder.max(max).overflow(Overflow::Wait(Duration::from_secs(3))),
+        Limits::Wait(max) => builder
+            .max(max)
+            .overflow(Overflow::Wait(Duration::from_secs(3))),
     }
     .open()
 }
@@ -469,7 +482,10 @@ pub(crate) async fn run(seed: u64, operations: usize, limits: Limits) {
     assert_eq!(sessions.counts(), SessionCounts::default());
     let noted = noted.lock().unwrap();
     assert!(noted.opened.len() > operations / 100, "too little happened");
-    assert_eq!(noted.opened, noted.closed, "each that was opened was closed");
+    assert_eq!(
+        noted.opened, noted.closed,
+        "each that was opened was closed"
+    );
 }
 
 impl Run {
@@ -635,12 +651,20 @@ impl Run {
         let at = format!("seed {}, operation {n}, {what}", self.seed);
         let counts = self.sessions.counts();
         assert!(counts.total <= self.model.max, "{at}: {counts:?}");
-        let states = counts.opening + counts.held + counts.idle + counts.restarting + counts.closing;
+        let states =
+            counts.opening + counts.held + counts.idle + counts.restarting + counts.closing;
         assert_eq!(states, counts.total, "{at}: {counts:?}");
         self.check_held(&at);
-        let live = self.held.iter().filter(|holder| !holder.lease.is_lost()).count();
+        let live = self
+            .held
+            .iter()
+            .filter(|holder| !holder.lease.is_lost())
+            .count();
         let most = live + self.pending.len();
-        assert!((live..=most).contains(&counts.leases), "{at}: {counts:?}, {live} live");
+        assert!(
+            (live..=most).contains(&counts.leases),
+            "{at}: {counts:?}, {live} live"
+        );
         self.check_generations(&at);
         if !self.is_exact() {
             return;
@@ -665,7 +689,10 @@ impl Run {
             match holder.lease.lost().now_or_never() {
                 Some(Loss::Closed(CloseReason::Culled)) => panic!("{at}: culled while it was held"),
                 Some(Loss::Closed(CloseReason::Evicted)) => {
-                    assert!(self.evicted.contains(&holder.session.id()), "{at}: evicted while held");
+                    assert!(
+                        self.evicted.contains(&holder.session.id()),
+                        "{at}: evicted while held"
+                    );
                 }
                 Some(_) => {}
                 None => holder.session = holder.lease.context(),
@@ -680,7 +707,9 @@ impl Run {
     fn check_generations(&self, at: &str) {
         let noted = self.noted.lock().unwrap();
         for (key, generations) in noted.generations.iter().enumerate() {
-            let open = generations.iter().filter(|context| context.state() == State::Open);
+            let open = generations
+                .iter()
+                .filter(|context| context.state() == State::Open);
             assert!(open.count() <= 1, "{at}: two generations of {key} are open");
         }
     }
