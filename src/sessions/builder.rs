@@ -171,11 +171,11 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
     ///
     /// [`EnvError`] if one has a value that means nothing.
     pub fn from_env(self) -> Result<Self, EnvError> {
-        self.from_vars(|name| env::var_os(name))
+        self.read_vars(|name| env::var_os(name))
     }
 
     /// The same from elsewhere.
-    fn from_vars(mut self, var: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
+    fn read_vars(mut self, var: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
         let text = |name| var(name).map(|value| unicode(name, value)).transpose();
         if let Some(value) = text(CULL_TIMEOUT)? {
             self.settings.idle =

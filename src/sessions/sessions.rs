@@ -261,9 +261,11 @@ async fn restarted<K: Eq + Hash + Clone + Send + Sync + 'static>(
             }
         }
         // Asked at each poll: it would wait for itself.
-        let inside = poll_fn(|cx| match is_inside() {
-            true => Poll::Ready(true),
-            false => changed.as_mut().poll(cx).map(|()| false),
+        let inside = poll_fn(|cx| {
+            if is_inside() {
+                return Poll::Ready(true);
+            }
+            changed.as_mut().poll(cx).map(|()| false)
         });
         if inside.await {
             return Ok(number);
