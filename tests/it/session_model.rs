@@ -3,6 +3,8 @@
 //! The model knows when each event is due. The runtime's clock has a resolution of a millisecond, and late events make others late,
 //! so time never stands still close to one.
 
+#![expect(clippy::unwrap_used, reason = "a test unwraps")]
+
 use headcount::{
     CloseReason, Context, Registry, State, WeakContext,
     sessions::{
@@ -152,24 +154,24 @@ impl Model {
                     failed: false,
                 });
             }
-            Some(session) => match session.phase {
-                Phase::Closing(_) => slot.waiting.push((id, device)),
-                _ => {
-                    if device.is_some() {
-                        session.leases.retain(|_, other| *other != device);
-                    }
-                    if let Some(back) = session.away.iter().position(|(_, away)| *away == device) {
-                        session.away.remove(back);
-                    }
-                    session.leases.insert(id, device);
-                    session.idle = None;
-                    if let Phase::Open = session.phase {
-                        self.answers.insert(id, Answer::Lease);
-                    } else {
-                        session.pending.push((id, device));
-                    }
+            Some(session) if matches!(session.phase, Phase::Closing(_)) => {
+                slot.waiting.push((id, device));
+            }
+            Some(session) => {
+                if device.is_some() {
+                    session.leases.retain(|_, other| *other != device);
                 }
-            },
+                if let Some(back) = session.away.iter().position(|(_, away)| *away == device) {
+                    session.away.remove(back);
+                }
+                session.leases.insert(id, device);
+                session.idle = None;
+                if let Phase::Open = session.phase {
+                    self.answers.insert(id, Answer::Lease);
+                } else {
+                    session.pending.push((id, device));
+                }
+            }
         }
     }
 
@@ -248,9 +250,9 @@ impl Model {
             .collect();
         idle.sort_unstable();
         let shed: Vec<_> = idle.into_iter().take(most).collect();
-        shed.iter().for_each(|(_, key)| {
+        for (_, key) in &shed {
             self.close(*key, now);
-        });
+        }
         shed.len()
     }
 
@@ -628,8 +630,8 @@ impl Run {
                     self.held.push(Holder {
                         key,
                         id,
-                        session,
                         lease,
+                        session,
                     });
                     Answer::Lease
                 }
