@@ -68,7 +68,7 @@ impl Subscriber for Said {
     fn exit(&self, _: &span::Id) {}
 }
 
-async fn open(server: &Context, number: u32) -> Context {
+fn open(server: &Context, number: u32) -> Context {
     let session = server.child(format!("session {number}"));
     session
         .task("reader")
@@ -85,7 +85,7 @@ async fn day(registry: &Registry) -> (Vec<Instant>, isize) {
     let begun = Instant::now();
     for number in 0..SESSIONS {
         sleep_until(begun + DAY / SESSIONS * number).await;
-        alive.push_back(open(&server, number).await);
+        alive.push_back(open(&server, number));
         if alive.len() > ALIVE {
             let session: Context = alive.pop_front().expect("one is alive");
             session.close().await;
