@@ -466,8 +466,11 @@ fn write_stuck(f: &mut fmt::Formatter<'_>, stuck: &[Arc<str>]) -> fmt::Result {
     let mut groups: Vec<(&str, &str, usize)> = Vec::new();
     for text in stuck {
         let (head, stack) = text.split_once('\n').unwrap_or((text, ""));
+        // What comes after the path is different for each: how often it was polled, and for how long it has waited.
+        let path = |head: &str| head.split(": ").next().unwrap_or_default().to_owned();
         let is_like = |group: &&mut (&str, &str, usize)| {
-            !stack.is_empty() && group.1 == stack && Shape(group.0) == Shape(head)
+            let (one, other) = (path(group.0), path(head));
+            !stack.is_empty() && group.1 == stack && Shape(&one) == Shape(&other)
         };
         match groups.iter_mut().find(is_like) {
             Some((_, _, more)) => *more += 1,
