@@ -3,10 +3,11 @@
 
 use crate::{
     clock::{self, Stamp},
+    codebase::Codebase,
     id::ResourceId,
     ledger::{
         acquirer::{Acquirer, Who},
-        caller::{self, Site},
+        caller::{self, Behind, Site},
         handle_log::{Acquisition, Entry, HandleLog, Inside},
     },
     name::{Label, Printed, label},
@@ -55,8 +56,8 @@ pub struct Holders {
 #[derive(Clone)]
 pub struct Holder {
     pub(crate) entry: Entry,
-    /// The line to name, which is looked up when it is first needed.
-    site: OnceLock<Site>,
+    /// What to say of where it was taken, which is looked up when it is first needed.
+    origin: OnceLock<Origin>,
     /// The state of the task that took it; `None` if that has ended.
     state: Option<State>,
     now: Stamp,
@@ -144,7 +145,7 @@ impl Holder {
         Self {
             state: task.and_then(|task| table.state_of(task.id)),
             entry,
-            site: OnceLock::new(),
+            origin: OnceLock::new(),
             now,
         }
     }
@@ -195,10 +196,59 @@ impl Holder {
 
     /// The line to name: a library's only if the program's own is not known.
     pub(crate) fn site(&self) -> &Site {
-        self.site.get_or_init(|| {
-            let behind = self.entry.behind.as_deref().and_then(caller::find);
-            behind.unwrap_or_else(|| Site::of(self.entry.taken.location))
-        })
+        &self.origin().site
+    }
+
+    /// What of a dependency took it, if the stack is known and no line of the program's own is on it.
+    pub(crate) fn dependency(&self) -> Option<&str> {
+        match &self.origin().behind {
+            Some(Behind::Dependency(what)) => Some(what),
+            _ => None,
+        }
+    }
+
+    fn origin(&self) -> &Origin {
+        self.origin.get_or_init(|| Origin::of(&self.entry))
+    }
+}
+
+/// Where a handle was taken, as far as that is known.
+#[derive(Clone)]
+struct Origin {
+    site: Site,
+    /// What the stack says, where the location alone does not tell.
+    behind: Option<Behind>,
+}
+
+impl Origin {
+    fn of(entry: &Entry) -> Self {
+        let location = entry.taken.location;
+        let trace = entry.behind.as_deref().or(entry.backtrace.as_deref());
+        let behind = trace.map(caller::behind);
+        let is_library = Codebase::is_library(location.file());
+        let site = match &behind {
+            Some(Behind::Own(site, through)) if is_library || through.is_some() => site.clone(),
+            _ => Site::of(location),
+        };
+        Self { site, behind }
+    }
+
+    /// What to add to the line, in brackets.
+    fn note(&self) -> Option<String> {
+        let is_library = Codebase::is_library(&self.site.file);
+        match &self.behind {
+            Some(Behind::Own(_, Some(through))) => {
+                Some(format!("through the `clone` at {through}"))
+            }
+            _ if !is_library => None,
+            Some(Behind::Dependency(what)) => {
+                Some(format!("no line of yours is on the stack: taken by {what}"))
+            }
+            Some(_) => {
+                Some("a library's line: the line behind it needs debug information".to_owned())
+            }
+            None => Some("a library's line: its stack was not captured".to_owned()),
+        }
     }
 }
 
@@ -232,10 +282,7 @@ impl Holder {
     pub(crate) fn describe(&self, says_by: bool, says_inside: bool) -> String {
         let (site, by) = (self.site(), &self.entry.taken.by);
         let mut parts = vec![format!("taken at {site}")];
-        if caller::is_library(&site.file) {
-            let why = "a library's line: the line behind it needs debug information";
-            parts.push(format!(" ({why})"));
-        }
+        parts.extend(self.origin().note().map(|note| format!(" ({note})")));
         if says_by && !matches!(by, Acquirer::Unknown) {
             parts.push(format!(" by {by}"));
         }

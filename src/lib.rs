@@ -56,6 +56,7 @@
 //!   pauses and advances.
 
 mod clock;
+mod codebase;
 mod context;
 pub mod docs;
 #[cfg(feature = "dump")]
@@ -74,6 +75,7 @@ mod poll;
 mod registry;
 
 mod slab;
+mod symbol;
 mod sync;
 mod table;
 mod task;

@@ -509,7 +509,13 @@ impl Future for AskableHook<'_> {
         let began = Instant::now();
         let polled = poll_state.poll(
             cx,
-            |cx| scope::enter_as(owner, || run.as_mut().poll(cx)),
+            |cx| {
+                // A dump says for how long it has been in one poll.
+                poll_state.stamp(Stamp::now());
+                let polled = scope::enter_as(owner, || run.as_mut().poll(cx));
+                poll_state.stamp(Stamp::now());
+                polled
+            },
             |captured| guard.table.replies.answer(*id, captured),
         );
         guard.note_poll(began.elapsed());

@@ -249,11 +249,17 @@ impl Node {
         part: impl FnOnce(crate::table::live::Live) -> crate::table::live::Live + Send + 'static,
     ) -> crate::dump::dump::Dump {
         use crate::dump::collect::{self, offload};
+        let asking = collect::asking();
         let table = Arc::clone(&self.table);
         let live = table.live().await;
         // Sorting them takes a while.
-        let tasks = offload(move || part(live).tasks().into_iter().collect()).await;
-        collect::dump(table, tasks, self.running_hooks(), limit).await
+        let mut tasks: Vec<_> = offload(move || part(live).tasks().into_iter().collect()).await;
+        let all = tasks.len();
+        tasks.retain(|task| !asking.contains(&task.id()));
+        let leaves_out = tasks.len() < all;
+        let mut dump = collect::dump(table, tasks, self.running_hooks(), limit).await;
+        dump.leaves_out = leaves_out;
+        dump
     }
 
     pub(crate) fn is_root(&self) -> bool {

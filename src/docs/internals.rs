@@ -6,7 +6,7 @@
 //! [`Context`](crate::Context), has all its methods in one file, which imports what these methods return.
 //!
 //! ```text
-//! sync, clock, timer, id, name, error, event, panics
+//! sync, clock, timer, id, name, error, event, panics, symbol, codebase
 //!   → slab        the store: slots, guards, readers
 //!   → ledger      records who holds handles
 //!   → poll        whose code is running, how a task is doing, and where it waits

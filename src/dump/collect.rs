@@ -6,6 +6,7 @@ use crate::{
         deadlock,
         dump::Dump,
         fold::{self, Symbol},
+        turns,
         view::{Activity, AwaitStack, HookDump, TaskDump, Whereabouts},
     },
     id::ResourceId,
@@ -14,10 +15,15 @@ use crate::{
         capture::{Captured, RawStack},
         replies::Question,
         running_hooks::RunningHook,
+        scope::{self, Owner},
         state::PollState,
     },
     sync::{Mutex, lock},
-    table::{record::State, resource::Resource, store::Table},
+    table::{
+        record::{Record as _, State},
+        resource::Resource,
+        store::Table,
+    },
     timer,
 };
 use futures::future::select;
@@ -28,6 +34,18 @@ use tokio::{runtime::Handle, sync::oneshot};
 const STEP: usize = 64;
 /// How long to wait before the tasks that have not answered are asked again.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// The tasks whose code is running on this thread: they cannot answer what they ask themselves.
+pub(crate) fn asking() -> Vec<ResourceId> {
+    let mut tasks = Vec::new();
+    let _ = scope::find(|owner| -> Option<()> {
+        if let Owner::Task(task) = owner {
+            tasks.push(task.meta().id);
+        }
+        None
+    });
+    tasks
+}
 
 /// A task, or a hook with the time for which it has been running.
 enum Subject {
@@ -45,6 +63,14 @@ impl Subject {
         match self {
             Self::Task(task) => task.id(),
             Self::Hook(hook, _) => hook.id,
+        }
+    }
+
+    /// The file of the line that spawned or registered it.
+    fn file(&self) -> &'static str {
+        match self {
+            Self::Task(task) => task.location().file(),
+            Self::Hook(hook, _) => hook.location.file(),
         }
     }
 
@@ -103,7 +129,9 @@ pub(crate) async fn dump(
     hooks: Vec<Arc<RunningHook>>,
     limit: Duration,
 ) -> Dump {
-    ask(&table, tasks, hooks, limit).await.resolve().await
+    let mut dump = ask(&table, tasks, hooks, limit).await.resolve().await;
+    turns::compare(&table, &mut dump.tasks);
+    dump
 }
 
 /// Asks tasks and hooks where they wait, waits for the answers no longer than `limit`, and leaves them as they are: to look up
@@ -163,12 +191,19 @@ impl Answers {
         if self.given.is_empty() {
             return self.look_up();
         }
-        offload(move || self.look_up()).await
+        let (started, collecting) = (clock::now(), self.took);
+        let mut dump = offload(move || self.look_up()).await;
+        dump.took = collecting + clock::now().saturating_duration_since(started);
+        dump
     }
 
     fn look_up(self) -> Dump {
         let stacks = self.given.iter().flat_map(|(_, _, answer)| &answer.stacks);
-        let symbols = fold::look_up(stacks);
+        let mut symbols = fold::look_up(stacks);
+        fold::cut_workspace(
+            &mut symbols,
+            self.given.iter().map(|(subject, ..)| subject.file()),
+        );
         let any =
             |is: fn(&Symbol) -> bool| symbols.is_empty() || symbols.values().flatten().any(is);
         let has_lines = any(|symbol| symbol.line > 0);
@@ -176,9 +211,14 @@ impl Answers {
         let (mut tasks, mut hooks) = (Vec::new(), Vec::new());
         let fold = |stack: &RawStack| fold::fold(stack, &symbols);
         for (subject, activity, answer) in self.given {
+            let stacks: Vec<_> = answer.stacks.iter().map(fold).collect();
+            let yields = stacks.iter().any(AwaitStack::yields);
             let found = Whereabouts {
-                activity,
-                stacks: answer.stacks.iter().map(fold).collect(),
+                activity: match activity {
+                    Activity::Parked(_) if yields => Activity::Yielding,
+                    other => other,
+                },
+                stacks,
                 cut: answer.cut,
             };
             match subject {
@@ -191,6 +231,7 @@ impl Answers {
             tasks,
             hooks,
             took: self.took,
+            leaves_out: false,
             limit: self.limit,
             has_lines,
             has_names,
@@ -314,6 +355,7 @@ fn task_dump(resource: Resource, mut found: Whereabouts) -> TaskDump {
         resource,
         found,
         is_cancellable,
+        polled_in_vain: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`LeakReport`]: the result of a search for leaks, and how that is printed for a person.
 
 use crate::{
+    codebase::Codebase,
     leaks::{
         drawing,
         find::{LeakScan, Settled},
@@ -342,7 +343,7 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
         let (untracked, why) = (holders.untracked(), unaccounted(finding));
         more(f, format_args!("{untracked} untracked: {why}"))?;
     }
-    let is_own = |acquisition: &&Acquisition| !caller::is_library(acquisition.location.file());
+    let is_own = |acquisition: &&Acquisition| !Codebase::is_library(acquisition.location.file());
     let gone: Vec<_> = holders.gone().filter(is_own).take(LISTED).collect();
     if !gone.is_empty() && finding.kind != LeakKind::StillThere {
         line(f, "came and went", gone.len())?;

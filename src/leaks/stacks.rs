@@ -4,12 +4,12 @@
 use crate::{
     dump::{
         collect::{self, SHORT_LIMIT},
-        view::{HookDump, TaskDump},
+        view::{Activity, HookDump, TaskDump},
     },
     id::ResourceId,
-    leaks::{finding::Finding, judge::LeakKind},
+    leaks::{advice, finding::Finding, judge::LeakKind},
     name::Printed,
-    table::{resource::Resource, store::Table},
+    table::{record::Class, resource::Resource, store::Table},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +37,10 @@ pub(crate) async fn add(table: &Arc<Table>, findings: &mut [Finding]) -> Vec<Str
     for finding in &mut *findings {
         let facts = facts(finding, &tasks, dump.hooks());
         finding.facts.extend(facts);
+        let task = subject(finding).and_then(|id| tasks.get(&id));
+        if let Some(Activity::Polling(_)) = task.map(|task| task.activity()) {
+            finding.advice = advice::never_waits(&finding.subject);
+        }
     }
     if findings.is_empty() {
         return Vec::new();
@@ -47,10 +51,19 @@ pub(crate) async fn add(table: &Arc<Table>, findings: &mut [Finding]) -> Vec<Str
     deadlocks.map(ToString::to_string).collect()
 }
 
-/// The task that should have ended.
+/// The task that should have ended, or that is too old, or still there.
 fn subject(finding: &Finding) -> Option<ResourceId> {
-    let is_running = finding.kind() == LeakKind::StillRunning;
-    finding.resource().filter(|_| is_running).map(Resource::id)
+    let kinds = [
+        LeakKind::StillRunning,
+        LeakKind::StillThere,
+        LeakKind::TooOld,
+    ];
+    let resource = finding
+        .resource()
+        .filter(|_| kinds.contains(&finding.kind()));
+    resource
+        .filter(|it| it.class() == Class::Task)
+        .map(Resource::id)
 }
 
 /// The tasks that hold it, the oldest handle first.
@@ -83,7 +96,12 @@ fn facts(
 ) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if let Some(task) = subject(finding).and_then(|id| tasks.get(&id)) {
-        facts.extend(lines(task).into_iter().map(|line| ("stuck at", line)));
+        // One of an open context may well wait.
+        let label = match finding.kind() {
+            LeakKind::StillRunning => "stuck at",
+            _ => "waits at",
+        };
+        facts.extend(lines(task).into_iter().map(|line| (label, line)));
     }
     let holders = holding(finding);
     for task in holders.iter().filter_map(|id| tasks.get(id)) {

@@ -6,9 +6,9 @@
 
 use crate::{
     clock::Stamp,
+    codebase::Codebase,
     ledger::{
         acquirer::{Acquirer, Who},
-        caller,
         level::Level,
         tracking::{IS_COMPILED_IN, Tracking},
     },
@@ -146,7 +146,7 @@ impl Ledger {
         let capture = || Arc::new(Backtrace::force_capture());
         let wants_trace = level >= Level::Backtraces && tracking.is_its_turn();
         let wants_caller =
-            is_known && caller::is_library(location.file()) && tracking.wants_caller();
+            is_known && Codebase::is_library(location.file()) && tracking.wants_caller();
         let mut entry = Entry {
             taken: Acquisition {
                 location,

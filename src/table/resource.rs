@@ -139,12 +139,13 @@ impl Resource {
         }
     }
 
-    /// For how long a task has been running without waiting, if that is longer than
-    /// [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold) says; at this moment, not when it was listed.
+    /// For how long a task had been running without waiting when it was listed, if that is longer than
+    /// [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold) says. `None` as well once that poll has ended.
     #[cfg(feature = "dump")]
     pub fn blocks_runtime(&self) -> Option<Duration> {
         let threshold = crate::poll::long_polls::threshold()?;
-        let running = self.poll_state()?.running(Stamp::now());
+        let listed = self.record().meta().created.plus(self.age());
+        let running = self.poll_state()?.running(listed);
         running.filter(|running| *running > threshold)
     }
 

@@ -23,6 +23,8 @@ mod debug;
 mod drops;
 #[cfg(feature = "dump")]
 mod dump;
+#[cfg(feature = "dump")]
+mod elsewhere;
 mod events;
 mod failures;
 mod finishing;
@@ -35,6 +37,8 @@ mod hostile;
 mod inside;
 mod leak_growth;
 mod leaks;
+#[cfg(feature = "dump")]
+mod leaves;
 mod listing;
 mod needs;
 mod owned;
@@ -59,6 +63,8 @@ mod timers;
 mod tree;
 mod unwind;
 mod util;
+#[cfg(feature = "dump")]
+mod waits;
 mod weak;
 mod with_context;
 mod wrap;
