@@ -18,6 +18,7 @@
 //!                 what exists once a registry, and once a context
 //!   → task        futures and closures that a context accepted
 //!   → context     the gate, hooks, the close, and the handles
+//!   → sessions    contexts by key, which clients hold (feature `sessions`)
 //!   → leaks       findings, culprits and victims, reports, graphs, growth
 //!   → registry    the root of a tree of contexts, and its table
 //!   → testing     checks for tests (feature `testing`)
@@ -158,6 +159,18 @@
 //! Every context and every tracked value has a `Ledger`, which allocates nothing until the first handle is recorded. A handle
 //! knows the number of its entry, and removes it when it is dropped. The ledger compares what it has recorded with the counter
 //! of handles, and shows the difference as untracked. Only handles of the same thing share its lock.
+//!
+//! # Sessions
+//!
+//! A table of sessions is a map, a queue of idle sessions and a queue of what is due, under one lock (`sessions/table.rs`). Its methods
+//! decide, and return what follows as values: contexts to close, waiters to notify, keys to drop. That is done when the lock is free
+//! (`sessions/shared.rs`). So the table can be modelled without contexts, and no code of users runs under it but `Eq` of keys, and
+//! that of keys only whose hashes are the same.
+//!
+//! The strong handles of sessions are in the table, and the table is held by an observer of its own context, which lets go of it when
+//! the close begins (`CloseObserver` in `context/state.rs`). An observer of each session's context takes its entry out when that is
+//! closed, whatever closed it, and before a parent can see that. So a session has no task of its own while it is open, and a table has one:
+//! its timer, while something is due.
 //!
 //! # What is checked how
 //!

@@ -16,6 +16,8 @@ mod outcomes;
 mod outputs;
 mod polled;
 mod release;
+#[cfg(feature = "sessions")]
+mod sessions;
 mod slab;
 mod slots;
 mod stack;

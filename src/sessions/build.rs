@@ -221,13 +221,21 @@ impl<K: SessionKey> Opening<K> {
             }
             Ok(Err(error)) => {
                 let said = ("failed: ", error.to_string());
-                self.fail(FailureKind::TaskFailed, said, InitError::Error(error.into()));
+                self.fail(
+                    FailureKind::TaskFailed,
+                    said,
+                    InitError::Error(error.into()),
+                );
             }
             Err(payload) => {
                 let message = panics::message(&*payload);
                 panics::bury(payload);
                 let said = ("panicked: ", message.clone());
-                self.fail(FailureKind::TaskPanicked, said, InitError::Panicked(message));
+                self.fail(
+                    FailureKind::TaskPanicked,
+                    said,
+                    InitError::Panicked(message),
+                );
             }
         }
     }

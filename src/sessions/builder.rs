@@ -121,10 +121,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
     /// How a session is listed, by its key; `session` otherwise. Keys are secrets in many programs, and are listed nowhere.
     ///
     /// A panic in it fails the attach, with [`AttachError::Panicked`](crate::sessions::AttachError::Panicked).
-    pub fn label<N: Into<Name>>(
-        mut self,
-        label: impl Fn(&K) -> N + Send + Sync + 'static,
-    ) -> Self {
+    pub fn label<N: Into<Name>>(mut self, label: impl Fn(&K) -> N + Send + Sync + 'static) -> Self {
         self.label = Box::new(move |key| label(key).into());
         self
     }
@@ -174,15 +171,15 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
     ///
     /// [`EnvError`] if one has a value that means nothing.
     pub fn from_env(self) -> Result<Self, EnvError> {
-        self.from_vars(|name| env::var_os(name))
+        self.read_vars(|name| env::var_os(name))
     }
 
     /// The same from elsewhere.
-    fn from_vars(mut self, var: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
+    fn read_vars(mut self, var: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvError> {
         let text = |name| var(name).map(|value| unicode(name, value)).transpose();
         if let Some(value) = text(CULL_TIMEOUT)? {
-            self.settings.idle = duration(&value)
-                .map_err(|problem| EnvError::new(CULL_TIMEOUT, &value, problem))?;
+            self.settings.idle =
+                duration(&value).map_err(|problem| EnvError::new(CULL_TIMEOUT, &value, problem))?;
         }
         if let Some(value) = text(MAX_SESSIONS)? {
             let max = value.trim().parse();

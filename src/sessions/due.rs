@@ -50,7 +50,10 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
                 }
             }
         }
-        let due = self.idle.iter().take_while(|(since, _)| self.is_over(*since, now));
+        let due = self
+            .idle
+            .iter()
+            .take_while(|(since, _)| self.is_over(*since, now));
         let due: Vec<_> = due.take(STEP).collect();
         let mut suspects = Vec::new();
         for (since, index) in due {

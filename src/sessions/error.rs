@@ -38,7 +38,9 @@ pub enum Limit {
 impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str("the table of sessions, or the session, is closing or closed"),
+            Self::Closed => {
+                f.write_str("the table of sessions, or the session, is closing or closed")
+            }
             Self::NotFound => f.write_str("there is no such session"),
             Self::WrongOwner => f.write_str("the session belongs to another owner"),
             Self::Full(Limit::Total) => f.write_str("there are as many sessions as there may be"),
@@ -48,7 +50,11 @@ impl fmt::Display for AttachError {
             Self::TimedOut => f.write_str("no place for the session became free in time"),
             Self::Init(_) => f.write_str("the session could not be opened"),
             Self::Panicked(message) => {
-                write!(f, "the session could not be opened: a panic: {}", Printed(message))
+                write!(
+                    f,
+                    "the session could not be opened: a panic: {}",
+                    Printed(message)
+                )
             }
         }
     }
@@ -98,7 +104,12 @@ impl fmt::Display for EnvError {
             value,
             problem,
         } = self;
-        write!(f, "{variable} is \"{}\": {}", Printed(value), Printed(problem))
+        write!(
+            f,
+            "{variable} is \"{}\": {}",
+            Printed(value),
+            Printed(problem)
+        )
     }
 }
 

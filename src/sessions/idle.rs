@@ -9,11 +9,14 @@ use tokio::time::Instant;
 /// Since when a session is idle, and a number that orders those of one moment.
 pub(crate) type Since = (Instant, u64);
 
+/// Where sessions are, by how long they have been idle.
+type BySince = BTreeMap<Since, usize>;
+
 #[derive(Default)]
 pub(crate) struct IdleQueue {
-    all: BTreeMap<Since, usize>,
+    all: BySince,
     /// The same by owner, if sessions of one owner may have to make room for each other.
-    owners: Option<HashMap<Arc<[u8]>, BTreeMap<Since, usize>>>,
+    owners: Option<HashMap<Arc<[u8]>, BySince>>,
 }
 
 impl IdleQueue {
@@ -52,7 +55,9 @@ impl IdleQueue {
 
     /// The one that has been idle for longest.
     pub(crate) fn first(&self) -> Option<(Since, usize)> {
-        self.all.first_key_value().map(|(since, index)| (*since, *index))
+        self.all
+            .first_key_value()
+            .map(|(since, index)| (*since, *index))
     }
 
     /// The same of this owner.

@@ -86,12 +86,7 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
     }
 
     /// A new session, or one that waits for a place.
-    fn open(
-        &mut self,
-        request: &Request<K>,
-        now: Instant,
-        fx: &mut Fx<K, C>,
-    ) -> Attach {
+    fn open(&mut self, request: &Request<K>, now: Instant, fx: &mut Fx<K, C>) -> Attach {
         if !request.opens {
             return Attach::Refused(AttachError::NotFound);
         }

@@ -41,7 +41,7 @@ pub struct Lease<K> {
     key: Arc<K>,
     leases: Arc<dyn Leases>,
     id: Id,
-    lease: u64,
+    number: u64,
     arrival: Arrival,
     signal: Arc<LeaseSignal>,
     watch: Arc<Watch>,
@@ -50,7 +50,7 @@ pub struct Lease<K> {
 impl<K> Lease<K> {
     pub(crate) fn new(
         (key, leases): (Arc<K>, Arc<dyn Leases>),
-        (id, lease): (Id, u64),
+        (id, number): (Id, u64),
         arrival: Arrival,
         (signal, watch): (Arc<LeaseSignal>, Arc<Watch>),
     ) -> Self {
@@ -58,7 +58,7 @@ impl<K> Lease<K> {
             key,
             leases,
             id,
-            lease,
+            number,
             arrival,
             signal,
             watch,
@@ -86,12 +86,16 @@ impl<K> Lease<K> {
     /// Never: there is one from the attach on.
     pub fn context(&self) -> WeakContext {
         let generation = self.watch.generation();
-        generation.expect("an attach ends when there is one").context
+        generation
+            .expect("an attach ends when there is one")
+            .context
     }
 
     /// The number of the current generation: 1, and one more with each restart.
     pub fn generation(&self) -> u64 {
-        self.watch.generation().map_or(0, |generation| generation.number)
+        self.watch
+            .generation()
+            .map_or(0, |generation| generation.number)
     }
 
     /// Whether this attach opened the session, or found it.
@@ -118,7 +122,7 @@ impl<K> Lease<K> {
     /// Says that the client is there: as the [heartbeat](Self::heartbeat) again, with the same limit. If the lease is lost and the
     /// session is idle, its idle window begins anew.
     pub fn touch(&self) {
-        Arc::clone(&self.leases).touch(self.id, self.lease);
+        Arc::clone(&self.leases).touch(self.id, self.number);
     }
 
     /// From now on this, or [`touch`](Self::touch), must be called again within the limit; otherwise the lease is lost, as if it had
@@ -126,7 +130,7 @@ impl<K> Lease<K> {
     ///
     /// [`Duration::MAX`] ends that, [`Duration::ZERO`] loses it at once. Does nothing if the lease is lost.
     pub fn heartbeat(&self, limit: Duration) {
-        Arc::clone(&self.leases).heartbeat(self.id, self.lease, limit);
+        Arc::clone(&self.leases).heartbeat(self.id, self.number, limit);
     }
 
     /// The client goes on purpose: its page was closed, or it has logged out. The session closes at once, for the reason
@@ -135,7 +139,7 @@ impl<K> Lease<K> {
     ///
     /// Does nothing if the lease is lost.
     pub fn leave(self) {
-        Arc::clone(&self.leases).go(self.id, self.lease, Going::Left);
+        Arc::clone(&self.leases).go(self.id, self.number, Going::Left);
     }
 }
 
@@ -143,7 +147,7 @@ impl<K> Drop for Lease<K> {
     fn drop(&mut self) {
         // Most are in. One that is not has nothing to lose.
         if self.signal.loss().is_none() {
-            panics::contain(|| Arc::clone(&self.leases).go(self.id, self.lease, Going::Lost));
+            panics::contain(|| Arc::clone(&self.leases).go(self.id, self.number, Going::Lost));
         }
     }
 }

@@ -64,7 +64,13 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
     }
 
     /// It could not be built.
-    pub(crate) fn not_built(&mut self, id: Id, why: Option<InitError>, now: Instant, fx: &mut Fx<K, C>) {
+    pub(crate) fn not_built(
+        &mut self,
+        id: Id,
+        why: Option<InitError>,
+        now: Instant,
+        fx: &mut Fx<K, C>,
+    ) {
         let Some(index) = self.find(id) else {
             return;
         };
@@ -158,7 +164,11 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
     }
 
     /// The old generation is closed. The context in which the next one is opened, unless the session closes.
-    pub(crate) fn restarting(&self, id: Id, generation: u64) -> Option<(Key<K>, C::Inner, Arc<Watch>)> {
+    pub(crate) fn restarting(
+        &self,
+        id: Id,
+        generation: u64,
+    ) -> Option<(Key<K>, C::Inner, Arc<Watch>)> {
         let session = &self.sessions[self.find_opening(id, generation)?];
         let outer = session.outer.as_ref()?.inner();
         Some((session.key.clone(), outer, Arc::clone(&session.watch)))

@@ -169,7 +169,8 @@ impl<K, C: Scope> Session<K, C> {
 
     /// Whether it has begun to close, whatever began that.
     pub(crate) fn is_closing(&self) -> bool {
-        let is_shut = |context: &Option<C>| context.as_ref().is_some_and(|context| !context.is_open());
+        let is_shut =
+            |context: &Option<C>| context.as_ref().is_some_and(|context| !context.is_open());
         match self.phase {
             Phase::Closing => true,
             // The old generation closes then.

@@ -14,15 +14,7 @@ use crate::{
         status::{SessionCounts, SessionState},
     },
 };
-use std::{
-    fmt,
-    future::poll_fn,
-    hash::Hash,
-    panic::Location,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-};
+use std::{fmt, future::poll_fn, hash::Hash, panic::Location, pin::pin, sync::Arc, task::Poll};
 
 /// A table of sessions: contexts by key, which stay open while clients hold them and for an idle window after that.
 ///
@@ -184,7 +176,10 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
     ///
     /// If there is no tokio runtime: neither the one that the table remembers nor one on this thread.
     #[track_caller]
-    pub fn restart(&self, key: &K) -> impl Future<Output = Result<u64, AttachError>> + Send + use<K> {
+    pub fn restart(
+        &self,
+        key: &K,
+    ) -> impl Future<Output = Result<u64, AttachError>> + Send + use<K> {
         let begun = restart(&self.shared, key, Location::caller());
         let shared = Arc::clone(&self.shared);
         async move { restarted(&shared, begun?).await }
@@ -193,7 +188,8 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
     /// Closes the session with this key, held or not, for this reason. False if there is none, or if it closes already.
     pub fn evict(&self, key: &K, reason: impl Into<CloseReason>) -> bool {
         let (probe, reason) = (self.shared.probe(key), reason.into());
-        self.shared.with(|table, _, fx| table.evict(&probe, reason, fx))
+        self.shared
+            .with(|table, _, fx| table.evict(&probe, reason, fx))
     }
 
     /// Closes up to `most` sessions that are idle, those first that have been for longest, for the reason
@@ -265,9 +261,11 @@ async fn restarted<K: Eq + Hash + Clone + Send + Sync + 'static>(
             }
         }
         // Asked at each poll: it would wait for itself.
-        let inside = poll_fn(|cx| match is_inside() {
-            true => Poll::Ready(true),
-            false => changed.as_mut().poll(cx).map(|()| false),
+        let inside = poll_fn(|cx| {
+            if is_inside() {
+                return Poll::Ready(true);
+            }
+            changed.as_mut().poll(cx).map(|()| false)
         });
         if inside.await {
             return Ok(number);

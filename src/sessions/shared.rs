@@ -15,8 +15,8 @@ use crate::{
     panics::{self, notify_all},
     sessions::{
         key::{Probe, SessionKey},
-        leaving::Going,
         lease::Leases,
+        leaving::Going,
         session::{Id, Scope},
         settings::{Overflow, Settings},
         signal::Watch,
@@ -213,7 +213,7 @@ impl<K: SessionKey> Shared<K> {
     /// The context of the table closes: its users' functions go, and those that wait for a place.
     fn close(self: &Arc<Self>) {
         let code = lock(&self.code).take();
-        self.with(|table, now, fx| table.close(now, fx));
+        self.with(Table::close);
         panics::discard(code);
     }
 }
@@ -236,7 +236,7 @@ impl<K: SessionKey> CloseObserver for KeepsTable<K> {
 
 impl<K: SessionKey> Timed for Shared<K> {
     fn look(self: Arc<Self>) -> Option<Instant> {
-        let suspects = self.with(|table, now, fx| table.run_due(now, fx));
+        let suspects = self.with(Table::run_due);
         if !suspects.is_empty() {
             let judged: Vec<_> = suspects
                 .into_iter()

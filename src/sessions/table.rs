@@ -126,7 +126,11 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
     }
 
     /// Changes an entry, and keeps the counts right.
-    pub(crate) fn change<R>(&mut self, index: usize, change: impl FnOnce(&mut Session<K, C>) -> R) -> R {
+    pub(crate) fn change<R>(
+        &mut self,
+        index: usize,
+        change: impl FnOnce(&mut Session<K, C>) -> R,
+    ) -> R {
         let session = &mut self.sessions[index];
         *self.counts.of(session.state()) -= 1;
         self.counts.leases -= session.leases.len();
@@ -140,7 +144,6 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
     pub(crate) fn has(&self, id: Id) -> bool {
         self.find(id).is_some()
     }
-
 
     pub(crate) fn due_in(&mut self, limit: Duration, now: Instant) -> Option<DueKey> {
         let due = now.checked_add(limit).filter(|_| !self.is_closed)?;
@@ -238,7 +241,9 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
             fx.keys.extend(entry.map(|(key, _)| key));
         }
         let was_closing = session.phase == Phase::Closing;
-        let granted = self.places.free(session.claim(index), session.place, was_closing);
+        let granted = self
+            .places
+            .free(session.claim(index), session.place, was_closing);
         for (index, place) in granted {
             self.set_place(index, place, now);
             fx.changed.push(Arc::clone(&self.sessions[index].watch));
@@ -311,7 +316,12 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
         }
     }
 
-    pub(crate) fn evict(&mut self, key: &dyn Hashed<K>, reason: CloseReason, fx: &mut Fx<K, C>) -> bool {
+    pub(crate) fn evict(
+        &mut self,
+        key: &dyn Hashed<K>,
+        reason: CloseReason,
+        fx: &mut Fx<K, C>,
+    ) -> bool {
         let index = self.of_key(key);
         let can_close = |index: &usize| {
             let session = &self.sessions[*index];

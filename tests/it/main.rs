@@ -46,6 +46,10 @@ mod running_hooks;
 mod runtimes;
 mod scans;
 mod service;
+#[cfg(feature = "sessions")]
+mod session_model;
+#[cfg(feature = "sessions")]
+mod sessions;
 mod slots;
 mod sockets;
 mod source;

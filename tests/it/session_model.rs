@@ -11,7 +11,7 @@ use headcount::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -45,8 +45,9 @@ impl Random {
         self.0
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 8) % limit
+    fn below(&mut self, limit: usize) -> usize {
+        let limit = limit as u64;
+        usize::try_from((self.next() >> 8) % limit).expect("it is below the limit")
     }
 }
 
@@ -59,14 +60,19 @@ struct Plan {
 }
 
 fn plan(seed: u64, key: u32, n: u64) -> Plan {
-    let mut random = Random(seed ^ (u64::from(key) << 32) ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random =
+        Random(seed ^ (u64::from(key) << 32) ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     random.next();
     let millis = |n| Duration::from_millis(n);
     Plan {
-        init: millis([0, 0, 0, 700, 2_300][usize::try_from(random.below(5)).unwrap()]),
+        init: millis([0, 0, 0, 700, 2_300][random.below(5)]),
         fails: random.below(8) == 0,
-        hook: millis([0, 0, 900][usize::try_from(random.below(3)).unwrap()]),
+        hook: millis([0, 0, 900][random.below(3)]),
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Device = Option<&'static str>;
@@ -123,7 +129,10 @@ impl Model {
     }
 
     fn total(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.session.is_some()).count()
+        self.slots
+            .iter()
+            .filter(|slot| slot.session.is_some())
+            .count()
     }
 
     fn attach(&mut self, key: u32, id: u64, device: Device, now: Instant) {
@@ -148,24 +157,24 @@ impl Model {
                     failed: false,
                 });
             }
-            Some(session) => match session.phase {
-                Phase::Closing(_) => slot.waiting.push((id, device)),
-                _ => {
-                    if device.is_some() {
-                        session.leases.retain(|_, other| *other != device);
-                    }
-                    if let Some(back) = session.away.iter().position(|(_, away)| *away == device) {
-                        session.away.remove(back);
-                    }
-                    session.leases.insert(id, device);
-                    session.idle = None;
-                    if let Phase::Open = session.phase {
-                        self.answers.insert(id, Answer::Lease);
-                    } else {
-                        session.pending.push((id, device));
-                    }
+            Some(session) if matches!(session.phase, Phase::Closing(_)) => {
+                slot.waiting.push((id, device));
+            }
+            Some(session) => {
+                if device.is_some() {
+                    session.leases.retain(|_, other| *other != device);
                 }
-            },
+                if let Some(back) = session.away.iter().position(|(_, away)| *away == device) {
+                    session.away.remove(back);
+                }
+                session.leases.insert(id, device);
+                session.idle = None;
+                if let Phase::Open = session.phase {
+                    self.answers.insert(id, Answer::Lease);
+                } else {
+                    session.pending.push((id, device));
+                }
+            }
         }
     }
 
@@ -244,9 +253,9 @@ impl Model {
             .collect();
         idle.sort_unstable();
         let shed: Vec<_> = idle.into_iter().take(most).collect();
-        shed.iter().for_each(|(_, key)| {
+        for (_, key) in &shed {
             self.close(*key, now);
-        });
+        }
         shed.len()
     }
 
@@ -255,16 +264,19 @@ impl Model {
         let session = self.slots[key as usize].session.as_ref()?;
         let by_phase = match session.phase {
             Phase::Open => None,
-            Phase::Opening(at) | Phase::Replacing(at) | Phase::Reopening(at) | Phase::Closing(at) => {
-                Some(at)
-            }
+            Phase::Opening(at)
+            | Phase::Replacing(at)
+            | Phase::Reopening(at)
+            | Phase::Closing(at) => Some(at),
         };
         let culled = session.idle.map(|(since, _)| since + WINDOW);
         by_phase.into_iter().chain(culled).min()
     }
 
     fn next(&self) -> Option<(Instant, u32)> {
-        (0..KEYS).filter_map(|key| Some((self.next_of(key)?, key))).min()
+        (0..KEYS)
+            .filter_map(|key| Some((self.next_of(key)?, key)))
+            .min()
     }
 
     fn advance(&mut self, now: Instant) {
@@ -276,7 +288,7 @@ impl Model {
     fn happen(&mut self, key: u32, now: Instant) {
         let seed = self.seed;
         let slot = &mut self.slots[key as usize];
-        let session = slot.session.as_mut().unwrap();
+        let session = slot.session.as_mut().expect("something was due of it");
         if session.idle.is_some_and(|(since, _)| since + WINDOW <= now) {
             self.close(key, now);
             return;
@@ -394,7 +406,7 @@ fn open(server: &Context, seed: u64, limits: Limits, noted: &Arc<Mutex<Noted>>) 
         .while_closing(WhileClosing::Wait)
         .on_open(move |key, ctx: WeakContext| {
             let n = {
-                let mut noted = noted.lock().unwrap();
+                let mut noted = lock(&noted);
                 assert!(noted.opened.insert(ctx.id()), "one init a generation");
                 let generations = &mut noted.generations[key as usize];
                 generations.retain(|other| other.state() != State::Closed);
@@ -407,19 +419,25 @@ fn open(server: &Context, seed: u64, limits: Limits, noted: &Arc<Mutex<Noted>>) 
             let (noted, id) = (Arc::clone(&noted), ctx.id());
             let hook = move || async move {
                 sleep(plan.hook).await;
-                assert!(noted.lock().unwrap().closed.insert(id), "closed twice");
+                assert!(lock(&noted).closed.insert(id), "closed twice");
             };
             assert!(ctx.on_close(hook).is_ok());
             async move {
                 sleep(plan.init).await;
-                if plan.fails { Err("as planned") } else { Ok(()) }
+                if plan.fails {
+                    Err("as planned")
+                } else {
+                    Ok(())
+                }
             }
         });
     match limits {
         Limits::None => builder,
         Limits::Reject(max) => builder.max(max),
         Limits::EvictIdle(max) => builder.max(max).overflow(Overflow::EvictIdle),
-        Limits::Wait(max) => builder.max(max).overflow(Overflow::Wait(Duration::from_secs(3))),
+        Limits::Wait(max) => builder
+            .max(max)
+            .overflow(Overflow::Wait(Duration::from_secs(3))),
     }
     .open()
 }
@@ -467,9 +485,12 @@ pub(crate) async fn run(seed: u64, operations: usize, limits: Limits) {
     drop(run);
     assert_eq!(report.panicked(), 0, "{report}");
     assert_eq!(sessions.counts(), SessionCounts::default());
-    let noted = noted.lock().unwrap();
+    let noted = lock(&noted);
     assert!(noted.opened.len() > operations / 100, "too little happened");
-    assert_eq!(noted.opened, noted.closed, "each that was opened was closed");
+    assert_eq!(
+        noted.opened, noted.closed,
+        "each that was opened was closed"
+    );
 }
 
 impl Run {
@@ -478,7 +499,7 @@ impl Run {
     }
 
     fn key(&mut self) -> u32 {
-        u32::try_from(self.random.below(u64::from(KEYS))).unwrap()
+        u32::try_from(self.random.below(KEYS as usize)).expect("there are few keys")
     }
 
     fn step(&mut self) -> &'static str {
@@ -486,7 +507,7 @@ impl Run {
         match self.random.below(100) {
             0..35 => {
                 let key = self.key();
-                let device = usize::try_from(self.random.below(6)).unwrap();
+                let device = self.random.below(6);
                 self.attach(key, DEVICES.get(device).copied(), now)
             }
             35..55 => self.go(false, now),
@@ -527,9 +548,9 @@ impl Run {
     }
 
     fn go(&mut self, on_purpose: bool, now: Instant) -> &'static str {
-        let len = self.held.len() as u64;
+        let len = self.held.len();
         if len > 0 {
-            let which = usize::try_from(self.random.below(len)).unwrap();
+            let which = self.random.below(len);
             let Holder { key, id, lease, .. } = self.held.swap_remove(which);
             self.model.go(key, id, on_purpose, now);
             if on_purpose {
@@ -543,9 +564,9 @@ impl Run {
 
     /// An attach is dropped before it is done.
     fn cancel(&mut self, now: Instant) -> &'static str {
-        let len = self.pending.len() as u64;
+        let len = self.pending.len();
         if len > 0 {
-            let which = usize::try_from(self.random.below(len)).unwrap();
+            let which = self.random.below(len);
             let (key, id, attaching) = self.pending.swap_remove(which);
             attaching.abort();
             self.model.go(key, id, false, now);
@@ -563,7 +584,7 @@ impl Run {
     }
 
     fn shed(&mut self, now: Instant) -> &'static str {
-        let most = usize::try_from(self.random.below(4)).unwrap();
+        let most = self.random.below(4);
         let shed = self.sessions.shed(most);
         let expected = self.model.shed(most, now);
         assert!(!self.is_exact() || shed == expected, "shed");
@@ -578,7 +599,7 @@ impl Run {
     /// Lets what is due happen, and time pass, so far that nothing is about to happen.
     async fn rest(&mut self, passes: bool) {
         if passes {
-            sleep(Duration::from_millis(self.random.below(400))).await;
+            sleep(Duration::from_millis(self.random.below(400) as u64)).await;
         }
         loop {
             for _ in 0..40 {
@@ -606,14 +627,14 @@ impl Run {
                 self.pending.push((key, id, attaching));
                 continue;
             }
-            let answer = match attaching.await.unwrap() {
+            let answer = match attaching.await.expect("an attach does not panic") {
                 Ok(lease) => {
                     let session = lease.context();
                     self.held.push(Holder {
                         key,
                         id,
-                        session,
                         lease,
+                        session,
                     });
                     Answer::Lease
                 }
@@ -635,12 +656,20 @@ impl Run {
         let at = format!("seed {}, operation {n}, {what}", self.seed);
         let counts = self.sessions.counts();
         assert!(counts.total <= self.model.max, "{at}: {counts:?}");
-        let states = counts.opening + counts.held + counts.idle + counts.restarting + counts.closing;
+        let states =
+            counts.opening + counts.held + counts.idle + counts.restarting + counts.closing;
         assert_eq!(states, counts.total, "{at}: {counts:?}");
         self.check_held(&at);
-        let live = self.held.iter().filter(|holder| !holder.lease.is_lost()).count();
+        let live = self
+            .held
+            .iter()
+            .filter(|holder| !holder.lease.is_lost())
+            .count();
         let most = live + self.pending.len();
-        assert!((live..=most).contains(&counts.leases), "{at}: {counts:?}, {live} live");
+        assert!(
+            (live..=most).contains(&counts.leases),
+            "{at}: {counts:?}, {live} live"
+        );
         self.check_generations(&at);
         if !self.is_exact() {
             return;
@@ -665,7 +694,10 @@ impl Run {
             match holder.lease.lost().now_or_never() {
                 Some(Loss::Closed(CloseReason::Culled)) => panic!("{at}: culled while it was held"),
                 Some(Loss::Closed(CloseReason::Evicted)) => {
-                    assert!(self.evicted.contains(&holder.session.id()), "{at}: evicted while held");
+                    assert!(
+                        self.evicted.contains(&holder.session.id()),
+                        "{at}: evicted while held"
+                    );
                 }
                 Some(_) => {}
                 None => holder.session = holder.lease.context(),
@@ -678,9 +710,11 @@ impl Run {
     }
 
     fn check_generations(&self, at: &str) {
-        let noted = self.noted.lock().unwrap();
+        let noted = lock(&self.noted);
         for (key, generations) in noted.generations.iter().enumerate() {
-            let open = generations.iter().filter(|context| context.state() == State::Open);
+            let open = generations
+                .iter()
+                .filter(|context| context.state() == State::Open);
             assert!(open.count() <= 1, "{at}: two generations of {key} are open");
         }
     }

@@ -9,8 +9,8 @@ use headcount::{
     CloseReason, Context, FailureKind, Registry, State, WeakContext,
     leaks::LeakPolicy,
     sessions::{
-        Arrival, AttachError, Lease, Limit, Loss, Overflow, SessionState, Sessions, SessionsBuilder,
-        WhileClosing,
+        Arrival, AttachError, Lease, Limit, Loss, Overflow, SessionState, Sessions,
+        SessionsBuilder, WhileClosing,
     },
 };
 use std::{
@@ -189,12 +189,18 @@ async fn s10_a_page_that_was_cut_off_keeps_the_session_when_the_others_are_close
 async fn s10_which_device_was_cut_off_is_known_by_its_name() {
     let server = server();
     let sessions = table(&server).open();
-    let phone = in_time(sessions.attach_as(1, OWNER, "phone")).await.unwrap();
+    let phone = in_time(sessions.attach_as(1, OWNER, "phone"))
+        .await
+        .unwrap();
     let outer = outer(&phone);
     drop(phone);
     let laptop = in_time(sessions.attach_as(1, OWNER, "laptop")).await;
     laptop.unwrap().leave();
-    assert_eq!(state(&sessions, 1), Some(SessionState::Idle), "the phone may come back");
+    assert_eq!(
+        state(&sessions, 1),
+        Some(SessionState::Idle),
+        "the phone may come back"
+    );
     let phone = in_time(sessions.attach_as(1, OWNER, "phone")).await;
     phone.unwrap().leave();
     assert_eq!(why(&outer).await, CloseReason::Left);
@@ -233,14 +239,19 @@ async fn s12_a_reconnect_never_reuses_a_session_that_closes() {
     assert!(poll_once(again.as_mut()).is_pending());
     assert_eq!(sessions.counts().closing, 1);
     let lease = in_time(again).await.unwrap();
-    assert_eq!((lease.arrival(), old.state()), (Arrival::New, State::Closed));
+    assert_eq!(
+        (lease.arrival(), old.state()),
+        (Arrival::New, State::Closed)
+    );
     assert_eq!(lease.generation(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn s12_while_one_closes_the_next_may_be_opened_or_refused() {
     let server = server();
-    let overlap = slow_to_close(&server).while_closing(WhileClosing::Overlap).open();
+    let overlap = slow_to_close(&server)
+        .while_closing(WhileClosing::Overlap)
+        .open();
     let lease = attach(&overlap, 1).await;
     let old = outer(&lease);
     lease.leave();
@@ -254,7 +265,9 @@ async fn s12_while_one_closes_the_next_may_be_opened_or_refused() {
     assert_eq!(resumed.context().id(), lease.context().id());
     assert_eq!(overlap.counts().total, 1);
 
-    let refuse = slow_to_close(&server).while_closing(WhileClosing::Refuse).open();
+    let refuse = slow_to_close(&server)
+        .while_closing(WhileClosing::Refuse)
+        .open();
     attach(&refuse, 1).await.leave();
     assert!(matches!(fails(&refuse, 1).await, AttachError::Closed));
     sleep(secs(5)).await;
@@ -294,12 +307,25 @@ fn s12_a_wrong_owner_is_refused_and_logged_and_changes_nothing() {
         let refused = in_time(sessions.attach(1, "wrong")).await;
         assert!(refused.is_err());
         sleep(WINDOW + SECOND).await;
-        assert_eq!(sessions.counts().total, 0, "a refused one starts no window anew");
+        assert_eq!(
+            sessions.counts().total,
+            0,
+            "a refused one starts no window anew"
+        );
         in_time(server.close()).await;
     });
-    let warned: Vec<_> = lines.iter().filter(|line| line.contains("another owner")).collect();
-    assert!((3..=10).contains(&warned.len()), "once a line, then a count: {lines:#?}");
-    assert!(warned.iter().all(|line| !line.contains("page-1")), "nothing is revealed");
+    let warned: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("another owner"))
+        .collect();
+    assert!(
+        (3..=10).contains(&warned.len()),
+        "once a line, then a count: {lines:#?}"
+    );
+    assert!(
+        warned.iter().all(|line| !line.contains("page-1")),
+        "nothing is revealed"
+    );
 }
 
 // Row S2: the init.
@@ -326,7 +352,10 @@ async fn s2_the_init_runs_inside_the_new_context() {
     let outer = outer(&lease);
     lease.leave();
     in_time(outer.closed()).await;
-    assert_eq!(log.all(), ["server/table/page-7/generation 1 of 7", "closed"]);
+    assert_eq!(
+        log.all(),
+        ["server/table/page-7/generation 1 of 7", "closed"]
+    );
 }
 
 /// Fails as told, after a second, and registers a hook before.
@@ -366,7 +395,10 @@ async fn s2_an_init_that_fails_fails_all_who_wait_and_closes_what_was_built() {
                 (_, other) => panic!("{other:?}"),
             }
         }
-        assert_eq!((runs.load(SeqCst), log.all()), (1, vec!["closed".to_owned()]));
+        assert_eq!(
+            (runs.load(SeqCst), log.all()),
+            (1, vec!["closed".to_owned()])
+        );
         assert_eq!(sessions.counts(), Default::default());
         // The next one tries again.
         assert!(in_time(sessions.attach(1, OWNER)).await.is_err());
@@ -441,7 +473,10 @@ async fn an_init_goes_on_when_its_caller_does_not_wait_for_it() {
     sleep(secs(9)).await;
     assert_eq!((runs.load(SeqCst), sessions.counts().opening), (0, 1));
     sleep(secs(2)).await;
-    assert_eq!((runs.load(SeqCst), state(&sessions, 1)), (1, Some(SessionState::Idle)));
+    assert_eq!(
+        (runs.load(SeqCst), state(&sessions, 1)),
+        (1, Some(SessionState::Idle))
+    );
     assert_eq!(attach(&sessions, 1).await.arrival(), Arrival::Resumed);
     sleep(WINDOW + SECOND).await;
     assert_eq!((runs.load(SeqCst), sessions.counts().total), (1, 0));
@@ -465,7 +500,11 @@ async fn one_init_is_shared_by_all_who_attach_at_once() {
     drop(first);
     let leases: Vec<_> = in_time(all).await.into_iter().map(Result::unwrap).collect();
     assert_eq!((runs.load(SeqCst), sessions.counts().leases), (1, 50));
-    assert!(leases.iter().all(|lease| lease.context().id() == leases[0].context().id()));
+    assert!(
+        leases
+            .iter()
+            .all(|lease| lease.context().id() == leases[0].context().id())
+    );
 }
 
 /// It is of no use to anyone, but nothing is lost.
@@ -478,7 +517,10 @@ async fn an_init_that_fails_unseen_makes_the_close_unclean() {
         assert!(poll_once(attach.as_mut()).is_pending());
     }
     sleep(secs(2)).await;
-    assert_eq!((sessions.counts(), log.all().len()), (Default::default(), 1));
+    assert_eq!(
+        (sessions.counts(), log.all().len()),
+        (Default::default(), 1)
+    );
     let report = in_time(server.close()).await;
     assert!(!report.is_clean() && report.failed() == 1, "{report}");
 }
@@ -494,7 +536,11 @@ async fn s9_a_restart_closes_the_generation_and_keeps_the_leases() {
         log.note(format!("open {}", ctx.name()));
         let context = ctx.clone();
         let hook = move || async move {
-            log.note(format!("close {}: {}", context.name(), context.close_reason().unwrap()));
+            log.note(format!(
+                "close {}: {}",
+                context.name(),
+                context.close_reason().unwrap()
+            ));
             // What is registered meanwhile still runs.
             let late = move || async move { log.note("late") };
             assert!(context.on_close(late).is_ok());
@@ -545,11 +591,17 @@ async fn s9_a_close_during_a_restart_wins() {
     let restart = sessions.restart(&1);
     settle().await;
     assert_eq!(state(&sessions, 1), Some(SessionState::Restarting));
-    assert_eq!((sessions.counts().restarting, sessions.counts().leases), (1, 1));
+    assert_eq!(
+        (sessions.counts().restarting, sessions.counts().leases),
+        (1, 1)
+    );
     assert!(sessions.evict(&1, CloseReason::Evicted));
     assert!(matches!(in_time(restart).await, Err(AttachError::Closed)));
     assert_eq!(why(&outer).await, CloseReason::Evicted);
-    assert_eq!(in_time(lease.lost()).await, Loss::Closed(CloseReason::Evicted));
+    assert_eq!(
+        in_time(lease.lost()).await,
+        Loss::Closed(CloseReason::Evicted)
+    );
     assert_eq!(lease.generation(), 1);
     assert_eq!(sessions.counts(), Default::default());
 }
@@ -565,7 +617,10 @@ async fn restarts_at_once_are_one_and_attaches_wait_for_it() {
     let mut attach = pin!(sessions.attach(1, OWNER));
     assert!(poll_once(attach.as_mut()).is_pending());
     let second = in_time(attach).await.unwrap();
-    assert_eq!((second.generation(), second.arrival()), (2, Arrival::Resumed));
+    assert_eq!(
+        (second.generation(), second.arrival()),
+        (2, Arrival::Resumed)
+    );
     for restart in restarts {
         assert_eq!(in_time(restart).await.unwrap(), 2);
     }
@@ -577,7 +632,11 @@ async fn a_restart_whose_init_fails_closes_the_session() {
     let (server, fail) = (server(), Arc::new(AtomicBool::new(false)));
     let fails = Arc::clone(&fail);
     let sessions = table(&server).on_open(move |_key, _ctx| {
-        let result = if fails.load(SeqCst) { Err("no") } else { Ok(()) };
+        let result = if fails.load(SeqCst) {
+            Err("no")
+        } else {
+            Ok(())
+        };
         ready(result)
     });
     let sessions = sessions.open();
@@ -585,7 +644,10 @@ async fn a_restart_whose_init_fails_closes_the_session() {
     fail.store(true, SeqCst);
     let failed = in_time(sessions.restart(&1)).await;
     assert!(matches!(failed, Err(AttachError::Init(error)) if error.to_string() == "no"));
-    assert!(matches!(in_time(lease.lost()).await, Loss::Closed(CloseReason::Failed(_))));
+    assert!(matches!(
+        in_time(lease.lost()).await,
+        Loss::Closed(CloseReason::Failed(_))
+    ));
     assert_eq!(sessions.counts(), Default::default());
 }
 
@@ -632,7 +694,11 @@ async fn an_idle_session_may_be_restarted_and_is_culled_when_its_time_has_come()
     sleep(WINDOW - secs(2)).await;
     let restart = sessions.restart(&1);
     sleep(secs(3)).await;
-    assert_eq!(outer.close_reason(), Some(CloseReason::Culled), "a restart is no touch");
+    assert_eq!(
+        outer.close_reason(),
+        Some(CloseReason::Culled),
+        "a restart is no touch"
+    );
     assert!(matches!(in_time(restart).await, Err(AttachError::Closed)));
 }
 
@@ -645,7 +711,11 @@ async fn s13_beyond_the_limit_it_is_refused_and_what_closes_counts() {
     let (first, second) = (attach(&sessions, 1).await, attach(&sessions, 2).await);
     let full = fails(&sessions, 3).await;
     assert!(matches!(full, AttachError::Full(Limit::Total)), "{full}");
-    assert_eq!(attach(&sessions, 1).await.arrival(), Arrival::Resumed, "that is free");
+    assert_eq!(
+        attach(&sessions, 1).await.arrival(),
+        Arrival::Resumed,
+        "that is free"
+    );
     let outer = outer(&first);
     first.leave();
     drop(second);
@@ -653,7 +723,10 @@ async fn s13_beyond_the_limit_it_is_refused_and_what_closes_counts() {
     // The other lease of the first one was dropped before.
     assert_eq!(sessions.counts().idle, 2);
     assert!(sessions.evict(&1, "room"));
-    assert!(matches!(fails(&sessions, 3).await, AttachError::Full(_)), "it closes");
+    assert!(
+        matches!(fails(&sessions, 3).await, AttachError::Full(_)),
+        "it closes"
+    );
     in_time(outer.closed()).await;
     assert_eq!(attach(&sessions, 3).await.arrival(), Arrival::New);
 }
@@ -661,9 +734,14 @@ async fn s13_beyond_the_limit_it_is_refused_and_what_closes_counts() {
 #[tokio::test(start_paused = true)]
 async fn s13_those_that_wait_come_first_come_first_served() {
     let server = server();
-    let sessions = table(&server).max(1).overflow(Overflow::Wait(secs(10))).open();
+    let sessions = table(&server)
+        .max(1)
+        .overflow(Overflow::Wait(secs(10)))
+        .open();
     let lease = attach(&sessions, 1).await;
-    let waiting: Vec<_> = (2..6).map(|key| Box::pin(sessions.attach(key, OWNER))).collect();
+    let waiting: Vec<_> = (2..6)
+        .map(|key| Box::pin(sessions.attach(key, OWNER)))
+        .collect();
     let mut waiting: Vec<_> = waiting.into_iter().map(Some).collect();
     for attach in waiting.iter_mut().flatten() {
         assert!(poll_once(attach.as_mut()).is_pending());
@@ -692,7 +770,10 @@ async fn s13_those_that_wait_come_first_come_first_served() {
 #[tokio::test(start_paused = true)]
 async fn s13_a_place_that_was_given_and_not_taken_goes_to_the_next() {
     let server = server();
-    let sessions = table(&server).max(1).overflow(Overflow::Wait(secs(10))).open();
+    let sessions = table(&server)
+        .max(1)
+        .overflow(Overflow::Wait(secs(10)))
+        .open();
     let lease = attach(&sessions, 1).await;
     let mut second = Box::pin(sessions.attach(2, OWNER));
     let mut third = Box::pin(sessions.attach(3, OWNER));
@@ -715,7 +796,10 @@ async fn s13_an_owner_may_have_so_many() {
     let other = in_time(sessions.attach(3, "other")).await.unwrap();
     assert_eq!(other.arrival(), Arrival::New);
     lease.leave();
-    assert!(matches!(fails(&sessions, 2).await, AttachError::Full(_)), "the first closes");
+    assert!(
+        matches!(fails(&sessions, 2).await, AttachError::Full(_)),
+        "the first closes"
+    );
     sleep(secs(5)).await;
     drop(attach(&sessions, 2).await);
 }
@@ -743,7 +827,10 @@ async fn s13_one_that_waits_for_its_own_sessions_is_in_nobodys_way() {
 #[tokio::test(start_paused = true)]
 async fn s13_the_longest_idle_makes_room_and_one_that_is_held_never() {
     let server = server();
-    let sessions = slow_to_close(&server).max(3).overflow(Overflow::EvictIdle).open();
+    let sessions = slow_to_close(&server)
+        .max(3)
+        .overflow(Overflow::EvictIdle)
+        .open();
     let held = attach(&sessions, 1).await;
     let (second, third) = (attach(&sessions, 2).await, attach(&sessions, 3).await);
     let (second_context, third_context) = (outer(&second), outer(&third));
@@ -759,7 +846,10 @@ async fn s13_the_longest_idle_makes_room_and_one_that_is_held_never() {
     let fifth = attach(&sessions, 5).await;
     assert_eq!(second_context.state(), State::Closed);
     let full = fails(&sessions, 6).await;
-    assert!(matches!(full, AttachError::Full(Limit::Total)), "all are held");
+    assert!(
+        matches!(full, AttachError::Full(Limit::Total)),
+        "all are held"
+    );
     assert!(!held.is_lost() && !fourth.is_lost() && !fifth.is_lost());
     // One that closes by itself is waited for, and nothing is evicted for that.
     drop(held);
@@ -772,13 +862,19 @@ async fn s13_the_longest_idle_makes_room_and_one_that_is_held_never() {
 #[tokio::test(start_paused = true)]
 async fn s13_an_owner_makes_room_among_its_own() {
     let server = server();
-    let sessions = table(&server).max_per_owner(1).overflow(Overflow::EvictIdle).open();
+    let sessions = table(&server)
+        .max_per_owner(1)
+        .overflow(Overflow::EvictIdle)
+        .open();
     let other = in_time(sessions.attach(1, "other")).await.unwrap();
     let others = outer(&other);
     drop(other);
     sleep(SECOND).await;
     let own = attach(&sessions, 2).await;
-    assert!(matches!(fails(&sessions, 3).await, AttachError::Full(Limit::PerOwner)));
+    assert!(matches!(
+        fails(&sessions, 3).await,
+        AttachError::Full(Limit::PerOwner)
+    ));
     let owns = outer(&own);
     drop(own);
     assert_eq!(*attach(&sessions, 3).await.key(), 3);
@@ -796,7 +892,10 @@ async fn s13_so_many_are_idle_at_most() {
         sleep(SECOND).await;
     }
     let states: Vec<_> = contexts.iter().map(WeakContext::state).collect();
-    assert_eq!(states, [State::Closed, State::Closed, State::Open, State::Open]);
+    assert_eq!(
+        states,
+        [State::Closed, State::Closed, State::Open, State::Open]
+    );
     assert_eq!(why(&contexts[0]).await, CloseReason::Evicted);
 }
 
@@ -830,7 +929,10 @@ async fn a_session_that_is_too_old_closes_though_it_is_held() {
     sleep(secs(99)).await;
     assert!(!lease.is_lost());
     sleep(secs(2)).await;
-    assert_eq!(in_time(lease.lost()).await, Loss::Closed(CloseReason::Expired));
+    assert_eq!(
+        in_time(lease.lost()).await,
+        Loss::Closed(CloseReason::Expired)
+    );
     assert_eq!(attach(&sessions, 1).await.arrival(), Arrival::New);
 }
 
@@ -880,13 +982,20 @@ async fn a_busy_session_with_no_window_is_culled_when_it_is_done() {
 async fn the_late_end_of_an_old_connection_does_not_mark_the_new_one_as_gone() {
     let server = server();
     let sessions = table(&server).open();
-    let old = in_time(sessions.attach_as(1, OWNER, "page-7")).await.unwrap();
+    let old = in_time(sessions.attach_as(1, OWNER, "page-7"))
+        .await
+        .unwrap();
     let context = old.context();
     let told = old.lost();
     // The network changed: the client is back before the server knows that the old socket is dead.
-    let new = in_time(sessions.attach_as(1, OWNER, "page-7")).await.unwrap();
+    let new = in_time(sessions.attach_as(1, OWNER, "page-7"))
+        .await
+        .unwrap();
     assert_eq!(in_time(told).await, Loss::TakenOver);
-    assert_eq!((old.is_lost(), new.is_lost(), sessions.counts().leases), (true, false, 1));
+    assert_eq!(
+        (old.is_lost(), new.is_lost(), sessions.counts().leases),
+        (true, false, 1)
+    );
     drop(old);
     sleep(2 * WINDOW).await;
     assert_eq!((context.state(), sessions.counts().held), (State::Open, 1));
@@ -899,8 +1008,12 @@ async fn the_late_end_of_an_old_connection_does_not_mark_the_new_one_as_gone() {
 async fn an_old_connection_that_leaves_does_not_close_the_new_ones_session() {
     let server = server();
     let sessions = table(&server).open();
-    let old = in_time(sessions.attach_as(1, OWNER, "page-7")).await.unwrap();
-    let new = in_time(sessions.attach_as(1, OWNER, "page-7")).await.unwrap();
+    let old = in_time(sessions.attach_as(1, OWNER, "page-7"))
+        .await
+        .unwrap();
+    let new = in_time(sessions.attach_as(1, OWNER, "page-7"))
+        .await
+        .unwrap();
     old.touch();
     old.heartbeat(Duration::ZERO);
     old.leave();
@@ -928,8 +1041,12 @@ async fn a_lease_of_a_session_that_is_gone_changes_nothing() {
 async fn a_second_device_of_the_same_owner_shares_the_session() {
     let server = server();
     let sessions = table(&server).open();
-    let phone = in_time(sessions.attach_as(1, OWNER, "phone")).await.unwrap();
-    let laptop = in_time(sessions.attach_as(1, OWNER, "laptop")).await.unwrap();
+    let phone = in_time(sessions.attach_as(1, OWNER, "phone"))
+        .await
+        .unwrap();
+    let laptop = in_time(sessions.attach_as(1, OWNER, "laptop"))
+        .await
+        .unwrap();
     assert_eq!(phone.context().id(), laptop.context().id());
     assert!(!phone.is_lost());
     drop(phone);
@@ -943,11 +1060,13 @@ async fn one_that_leaves_while_another_is_lost_closes_the_session_once() {
     let server = server();
     let hooks = Log::default();
     let noted = hooks.clone();
-    let sessions = table(&server).idle(Duration::ZERO).on_open(move |_key, ctx: WeakContext| {
-        let log = noted.clone();
-        let hook = move || async move { log.note("closed") };
-        ready(ctx.on_close(hook).map(drop).map_err(|_| "too late"))
-    });
+    let sessions = table(&server)
+        .idle(Duration::ZERO)
+        .on_open(move |_key, ctx: WeakContext| {
+            let log = noted.clone();
+            let hook = move || async move { log.note("closed") };
+            ready(ctx.on_close(hook).map(drop).map_err(|_| "too late"))
+        });
     let sessions = sessions.open();
     let (first, second) = (attach(&sessions, 1).await, attach(&sessions, 1).await);
     let outer = outer(&first);
@@ -956,7 +1075,10 @@ async fn one_that_leaves_while_another_is_lost_closes_the_session_once() {
     assert!(!sessions.evict(&1, "again"));
     in_time(outer.closed()).await;
     settle().await;
-    assert_eq!((hooks.all().len(), sessions.counts()), (1, Default::default()));
+    assert_eq!(
+        (hooks.all().len(), sessions.counts()),
+        (1, Default::default())
+    );
 }
 
 /// One step: an attach comes before the decision, and cancels it, or after it, and finds a session that closes.
@@ -972,12 +1094,21 @@ async fn a_reconnect_at_the_moment_of_the_cull_is_before_it_or_after_it() {
     // The time is over, and the timer has not looked.
     std::hint::black_box(&sessions);
     let lease = attach(&sessions, 1).await;
-    assert_eq!((lease.arrival(), old.state()), (Arrival::Resumed, State::Open));
+    assert_eq!(
+        (lease.arrival(), old.state()),
+        (Arrival::Resumed, State::Open)
+    );
     drop(lease);
     sleep(WINDOW + SECOND).await;
-    assert_eq!((old.state(), sessions.counts().closing), (State::Closing, 1));
+    assert_eq!(
+        (old.state(), sessions.counts().closing),
+        (State::Closing, 1)
+    );
     let lease = attach(&sessions, 1).await;
-    assert_eq!((lease.arrival(), old.state()), (Arrival::New, State::Closed));
+    assert_eq!(
+        (lease.arrival(), old.state()),
+        (Arrival::New, State::Closed)
+    );
 }
 
 #[cfg(feature = "testing")]
@@ -1042,7 +1173,11 @@ async fn an_idle_session_is_no_leak() {
     drop(sessions);
     let report = registry.leaks(&LeakPolicy::new()).await;
     assert!(report.findings().is_empty(), "{report}");
-    assert_eq!(server.children().len(), 1, "no handle of the table is needed");
+    assert_eq!(
+        server.children().len(),
+        1,
+        "no handle of the table is needed"
+    );
     in_time(server.close()).await;
     drop(server);
     assert!(registry.is_empty(), "{}", registry.live_now());
@@ -1056,7 +1191,9 @@ async fn sessions_in_each_state_end_with_their_server_by_its_deadline() {
         if key == 2 {
             sleep(secs(1_000)).await;
         }
-        ctx.on_close(|| sleep(secs(2))).map(drop).map_err(|_| "too late")
+        ctx.on_close(|| sleep(secs(2)))
+            .map(drop)
+            .map_err(|_| "too late")
     });
     let sessions = sessions.open();
     let held = attach(&sessions, 1).await;
@@ -1081,7 +1218,10 @@ async fn sessions_in_each_state_end_with_their_server_by_its_deadline() {
     assert_eq!((all, counts.total), ([1; 6], 5));
     let report = in_time(server.close_by(secs(10))).await.unwrap();
     assert!(report.duration() <= secs(10), "{report}");
-    assert!(matches!(in_time(held.lost()).await, Loss::Closed(CloseReason::Parent(_))));
+    assert!(matches!(
+        in_time(held.lost()).await,
+        Loss::Closed(CloseReason::Parent(_))
+    ));
     assert!(matches!(in_time(restarting.lost()).await, Loss::Closed(_)));
     for refused in [in_time(opening).await, in_time(waiting).await] {
         assert!(matches!(refused, Err(AttachError::Closed)), "{refused:?}");
@@ -1098,21 +1238,37 @@ async fn a_session_that_other_code_closes_is_one_that_closes() {
     let lease = attach(&sessions, 1).await;
     let outer = outer(&lease);
     outer.request_close("by hand");
-    assert_eq!(in_time(lease.lost()).await, Loss::Closed(CloseReason::from("by hand")));
+    assert_eq!(
+        in_time(lease.lost()).await,
+        Loss::Closed(CloseReason::from("by hand"))
+    );
     assert_eq!(attach(&sessions, 1).await.arrival(), Arrival::New);
     // The same with its generation: the session closes with it.
     let lease = attach(&sessions, 1).await;
     lease.context().request_close("by hand");
-    assert_eq!(in_time(lease.lost()).await, Loss::Closed(CloseReason::from("by hand")));
+    assert_eq!(
+        in_time(lease.lost()).await,
+        Loss::Closed(CloseReason::from("by hand"))
+    );
     let lease = attach(&sessions, 1).await;
     assert_eq!(lease.arrival(), Arrival::New);
     // And by the policy of a failure.
     let registry = Registry::new();
-    let strict = registry.context_builder("strict").on_failure(headcount::OnFailure::Close).open();
+    let strict = registry
+        .context_builder("strict")
+        .on_failure(headcount::OnFailure::Close)
+        .open();
     let sessions = table(&strict).open();
     let lease = attach(&sessions, 1).await;
-    lease.context().task("fails").fallible().spawn(ready(Err::<(), _>("no")));
-    assert!(matches!(in_time(lease.lost()).await, Loss::Closed(CloseReason::Parent(_))));
+    lease
+        .context()
+        .task("fails")
+        .fallible()
+        .spawn(ready(Err::<(), _>("no")));
+    assert!(matches!(
+        in_time(lease.lost()).await,
+        Loss::Closed(CloseReason::Parent(_))
+    ));
     assert!(matches!(fails(&sessions, 1).await, AttachError::Closed));
 }
 
@@ -1128,7 +1284,11 @@ async fn a_table_needs_no_handle_and_closes_with_its_context_alone() {
     let session = outer(&lease);
     drop(lease);
     sleep(WINDOW + SECOND).await;
-    assert_eq!(why(&session).await, CloseReason::Culled, "its timer goes on");
+    assert_eq!(
+        why(&session).await,
+        CloseReason::Culled,
+        "its timer goes on"
+    );
     drop(server);
     settle().await;
     assert_eq!(context.state(), State::Closed);
@@ -1140,7 +1300,9 @@ async fn a_table_needs_no_handle_and_closes_with_its_context_alone() {
 async fn a_connection_that_is_half_open_is_lost_when_its_heartbeat_is_late() {
     let server = server();
     let sessions = table(&server).open();
-    let lease = in_time(sessions.attach_as(1, OWNER, "phone")).await.unwrap();
+    let lease = in_time(sessions.attach_as(1, OWNER, "phone"))
+        .await
+        .unwrap();
     let outer = outer(&lease);
     lease.heartbeat(secs(10));
     for _ in 0..5 {
@@ -1160,7 +1322,11 @@ async fn a_connection_that_is_half_open_is_lost_when_its_heartbeat_is_late() {
     assert_eq!(outer.state(), State::Open);
     drop(lease);
     sleep(secs(6)).await;
-    assert_eq!(outer.state(), State::Closed, "the drop of a lost one is no loss");
+    assert_eq!(
+        outer.state(),
+        State::Closed,
+        "the drop of a lost one is no loss"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -1197,10 +1363,21 @@ async fn sessions_are_listed_as_what_they_are() {
     };
     let live = registry.live_now();
     let listed = live.find("page-1").unwrap();
-    assert_eq!((listed.kind(), listed.path().as_str()), ("session", "server/table/page-1"));
-    assert!(listed.location().file().ends_with("sessions.rs"), "{}", listed.location());
+    assert_eq!(
+        (listed.kind(), listed.path().as_str()),
+        ("session", "server/table/page-1")
+    );
+    assert!(
+        listed.location().file().ends_with("sessions.rs"),
+        "{}",
+        listed.location()
+    );
     assert_eq!(live.find("generation 1").unwrap().kind(), "generation");
-    assert!(live.to_string().contains("page-1  session · open · held by 2 · "), "{live}");
+    assert!(
+        live.to_string()
+            .contains("page-1  session · open · held by 2 · "),
+        "{live}"
+    );
     drop((lease, other));
     sleep(secs(3)).await;
     assert_eq!(detail().unwrap(), "idle for 3.0s, culled in 27.0s");
@@ -1208,16 +1385,25 @@ async fn sessions_are_listed_as_what_they_are() {
     assert!(poll_once(opening.as_mut()).is_pending());
     let live = registry.live_now();
     assert_eq!(live.find("page-2").unwrap().detail().unwrap(), "opening");
-    assert_eq!(live.find("open").unwrap().path(), "server/table/page-2/generation 1/open");
+    assert_eq!(
+        live.find("open").unwrap().path(),
+        "server/table/page-2/generation 1/open"
+    );
     drop(in_time(opening).await);
     drop(sessions.restart(&2));
     settle().await;
     let live = registry.live_now();
     assert_eq!(live.find("page-2").unwrap().detail().unwrap(), "restarting");
-    let forever = table(&server).idle(Duration::MAX).label(|_| "forever").open();
+    let forever = table(&server)
+        .idle(Duration::MAX)
+        .label(|_| "forever")
+        .open();
     drop(attach(&forever, 1).await);
     let live = registry.live_now();
-    assert_eq!(live.find("forever").unwrap().detail().unwrap(), "idle for 0ms");
+    assert_eq!(
+        live.find("forever").unwrap().detail().unwrap(),
+        "idle for 0ms"
+    );
     assert_eq!(live.find("server").unwrap().detail(), None);
     in_time(server.close()).await;
 }
@@ -1232,7 +1418,10 @@ async fn no_window_culls_at_once_and_an_endless_one_never() {
     let context = outer(&lease);
     drop(lease);
     assert_eq!(context.close_reason(), Some(CloseReason::Culled));
-    let sessions = table(&server).idle(Duration::MAX).max_age(Duration::MAX).open();
+    let sessions = table(&server)
+        .idle(Duration::MAX)
+        .max_age(Duration::MAX)
+        .open();
     let lease = attach(&sessions, 1).await;
     lease.heartbeat(Duration::MAX);
     drop(lease);
@@ -1244,9 +1433,15 @@ async fn no_window_culls_at_once_and_an_endless_one_never() {
 async fn limits_of_zero_let_nobody_in() {
     let server = server();
     let none = table(&server).max(0).open();
-    assert!(matches!(fails(&none, 1).await, AttachError::Full(Limit::Total)));
+    assert!(matches!(
+        fails(&none, 1).await,
+        AttachError::Full(Limit::Total)
+    ));
     let none = table(&server).max_per_owner(0).open();
-    assert!(matches!(fails(&none, 1).await, AttachError::Full(Limit::PerOwner)));
+    assert!(matches!(
+        fails(&none, 1).await,
+        AttachError::Full(Limit::PerOwner)
+    ));
     let none = table(&server).max(0).overflow(Overflow::EvictIdle).open();
     assert!(matches!(fails(&none, 1).await, AttachError::Full(_)));
     for limit in [Duration::ZERO, SECOND] {
@@ -1261,11 +1456,17 @@ async fn limits_of_zero_let_nobody_in() {
     assert_eq!(why(&context).await, CloseReason::Evicted);
     let old = table(&server).max_age(Duration::ZERO).open();
     let lease = attach(&old, 1).await;
-    assert_eq!(in_time(lease.lost()).await, Loss::Closed(CloseReason::Expired));
+    assert_eq!(
+        in_time(lease.lost()).await,
+        Loss::Closed(CloseReason::Expired)
+    );
     // Where its init takes longer than that, there is an answer.
     let old = slow_to_open(&server).max_age(Duration::ZERO).open();
     assert!(matches!(fails(&old, 1).await, AttachError::Closed));
-    let endless = table(&server).max(usize::MAX).overflow(Overflow::Wait(Duration::MAX)).open();
+    let endless = table(&server)
+        .max(usize::MAX)
+        .overflow(Overflow::Wait(Duration::MAX))
+        .open();
     drop(attach(&endless, 1).await);
     in_time(server.close()).await;
 }
@@ -1302,7 +1503,9 @@ async fn a_key_that_panics_changes_nothing() {
     let switch = Arc::new((AtomicBool::new(false), AtomicBool::new(false)));
     let key = |n| Bad(n, Arc::clone(&switch));
     let leases: Vec<_> = (0..100).map(|n| sessions.attach(key(n), OWNER)).collect();
-    let mut leases = in_time(futures::future::try_join_all(leases)).await.unwrap();
+    let mut leases = in_time(futures::future::try_join_all(leases))
+        .await
+        .unwrap();
     for (hash, eq) in [(true, false), (false, true)] {
         switch.0.store(hash, SeqCst);
         switch.1.store(eq, SeqCst);
@@ -1311,7 +1514,10 @@ async fn a_key_that_panics_changes_nothing() {
         let other = key(2);
         let evicts = std::panic::AssertUnwindSafe(|| sessions.evict(&other, "no"));
         assert!(std::panic::catch_unwind(evicts).is_err());
-        assert_eq!((sessions.counts().held, sessions.counts().leases), (100, 100));
+        assert_eq!(
+            (sessions.counts().held, sessions.counts().leases),
+            (100, 100)
+        );
         // What is there can go: neither is asked for that.
         let lease = leases.pop().unwrap();
         drop(leases.pop().unwrap());
@@ -1335,7 +1541,17 @@ async fn labels_may_be_long_and_may_panic() {
     let server = server();
     let long = table(&server).label(|_| "x".repeat(1 << 20)).open();
     let lease = attach(&long, 1).await;
-    assert_eq!(lease.context().upgrade().unwrap().parent().unwrap().name().len(), 1 << 20);
+    assert_eq!(
+        lease
+            .context()
+            .upgrade()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .name()
+            .len(),
+        1 << 20
+    );
     let panics = server.sessions::<u32>("table").label(|key| {
         assert!(*key != 1, "no label");
         "fine"
@@ -1364,7 +1580,10 @@ async fn a_table_of_a_closed_context_refuses() {
         let restarted = in_time(sessions.restart(&1)).await;
         assert!(matches!(restarted, Err(AttachError::Closed)));
         assert!(!sessions.evict(&1, "no") && !sessions.touch(&1) && sessions.get(&1).is_none());
-        assert_eq!((sessions.shed(9), sessions.counts()), (0, Default::default()));
+        assert_eq!(
+            (sessions.shed(9), sessions.counts()),
+            (0, Default::default())
+        );
         assert_eq!(sessions.context().state(), State::Closed);
     }
     assert_eq!(lease.context().state(), State::Closed);
@@ -1380,7 +1599,12 @@ fn a_lease_may_outlive_its_runtime_and_its_registry() {
             let server = registry.context_builder("server").closes_by_drop().open();
             let sessions = table(&server).open();
             let lease = attach(&sessions, 1).await;
-            (lease, attach(&sessions, 2).await, server.downgrade(), server)
+            (
+                lease,
+                attach(&sessions, 2).await,
+                server.downgrade(),
+                server,
+            )
         });
         drop(runtime);
         let (lease, other, weak, server) = both;
@@ -1389,7 +1613,11 @@ fn a_lease_may_outlive_its_runtime_and_its_registry() {
         drop(registry);
         (lease, other, weak)
     };
-    assert_eq!(weak.state(), State::Closed, "without a runtime nothing holds it up");
+    assert_eq!(
+        weak.state(),
+        State::Closed,
+        "without a runtime nothing holds it up"
+    );
     lease.touch();
     lease.heartbeat(SECOND);
     assert!(lease.is_lost());
@@ -1446,7 +1674,10 @@ async fn attaching_from_inside_to_a_session_that_closes_is_refused() {
     });
     settle().await;
     lease.leave();
-    assert!(matches!(in_time(task).await.unwrap(), Err(AttachError::Closed)));
+    assert!(matches!(
+        in_time(task).await.unwrap(),
+        Err(AttachError::Closed)
+    ));
 }
 
 /// I9: what a key's or an error's destructor does, it does without the lock.
@@ -1518,7 +1749,9 @@ fn s11_the_environment_sets_window_and_limit_and_names_a_bad_value() {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
         let name = "sessions::child_with_an_environment";
         child.args(["--exact", name, "--ignored", "--nocapture"]);
-        child.env_remove("HEADCOUNT_CULL_TIMEOUT").env_remove("HEADCOUNT_MAX_SESSIONS");
+        child
+            .env_remove("HEADCOUNT_CULL_TIMEOUT")
+            .env_remove("HEADCOUNT_MAX_SESSIONS");
         let output = child.envs(vars.iter().copied()).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(said.contains('«'), "{said}");
@@ -1536,7 +1769,10 @@ fn s11_the_environment_sets_window_and_limit_and_names_a_bad_value() {
         assert!(said.contains(window), "{value}: {said}");
     }
     let said = told(&[("HEADCOUNT_MAX_SESSIONS", "400")]);
-    assert!(said.contains("max: 400,") && said.contains("idle: 30s"), "{said}");
+    assert!(
+        said.contains("max: 400,") && said.contains("idle: 30s"),
+        "{said}"
+    );
     for (name, value) in [
         (timeout, "soon"),
         (timeout, ""),
@@ -1546,7 +1782,10 @@ fn s11_the_environment_sets_window_and_limit_and_names_a_bad_value() {
         ("HEADCOUNT_MAX_SESSIONS", "-1"),
     ] {
         let said = told(&[(name, value)]);
-        assert!(said.contains(&format!("«{name}»«{value}»«{name} is \"{value}\": ")), "{said}");
+        assert!(
+            said.contains(&format!("«{name}»«{value}»«{name} is \"{value}\": ")),
+            "{said}"
+        );
     }
 }
 

@@ -15,6 +15,7 @@ mod fuzz;
 mod holds;
 mod races;
 mod registrations;
+mod sessions;
 mod spawn_close;
 mod squares;
 mod wide;
