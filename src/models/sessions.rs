@@ -224,7 +224,9 @@ fn a_close_wins_over_a_restart() {
         let handed_back = closer.join().unwrap();
         // The generation that was in the table goes with the session; one that came later is handed back to the restart.
         assert_eq!(handed_back, usize::from(kept != Some(false)));
-        let (stage, counts) = (lock(&sessions.0).stage(id, 2), lock(&sessions.0).counts());
+        let table = lock(&sessions.0);
+        let (stage, counts) = (table.stage(id, 2), table.counts());
+        drop(table);
         assert_eq!((stage, counts.closing, counts.leases), (Stage::Never, 1, 0));
         saw.saw(kept);
     });

@@ -13,7 +13,7 @@ use headcount::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -47,8 +47,9 @@ impl Random {
         self.0
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 8) % limit
+    fn below(&mut self, limit: usize) -> usize {
+        let limit = limit as u64;
+        usize::try_from((self.next() >> 8) % limit).expect("it is below the limit")
     }
 }
 
@@ -66,10 +67,14 @@ fn plan(seed: u64, key: u32, n: u64) -> Plan {
     random.next();
     let millis = |n| Duration::from_millis(n);
     Plan {
-        init: millis([0, 0, 0, 700, 2_300][usize::try_from(random.below(5)).unwrap()]),
+        init: millis([0, 0, 0, 700, 2_300][random.below(5)]),
         fails: random.below(8) == 0,
-        hook: millis([0, 0, 900][usize::try_from(random.below(3)).unwrap()]),
+        hook: millis([0, 0, 900][random.below(3)]),
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Device = Option<&'static str>;
@@ -285,7 +290,7 @@ impl Model {
     fn happen(&mut self, key: u32, now: Instant) {
         let seed = self.seed;
         let slot = &mut self.slots[key as usize];
-        let session = slot.session.as_mut().unwrap();
+        let session = slot.session.as_mut().expect("something was due of it");
         if session.idle.is_some_and(|(since, _)| since + WINDOW <= now) {
             self.close(key, now);
             return;
@@ -403,7 +408,7 @@ fn open(server: &Context, seed: u64, limits: Limits, noted: &Arc<Mutex<Noted>>) 
         .while_closing(WhileClosing::Wait)
         .on_open(move |key, ctx: WeakContext| {
             let n = {
-                let mut noted = noted.lock().unwrap();
+                let mut noted = lock(&noted);
                 assert!(noted.opened.insert(ctx.id()), "one init a generation");
                 let generations = &mut noted.generations[key as usize];
                 generations.retain(|other| other.state() != State::Closed);
@@ -416,7 +421,7 @@ fn open(server: &Context, seed: u64, limits: Limits, noted: &Arc<Mutex<Noted>>) 
             let (noted, id) = (Arc::clone(&noted), ctx.id());
             let hook = move || async move {
                 sleep(plan.hook).await;
-                assert!(noted.lock().unwrap().closed.insert(id), "closed twice");
+                assert!(lock(&noted).closed.insert(id), "closed twice");
             };
             assert!(ctx.on_close(hook).is_ok());
             async move {
@@ -482,7 +487,7 @@ pub(crate) async fn run(seed: u64, operations: usize, limits: Limits) {
     drop(run);
     assert_eq!(report.panicked(), 0, "{report}");
     assert_eq!(sessions.counts(), SessionCounts::default());
-    let noted = noted.lock().unwrap();
+    let noted = lock(&noted);
     assert!(noted.opened.len() > operations / 100, "too little happened");
     assert_eq!(
         noted.opened, noted.closed,
@@ -496,7 +501,7 @@ impl Run {
     }
 
     fn key(&mut self) -> u32 {
-        u32::try_from(self.random.below(u64::from(KEYS))).unwrap()
+        u32::try_from(self.random.below(KEYS as usize)).expect("there are few keys")
     }
 
     fn step(&mut self) -> &'static str {
@@ -504,7 +509,7 @@ impl Run {
         match self.random.below(100) {
             0..35 => {
                 let key = self.key();
-                let device = usize::try_from(self.random.below(6)).unwrap();
+                let device = self.random.below(6);
                 self.attach(key, DEVICES.get(device).copied(), now)
             }
             35..55 => self.go(false, now),
@@ -545,9 +550,9 @@ impl Run {
     }
 
     fn go(&mut self, on_purpose: bool, now: Instant) -> &'static str {
-        let len = self.held.len() as u64;
+        let len = self.held.len();
         if len > 0 {
-            let which = usize::try_from(self.random.below(len)).unwrap();
+            let which = self.random.below(len);
             let Holder { key, id, lease, .. } = self.held.swap_remove(which);
             self.model.go(key, id, on_purpose, now);
             if on_purpose {
@@ -561,9 +566,9 @@ impl Run {
 
     /// An attach is dropped before it is done.
     fn cancel(&mut self, now: Instant) -> &'static str {
-        let len = self.pending.len() as u64;
+        let len = self.pending.len();
         if len > 0 {
-            let which = usize::try_from(self.random.below(len)).unwrap();
+            let which = self.random.below(len);
             let (key, id, attaching) = self.pending.swap_remove(which);
             attaching.abort();
             self.model.go(key, id, false, now);
@@ -581,7 +586,7 @@ impl Run {
     }
 
     fn shed(&mut self, now: Instant) -> &'static str {
-        let most = usize::try_from(self.random.below(4)).unwrap();
+        let most = self.random.below(4);
         let shed = self.sessions.shed(most);
         let expected = self.model.shed(most, now);
         assert!(!self.is_exact() || shed == expected, "shed");
@@ -596,7 +601,7 @@ impl Run {
     /// Lets what is due happen, and time pass, so far that nothing is about to happen.
     async fn rest(&mut self, passes: bool) {
         if passes {
-            sleep(Duration::from_millis(self.random.below(400))).await;
+            sleep(Duration::from_millis(self.random.below(400) as u64)).await;
         }
         loop {
             for _ in 0..40 {
@@ -624,7 +629,7 @@ impl Run {
                 self.pending.push((key, id, attaching));
                 continue;
             }
-            let answer = match attaching.await.unwrap() {
+            let answer = match attaching.await.expect("an attach does not panic") {
                 Ok(lease) => {
                     let session = lease.context();
                     self.held.push(Holder {
@@ -707,7 +712,7 @@ impl Run {
     }
 
     fn check_generations(&self, at: &str) {
-        let noted = self.noted.lock().unwrap();
+        let noted = lock(&self.noted);
         for (key, generations) in noted.generations.iter().enumerate() {
             let open = generations
                 .iter()

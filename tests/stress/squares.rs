@@ -356,6 +356,96 @@ const SESSIONS: [Row; 7] = [
     }),
 ];
 
+fn sessions(
+    settings: impl Fn(SessionsBuilder<'_, usize>) -> SessionsBuilder<'_, usize>,
+) -> (Context, Sessions<usize>) {
+    let server = Registry::new().context("server");
+    let sessions = settings(server.sessions("table")).open();
+    (server, sessions)
+}
+
+async fn attach_all(
+    sessions: &Sessions<usize>,
+    keys: impl Iterator<Item = usize>,
+) -> Vec<Lease<usize>> {
+    let leases = join_all(keys.map(|key| sessions.attach(key, "owner"))).await;
+    leases
+        .into_iter()
+        .map(|lease| lease.expect("there is room"))
+        .collect()
+}
+
+const SESSIONS: [Row; 7] = [
+    ("sessions are held, and close with their table", |n, rt| {
+        let (server, sessions) = sessions(|table| table);
+        rt.block_on(async {
+            let leases = attach_all(&sessions, 0..n).await;
+            server.close().await;
+            drop(leases);
+        });
+    }),
+    ("sessions are culled together", |n, rt| {
+        let (server, sessions) = sessions(|table| table.idle(Duration::from_millis(1)));
+        rt.block_on(async {
+            drop(attach_all(&sessions, 0..n).await);
+            while sessions.counts().total > 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        drop(server);
+    }),
+    ("many leases of one session", |n, rt| {
+        let (_server, sessions) = sessions(|table| table);
+        rt.block_on(async {
+            let mut leases = attach_all(&sessions, (0..n).map(|_| 7)).await;
+            leases.iter().for_each(|lease| lease.heartbeat(LATER));
+            leases.reverse();
+            leases.into_iter().for_each(Lease::leave);
+        });
+    }),
+    ("a device takes over again and again", |n, rt| {
+        let (_server, sessions) = sessions(|table| table);
+        rt.block_on(async {
+            for _ in 0..n {
+                let lease = sessions.attach_as(7, "owner", "phone").await;
+                drop(lease.expect("there is room"));
+            }
+        });
+    }),
+    ("many wait for one init", |n, rt| {
+        let (_server, sessions) = sessions(|table| {
+            table.on_open(async |_key, _ctx| Ok::<_, String>(sleep(Duration::from_millis(1)).await))
+        });
+        rt.block_on(async { drop(attach_all(&sessions, (0..n).map(|_| 7)).await) });
+    }),
+    ("many wait for a place", |n, rt| {
+        let (server, sessions) = sessions(|table| table.max(1).overflow(Overflow::Wait(LATER)));
+        rt.block_on(async {
+            let one = |key| {
+                let attach = sessions.attach(key, "owner");
+                tokio::spawn(async move { attach.await.expect("its turn comes").leave() })
+            };
+            join_all((0..n).map(one)).await;
+        });
+        drop(server);
+    }),
+    ("each makes room for the next", |n, rt| {
+        let (server, sessions) = sessions(|table| {
+            table
+                .max(100)
+                .max_per_owner(100)
+                .overflow(Overflow::EvictIdle)
+        });
+        rt.block_on(async {
+            for key in 0..n {
+                let lease = sessions.attach(key, "owner").await;
+                drop(lease.expect("one is idle"));
+            }
+        });
+        drop(server);
+    }),
+];
+
 const TASKS: [Row; 12] = [
     ("tasks wait for their slot", |n, rt| {
         let ctx = Registry::new().context("ctx");
