@@ -3,8 +3,6 @@
 //! The model knows when each event is due. The runtime's clock has a resolution of a millisecond, and late events make others late,
 //! so time never stands still close to one.
 
-#![expect(clippy::unwrap_used, reason = "a test unwraps")]
-
 use headcount::{
     CloseReason, Context, Registry, State, WeakContext,
     sessions::{
