@@ -10,7 +10,7 @@ const SMALL: usize = 64;
 
 /// Things, each under a number that no other has meanwhile.
 ///
-/// A map, and not places in a vector: whoever has the numbers keeps them, so a vector could not become smaller than the place of
+/// A map, and not places in a vector: those who have the numbers keep them, so a vector could not become smaller than the place of
 /// its last entry.
 #[derive(Debug)]
 pub(crate) struct Entries<T> {

@@ -150,7 +150,7 @@ impl HandleLog {
 impl Entry {
     /// Records a use. Returns what is to be dropped.
     fn note_use(&mut self, now: Use) -> (Option<Box<Use>>, Option<Use>) {
-        // Whoever took it has it still, as far as is known without this use.
+        // The code that took it has it still, as far as is known without this use.
         let is_taker = || now.how == How::InPassing && now.by.is(&self.taken.by);
         match &mut self.used {
             used if is_taker() => (used.take(), None),

@@ -40,7 +40,7 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
             return;
         }
         if matches!(session.phase, Phase::Queued | Phase::Placed) {
-            // It is there for nobody any more.
+            // No lease is left that it could be there for.
             return self.remove(index, now, fx);
         }
         if going == Going::Left && !session.is_anyone_away(now, self.settings.idle) {

@@ -17,7 +17,7 @@
 //! # }
 //! ```
 
-// How it is made: `table` decides, in one lock, with `places` for the limits and `idle` for the order of those that nobody holds;
+// How it is made: `table` decides, in one lock, with `places` for the limits and `idle` for the order of those that no lease holds;
 // what it decides lies in `joining`, `opening`, `leaving` and `due`. `shared` does what follows; `build` makes the contexts.
 
 pub(crate) mod attach;

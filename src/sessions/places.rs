@@ -1,7 +1,7 @@
 //! [`Places`]: how many sessions there may be, in all and for each owner, and who waits for a place.
 //!
-//! A session needs a place of its owner's, and then one of all. It keeps both until it is gone, so those that close count. Whoever
-//! waits is served in the order of arrival; one that waits for its owner's other sessions is in nobody's way.
+//! A session needs a place of its owner's, and then one of all. It keeps both until it is gone, so those that close count. Those
+//! that wait are served in the order of arrival; one that waits for its owner's other sessions is in no other's way.
 
 use crate::sessions::error::Limit;
 use std::{

@@ -45,7 +45,7 @@ pub(crate) type DueKey = (Instant, u64);
 pub(crate) enum Phase {
     /// It waits for a place.
     Queued,
-    /// It has one, and whoever waits for it next builds it.
+    /// It has one, and the next one that waits for it builds it.
     Placed,
     /// It is being built, or its first init runs.
     Opening,

@@ -180,7 +180,7 @@ async fn s10_a_page_that_was_cut_off_keeps_the_session_when_the_others_are_close
     drop(first);
     second.leave();
     assert_eq!(state(&sessions, 1), Some(SessionState::Idle));
-    // It comes back, and then goes on purpose: nobody is left to wait for.
+    // It comes back, and then goes on purpose: none is left to wait for.
     attach(&sessions, 1).await.leave();
     assert_eq!(why(&outer).await, CloseReason::Left);
 }
@@ -615,7 +615,7 @@ async fn restarts_at_once_are_one_and_attaches_wait_for_it() {
     let sessions = slow_to_close(&server).open();
     let lease = attach(&sessions, 1).await;
     let restarts: Vec<_> = (0..3).map(|_| sessions.restart(&1)).collect();
-    // Nobody need wait for it.
+    // None need wait for it.
     drop(sessions.restart(&1));
     let mut attach = pin!(sessions.attach(1, OWNER));
     assert!(poll_once(attach.as_mut()).is_pending());
