@@ -437,6 +437,37 @@ fn names_go_with_their_entries() {
     assert!(more <= CONSTANT, "{more} bytes of names are kept");
 }
 
+/// I6: what is kept of a closed context is what can be read of it. The figures are those of the limitations, in the documents.
+#[test]
+#[ignore = "stress: measures memory, run by .ci/run"]
+fn a_closed_context_takes_little() {
+    const CONTEXTS: usize = 5_000;
+    let _alone = alone();
+    let (registry, runtime) = (warm_registry(), warm(0, 1));
+    registry.set_level(Level::Holders);
+    let parent = registry.context("parent");
+    let each = |bytes: isize| bytes / isize::try_from(CONTEXTS).expect("it is small");
+    let measure = || {
+        let before = held();
+        let all: Vec<_> = (0..CONTEXTS).map(|_| parent.child("child")).collect();
+        runtime.block_on(async {
+            for ctx in &all {
+                ctx.close().await;
+            }
+        });
+        let strong = each(held() - before);
+        let weak: Vec<_> = all.iter().map(Context::downgrade).collect();
+        drop(all);
+        let known = each(held() - before);
+        assert!(weak.iter().all(|ctx| ctx.name() == "child"));
+        (strong, known)
+    };
+    measure();
+    let (strong, weak) = measure();
+    println!("a closed context takes {strong} bytes, with weak handles only {weak}");
+    assert!(strong <= 2_800 && weak <= 1_400, "{strong}, {weak}");
+}
+
 /// The last two entries go at the same moment, on two threads, from different ends of a block.
 #[test]
 #[ignore = "stress: measures memory, run by .ci/run"]
