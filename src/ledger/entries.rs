@@ -1,40 +1,53 @@
 //! [`Entries`]: things by number, in no more memory than they need now.
 
+use slab::Slab;
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// Below so many places the map is left as it is.
-const SMALL: usize = 64;
+/// So many lie in places of a vector, which are found fast. Below so many places the map is left as it is.
+const SMALL: usize = FIRST as usize;
+/// The numbers from here on are those of the map.
+const FIRST: u32 = 64;
 
 /// Things, each under a number that no other has meanwhile.
 ///
-/// A map, and not places in a vector: those who have the numbers keep them, so a vector could not become smaller than the place of
-/// its last entry.
+/// Where there are many they lie in a map, and not in places of a vector: those who have the numbers keep them, so a vector could not
+/// become smaller than the place of its last entry.
 #[derive(Debug)]
 pub(crate) struct Entries<T> {
-    entries: HashMap<u32, T, BuildHasherDefault<NumberHasher>>,
+    few: Slab<T>,
+    more: HashMap<u32, T, BuildHasherDefault<NumberHasher>>,
     next: u32,
 }
 
 impl<T> Default for Entries<T> {
     fn default() -> Self {
         Self {
-            entries: HashMap::default(),
-            next: 0,
+            few: Slab::new(),
+            more: HashMap::default(),
+            next: FIRST,
         }
     }
 }
 
 impl<T> Entries<T> {
     /// Adds one, and returns its number, which is never `u32::MAX`.
+    #[expect(clippy::cast_possible_truncation, reason = "the places are few")]
     pub(crate) fn insert(&mut self, entry: T) -> u32 {
+        if self.few.len() < SMALL {
+            return self.few.insert(entry) as u32;
+        }
         loop {
             let number = self.next;
             // After four billion they begin again.
-            self.next = number.wrapping_add(1) % u32::MAX;
-            if let Entry::Vacant(vacant) = self.entries.entry(number) {
+            self.next = if number + 1 == u32::MAX {
+                FIRST
+            } else {
+                number + 1
+            };
+            if let Entry::Vacant(vacant) = self.more.entry(number) {
                 vacant.insert(entry);
                 return number;
             }
@@ -43,21 +56,29 @@ impl<T> Entries<T> {
 
     /// Takes one out. Once three quarters are empty the memory is given back: each entry that goes pays for its part of that.
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
-        let entry = self.entries.remove(&number);
-        let (len, places) = (self.entries.len(), self.entries.capacity());
+        if number < FIRST {
+            return self.few.try_remove(number as usize);
+        }
+        let entry = self.more.remove(&number);
+        let (len, places) = (self.more.len(), self.more.capacity());
         if places > SMALL && len < places / 4 {
-            self.entries.shrink_to(2 * len);
+            self.more.shrink_to(2 * len);
         }
         entry
     }
 
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.entries.get_mut(&number)
+        if number < FIRST {
+            return self.few.get_mut(number as usize);
+        }
+        self.more.get_mut(&number)
     }
 
     /// All of them, in any order.
+    #[expect(clippy::cast_possible_truncation, reason = "the places are few")]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.entries.iter().map(|(number, entry)| (*number, entry))
+        let few = self.few.iter().map(|(place, entry)| (place as u32, entry));
+        few.chain(self.more.iter().map(|(number, entry)| (*number, entry)))
     }
 }
 
@@ -93,10 +114,10 @@ mod tests {
         for survivor in [0, MANY / 2, MANY - 1] {
             let mut entries = Entries::default();
             let numbers: Vec<_> = (0..MANY).map(|n| entries.insert(n)).collect();
-            assert!(entries.entries.capacity() >= MANY);
+            assert!(entries.more.capacity() >= MANY - SMALL);
             for (n, number) in numbers.iter().enumerate().filter(|(n, _)| *n != survivor) {
                 assert_eq!(entries.remove(*number), Some(n));
-                let (len, places) = (entries.entries.len(), entries.entries.capacity());
+                let (len, places) = (entries.more.len(), entries.more.capacity());
                 assert!(places <= SMALL.max(8 * len), "{places} places for {len}");
             }
             assert_eq!(
@@ -112,10 +133,10 @@ mod tests {
     fn memory_is_given_back_in_few_steps() {
         let mut entries = Entries::default();
         let numbers: Vec<_> = (0..MANY).map(|n| entries.insert(n)).collect();
-        let (mut places, mut steps) = (entries.entries.capacity(), 0);
+        let (mut places, mut steps) = (entries.more.capacity(), 0);
         for number in numbers {
             entries.remove(number);
-            let now = entries.entries.capacity();
+            let now = entries.more.capacity();
             steps += usize::from(now != places);
             places = now;
         }
@@ -125,12 +146,17 @@ mod tests {
     #[test]
     fn numbers_begin_again_and_leave_out_those_that_are_taken() {
         let mut entries = Entries::default();
+        let few: Vec<_> = (0..SMALL).map(|_| entries.insert("few")).collect();
         let first = entries.insert("first");
         entries.next = u32::MAX - 1;
         assert_eq!(entries.insert("last"), u32::MAX - 1);
         let next = entries.insert("next");
-        assert_eq!((first, next), (0, 1));
+        assert_eq!((first, next), (FIRST, FIRST + 1));
         assert_eq!(entries.remove(first), Some("first"));
         assert_eq!(entries.remove(first), None);
+        assert_eq!(entries.remove(few[7]), Some("few"));
+        assert_eq!(entries.remove(few[7]), None);
+        assert_eq!(entries.insert("few again"), few[7]);
+        assert_eq!(entries.iter().count(), SMALL + 2);
     }
 }

@@ -122,7 +122,7 @@ impl HandleId {
 }
 
 impl HandleLog {
-    /// The entries of the handles that exist, each with its number, in any order. Numbers rise, until they begin again.
+    /// The entries of the handles that exist, each with its number, in any order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
         self.held.iter()
     }

@@ -67,7 +67,10 @@ fn a_removed_value_outlives_its_reader() {
 /// Reads what is in the first place, if only its handle keeps it.
 fn read_held(slab: &Slab<TestEntry>, drops: &Drops) -> Option<usize> {
     let mut seen = None;
-    slab.directory().scan_held(0, 1, |look| {
+    slab.directory().scan_with_held(0, 1, |look, is_listed| {
+        if is_listed {
+            return;
+        }
         thread::yield_now();
         assert_eq!(drops.count(), 0, "it is dropped while a reader has it");
         seen = Some(look.value);

@@ -44,41 +44,48 @@ impl<T: Entry> Directory<T> {
         &self,
         cursor: usize,
         steps: usize,
-        visit: impl FnMut(EntryRef<'_, T>),
+        mut visit: impl FnMut(EntryRef<'_, T>),
     ) -> Option<usize> {
-        self.scan_slots(cursor, steps, |slot| slot.pin(None), visit)
+        let pin = |slot: &Slot<Occupied<T>>| Some((slot.pin(None)?, ()));
+        self.scan_slots(cursor, steps, pin, |look, ()| visit(look))
     }
 
-    /// Looks at the entries that are not listed any more, and that their handles keep, in the same way.
-    pub(crate) fn scan_held(
+    /// The same, and looks as well at those that are not listed any more, and that their handles keep: whether it is listed comes with
+    /// each.
+    pub(crate) fn scan_with_held(
         &self,
         cursor: usize,
         steps: usize,
-        visit: impl FnMut(EntryRef<'_, T>),
+        visit: impl FnMut(EntryRef<'_, T>, bool),
     ) -> Option<usize> {
-        self.scan_slots(cursor, steps, Slot::pin_held, visit)
+        let pin = |slot: &Slot<Occupied<T>>| match slot.pin(None) {
+            Some(generation) => Some((generation, true)),
+            None => Some((slot.pin_held()?, false)),
+        };
+        self.scan_slots(cursor, steps, pin, visit)
     }
 
     #[inline(always)]
-    fn scan_slots(
+    fn scan_slots<H>(
         &self,
         cursor: usize,
         steps: usize,
-        pin: impl Fn(&Slot<Occupied<T>>) -> Option<u32>,
-        mut visit: impl FnMut(EntryRef<'_, T>),
+        pin: impl Fn(&Slot<Occupied<T>>) -> Option<(u32, H)>,
+        mut visit: impl FnMut(EntryRef<'_, T>, H),
     ) -> Option<usize> {
         let (mut cursor, end) = (cursor, cursor.saturating_add(steps));
         while cursor < end {
             let (block, start) = self.place(narrow(cursor))?;
             let most = (block.len() - start).min(end - cursor);
             for at in start..start + most {
-                if let Some(generation) = pin(&block.slots[at]) {
-                    visit(EntryRef {
+                if let Some((generation, how)) = pin(&block.slots[at]) {
+                    let look = EntryRef {
                         // SAFETY: it is pinned, for this, and the directory, which is borrowed as long, keeps the block.
                         guard: unsafe { ReadGuard::new(At::new(block, at)) },
                         generation,
                         _directory: PhantomData,
-                    });
+                    };
+                    visit(look, how);
                 }
             }
             cursor += most;

@@ -229,11 +229,14 @@ impl Listing {
         let (found, kept, now) = (&mut self.found, &mut self.kept, self.now);
         self.cursor = match self.cursor {
             Some(Cursor::Tasks(from)) => {
-                let next = self.tasks.scan(from, STEP, |look| {
-                    let snapshot = Snapshot::of(&*look, now);
-                    found.tasks.keep(look, snapshot);
+                let next = self.tasks.scan_with_held(from, STEP, |look, is_listed| {
+                    if is_listed {
+                        let snapshot = Snapshot::of(&*look, now);
+                        found.tasks.keep(look, snapshot);
+                    } else {
+                        kept.add(&look);
+                    }
                 });
-                self.tasks.scan_held(from, STEP, |look| kept.add(&look));
                 Some(next.map_or(Cursor::Records(0), Cursor::Tasks))
             }
             Some(Cursor::Records(from)) => {
