@@ -203,8 +203,11 @@ impl Wake for Watch {
 fn wakes(mut look: Pin<&mut impl Future<Output = LeakReport>>, go: impl FnOnce()) -> bool {
     let watch = Arc::new(Watch(AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&watch));
-    // Looking yields now and then; in the end it waits.
-    for _ in 0..10 {
+    // Looking yields now and then; in the end it waits. It is not polled any more then: one that has looked often takes a breath between
+    // two looks, and is not woken in that.
+    let mut woken = usize::MAX;
+    while woken != watch.0.load(SeqCst) {
+        woken = watch.0.load(SeqCst);
         let mut cx = task::Context::from_waker(&waker);
         let polled = look.as_mut().poll(&mut cx);
         assert!(polled.is_pending(), "there is a leak to wait for");
