@@ -141,8 +141,7 @@ impl Codebase {
         }
         let is_absolute = file.starts_with('/') || file.as_bytes().get(1) == Some(&b':');
         packages(&file).any(|package| {
-            let is_known = Self::of_crate(&package.name).is_some();
-            package.has_version || package.is_vendored && (is_absolute || is_known)
+            package.has_version || package.is_vendored && (is_absolute || package.known().is_some())
         })
     }
 
@@ -190,7 +189,7 @@ pub(crate) fn is_macro(file: &str) -> bool {
     let package = folders.iter().find_map(|folder| file.split_once(folder));
     package.is_some_and(|(path, _)| {
         let package = Package::of("", path.rsplit('/').next().unwrap_or(path));
-        Codebase::of_crate(&package.name) == Some(Codebase::Dependency)
+        package.known() == Some(Codebase::Dependency)
     })
 }
 
@@ -219,15 +218,15 @@ fn neighbours_of(folder: &str) -> Option<&str> {
 }
 
 /// A folder that may be that of a package.
-struct Package {
-    /// As a crate is named.
-    name: String,
+struct Package<'a> {
+    /// With the hyphens that a folder may have where its crate has underscores.
+    name: &'a str,
     has_version: bool,
     is_vendored: bool,
 }
 
-impl Package {
-    fn of(above: &str, folder: &str) -> Self {
+impl<'a> Package<'a> {
+    fn of(above: &str, folder: &'a str) -> Self {
         let is_version = |text: &str| {
             let mut numbers = text.splitn(3, '.');
             numbers.all(|part| part.starts_with(|c: char| c.is_ascii_digit())) && text.contains('.')
@@ -238,15 +237,25 @@ impl Package {
         let name = versioned.map_or(folder, |(at, _)| &folder[..at]);
         Self {
             // Some build tools put their own words before the name.
-            name: name.rsplit("__").next().unwrap_or(name).replace('-', "_"),
+            name: name.rsplit("__").next().unwrap_or(name),
             has_version: versioned.is_some(),
             is_vendored: VENDORED.contains(&above),
         }
     }
+
+    fn known(&self) -> Option<Codebase> {
+        Codebase::of_crate(&self.name.replace('-', "_"))
+    }
+
+    fn is_of(&self, name: &str) -> bool {
+        let own = self.name.bytes();
+        own.map(|byte| if byte == b'-' { b'_' } else { byte })
+            .eq(name.bytes())
+    }
 }
 
 /// The folders of a path that look like those of dependencies.
-fn packages(file: &str) -> impl Iterator<Item = Package> {
+fn packages(file: &str) -> impl Iterator<Item = Package<'_>> {
     let above = iter::once("").chain(file.split('/'));
     let folders = above.zip(file.split('/'));
     let packages = folders.map(|(above, folder)| Package::of(above, folder));
@@ -256,7 +265,7 @@ fn packages(file: &str) -> impl Iterator<Item = Package> {
 /// Whether a file lies in the folder of a dependency with the name of this crate. The program itself may have been unpacked into
 /// such a folder.
 fn is_packaged(file: &str, name: &str) -> bool {
-    packages(file).any(|package| package.name == name) && program() != Some(name)
+    packages(file).any(|package| package.is_of(name)) && program() != Some(name)
 }
 
 /// The name of the program's own crate, as far as the name of its file tells it.

@@ -142,15 +142,15 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Counts one who looks at an entry that its owner has left, and that only its handle keeps, and readers. Returns its
-    /// generation.
+    /// Counts one who looks at an entry that its owner has taken off the list, and that its handle keeps. Returns its generation.
     ///
     /// The pin is counted in the same step that sees `HELD`. So the handle has not released the entry before, and when it does,
-    /// it sees the pin, and does not release last.
+    /// it sees the pin, and does not release last. Nor does its owner, if it still has it: it saw the handle when it took the entry off the
+    /// list, so it releases its hold as others do.
     #[inline]
     pub(crate) fn pin_held(&self) -> Option<u32> {
         let mut seen = self.state.load(Acquire);
-        while seen & (LISTED | OWNED | HELD) == HELD {
+        while seen & (LISTED | HELD) == HELD {
             assert_not_too_many(seen);
             match self
                 .state
