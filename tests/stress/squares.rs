@@ -293,7 +293,9 @@ const SESSIONS: [Row; 7] = [
         let (_server, sessions) = sessions(|table| table);
         rt.block_on(async {
             let mut leases = attach_all(&sessions, (0..n).map(|_| 7)).await;
-            leases.iter().for_each(|lease| lease.heartbeat(LATER));
+            for lease in &leases {
+                lease.heartbeat(LATER);
+            }
             leases.reverse();
             leases.into_iter().for_each(Lease::leave);
         });
@@ -309,7 +311,10 @@ const SESSIONS: [Row; 7] = [
     }),
     ("many wait for one init", |n, rt| {
         let (_server, sessions) = sessions(|table| {
-            table.on_open(async |_key, _ctx| Ok::<_, String>(sleep(Duration::from_millis(1)).await))
+            table.on_open(async |_key, _ctx| {
+                sleep(Duration::from_millis(1)).await;
+                Ok::<_, String>(())
+            })
         });
         rt.block_on(async { drop(attach_all(&sessions, (0..n).map(|_| 7)).await) });
     }),
