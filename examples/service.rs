@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::time::sleep;
 
-const JOBS: usize = 20;
+pub(crate) const JOBS: usize = 20;
 
 #[tokio::main]
 async fn main() {
@@ -59,7 +59,7 @@ async fn close_by_a_deadline() {
 }
 
 /// Opens both contexts, and starts the jobs.
-fn open(registry: &Registry, disk: &Disk) -> (Context, Context) {
+pub(crate) fn open(registry: &Registry, disk: &Disk) -> (Context, Context) {
     let db = registry.context("db");
     let store = Store::open(&db, disk);
     let jobs = registry.context_builder("jobs").needs(&db).open();
@@ -145,10 +145,10 @@ impl Store {
 
 /// What is left when everything is closed.
 #[derive(Clone, Default)]
-struct Disk(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Disk(Arc<Mutex<Vec<String>>>);
 
 impl Disk {
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         locked(&self.0).len()
     }
 }

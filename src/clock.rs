@@ -89,7 +89,7 @@ impl Stamp {
         }
     }
 
-    fn plus(self, by: Duration) -> Self {
+    pub(crate) fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(nanos(by)))
     }
 

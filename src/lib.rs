@@ -42,6 +42,7 @@
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
+//! | close a scenario at every moment | `testing::close_anywhere` |
 //! | see where tasks wait, and which wait for each other | `Registry::dump`, `dump::Dump::deadlocks`, `Registry::dump_on` |
 //! | list things other than tasks | [`Registry::register`], [`Context::register`], [`Registry::own`], [`Registry::track`] |
 //!
@@ -55,9 +56,10 @@
 //!   adds `Graph::json`.
 //! * `signal`: makes a dump at a signal, such as `kill -USR1`: `Registry::dump_on`. Needs `dump`, and Unix.
 //! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
-//!   pauses and advances.
+//!   pauses and advances. It switches on tokio's `test-util`, because `close_anywhere` pauses the clock: name it in `[dev-dependencies]`.
 
 mod clock;
+mod codebase;
 mod context;
 pub mod docs;
 #[cfg(feature = "dump")]
@@ -71,6 +73,7 @@ mod ledger;
 #[cfg(all(test, headcount_loom))]
 mod models;
 mod name;
+mod offload;
 mod panics;
 mod poll;
 mod registry;
@@ -78,6 +81,7 @@ mod registry;
 pub mod sessions;
 
 mod slab;
+mod symbol;
 mod sync;
 mod table;
 mod task;
@@ -90,12 +94,12 @@ pub use context::builder::ContextBuilder;
 pub use context::context::Context;
 pub use context::failure::{Failure, FailureKind, OnFailure};
 pub use context::haste::Deadline;
-pub use context::hooks::{Hook, HookOutput};
 pub use context::refusal::Refusal;
 pub use context::report::{CloseReason, CloseReport, CloseStatus, HookCounts};
 pub use context::slots::OnConflict;
-pub use context::stragglers::StillClosing;
+pub use context::still_closing::StillClosing;
 pub use context::weak::WeakContext;
+pub use context::{hook_output::HookOutput, hooks::Hook};
 
 pub use error::{ClosedError, OpenError, PanicPayload, RefusedError, RefusedReason, TaskError};
 pub use holders::{Container, Holder, Holders};

@@ -25,6 +25,14 @@ impl Label {
         Self::Borrowed(name)
     }
 
+    /// The name, if it is a literal of the program, or the path of a type.
+    pub(crate) fn literal(&self) -> Option<&'static str> {
+        match self {
+            Self::Borrowed(name) => Some(name),
+            Self::Owned(_) => None,
+        }
+    }
+
     #[inline]
     pub(crate) fn is_owned(&self) -> bool {
         matches!(self, Self::Owned(_))
@@ -128,6 +136,31 @@ pub(crate) fn of_type<T: ?Sized>() -> &'static str {
         path = outer;
     }
     path
+}
+
+/// A text without its digits.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape<'a>(pub(crate) &'a str);
+
+impl Shape<'_> {
+    fn bytes(self) -> impl Iterator<Item = u8> {
+        self.0.bytes().filter(|byte| !byte.is_ascii_digit())
+    }
+}
+
+impl PartialEq for Shape<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes().eq(other.bytes())
+    }
+}
+
+impl Hash for Shape<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for byte in self.bytes() {
+            state.write_u8(byte);
+        }
+        state.write_u8(0xff);
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::{
     id::ResourceId,
     ledger::{
         acquirer::Acquirer,
-        handle_log::{HandleId, Ledger},
+        handle_log::{HandleId, How, Ledger},
     },
     poll::scope,
     table::{
@@ -109,9 +109,14 @@ impl<T> Tracked<T> {
     /// A container is for example a cache, or a struct that keeps connections. Does nothing if the handle is not recorded.
     pub fn held_by(&self, container: &(impl Container + ?Sized)) {
         if self.handle.is_tracked() {
-            let inside = holders::inside(container);
+            let inside = Some(holders::inside(container));
             self.inner.ledger().put(self.handle, inside);
         }
+    }
+
+    /// Withdraws what [`held_by`](Self::held_by) declared: this handle does not lie in a container any more.
+    pub fn held_by_none(&self) {
+        self.inner.ledger().put(self.handle, None);
     }
 
     /// Records that the running task uses this handle now, for [`Holder::last_touch`].
@@ -121,7 +126,7 @@ impl<T> Tracked<T> {
     /// [`Holder::last_touch`]: crate::Holder::last_touch
     pub fn touch(&self) {
         if self.handle.is_tracked() {
-            self.inner.ledger().touch(self.handle, scope::acquirer);
+            holders::note_use(self.inner.ledger(), self.handle, self, How::Touched);
         }
     }
 

@@ -11,7 +11,7 @@
 mod counting;
 
 use counting::held;
-use headcount::{Context, Registration, Registry};
+use headcount::{Context, Hook, Level, Registration, Registry};
 use std::{
     sync::{
         Arc, Barrier, Mutex, MutexGuard, PoisonError,
@@ -489,4 +489,61 @@ fn the_table_gives_its_memory_back_when_the_last_entries_go_at_once() {
     let more = worst.expect("a round") - best.expect("a round");
     println!("{more} bytes more in the worst of {ROUNDS} rounds than in the best");
     assert!(more <= CONSTANT, "{more} bytes are kept");
+}
+
+/// I6: a ledger is as large as the handles that exist, whichever of them are left.
+#[test]
+#[ignore = "stress: measures memory, run by .ci/run"]
+fn handles_that_came_and_went_leave_nothing_behind() {
+    const HANDLES: usize = 100_000;
+    let _alone = alone();
+    let registry = warm_registry();
+    registry.set_level(Level::Holders);
+    let value = registry.own("value", "stress", ());
+    let before = held();
+    for survivor in [0, HANDLES / 2, HANDLES - 1] {
+        let mut handles: Vec<_> = (0..HANDLES).map(|_| value.clone()).collect();
+        let peak = held() - before;
+        let survivor = handles.swap_remove(survivor);
+        drop(handles);
+        let more = held() - before;
+        println!("{peak} bytes at the peak, {more} afterwards");
+        assert!(more <= 4 * CONSTANT, "{more} bytes of {peak} are kept");
+        drop(survivor);
+    }
+}
+
+/// I6: of hooks that were cancelled, or have run, nothing is left.
+#[test]
+#[ignore = "stress: measures memory, run by .ci/run"]
+fn hooks_that_are_gone_leave_nothing_behind() {
+    const HOOKS: usize = 30_000;
+    let _alone = alone();
+    let registry = warm_registry();
+    let runtime = warm(0, 1);
+    let closing: fn(&Context) -> Hook = |ctx| ctx.on_closing(yield_now).expect("it is open");
+    let close: fn(&Context) -> Hook = |ctx| ctx.on_close(yield_now).expect("it is open");
+    for add in [closing, close] {
+        let measure = |hooks: usize| {
+            let ctx = registry.context("hooks");
+            let before = held();
+            let mut added: Vec<_> = (0..hooks).map(|_| add(&ctx)).collect();
+            assert!(added.drain(..).all(|hook| hook.cancel()));
+            drop(added);
+            let cancelled = held() - before;
+            (0..hooks).for_each(|_| drop(add(&ctx)));
+            drop(runtime.block_on(ctx.close()));
+            // Closed, and held.
+            let more = held() - before;
+            drop(ctx);
+            println!(
+                "{hooks} hooks: {cancelled} bytes after the last was cancelled, {more} after they ran"
+            );
+            (cancelled, more)
+        };
+        measure(HOOKS);
+        let (few, many) = (measure(1), measure(HOOKS));
+        let most = [few.0.max(0), few.1.max(0)].map(|few| few + 4 * CONSTANT);
+        assert!(many.0 <= most[0] && many.1 <= most[1], "{many:?}, {few:?}");
+    }
 }

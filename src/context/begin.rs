@@ -3,7 +3,7 @@
 
 use crate::{
     clock,
-    context::{haste::Hurry, report::CloseReason, state::Core},
+    context::{haste::Hurry, report::CloseReason, state::Core, telling::Telling},
     id::ResourceId,
     panics::{self, notify_all},
     sync::lock,
@@ -36,6 +36,8 @@ pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
                     for child in core.children() {
                         queue.push_back((child, below.clone()));
                     }
+                    // Parents come first: what is below tells with them.
+                    telling(&core);
                     begun.push(core);
                 }
                 Gated::Needed => needed.push_back(core),
@@ -86,6 +88,17 @@ fn close_gate(core: &Core, reason: CloseReason) -> Gated {
     // The caller has it as well.
     lock(&core.node.kept).take();
     Gated::Begun
+}
+
+/// Where a close tells what it has to tell: with the parent of the context, if that was closing when it began.
+pub(crate) fn telling(core: &Core) -> &Arc<Telling> {
+    core.telling.get_or_init(|| {
+        let parent = core.node.parent.as_ref();
+        let parent = parent.filter(|parent| parent.gate.state() == State::Closing);
+        let parent = parent.and_then(|parent| parent.core.upgrade());
+        let above = parent.and_then(|parent| parent.telling.get().cloned());
+        above.unwrap_or_else(|| Arc::new(Telling::of(core.node.meta.id)))
+    })
 }
 
 /// A child that is opened in a context whose close was hurried has the haste of that. Those that were there before are hurried

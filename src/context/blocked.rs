@@ -1,7 +1,7 @@
-//! Closes that code holds up which blocks its thread: nothing else would say so where that is the only thread of the runtime
-//! (I19).
+//! Closes and dumps that code holds up which blocks its thread: nothing else would say so where that is the only thread of the
+//! runtime (I19).
 //!
-//! While a close is under way that has begun by itself, and not with its parent, the timer thread looks at it once a second. It
+//! While a dump is under way, or a close that has begun by itself, and not with its parent, the timer thread looks at it once a second. It
 //! asks the runtime to run an empty task, and looks at the hooks that are being polled, and at the values that are being
 //! dropped. What does not get on for longer than it may is told in an event, again each time the wait has doubled.
 
@@ -10,6 +10,7 @@ use crate::{
     context::{
         current,
         hooks::Owned,
+        question::Question,
         state::{Core, Node},
     },
     event,
@@ -26,10 +27,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, HashMap},
     fmt, mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 use tokio::runtime::{self, Handle};
@@ -44,23 +42,32 @@ const NAMED: usize = 4;
 
 static CLOSES: Mutex<Closes> = Mutex::new(Closes {
     under_way: BTreeMap::new(),
+    dumps: BTreeMap::new(),
+    #[cfg(feature = "dump")]
+    next_dump: 0,
     dropping: BTreeMap::new(),
     is_watched: false,
 });
 
 struct Closes {
     under_way: BTreeMap<ResourceId, UnderWay>,
+    /// The dumps that are waited for.
+    dumps: BTreeMap<u64, UnderWay>,
+    #[cfg(feature = "dump")]
+    next_dump: u64,
     /// The values that are being dropped.
     dropping: BTreeMap<ResourceId, Dropping>,
     /// Whether the timer thread looks at them.
     is_watched: bool,
 }
 
-/// A close that has begun by itself.
+/// A close that has begun by itself, or a dump.
 #[derive(Clone)]
 struct UnderWay {
     core: Weak<Core>,
     since: Instant,
+    /// The runtime that waits for a dump; none for a close.
+    dumps_on: Option<Handle>,
     /// The subscriber of the code that began it: the timer thread has none.
     subscriber: Dispatch,
 }
@@ -89,11 +96,7 @@ pub(crate) fn begin(core: &Arc<Core>) {
     if cfg!(headcount_loom) {
         return;
     }
-    let close = UnderWay {
-        core: Arc::downgrade(core),
-        since: Instant::now(),
-        subscriber: dispatcher::get_default(Dispatch::clone),
-    };
+    let close = UnderWay::of(core, None);
     core.is_watched.store(1, crate::sync::Ordering::SeqCst);
     let mut closes = closes();
     let before = closes.under_way.insert(core.node.meta.id, close);
@@ -107,6 +110,73 @@ pub(crate) fn begin(core: &Arc<Core>) {
     if core.node.gate.state() == State::Closed {
         end(core);
     }
+}
+
+impl UnderWay {
+    fn of(core: &Arc<Core>, dumps_on: Option<Handle>) -> Self {
+        Self {
+            core: Arc::downgrade(core),
+            since: Instant::now(),
+            dumps_on,
+            subscriber: dispatcher::get_default(Dispatch::clone),
+        }
+    }
+
+    /// The runtime that it needs to get on.
+    fn runtime(&self, core: &Core) -> Option<Handle> {
+        let dumps_on = self.dumps_on.clone();
+        dumps_on.or_else(|| core.runtimes.latest())
+    }
+
+    /// Whether it still goes on, a moment later.
+    fn is_going_on(&self, core: &Core) -> bool {
+        self.dumps_on.is_some() || core.node.gate.state() == State::Closing
+    }
+}
+
+/// A dump that is watched until this is dropped.
+#[cfg(feature = "dump")]
+pub(crate) struct WatchedDump(u64);
+
+/// A dump of this context, or of this registry, begins: the code that waits for it may be on a runtime that is blocked.
+#[cfg(feature = "dump")]
+pub(crate) fn watch_dump(core: &Arc<Core>) -> Option<WatchedDump> {
+    let runtime = Handle::try_current().ok()?;
+    let dump = UnderWay::of(core, Some(runtime));
+    let mut closes = closes();
+    let number = closes.next_dump;
+    closes.next_dump += 1;
+    closes.dumps.insert(number, dump);
+    let is_first = closes.watch();
+    drop(closes);
+    if is_first {
+        look_later(Seen::default());
+    }
+    Some(WatchedDump(number))
+}
+
+#[cfg(feature = "dump")]
+impl Drop for WatchedDump {
+    fn drop(&mut self) {
+        let dump = closes().dumps.remove(&self.0);
+        drop(dump);
+    }
+}
+
+/// The destructors of values that run in this registry just now, and for how long.
+#[cfg(all(feature = "signal", unix))]
+pub(crate) fn destructors(table: &Arc<crate::table::store::Table>) -> Vec<String> {
+    let (now, mut dropping) = (Instant::now(), Vec::new());
+    for (id, value) in &closes().dropping {
+        if Arc::ptr_eq(&value.node.table, table) {
+            dropping.push((*id, value.clone()));
+        }
+    }
+    let busy = dropping
+        .into_iter()
+        .filter_map(|value| busy_value(value, now));
+    busy.map(|value| format!("{}: running for {}", value.what, clock::human(value.lasts)))
+        .collect()
 }
 
 /// A close has ended.
@@ -151,13 +221,9 @@ struct Seen {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Subject {
     Runtime(runtime::Id),
+    /// The same, for those that wait for a dump.
+    Dumps(runtime::Id),
     Code(ResourceId),
-}
-
-/// A runtime is asked whether it runs an empty task.
-struct Question {
-    asked: Instant,
-    is_answered: Arc<AtomicBool>,
 }
 
 /// Code that runs on, and does not return to its runtime.
@@ -201,7 +267,9 @@ fn look(mut seen: Seen) {
             seen.tell_of_code(code);
         }
         seen.told.retain(|subject, _| match subject {
-            Subject::Runtime(id) => silent.iter().any(|(silent, _)| silent == id),
+            Subject::Runtime(id) | Subject::Dumps(id) => {
+                silent.iter().any(|(silent, _)| silent == id)
+            }
             Subject::Code(id) => busy.iter().any(|code| code.id == *id),
         });
     });
@@ -219,12 +287,14 @@ fn overdue(now: Instant) -> Option<(Vec<(Arc<Core>, UnderWay)>, Vec<(ResourceId,
     let ids = closes.under_way.iter().filter(|(_, close)| is_gone(close));
     let ids: Vec<_> = ids.map(|(id, _)| *id).collect();
     gone.extend(ids.iter().filter_map(|id| closes.under_way.remove(id)));
-    if closes.under_way.is_empty() && closes.dropping.is_empty() {
+    let is_empty = closes.under_way.is_empty() && closes.dumps.is_empty();
+    if is_empty && closes.dropping.is_empty() {
         closes.is_watched = false;
         return None;
     }
     let lasts = |since: Instant| now.saturating_duration_since(since) >= PERIOD;
-    let under_way = closes.under_way.values().filter(|close| lasts(close.since));
+    let under_way = closes.under_way.values().chain(closes.dumps.values());
+    let under_way = under_way.filter(|close| lasts(close.since));
     let under_way: Vec<_> = under_way.cloned().collect();
     let dropping = closes
         .dropping
@@ -237,7 +307,7 @@ fn overdue(now: Instant) -> Option<(Vec<(Arc<Core>, UnderWay)>, Vec<(ResourceId,
         .filter_map(|close| Some((close.core.upgrade()?, close)));
     Some((
         upgraded
-            .filter(|(core, _)| core.node.gate.state() == State::Closing)
+            .filter(|(core, close)| close.is_going_on(core))
             .collect(),
         dropping,
     ))
@@ -310,11 +380,11 @@ impl Seen {
     ) -> Vec<(runtime::Id, Duration)> {
         let runtimes: HashMap<_, _> = closes
             .iter()
-            .filter_map(|(core, _)| core.runtimes.latest())
+            .filter_map(|(core, close)| close.runtime(core))
             .map(|runtime| (runtime.id(), runtime))
             .collect();
         self.questions
-            .retain(|id, question| runtimes.contains_key(id) && !question.is_answered.load(SeqCst));
+            .retain(|id, question| runtimes.contains_key(id) && !question.is_answered());
         for (id, runtime) in runtimes {
             self.questions
                 .entry(id)
@@ -323,7 +393,7 @@ impl Seen {
         let silent = self
             .questions
             .iter()
-            .map(|(id, question)| (*id, now.saturating_duration_since(question.asked)));
+            .map(|(id, question)| (*id, question.waits(now)));
         silent.filter(|(_, lasts)| *lasts >= PERIOD).collect()
     }
 
@@ -364,33 +434,41 @@ impl Seen {
         busy: &[Busy],
         now: Instant,
     ) {
-        let closes: Vec<_> = closes
+        let is_on = |core: &Core, close: &UnderWay| close.runtime(core).map(|on| on.id());
+        let under_way: Vec<_> = closes
             .iter()
-            .filter(|(core, _)| runtime_of(core) == Some(id))
+            .filter(|(core, close)| is_on(core, close) == Some(id))
             .collect();
         let code = busy
             .iter()
             .filter(|code| runtime_of(&code.core) == Some(id));
         let mut code: Vec<_> = code.map(|code| code.what.clone()).take(NAMED).collect();
-        code.extend(self.busy_tasks(&closes, now));
-        let Some((_, first)) = closes
-            .first()
-            .filter(|_| lasts >= SILENT && self.is_due(Subject::Runtime(id), lasts))
-        else {
+        code.extend(self.busy_tasks(&under_way, now));
+        if lasts < SILENT {
             return;
-        };
-        let (names, lasts) = (Names(&closes), clock::human(lasts));
+        }
         let held_up = if code.is_empty() {
             "something else blocks it, or it is not being run".to_owned()
         } else {
             format!("it is in {}", code.join(", "))
         };
-        dispatcher::with_default(&first.subscriber, || {
-            event::emit!(
-                WARN,
-                "the close of {names} does not get on: its runtime has not answered for {lasts}; {held_up}"
-            );
-        });
+        let is_dump = |(_, close): &&(Arc<Core>, UnderWay)| close.dumps_on.is_some();
+        let (dumps, closes): (Vec<_>, Vec<_>) = under_way.into_iter().partition(is_dump);
+        for (what, waiting, subject) in [
+            ("close", closes, Subject::Runtime(id)),
+            ("dump", dumps, Subject::Dumps(id)),
+        ] {
+            let Some((_, first)) = waiting.first().filter(|_| self.is_due(subject, lasts)) else {
+                continue;
+            };
+            let (names, lasts) = (Names(&waiting), clock::human(lasts));
+            dispatcher::with_default(&first.subscriber, || {
+                event::emit!(
+                    WARN,
+                    "the {what} of {names} does not get on: its runtime has not answered for {lasts}; {held_up}"
+                );
+            });
+        }
     }
 
     fn tell_of_code(&mut self, code: &Busy) {
@@ -417,27 +495,6 @@ impl Seen {
             *next = lasts.saturating_mul(2);
         }
         is_due
-    }
-}
-
-impl Question {
-    fn put_to(runtime: &Handle, now: Instant) -> Self {
-        let is_answered = Arc::new(AtomicBool::new(false));
-        // Also answered by a runtime that has ended: it drops this.
-        let answer = Answer(Arc::clone(&is_answered));
-        panics::contain(|| drop(runtime.spawn(async move { drop(answer) })));
-        Self {
-            asked: now,
-            is_answered,
-        }
-    }
-}
-
-struct Answer(Arc<AtomicBool>);
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
     }
 }
 

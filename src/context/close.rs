@@ -18,7 +18,7 @@ use crate::context::{deadlocks, escalation::CHECK};
 use crate::{
     clock,
     context::{
-        blocked, current,
+        begin, blocked, current,
         escalation::{Escalation, Goal, Step},
         gate::OnLeave,
         hook_run::HookRun,
@@ -32,11 +32,14 @@ use crate::{
     ledger::handle_log::Ledger,
     panics::{self, notify_all},
     sync::{Ordering::SeqCst, lock},
-    table::record::{Class, Meta, Outcome, Record, State},
+    table::{
+        numbers::Numbers,
+        record::{Class, Meta, Outcome, Record, State},
+    },
 };
 use futures::{
     FutureExt, StreamExt,
-    future::{BoxFuture, select},
+    future::{BoxFuture, join, select},
     stream::FuturesUnordered,
 };
 use std::{
@@ -75,7 +78,14 @@ pub(crate) async fn drive<D: Driver>(mut driver: D, members: Vec<D>) {
             tokio::task::yield_now().await;
         }
     }
-    select(pin!(run(&core)), pin!(D::keep_respawning(&core))).await;
+    let telling = Arc::clone(begin::telling(&core));
+    let beside = join(
+        D::keep_respawning(&core),
+        telling.keep_telling(&core.node.meta, &core.registry),
+    );
+    select(pin!(run(&core)), pin!(beside)).await;
+    // Before those that wait are told that it is over: they may end the program.
+    telling.tell(&core.node.meta, &core.registry);
     driver.finish();
     drop(driver);
     end(&core);
@@ -214,6 +224,7 @@ fn check_deadlock(_: &Arc<Core>) -> futures::future::Ready<()> {
 
 /// Names those that are still there, and ends what can be ended.
 async fn use_force(core: &Arc<Core>) {
+    let _coming = begin::telling(core).expect();
     let answers = last_answers(core).await;
     if core.node.gate.inside() > 0 {
         stragglers::abort_and_warn(core, answers).await;
@@ -291,7 +302,7 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
     core.tell_closed();
     // Either we see that the last handle is gone, or its drop sees that the close has ended.
     if node.handles.count() == 0 {
-        node.table.remove(node.meta.id);
+        node.unlist();
     }
     let mut has_more = true;
     let left = node.parent.as_ref().map_or(OnLeave::Nothing, |parent| {
@@ -349,14 +360,19 @@ fn finish_undriven(node: Arc<Node>) {
         unwind_undriven(&core);
         let left = conclude(&core);
         give_back(&core);
+        let (telling, registry) = (
+            Arc::clone(begin::telling(&core)),
+            Arc::clone(&core.registry),
+        );
         match (&node.parent, left) {
             (Some(parent), OnLeave::FinishClose) => next = Some(Arc::clone(parent)),
             (Some(parent), left) => on_leave(parent, left),
             (None, _) => {}
         }
-        closed.push(node);
+        closed.push((node, telling, registry));
     }
-    for node in &closed {
+    for (node, telling, registry) in &closed {
+        telling.tell(&node.meta, registry);
         emit_closed(node);
     }
 }
@@ -449,6 +465,14 @@ impl Record for Node {
 
     fn strong_count(&self) -> Option<usize> {
         Some(self.handles.count())
+    }
+
+    fn numbers(&self) -> Numbers {
+        Numbers {
+            weak: self.weak_handles.count(),
+            hooks: self.hook_count.get(),
+            ..Numbers::default()
+        }
     }
 
     fn ledger(&self) -> Option<&Ledger> {

@@ -1,16 +1,17 @@
 //! [`Context`]: the strong handle.
 
 #[cfg(feature = "dump")]
-use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
+use crate::{context::blocked, context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
     context::{
         builder::ContextBuilder,
         current, driver, finish,
         haste::Deadline,
-        hooks::{Hook, HookOutput, Kept, Owned, When},
+        hook_output::HookOutput,
+        hooks::{Hook, Kept, Owned, When},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
-        stragglers::StillClosing,
+        still_closing::StillClosing,
         wait,
         weak::{WeakContext, add_hook},
         with_context::run_with,
@@ -20,10 +21,9 @@ use crate::{
     id::ResourceId,
     ledger::{
         acquirer::{Acquirer, Who},
-        handle_log::HandleId,
+        handle_log::{HandleId, How},
     },
     name::{Name, label},
-    poll::scope,
     table::{
         live::Live,
         record::{Facts, Record, State},
@@ -34,10 +34,10 @@ use crate::{
         builder::TaskBuilder, handle::Task, task_ref::TaskRef, task_set::TaskSet, wrapped::Wrapped,
         wrapped_stream::WrappedStream,
     },
-    tracked::{Tracked, ValueOwner},
+    tracked::Tracked,
 };
 use futures::Stream;
-use std::{any::Any, fmt, panic::Location, sync::Arc, time::Duration};
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// A scope that owns tasks, hooks, values and child contexts, and that closes once and for certain.
@@ -179,9 +179,9 @@ impl Context {
     #[cfg(feature = "dump")]
     pub async fn dump(&self) -> Dump {
         let id = self.id();
-        self.node()
-            .dump(DUMP_LIMIT, move |live| live.under(id))
-            .await
+        let _watched = blocked::watch_dump(self.core());
+        let node = self.node();
+        node.dump(DUMP_LIMIT, move |live| live.under(id)).await
     }
 
     /// Opens a child context.
@@ -211,7 +211,7 @@ impl Context {
     #[must_use = "a builder opens nothing until `open`"]
     #[track_caller]
     pub fn child_builder(&self, name: impl Into<Name>) -> ContextBuilder<'_> {
-        ContextBuilder::new(self.core(), label(name.into()), Location::caller())
+        ContextBuilder::new(self.used(), label(name.into()), Location::caller())
     }
 
     /// Spawns a future on the context. It is counted from here on until its future is dropped, and a
@@ -234,7 +234,7 @@ impl Context {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        TaskBuilder::new(self.core(), None).spawn(future)
+        TaskBuilder::new(self.used(), None).spawn(future)
     }
 
     /// Spawns a future, or hands it back.
@@ -257,7 +257,7 @@ impl Context {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        TaskBuilder::new(self.core(), None).try_spawn(future)
+        TaskBuilder::new(self.used(), None).try_spawn(future)
     }
 
     /// Runs a closure on the runtime's blocking threads. It is counted, and a close awaits it.
@@ -275,7 +275,7 @@ impl Context {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        TaskBuilder::new(self.core(), None).spawn_blocking(closure)
+        TaskBuilder::new(self.used(), None).spawn_blocking(closure)
     }
 
     /// Spawns a future that may not leave this thread, on the current [`LocalSet`](tokio::task::LocalSet) or
@@ -293,19 +293,19 @@ impl Context {
         F: Future + 'static,
         F::Output: 'static,
     {
-        TaskBuilder::new(self.core(), None).spawn_local(future)
+        TaskBuilder::new(self.used(), None).spawn_local(future)
     }
 
     /// Starts a task with a name and settings.
     #[must_use = "a builder starts nothing until one of its `spawn` methods"]
     pub fn task(&self, name: impl Into<Name>) -> TaskBuilder<'_> {
-        TaskBuilder::new(self.core(), Some(label(name.into())))
+        TaskBuilder::new(self.used(), Some(label(name.into())))
     }
 
     /// A set of tasks of this context, which are joined in the order in which they end: see [`TaskSet`]. It does not keep
     /// the context open.
     pub fn join_set<T>(&self) -> TaskSet<T> {
-        TaskSet::new(Arc::clone(self.node()))
+        TaskSet::new(Arc::clone(&self.used().node))
     }
 
     /// Counts a future that is polled elsewhere: by another executor, a `select!`, a library that spawns
@@ -329,7 +329,7 @@ impl Context {
     /// ```
     #[track_caller]
     pub fn wrap<F: Future>(&self, future: F) -> Wrapped<F> {
-        TaskBuilder::new(self.core(), None).wrap(future)
+        TaskBuilder::new(self.used(), None).wrap(future)
     }
 
     /// Counts a future that is polled elsewhere, or hands it back. See [`wrap`](Self::wrap).
@@ -339,7 +339,7 @@ impl Context {
     /// [`RefusedError`], with the future in it, if the context is closing or closed.
     #[track_caller]
     pub fn try_wrap<F: Future>(&self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
-        TaskBuilder::new(self.core(), None).try_wrap(future)
+        TaskBuilder::new(self.used(), None).try_wrap(future)
     }
 
     /// Counts a stream that is polled elsewhere, such as the body of a response. It is listed from here on, with the kind
@@ -366,7 +366,7 @@ impl Context {
     /// ```
     #[track_caller]
     pub fn wrap_stream<S: Stream>(&self, stream: S) -> WrappedStream<S> {
-        TaskBuilder::new(self.core(), None).wrap_stream(stream)
+        TaskBuilder::new(self.used(), None).wrap_stream(stream)
     }
 
     /// A token that is cancelled when the context closes, for code that wants one.
@@ -452,7 +452,7 @@ impl Context {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        add_hook(&self.core, When::Closing, hook, Location::caller())
+        add_hook(self.used(), When::Closing, hook, Location::caller())
     }
 
     /// Runs `hook` when nothing of the context is left but hooks and owned values: the place to flush
@@ -484,7 +484,7 @@ impl Context {
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        add_hook(&self.core, When::Close, hook, Location::caller())
+        add_hook(self.used(), When::Close, hook, Location::caller())
     }
 
     /// Gives a value to the context: it is listed, and kept until the close, or until it is
@@ -518,12 +518,8 @@ impl Context {
         kind: impl Into<Name>,
         value: T,
     ) -> Result<Tracked<T>, ClosedError<T>> {
-        let node = self.node();
-        let facts = Facts {
-            name: label(name.into()),
-            kind: label(kind.into()),
-            location: Location::caller(),
-        };
+        let node = &self.used().node;
+        let facts = Facts::new(name.into(), kind.into(), Location::caller());
         let parent: Arc<dyn Record> = Arc::clone(node) as _;
         let name = facts.name.clone();
         let tracked = Tracked::new(&node.table, facts, (Some(parent), true), value);
@@ -566,12 +562,8 @@ impl Context {
     /// ```
     #[track_caller]
     pub fn register(&self, name: impl Into<Name>, kind: impl Into<Name>) -> Registration {
-        let facts = Facts {
-            name: label(name.into()),
-            kind: label(kind.into()),
-            location: Location::caller(),
-        };
-        let parent: Arc<dyn Record> = Arc::clone(self.node()) as _;
+        let facts = Facts::new(name.into(), kind.into(), Location::caller());
+        let parent: Arc<dyn Record> = Arc::clone(&self.used().node) as _;
         Registration::new(&self.node().table, facts, (Some(parent), true))
     }
 
@@ -815,10 +807,14 @@ impl Context {
     /// the chain. Does nothing for a handle that is not recorded.
     pub fn held_by(&self, container: &(impl Container + ?Sized)) {
         if self.hold.is_tracked() {
-            self.node()
-                .ledger
-                .put(self.hold, holders::inside(container));
+            let inside = Some(holders::inside(container));
+            self.node().ledger.put(self.hold, inside);
         }
+    }
+
+    /// Withdraws what [`held_by`](Self::held_by) declared: this handle does not lie in another thing any more.
+    pub fn held_by_none(&self) {
+        self.node().ledger.put(self.hold, None);
     }
 
     /// Notes that this handle is in use, now and by the running task, for
@@ -826,9 +822,21 @@ impl Context {
     /// Waiting through it, as with [`cancelled`](Self::cancelled), notes the same.
     #[inline]
     pub fn touch(&self) {
+        self.note_use(How::Touched);
+    }
+
+    #[inline]
+    fn note_use(&self, how: How) {
         if self.hold.is_tracked() {
-            self.node().ledger.touch(self.hold, scope::acquirer);
+            holders::note_use(&self.node().ledger, self.hold, self, how);
         }
+    }
+
+    /// The context, for what is done through this handle: that says where the handle is.
+    #[inline]
+    fn used(&self) -> &Arc<Core> {
+        self.note_use(How::InPassing);
+        &self.core
     }
 
     /// Runs a body with this context, and closes it behind the body.
@@ -862,12 +870,6 @@ impl Context {
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.core.node
-    }
-}
-
-impl ValueOwner for Core {
-    fn release(&self, key: u64) -> Option<Box<dyn Any + Send>> {
-        Some(self.hooks.release(key)?.value)
     }
 }
 

@@ -4,7 +4,7 @@
 //! asked that have ever waited for something of a registry. One check is for all that wait for one.
 
 use crate::{
-    context::{current::node_of, state::Core},
+    context::{current::node_of, line_counts::Event, state::Core},
     dump::{
         collect::{self, Answers, SHORT_LIMIT},
         deadlock::{Deadlock, Waiter},
@@ -20,6 +20,7 @@ use crate::{
 use futures::FutureExt;
 use std::{
     collections::{HashMap, HashSet},
+    panic::Location,
     sync::Arc,
     time::Duration,
 };
@@ -54,7 +55,11 @@ async fn find(
     let found: Arc<[_]> = dump.deadlocks().iter().map(KnownDeadlock::of).collect();
     note(&dump, &found);
     for new in registry.deadlocks.report(&found, &table) {
-        event::emit!(WARN, members = new.members.len(), "{}", new.text);
+        // Alike are those whose texts say the same but for numbers; no line is the first of a circle.
+        let line = Location::caller();
+        if let Some(so_far) = registry.repeats.tell_text(Event::Deadlock, line, &new.text) {
+            event::emit!(WARN, members = new.members.len(), "{}{so_far}", new.text);
+        }
     }
     found
 }

@@ -11,6 +11,7 @@ use crate::{
         close::{self, Driver},
         gate::OnLeave,
         haste::Hurry,
+        line_counts::Event,
         report::CloseReason,
         runtimes::note_ended,
         state::{Core, GiveBack, Node},
@@ -185,7 +186,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     // Either we see that the close has ended, or it sees that we were the last.
     match node.gate.look() {
         State::Closed => {
-            node.table.remove(node.meta.id);
+            node.unlist();
         }
         State::Closing => {
             ensure_driver(core);
@@ -194,13 +195,20 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     }
     node.table.tracking.gone();
     if was_open {
-        let location = node.meta.location;
-        event::emit!(WARN,
-            context = %Printed(&node.meta.name),
-            id = %node.meta.id,
-            "the last handle of an open context was dropped; closing it in the background (opened at {}:{})",
-            location.file(),
-            location.line()
+        warn_of_drop(core);
+    }
+}
+
+fn warn_of_drop(core: &Core) {
+    let (meta, repeats) = (&core.node.meta, &core.registry.repeats);
+    if let Some(so_far) = repeats.tell(Event::Dropped, meta.location) {
+        event::emit!(
+            WARN,
+            context = %Printed(&meta.name),
+            id = %meta.id,
+            "the last handle of an open context was dropped; closing it in the background (opened at {}:{}{so_far})",
+            meta.location.file(),
+            meta.location.line()
         );
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         haste::{Deadline, Hurry},
         report::{CloseReason, CloseReport},
         state::Core,
-        stragglers::StillClosing,
+        still_closing::StillClosing,
         wait::{closed_by, wait, wait_until},
     },
     id::ResourceId,

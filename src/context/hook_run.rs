@@ -1,18 +1,20 @@
 //! [`HookRun`]: a hook under way, within its time limit.
 
+#[cfg(feature = "testing")]
+use crate::poll::observer;
 use crate::{
     clock,
     context::{
+        begin,
         current::{Scope, Scoped},
         escalation::wait_until,
-        failure::Failure,
         haste::{Haste, earlier},
         hooks::{Callback, HookEnd, HookGuard, Kept, LastAnswer, Origin},
         state::{Core, Node},
         stragglers,
         unwind::note_interrupted,
     },
-    event, panics,
+    panics,
     sync::lock,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -41,6 +43,8 @@ impl HookRun {
         let node = &core.node;
         let scope = Scope::Hook(Arc::clone(node));
         let origin = hook.origin();
+        #[cfg(feature = "testing")]
+        let number = hook.number;
         let guard = HookGuard::new(&node.table, Arc::<Node>::clone(node), origin, kind);
         let is_hook = |kept: &Kept| matches!(kept, Kept::Hook(_));
         let more = (kind == "on_close").then(|| core.hooks.on_close.count_latest(COUNTED, is_hook));
@@ -50,6 +54,10 @@ impl HookRun {
             hook.run((core.limits.hook, limit), guard),
             more.is_some(),
         );
+        #[cfg(feature = "testing")]
+        if kind == "on_close" {
+            observer::hook_starts(node.table.number, &**node, number);
+        }
         let run = Scoped::new(scope, run).boxed();
         core.hooks.has_started(origin);
         Self {
@@ -110,19 +118,12 @@ impl Future for HookRun {
             let (stacks, outside) = end.at_limit();
             let failure = lock(&core.log).hook(&*core.node, self.origin, end);
             if let Some(failure) = failure {
-                warn_of_hook(&self.node, &failure, stacks, outside);
+                let telling = begin::telling(&core);
+                telling.add_hook(&*self.node, &failure, stacks, outside);
             }
         }
         Poll::Ready(())
     }
-}
-
-fn warn_of_hook(node: &Node, failure: &Failure, stacks: Option<Arc<str>>, outside: Option<String>) {
-    let (said, stacks) = (failure.sentence(), stacks.map(tracing::field::display));
-    let outside = outside.map_or_else(String::new, |tasks| {
-        format!("; outside of the context there still run {tasks}: has it waited for one of them?")
-    });
-    event::emit!(WARN, context = %node.meta.name, stacks, "{said}{outside}");
 }
 
 impl Drop for HookRun {

@@ -9,6 +9,8 @@ use crate::{
     clock::Stamp,
     context::{
         failure::{FailureKind, Subject, is_overrun},
+        hook_count::{CountedHook, HookCount},
+        hook_output::HookOutput,
         stack::Stack,
     },
     id::ResourceId,
@@ -24,9 +26,12 @@ use crate::{
     sync::{AtomicU64, Mutex, Ordering::Relaxed, lock},
     table::{record::Record, store::Table},
 };
+#[cfg(feature = "testing")]
+use crate::{poll::observer, sync::AtomicUsize};
 use futures::{FutureExt, future::BoxFuture};
 use std::{
     any::Any,
+    collections::HashMap,
     fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, Location},
@@ -47,6 +52,9 @@ pub(crate) struct Hooks {
     pub(crate) started: Mutex<Vec<BoxFuture<'static, ()>>>,
     /// Where the hooks come from that are running just now.
     pub(crate) running: Mutex<Vec<Origin>>,
+    /// How many hooks were registered in the whole registry, less those that were cancelled.
+    #[cfg(feature = "testing")]
+    pub(crate) registered: Arc<AtomicUsize>,
 }
 
 /// What waits for the end of the close.
@@ -79,12 +87,17 @@ impl Hooks {
         when: When,
         hook: H,
         location: &'static Location<'static>,
+        count: &HookCount,
     ) -> Result<(When, u64), H>
     where
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
     {
-        let make = |hook| Callback::new(hook, location);
+        let make = |hook| {
+            #[cfg(feature = "testing")]
+            self.registered.fetch_add(1, Relaxed);
+            Callback::new(hook, location, count.one())
+        };
         // A hook that comes too late for the beginning of the close is not refused as long as the end is still to come.
         let hook = match when {
             When::Close => hook,
@@ -118,6 +131,19 @@ impl Hooks {
         }
     }
 
+    /// How many hooks of each line wait for the close.
+    pub(crate) fn by_line(&self) -> HashMap<&'static Location<'static>, usize> {
+        let mut lines = HashMap::new();
+        let mut add = |hook: &Callback| *lines.entry(hook.location).or_default() += 1;
+        self.on_closing.for_each(&mut add);
+        self.on_close.for_each(|kept| {
+            if let Kept::Hook(hook) = kept {
+                add(hook);
+            }
+        });
+        lines
+    }
+
     /// Refuses hooks and values from here on.
     pub(crate) fn seal(&self) {
         self.on_closing.seal();
@@ -135,6 +161,11 @@ impl Hooks {
         // Any of those that came from the same line: they are equal to the reader.
         if let Some(at) = running.iter().position(|other| *other == origin) {
             running.swap_remove(at);
+        }
+        // Many may have run side by side.
+        let (len, places) = (running.len(), running.capacity());
+        if len < places / 4 {
+            running.shrink_to(2 * len);
         }
     }
 }
@@ -186,6 +217,11 @@ impl Hook {
         };
         let hook = (*context).as_ref().take(self.when, self.key);
         let found = hook.is_some();
+        #[cfg(feature = "testing")]
+        (*context)
+            .as_ref()
+            .registered
+            .fetch_sub(found.into(), Relaxed);
         // Outside of the lock of the stack: what the hook captured is the user's, and its destructors may do anything (I9).
         panics::discard(hook);
         found
@@ -198,49 +234,6 @@ impl fmt::Debug for Hook {
             .field("context", &self.context.meta().name)
             .field("when", &self.when)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a hook may return: nothing, or a result whose error goes into the close report.
-///
-/// Implemented for `()`, for `Result<(), E>` with any printable `E`, and for `!`, which is what a hook
-/// returns that always panics.
-pub trait HookOutput {
-    /// The error to be reported, printed.
-    fn into_error(self) -> Option<String>;
-}
-
-impl HookOutput for () {
-    fn into_error(self) -> Option<String> {
-        None
-    }
-}
-
-impl<E: fmt::Display> HookOutput for Result<(), E> {
-    fn into_error(self) -> Option<String> {
-        self.err().map(|error| error.to_string())
-    }
-}
-
-/// `!`, by a name that the stable compiler accepts.
-type Never = <fn() -> ! as Returns>::Output;
-
-trait Returns {
-    type Output;
-}
-
-impl<T> Returns for fn() -> T {
-    type Output = T;
-}
-
-#[doc(hidden)]
-#[expect(
-    private_interfaces,
-    reason = "the private trait is only a way to write `!`"
-)]
-impl HookOutput for Never {
-    fn into_error(self) -> Option<String> {
-        self
     }
 }
 
@@ -275,11 +268,19 @@ pub(crate) struct Callback {
     /// The type path of the closure: the function that registered it.
     what: &'static str,
     location: &'static Location<'static>,
+    /// The later it was registered, the greater.
+    #[cfg(feature = "testing")]
+    pub(crate) number: u64,
     call: Box<dyn FnOnce() -> BoxFuture<'static, Option<String>> + Send>,
+    _counted: CountedHook,
 }
 
 impl Callback {
-    pub(crate) fn new<H, F>(hook: H, location: &'static Location<'static>) -> Self
+    pub(crate) fn new<H, F>(
+        hook: H,
+        location: &'static Location<'static>,
+        counted: CountedHook,
+    ) -> Self
     where
         H: FnOnce() -> F + Send + 'static,
         F: Future<Output: HookOutput> + Send + 'static,
@@ -288,7 +289,10 @@ impl Callback {
         Self {
             what: name::of_type::<H>(),
             location,
+            #[cfg(feature = "testing")]
+            number: observer::next_number(),
             call,
+            _counted: counted,
         }
     }
 
@@ -506,10 +510,20 @@ impl Future for AskableHook<'_> {
         // Before the poll: a question that comes while it runs wakes the hook to answer in the next one. Each time, because a hook
         // may be polled by another driver than before.
         waker.set(capture::original(cx.waker()));
+        #[cfg(feature = "testing")]
+        if !observer::may_poll_hook(&guard.hook) {
+            return Poll::Pending;
+        }
         let began = Instant::now();
         let polled = poll_state.poll(
             cx,
-            |cx| scope::enter_as(owner, || run.as_mut().poll(cx)),
+            |cx| {
+                // A dump says for how long it has been in one poll.
+                poll_state.stamp(Stamp::now());
+                let polled = scope::enter_as(owner, || run.as_mut().poll(cx));
+                poll_state.stamp(Stamp::now());
+                polled
+            },
             |captured| guard.table.replies.answer(*id, captured),
         );
         guard.note_poll(began.elapsed());
@@ -542,7 +556,8 @@ mod tests {
     #[test]
     fn the_waker_of_a_hook_that_ended_is_not_kept() {
         let root = Core::of_registry(Limits::default(), None);
-        let origin = Callback::new(async || {}, Location::caller()).origin();
+        let origin =
+            Callback::new(async || {}, Location::caller(), HookCount::default().one()).origin();
         let context = Arc::<Node>::clone(&root.node);
         let guard = HookGuard::new(&root.node.table, context, origin, "on_close");
         let facts = guard.hook.arc();

@@ -6,9 +6,9 @@
 //! [`slots`] put tasks in line. Of these a context's [`state`] is made; [`current`] knows whose code is running.
 //!
 //! [`close`] is the close, in the order in which it runs, [`unwind`] the end of its stack; [`stragglers`] and `deadlocks` are what
-//! is in its way. A [`driver`]
-//! polls it. On top is what users hold: [`builder`], [`weak`], and [`context`].
+//! is in its way, which the [`telling`] of the outermost context reports as one. A [`driver`] polls it. On top is what users hold: [`builder`], [`weak`], and [`context`].
 
+pub(crate) mod alike;
 pub(crate) mod begin;
 pub(crate) mod blocked;
 pub(crate) mod builder;
@@ -25,20 +25,26 @@ pub(crate) mod finish;
 pub(crate) mod gate;
 pub(crate) mod handles;
 pub(crate) mod haste;
+pub(crate) mod hook_count;
+pub(crate) mod hook_output;
 pub(crate) mod hook_run;
 pub(crate) mod hooks;
 pub(crate) mod lease;
 pub(crate) mod line_counts;
 pub(crate) mod needs;
+pub(crate) mod question;
 pub(crate) mod refusal;
 pub(crate) mod report;
 pub(crate) mod runtimes;
 pub(crate) mod slots;
 pub(crate) mod stack;
 pub(crate) mod state;
+pub(crate) mod still_closing;
 pub(crate) mod stragglers;
 pub(crate) mod tally;
+pub(crate) mod telling;
 pub(crate) mod unwind;
 pub(crate) mod wait;
 pub(crate) mod weak;
+pub(crate) mod weak_handles;
 pub(crate) mod with_context;

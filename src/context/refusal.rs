@@ -1,13 +1,13 @@
 //! Spawns and wraps that came after a close had begun: counted by line, and reported seldom enough to be read.
 
 use crate::{
-    context::line_counts::{LineCounts, SoFar, Times, is_told},
+    context::line_counts::{SoFar, Times},
     event,
     ledger::acquirer::Acquirer,
     name::{Label, Printed},
     poll::scope,
 };
-use std::{fmt, panic::Location, sync::LazyLock};
+use std::{fmt, panic::Location};
 
 /// So many from one line while its context closes are no accident any more: the code that spawns does not notice the close.
 const MANY: u64 = 10;
@@ -15,12 +15,6 @@ const MANY: u64 = 10;
 const LINES: usize = 32;
 
 type CallSite = &'static Location<'static>;
-
-/// Counts one more from this line, of a registry that is gone, and says how many that makes in the whole process.
-pub(crate) fn without_registry(line: CallSite) -> u64 {
-    static LINES: LazyLock<LineCounts> = LazyLock::new(LineCounts::default);
-    LINES.count(line)
-}
 
 /// The spawns that were refused on one line while a context was closing.
 ///
@@ -137,21 +131,30 @@ impl Refusals {
     }
 }
 
-/// Says that something was refused on this line, the first time, the tenth, the hundredth and so on.
-#[cold]
-pub(crate) fn warn(context: &str, (what, name): (&str, &str), line: CallSite, count: u64) {
-    if is_told(count) {
-        event::emit!(
-            WARN,
-            context = %Printed(context),
-            task = %Printed(name),
-            count,
-            "{what} was refused because its context is closing or closed (at {}:{}{})",
-            line.file(),
-            line.line(),
-            SoFar(count)
-        );
+/// The code that keeps spawning on a context that closes.
+pub(crate) struct Repeated<'a>(pub(crate) &'a Refusals);
+
+impl fmt::Display for Repeated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for refusal in self.0.repeated() {
+            write!(f, "; {refusal}")?;
+        }
+        Ok(())
     }
+}
+
+/// Says that something was refused on this line, for the so-manieth time.
+#[cold]
+pub(crate) fn warn(context: &str, (what, name): (&str, &str), line: CallSite, so_far: &SoFar) {
+    event::emit!(
+        WARN,
+        context = %Printed(context),
+        task = %Printed(name),
+        count = so_far.0,
+        "{what} was refused because its context is closing or closed (at {}:{}{so_far})",
+        line.file(),
+        line.line()
+    );
 }
 
 /// The name of the task that is running, if one is.

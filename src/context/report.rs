@@ -405,6 +405,19 @@ impl CloseReport {
     }
 }
 
+#[cfg(feature = "testing")]
+impl CloseReport {
+    /// Tasks that have ended.
+    pub(crate) fn tasks(&self) -> u64 {
+        self.0.counts.tasks()
+    }
+
+    /// Whether work of its own was refused, and dropped.
+    pub(crate) fn has_lost_work(&self) -> bool {
+        self.0.has_lost_work
+    }
+}
+
 impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let facts = &self.0;
@@ -457,15 +470,39 @@ impl fmt::Display for CloseReport {
         for deadlock in &facts.deadlocks {
             write!(f, "\n  ! {}", deadlock.replace('\n', "\n  "))?;
         }
-        for stack in &facts.stuck {
-            write!(
-                f,
-                "\n  ! did not end in time: {}",
-                stack.replace('\n', "\n  ")
-            )?;
-        }
-        Ok(())
+        write_stuck(f, &facts.stuck)
     }
+}
+
+/// What did not end in time: equal stacks once, of what has the same name but for its numbers.
+fn write_stuck(f: &mut fmt::Formatter<'_>, stuck: &[Arc<str>]) -> fmt::Result {
+    let mut groups: Vec<(&str, &str, usize)> = Vec::new();
+    for text in stuck {
+        let (head, stack) = text.split_once('\n').unwrap_or((text, ""));
+        // By the line that spawned it: names and numbers of polls differ.
+        let is_like = |group: &&mut (&str, &str, usize)| {
+            !stack.is_empty() && group.1 == stack && origin(group.0) == origin(head)
+        };
+        match groups.iter_mut().find(is_like) {
+            Some((_, _, more)) => *more += 1,
+            None => groups.push((head, stack, 0)),
+        }
+    }
+    for (head, stack, more) in groups {
+        write!(f, "\n  ! did not end in time: {head}")?;
+        if more > 0 {
+            write!(f, "\n    and {more} more, at the same place")?;
+        }
+        for line in stack.lines() {
+            write!(f, "\n  {line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The last part of what is said of a task: where it was spawned.
+fn origin(head: &str) -> Option<&str> {
+    head.rsplit(", ").next()
 }
 
 impl fmt::Debug for CloseReport {

@@ -4,11 +4,13 @@
 //! a static one does that several tests use; then it works on the one at hand.
 
 use crate::{
+    context::line_counts::{Event, LineCounts, SoFar, is_told_with},
     error::RefusedReason,
     event,
-    name::{Label, Printed},
+    name::Printed,
     panics,
     sync::{Mutex, lock},
+    table::record::Meta,
 };
 use std::{
     pin::Pin,
@@ -81,7 +83,11 @@ impl Runtimes {
 
     /// A runtime that is running: one that was remembered, else this thread's, which is remembered from now on.
     #[cold]
-    pub(crate) fn running(&self, context: &Label) -> Result<Handle, RefusedReason> {
+    pub(crate) fn running(
+        &self,
+        context: &Meta,
+        repeats: &LineCounts,
+    ) -> Result<Handle, RefusedReason> {
         let known = self.latest().ok_or(RefusedReason::NoRuntime)?;
         let here = Handle::try_current().ok();
         // Asked once from each runtime in turn, and again when a runtime has ended.
@@ -93,24 +99,29 @@ impl Runtimes {
             lock(&self.later).checked = now;
             return Ok(known);
         }
-        let context = Printed(context);
+        let (name, opened) = (Printed(&context.name), context.location);
         let Some(here) = here else {
-            if self.is_told.swap(1, Relaxed) == 0 {
+            let is_first = self.is_told.swap(1, Relaxed) == 0;
+            let told = is_first.then(|| repeats.add((Event::RuntimeEnded, opened), "refused", 1));
+            if let Some(count) = told.filter(|count| is_told_with(1, *count)) {
                 event::emit!(
                     WARN,
-                    %context,
-                    "a task was refused: the runtime of its context has ended, and none is at hand"
+                    context = %name,
+                    "a task was refused: the runtime of its context has ended, and none is at hand{}",
+                    SoFar(count)
                 );
             }
             return Err(RefusedReason::RuntimeGone);
         };
         let before = lock(&self.later).runtime.replace(here.clone());
         drop(before);
-        event::emit!(
-            WARN,
-            %context,
-            "the runtime of the context has ended; from now on its tasks run on the one at hand"
-        );
+        if let Some(so_far) = repeats.tell(Event::RuntimeEnded, opened) {
+            event::emit!(
+                WARN,
+                context = %name,
+                "the runtime of the context has ended; from now on its tasks run on the one at hand{so_far}"
+            );
+        }
         Ok(here)
     }
 

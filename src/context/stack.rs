@@ -66,6 +66,11 @@ impl<T> Stack<T> {
         latest.filter(|item| is_one(item)).count()
     }
 
+    /// Looks at each item, under the lock: `visit` must run no code of others (I9).
+    pub(crate) fn for_each(&self, visit: impl FnMut(&T)) {
+        lock(&self.0).items.values().for_each(visit);
+    }
+
     /// Takes one item out by its key.
     pub(crate) fn take(&self, key: u64) -> Option<T> {
         lock(&self.0).items.remove(&key)

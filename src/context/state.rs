@@ -15,13 +15,17 @@ use crate::{
         gate::{Gate, OnLeave},
         handles::Handles,
         haste::{Haste, Limits},
+        hook_count::HookCount,
         hooks::Hooks,
         lease::Lease,
         report::{CloseReason, CloseReport, Log},
         runtimes::Runtimes,
         slots::Slots,
         tally::{Counts, Tally},
+        telling::Telling,
+        weak_handles::WeakHandles,
     },
+    error::RefusedReason,
     id::ResourceId,
     ledger::handle_log::{HandleId, Ledger},
     name::Label,
@@ -77,6 +81,8 @@ pub(crate) struct Node {
     pub(crate) core: Weak<Core>,
     pub(crate) table: Arc<Table>,
     pub(crate) handles: Handles,
+    pub(crate) weak_handles: WeakHandles,
+    pub(crate) hook_count: HookCount,
     /// Who has them.
     pub(crate) ledger: Ledger,
     /// Its own, not a child of the parent's: a context that others need is not cancelled with its parent.
@@ -150,6 +156,8 @@ pub(crate) struct CoreParts {
     pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     /// Who drives the close.
     pub(crate) lease: Lease,
+    /// Where its close tells what it has to tell.
+    pub(crate) telling: OnceLock<Arc<Telling>>,
     /// Made with the first task that is started in one.
     slots: OnceLock<Arc<Slots>>,
 }
@@ -222,6 +230,8 @@ impl Node {
             table: Arc::clone(table),
             gate: Gate::new(),
             handles: parent.map_or_else(Handles::none, |_| Handles::one()),
+            weak_handles: WeakHandles::default(),
+            hook_count: HookCount::default(),
             ledger: Ledger::default(),
             token: CancellationToken::new(),
             tally: Tally::new(),
@@ -273,16 +283,30 @@ impl Node {
         limit: Duration,
         part: impl FnOnce(crate::table::live::Live) -> crate::table::live::Live + Send + 'static,
     ) -> crate::dump::dump::Dump {
-        use crate::dump::collect::{self, offload};
+        use crate::{dump::collect, offload::offload};
+        let asking = collect::asking();
         let table = Arc::clone(&self.table);
         let live = table.live().await;
         // Sorting them takes a while.
-        let tasks = offload(move || part(live).tasks().into_iter().collect()).await;
-        collect::dump(table, tasks, self.running_hooks(), limit).await
+        let mut tasks: Vec<_> = offload(move || part(live).tasks().into_iter().collect()).await;
+        let all = tasks.len();
+        tasks.retain(|task| !asking.contains(&task.id()));
+        let leaves_out = tasks.len() < all;
+        let mut dump = collect::dump(table, tasks, self.running_hooks(), limit).await;
+        dump.leaves_out = leaves_out;
+        dump
     }
 
     pub(crate) fn is_root(&self) -> bool {
         self.meta.id.index == ROOT
+    }
+
+    /// Takes it off the list, because it is closed and has no handles.
+    pub(crate) fn unlist(&self) {
+        if self.table.remove(self.meta.id) {
+            let outlived = &self.table.tracking.outlived;
+            self.weak_handles.outlive(outlived, self.meta.location);
+        }
     }
 
     /// Comes in through the gate, or is refused; while the context is finishing, only code that belongs to it comes in.
@@ -458,23 +482,30 @@ impl Core {
     }
 
     fn new(node: Arc<Node>, parent: Option<&Arc<Self>>, limits: Limits) -> Self {
+        let registry = parent
+            .map(|parent| Arc::clone(&parent.registry))
+            .unwrap_or_default();
+        let hooks = Hooks {
+            #[cfg(feature = "testing")]
+            registered: Arc::clone(&registry.hooks),
+            ..Hooks::default()
+        };
         Self(Box::new(CoreParts {
             node,
             root: parent.map(|parent| Arc::clone(parent.root())),
-            registry: parent
-                .map(|parent| Arc::clone(&parent.registry))
-                .unwrap_or_default(),
+            registry,
             runtimes: Runtimes::default(),
             is_watched: AtomicUsize::new(0),
             limits,
             children: Mutex::new(BTreeMap::new()),
-            hooks: Hooks::default(),
+            hooks,
             log: Mutex::default(),
             dependents: Mutex::default(),
             give_back: Mutex::default(),
             observer: OnceLock::new(),
             closed_at: OnceLock::new(),
             lease: Lease::new(),
+            telling: OnceLock::new(),
             slots: OnceLock::new(),
         }))
     }
@@ -525,6 +556,13 @@ impl Core {
             .collect()
     }
 
+    /// A runtime that is running.
+    #[cold]
+    pub(crate) fn runtime_at_hand(&self) -> Result<Handle, RefusedReason> {
+        let repeats = &self.registry.repeats;
+        self.runtimes.running(&self.node.meta, repeats)
+    }
+
     /// Whether there are children that are neither closed nor released.
     pub(crate) fn has_open_children(&self) -> bool {
         let children = lock(&self.children).len();
@@ -558,6 +596,8 @@ impl Drop for Core {
     fn drop(&mut self) {
         // It may be the last thing that keeps a dead runtime's memory, with values of users in it.
         panics::discard(self.0.runtimes.take());
+        // Weak handles keep the node, and what it says of strong ones is of no use any more.
+        self.node.ledger.clear();
         if self.node.is_root() {
             let table = &self.node.table;
             self.node.gate.abort();

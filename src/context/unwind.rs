@@ -1,14 +1,19 @@
 //! How the stack of hooks and owned values is unwound: each by itself, and what fails is noted (I7).
 
+#[cfg(feature = "testing")]
+use crate::poll::observer;
 use crate::{
     context::{
         blocked,
         current::{self, Scope},
         failure::{Failure, FailureKind, Subject, is_overrun, overrun},
         hooks::{Callback, Kept, Origin, Owned},
+        line_counts::{Event, PROCESS},
         state::{Core, Node},
     },
-    event, panics,
+    event,
+    name::Printed,
+    panics,
     sync::lock,
     table::resource,
 };
@@ -20,8 +25,15 @@ pub(super) fn note_interrupted(node: &Node, origin: Origin) {
     let (kind, path) = (FailureKind::HookInterrupted, resource::short_path(node));
     let failure = Failure::new(kind, origin.subject(), path, ("", said));
     let sentence = failure.sentence();
-    event::emit!(ERROR, context = %node.meta.name, "{sentence}");
-    if let Some(core) = node.core.upgrade() {
+    let core = node.core.upgrade();
+    let repeats = core
+        .as_ref()
+        .map_or(&*PROCESS, |core| &core.registry.repeats);
+    let line = failure.location().unwrap_or(node.meta.location);
+    if let Some(so_far) = repeats.tell_text(Event::HookFailed, line, &sentence) {
+        event::emit!(ERROR, context = %Printed(&node.meta.name), "{sentence}{so_far}");
+    }
+    if let Some(core) = core {
         lock(&core.log).interrupted(failure);
     }
 }
@@ -45,14 +57,20 @@ pub(super) fn drop_value(core: &Core, owned: Owned) {
     if let Some((kind, said)) = failed {
         let path = resource::short_path(&*core.node);
         let failure = Failure::new(kind, Subject::Value { name, id }, path, said);
-        let sentence = failure.sentence();
+        let (sentence, text) = (failure.sentence(), format!("{kind:?} {}", failure.what()));
         lock(&core.log).failure(failure);
-        event::emit!(ERROR, context = %core.node.meta.name, "{sentence}");
+        // A value is of no line, but its context is.
+        let (meta, repeats) = (&core.node.meta, &core.registry.repeats);
+        if let Some(so_far) = repeats.tell_text(Event::ValueFailed, meta.location, &text) {
+            event::emit!(ERROR, context = %Printed(&meta.name), "{sentence}{so_far}");
+        }
     }
 }
 
 /// Names a hook that cannot run, because no runtime is left, and drops it in its scope.
 pub(super) fn drop_hook(core: &Core, hook: Callback) {
+    #[cfg(feature = "testing")]
+    observer::hook_starts(core.node.table.number, &*core.node, hook.number);
     note_interrupted(&core.node, hook.origin());
     let scope = Scope::Hook(Arc::clone(&core.node));
     current::enter(&scope, || panics::discard(hook));

@@ -9,7 +9,7 @@ use crate::{
         haste::{Deadline, HOOK_AT_ONCE, Hurry},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
-        stragglers::StillClosing,
+        still_closing::StillClosing,
     },
     name::Printed,
     panics,

@@ -3,7 +3,8 @@
 use crate::{
     context::{
         close,
-        hooks::{Hook, HookOutput, When},
+        hook_output::HookOutput,
+        hooks::{Hook, When},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
     },
@@ -15,9 +16,11 @@ use crate::{
     poll::waiting::{For, waiting},
     table::{record::State, resource},
     task::{builder::TaskBuilder, handle::Task, task_set::TaskSet, wrapped::Wrapped},
+    tracked::ValueOwner,
 };
 use futures::{FutureExt, future::Fuse};
 use std::{
+    any::Any,
     fmt,
     future::poll_fn,
     panic::Location,
@@ -62,13 +65,13 @@ use std::{
 /// assert_eq!(ctx.close().await.finished(), 2);
 /// # }
 /// ```
-#[derive(Clone)]
 pub struct WeakContext {
     node: Arc<Node>,
 }
 
 impl WeakContext {
     pub(crate) fn new(node: Arc<Node>) -> Self {
+        node.weak_handles.add();
         Self { node }
     }
 
@@ -265,6 +268,12 @@ impl WeakContext {
     }
 }
 
+impl ValueOwner for Core {
+    fn release(&self, key: u64) -> Option<Box<dyn Any + Send>> {
+        Some(self.hooks.release(key)?.value)
+    }
+}
+
 /// Adds a hook to a context that is not gone.
 pub(crate) fn add_hook<H, F>(
     core: &Arc<Core>,
@@ -276,10 +285,25 @@ where
     H: FnOnce() -> F + Send + 'static,
     F: Future<Output: HookOutput> + Send + 'static,
 {
-    let added = core.hooks.add(when, hook, location);
+    let added = core.hooks.add(when, hook, location, &core.node.hook_count);
     let key = added.map_err(ClosedError)?;
     let hooks: Weak<Core> = Arc::downgrade(core);
     Ok(Hook::new(Arc::<Node>::clone(&core.node), hooks, key))
+}
+
+impl Clone for WeakContext {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.node))
+    }
+}
+
+impl Drop for WeakContext {
+    fn drop(&mut self) {
+        let node = &self.node;
+        let line = node.meta.location;
+        node.weak_handles
+            .remove(&node.table.tracking.outlived, line);
+    }
 }
 
 impl fmt::Debug for WeakContext {

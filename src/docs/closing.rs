@@ -14,7 +14,8 @@
 //! 3. **Children close and tasks drain**, all side by side. After the grace period (5 s unless
 //!    [set](crate::ContextBuilder::grace)) the tasks that are left are aborted, a warning event names
 //!    them with the line that spawned them, and the close goes on waiting, with a warning each time the
-//!    wait has doubled. A context's own tasks have a second more after its last child (less, if the grace period is shorter;
+//!    wait has doubled. One event tells of all contexts of the close that come to this at the same moment: `server/conn-*/handler
+//!    (50 × task running for 5.0s, spawned at src/main.rs:40)`. A context's own tasks have a second more after its last child (less, if the grace period is shorter;
 //!    twice the grace period at most): one that waits for a child's task must be able to tidy up after it.
 //! 4. **`on_close` hooks run and owned values are dropped**, one after the other: they are one stack, and the latest comes
 //!    first, so a hook finds the values that were there when it was registered. Each hook runs for at most the
@@ -114,6 +115,36 @@
 //!   report, though it has run to its end.
 //!
 //! Both again each time that the wait has doubled.
+//!
+//! A dump that is waited for on a runtime that does not answer is told in the same way. A dump at a
+//! [signal](crate::Registry#method.dump_on) is made by a thread of its own, and does not need one that does.
+//!
+//! # Events
+//!
+//! All that the crate says to `tracing`, and how often. *Counted* means the first time, the tenth, the hundredth and so on, with the
+//! number so far, for each registry; what is counted together is in brackets.
+//!
+//! | event | level | how often |
+//! |---|---|---|
+//! | tasks have outlived the grace period, and are aborted | warning | once a close and moment; counted (line that opened the outermost context, line that spawned the tasks) |
+//! | tasks have outlived that: still closing | warning | when the wait has doubled; counted in the same way, each close once |
+//! | a hook failed or timed out | warning | once a close and moment; counted (line that opened the outermost context, line of the hook, message but for its numbers) |
+//! | a hook could not run to its end | error | counted (line of the hook) |
+//! | the destructor of an owned value failed | error | counted (line that opened its context, name of the value) |
+//! | tasks and hooks wait for each other | warning | each group once; counted (text but for its numbers) |
+//! | a runtime does not answer a close or a dump; a hook or a destructor blocks its thread | warning | after its limit, and when the time has doubled |
+//! | a task without a handle failed | error | counted (line that spawned it, message but for its numbers) |
+//! | a task ended with its runtime | error | counted (line that spawned it) |
+//! | a late result was dropped | debug | counted (line that spawned the task) |
+//! | a spawn or a wrap was refused | warning | counted (its line) |
+//! | a context was dropped while it was open | warning | counted (line that opened it) |
+//! | the runtime of a context has ended | warning | counted (line that opened it) |
+//! | a task ran for long without waiting | warning | counted in the process (line that spawned it) |
+//! | a probe panicked | warning | counted (probe) |
+//! | a leak was found by [`watch_leaks`](crate::Registry::watch_leaks) | warning | each once |
+//! | tasks run on where a registry has closed | info | each registry once |
+//! | [`headcount::spawn`](crate::spawn) outside of any context; an unknown `HEADCOUNT_LEVEL` | info, warning | once |
+//! | a context closed | debug | each |
 //!
 //! # From inside
 //!

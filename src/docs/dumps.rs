@@ -31,7 +31,26 @@
 //! A dump prints the lines of the program's own code, from the task's function to the `.await`, then what is awaited there. It
 //! leaves out the code of dependencies, of the standard library and of this crate;
 //! [`Dump::in_full`](crate::dump::Dump::in_full) prints that too. Tasks that wait at the same line are printed once, with
-//! their number.
+//! their number, and so are equal waits of one task (`30 ×`, of a `join_all`).
+//!
+//! Of several waits of one task, `and` stands between those of a `join!`, which are all needed; `either` and `or` where the first
+//! one that is over ends the wait, as in `select!` and `timeout`; and `also` where the code that polls both is not known.
+//!
+//! A task that makes the dump is left out of it, and a note says so.
+//!
+//! # Whose code it is
+//!
+//! A function is told by the crate in its symbol and by the file of its line:
+//!
+//! * The standard library, tokio, futures and some other well-known crates are known by name, wherever their files lie: in
+//!   `vendor/`, or under what `--remap-path-prefix` made of them. Only the whole name counts: `futures_app` is a program's own.
+//! * A file is a dependency's if it lies in a registry or a checkout of cargo's; beside this crate, where this is a dependency in
+//!   a folder of such; or in a folder that is named after its crate, below `vendor/` or with a version, such as `/deps/sqlx-core-0.8.2`.
+//! * An `impl` of the program's own trait for a dependency's type is the program's own.
+//! * All else is the program's own. So a vendored crate whose paths were cut to something that shows neither a version nor a
+//!   `vendor/` counts as the program's own, and a crate of the program's own that lies in `vendor/` does not.
+//! * Without debug information there are no files. Then the program's own crate is the one that its file is named after, or else
+//!   that of the outermost function that is not known by name.
 //!
 //! # Who waits for whom
 //!
@@ -85,11 +104,16 @@
 //!   blocking closure it says for how long it has been blocking.
 //! * **A future that has a waker of its own**, as in `FuturesUnordered`, `join_all` of more than 30 futures,
 //!   `buffer_unordered` and `JoinSet`, is not polled again by its owner: the dump shows the owner's line.
-//! * **A future that keeps no waker** (`std::future::pending`) has no stack: the dump says that nothing could wake it.
+//! * **A future that takes no waker** in the poll that answers has no stack. Either nothing can wake it (`std::future::pending`), or
+//!   it keeps the waker of an earlier poll: the dump says both.
 //! * **A deadlock of other things** than tasks, closes and registries is not found: the holder of a mutex or of an end of a
 //!   channel is not known. A task that also waits for such a thing, or for tasks in a `FuturesUnordered`, counts as one that
 //!   can go on, and so does a wrapped future, and a task or a hook that waits for another registry. So a reported deadlock is
 //!   one, but not every deadlock is reported.
+//! * **A turn that was given to a future which is not polled** ("futurelock": a task holds a future that is first in the queue of a
+//!   lock, and awaits another one that is behind it) looks like any wait for that lock. Two dumps show more: the later one says
+//!   [how often](crate::dump::TaskDump::polled_in_vain) a task was polled since the first that found it waiting there. A task
+//!   that goes round a loop looks the same, so this is a hint and no finding.
 //! * **Wakes** are not counted, because a future has the runtime's own waker. Polls are counted: every poll except the first
 //!   follows a wake, or several that came together.
 //! * **One more poll** is all that a dump does to a task or a hook. A future that counts its polls, or works in each of them,

@@ -6,7 +6,7 @@
 //! [`Context`](crate::Context), has all its methods in one file, which imports what these methods return.
 //!
 //! ```text
-//! sync, clock, timer, id, name, error, event, panics
+//! sync, clock, timer, offload, id, name, error, event, panics, symbol, codebase
 //!   → slab        the store: slots, guards, readers
 //!   → ledger      records who holds handles
 //!   → poll        whose code is running, how a task is doing, and where it waits
@@ -61,7 +61,8 @@
 //! `context/escalation.rs` says when a step is due, sooner where there is haste (`context/haste.rs`), by `clock.rs` and
 //! `timer.rs`: a check for deadlocks (`context/deadlocks.rs`), then force, which marks the
 //! gate, and finds and aborts the tasks that are left (`context/stragglers.rs`, by one scan for all closes that want one:
-//! `registry/coalesced_scan.rs`, `registry/state.rs`). When the gate is empty, the `on_close` hooks run and the owned values are
+//! `registry/coalesced_scan.rs`, `registry/state.rs`). What there is to tell of it goes to the driver of the outermost context,
+//! which tells of all of them in one event (`context/telling.rs`, `context/alike.rs`). When the gate is empty, the `on_close` hooks run and the owned values are
 //! dropped, from one stack (`context/stack.rs`).
 //!
 //! **A close ends.** The gate becomes `Closed`, the context leaves its parent's gate, the [`CloseReport`](crate::CloseReport)
@@ -158,7 +159,42 @@
 //!
 //! Every context and every tracked value has a `Ledger`, which allocates nothing until the first handle is recorded. A handle
 //! knows the number of its entry, and removes it when it is dropped. The ledger compares what it has recorded with the counter
-//! of handles, and shows the difference as untracked. Only handles of the same thing share its lock.
+//! of handles, and shows the difference as untracked. Only handles of the same thing share its lock. It gives memory back as
+//! handles go.
+//!
+//! While a task is polled, the frame on the thread's stack also says where its future lies. When a handle to a context is used, its
+//! own address shows whether it is a variable of that future, and so whether the task holds its own context open. Addresses are
+//! compared, and never followed.
+//!
+//! # What is counted and not listed
+//!
+//! Hooks and weak handles have a counter in the context. Handles of tasks that have ended are found by a listing in their slots,
+//! which are not listed any more and not free yet. Which lines they come from is found out when growth or a limit asks
+//! (`leaks/counts.rs`).
+//!
+//! # Sessions
+//!
+//! A table of sessions is a map, a queue of idle sessions and a queue of what is due, under one lock (`sessions/table.rs`). Its methods
+//! decide, and return what follows as values: contexts to close, waiters to notify, keys to drop. That is done when the lock is free
+//! (`sessions/shared.rs`). So the table can be modelled without contexts, and no code of users runs under it but `Eq` of keys, and
+//! that of keys only whose hashes are the same.
+//!
+//! The strong handles of sessions are in the table, and the table is held by an observer of its own context, which lets go of it when
+//! the close begins (`CloseObserver` in `context/state.rs`). An observer of each session's context takes its entry out when that is
+//! closed, whatever closed it, and before a parent can see that. So a session has no task of its own while it is open, and a table has one:
+//! its timer, while something is due.
+//!
+//! # Sessions
+//!
+//! A table of sessions is a map, a queue of idle sessions and a queue of what is due, under one lock (`sessions/table.rs`). Its methods
+//! decide, and return what follows as values: contexts to close, waiters to notify, keys to drop. That is done when the lock is free
+//! (`sessions/shared.rs`). So the table can be modelled without contexts, and no code of users runs under it but `Eq` of keys, and
+//! that of keys only whose hashes are the same.
+//!
+//! The strong handles of sessions are in the table, and the table is held by an observer of its own context, which lets go of it when
+//! the close begins (`CloseObserver` in `context/state.rs`). An observer of each session's context takes its entry out when that is
+//! closed, whatever closed it, and before a parent can see that. So a session has no task of its own while it is open, and a table has one:
+//! its timer, while something is due.
 //!
 //! # Sessions
 //!

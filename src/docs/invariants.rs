@@ -11,7 +11,8 @@
 //!
 //! * Kept by: the gate of the context, which a task leaves last of all, after its future is dropped and its output is
 //!   delivered (`task::guard`).
-//! * Shown by: `tests/it/close.rs`, `tests/it/hostile.rs`, `tests/matrix`, `tests/stress/spawn_close.rs`, and the fuzzer.
+//! * Shown by: `tests/it/close.rs`, `tests/it/hostile.rs`, `tests/it/close_anywhere.rs`, `tests/matrix`, `tests/stress/spawn_close.rs`,
+//!   and the fuzzer.
 //!
 //! # I2 No gap
 //!
@@ -71,7 +72,7 @@
 //!
 //! * Exception: if no runtime is left (I11), the hooks that could not run are dropped, and named, in the same order.
 //! * Kept by: a stack that seals itself in the step in which the close finds it empty (`context::stack`).
-//! * Shown by: the model `stack`, `tests/it/hooks.rs`, `tests/it/owned.rs`.
+//! * Shown by: the model `stack`, `tests/it/hooks.rs`, `tests/it/owned.rs`, `tests/it/close_anywhere.rs`.
 //!
 //! # I8 Close once
 //!
@@ -184,13 +185,14 @@
 //! # I19 Voice
 //!
 //! Nothing that waits longer than its limit is silent. A close whose grace period has ended names what it waits for, again
-//! with growing intervals; a hook is named when its time limit comes; code that blocks its thread is named while it does. A line that is refused, or that takes long in a
-//! poll, is not reported each time.
+//! with growing intervals; a hook is named when its time limit comes; code that blocks its thread is named while it does, also
+//! where a dump waits for that thread. What many contexts of one close have to tell is one event, and what happens again and again
+//! on one line is [counted](super::closing#events).
 //!
-//! * Kept by: `context::stragglers`, `context::blocked`, `context::line_counts`, `poll::long_polls`.
-//! * Shown by: `tests/it/blocked.rs`, `tests/it/events.rs`, `tests/it/refusals.rs`, `tests/it/asking.rs`.
-//! * Not built yet: a voice for dumps and signals while the runtime itself is blocked, and one event for many contexts that hang in
-//!   the same way.
+//! * Kept by: `context::telling`, `context::stragglers`, `context::blocked`, `context::line_counts`, `poll::long_polls`,
+//!   `registry::signal`, `registry::watch`.
+//! * Shown by: `tests/it/tree_warnings.rs`, `tests/it/repeats.rs`, `tests/it/blocked.rs`, `tests/it/watch.rs`, `tests/stress/day.rs`,
+//!   `tests/it/events.rs`, `tests/it/refusals.rs`, `tests/it/asking.rs`.
 //!
 //! # I20 Sound
 //!

@@ -6,6 +6,12 @@
 //! headcount = { version = "0.1", features = ["testing"] }
 //! ```
 //!
+//! In a workspace with the old resolver, check that this does not reach the program itself. Resolver 1 (`resolver = "1"`, or a
+//! root package of edition 2015 or 2018 that sets none, or a virtual workspace that sets none) builds a dependency once, with the
+//! features of `[dependencies]` and `[dev-dependencies]` together, also in `cargo build --release`. Then the program gets `testing`
+//! as well: ages follow tokio's clock, which costs a little, and reports of unclean closes are kept. Set `resolver = "2"` in the root
+//! `Cargo.toml`; `cargo tree -e features -i headcount --edges normal` shows what the program gets.
+//!
 //! # Wrap the body
 //!
 //! ```ignore
@@ -56,6 +62,9 @@
 //!       → tokio::sync::mpsc::Receiver::recv
 //! ```
 //!
+//! A body that blocks its thread, on a `std::sync::Mutex` for example, cannot be ended. Five seconds after the limit a thread of the
+//! crate says so, and half a minute later it ends the process, so that a test run does not hang.
+//!
 //! # Look while it runs
 //!
 //! When the server goes, everything that it kept by mistake goes with it, and the test passes: a map that is never cleared
@@ -105,7 +114,8 @@
 //!
 //! One round may leave nothing, and a hundred something: a listener, an entry of a map.
 //! [`assert_no_growth`](crate::testing::assert_no_growth) repeats a scenario and compares counts by the line that made
-//! things; [`probe`](crate::Registry::probe)s add numbers of your own.
+//! things: what is still there when all else has gone must not rise and rise. A pool is no leak once it is full, so give it
+//! more cycles than it takes to fill; [`probe`](crate::Registry::probe)s add numbers of your own.
 //!
 //! ```ignore
 //! testing::assert_no_growth(10, async |registry| {
@@ -114,6 +124,49 @@
 //! })
 //! .await;
 //! ```
+//!
+//! # Close at every moment
+//!
+//! A test closes a service where it is convenient: when everything is set up, or at rest. In production the close comes in between:
+//! after the row was accepted and before the hook that flushes it is registered, with a message taken and not yet handled.
+//! [`close_anywhere`](crate::testing::close_anywhere) tries them all. It runs a scenario once to count its polls, and then anew for
+//! each poll and each [`Disturbance`](crate::testing::Disturbance): just before that poll the close begins, or the handles are
+//! dropped, the task is aborted, a hook fails, the runtime ends. Afterwards everything must have ended in time, nothing may be left,
+//! and nothing lost.
+//!
+//! ```ignore
+//! #[test]
+//! fn no_message_is_lost_whenever_the_service_closes() {
+//!     CloseAnywhere::new()
+//!         .disturbances([Disturbance::Close, Disturbance::Drop])
+//!         .run_with(
+//!             Ledger::default,
+//!             async |registry, ledger| serve(&registry, ledger).await,
+//!             |ledger| assert_eq!(ledger.taken(), ledger.handled()),
+//!         );
+//! }
+//! ```
+//!
+//! It fails at the first moment at which something is wrong:
+//!
+//! ```text
+//! the scenario of tests/service.rs:4 cannot be disturbed at every moment: the close of the registry began, just before poll 7 of 31,
+//! of task consumer/consumer (its poll 2, spawned at src/service.rs:62)
+//!
+//! the check at the end panicked: assertion `left == right` failed
+//!
+//! only this one: HEADCOUNT_SEED=0 HEADCOUNT_POLL=7 HEADCOUNT_DISTURBANCE=close
+//! ```
+//!
+//! * What a scenario must stand depends on the disturbance. A task that is aborted, or that a runtime takes along, may lose what it
+//!   had in hand; one whose context closes may not. So give a check of your own the disturbances that it is about.
+//! * A scenario that unwraps the result of a task panics where that task was cancelled. That is a fault, as it is in production;
+//!   [`allow_panics`](crate::testing::CloseAnywhere::allow_panics) is for scenarios that are only a script.
+//! * A service may run until its registry closes: `registry.closed().await` at the end of the scenario. After a minute on the paused
+//!   clock it is closed.
+//! * The clock is tokio's, paused, on a runtime of one thread. So a scenario of a hundred polls takes a second, with all its grace
+//!   periods. Let it use pipes (`tokio::io::duplex`) and not sockets, because those take real time, in which the clock jumps.
+//!   That is also why the feature `testing` switches on tokio's `test-util`: it belongs into `[dev-dependencies]`.
 //!
 //! # Reading the report
 //!

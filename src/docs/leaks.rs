@@ -23,10 +23,29 @@
 //! from before tracking began are counted and never guessed at (I16).
 //!
 //! Rust does not show where a handle *went*. Known are the line that took it, the task that was running there, the
-//! task that last waited through it or [touched](crate::Context::touch) it, and what the program declared: with
+//! task that last waited through it or [touched](crate::Context::touch) it, and the task that has it in a variable: when a handle
+//! to a context is used (to spawn, to open a child, to wait, and so on), its address says whether it lies in the future of the
+//! running task, or behind a reference that others may share. And known is what the program declared: with
 //! [`held_by`](crate::Context::held_by) a handle says that it lies in another thing, a cache or a struct with a
 //! [`Registration`](crate::Registration), and chains get longer than one step. A handle that was moved elsewhere is reported
 //! under the line that took it, which is the line to start from.
+//!
+//! # What grows without being listed
+//!
+//! Hooks, handles, and what handles keep are not listed by themselves. [`Growth`](crate::leaks::Growth) counts them by line, and
+//! [`max_count`](crate::leaks::LeakPolicy::max_count) takes these kinds as well:
+//!
+//! | kind | counted by the line that |
+//! |---|---|
+//! | `hook` | registered the hook |
+//! | `handle of an ended task` | spawned the task, whose [`Task`](crate::Task) is kept with its output |
+//! | `handle of a pool` (and so for each kind) | took the handle; the first handle of each thing is not counted |
+//! | `untracked handle of a pool` | made the thing: nothing was recorded when the handle was taken |
+//! | `weak handle of a context` | opened the context |
+//! | `closed context with weak handles` | opened the context, which has left the list, and of which weak handles keep what is known |
+//!
+//! A listing shows the numbers of a context: `server  context · open · 3s · 1 strong · 2 weak · 4 hooks`. What a context
+//! [owns](crate::Context::own) is listed by itself.
 //!
 //! # Culprits and victims
 //!
@@ -49,7 +68,7 @@
 //! ```
 //!
 //! The number in brackets is the *fingerprint*: the same for equal leaks from run to run, and after edits that only move
-//! lines. It groups equal findings, and names a leak that is known to [`Allow::fingerprint`](crate::leaks::Allow::fingerprint).
+//! code ([`Allow::fingerprint`](crate::leaks::Allow::fingerprint) says what it is made of). It names a leak that is known to [`Allow::fingerprint`](crate::leaks::Allow::fingerprint).
 //!
 //! # Waiting
 //!
@@ -68,8 +87,12 @@
 //! * **Tasks of bare `tokio::spawn`**: the test kit has the number from the runtime, no more.
 //! * **A function that hands out handles** (`fn get(&self) -> Option<Context>`) is the line that took them. With
 //!   `#[track_caller]` on it, and the clone in it and not in a closure, its caller is.
-//! * **A task that puts a handle to its own context elsewhere**, such as into a map, looks as if it pinned it: say so with
-//!   [`held_by`](crate::Context::held_by).
+//! * **A task that puts a handle to its own context elsewhere**, such as into a map, looks as if it pinned it, until other code
+//!   uses the handle: say so with [`held_by`](crate::Context::held_by).
+//! * **A task that never uses a handle to its own context**, or has it in a box, as in `Box::pin(async move { .. })`: while the
+//!   program runs that is not seen. At the end of a test, it is.
+//! * **A hook that captures a handle to its own context**: nothing shows what a closure captured. At the end of a test the context
+//!   is reported, with the lines of its hooks.
 //! * **A derived `Clone`** takes handles on the line of the derive: that is where Rust says it happens. A clone inside of the
 //!   standard library or another crate (`map.get(key).cloned()`) has a line of that library; the stack is captured then, which
 //!   takes 6 to 20 µs, and the line behind it is named, if the program has debug information (`debug = "limited"`).
@@ -79,4 +102,5 @@
 //!
 //! At `Off` a relaxed load and a branch a handle: spawning is as fast as in a build without any of it (`level_off`). At
 //! `Holders` a clone takes 40 ns instead of 11, its drop 30 instead of 11: a lock that only handles of the same thing take.
-//! Entries are 90 bytes for each handle that is out, and eight that are gone for each thing.
+//! Entries are some 100 bytes for each handle that is out, and eight that are gone for each thing; what handles that are gone
+//! took is given back. The first use of a handle by the task that has it adds some 50 bytes.

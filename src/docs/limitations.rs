@@ -20,6 +20,8 @@
 //!   stack instead of a return from its poll, and resumed later or elsewhere, would leave a dangling pointer in that list.
 //! * **A `current_thread` runtime that is not run** takes a close and does not drive it: a close that was begun by a drop on a
 //!   plain thread waits until that runtime runs or is dropped. After some seconds an event says so.
+//! * **The outermost context of a close tells what those below it have to tell.** Where its driver waits for a runtime, that waits as
+//!   well.
 //! * **Blocking work of tokio's own keeps a process from ending.** Reads of `tokio::io::stdin`, look-ups of names and file operations
 //!   run on threads of the runtime's pool, and the drop of a runtime waits for them; `#[tokio::main]` does so at its end. They
 //!   are in no registry. End with `std::process::exit` after the close, or leave them behind with `Runtime::shutdown_timeout`.
@@ -30,9 +32,11 @@
 //! * **A failure of a wrapped future counts as unseen.** Its panic goes to the code that polls it, and whether that looks at it is not
 //!   known.
 //! * **A report lists 32 failures.** All are counted, and an unseen one makes the close unclean whether it is listed or not.
-//! * **A hook that captures a strong context** keeps it open for ever: take a
+//! * **A hook that captures a strong context** keeps it open for ever, and no report can know what a closure captured: take a
 //!   [`WeakContext`](crate::WeakContext).
-//! * **Each context warns for itself** when its grace period ends: a thousand contexts that hang emit a thousand warnings.
+//! * **What happens again is told less often.** Events are told for each line the first time, the tenth, the hundredth and so on
+//!   ([table](super::closing#events)). A report, [`CloseReport::stuck`](crate::CloseReport::stuck) for example, has what an event
+//!   leaves out.
 //! * **Paused time jumps.** In a test with paused time, the grace period of a close that waits for something outside of the
 //!   clock passes in no time.
 //! * **`tokio::spawn` is not seen.** A task of bare `tokio::spawn` belongs to no context; use

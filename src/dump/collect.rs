@@ -6,28 +6,43 @@ use crate::{
         deadlock,
         dump::Dump,
         fold::{self, Symbol},
+        turns,
         view::{Activity, AwaitStack, HookDump, TaskDump, Whereabouts},
     },
     id::ResourceId,
-    panics,
+    offload::offload,
     poll::{
         capture::{Captured, RawStack},
         replies::Question,
         running_hooks::RunningHook,
+        scope::{self, Owner},
         state::PollState,
     },
-    sync::{Mutex, lock},
-    table::{record::State, resource::Resource, store::Table},
-    timer,
+    table::{
+        record::{Record as _, State},
+        resource::Resource,
+        store::Table,
+    },
 };
 use futures::future::select;
-use std::{panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
-use tokio::{runtime::Handle, sync::oneshot};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 /// How many tasks are asked between two yields.
 const STEP: usize = 64;
 /// How long to wait before the tasks that have not answered are asked again.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// The tasks whose code is running on this thread: they cannot answer what they ask themselves.
+pub(crate) fn asking() -> Vec<ResourceId> {
+    let mut tasks = Vec::new();
+    let _ = scope::find(|owner| -> Option<()> {
+        if let Owner::Task(task) = owner {
+            tasks.push(task.meta().id);
+        }
+        None
+    });
+    tasks
+}
 
 /// A task, or a hook with the time for which it has been running.
 enum Subject {
@@ -45,6 +60,14 @@ impl Subject {
         match self {
             Self::Task(task) => task.id(),
             Self::Hook(hook, _) => hook.id,
+        }
+    }
+
+    /// The file of the line that spawned or registered it.
+    fn file(&self) -> &'static str {
+        match self {
+            Self::Task(task) => task.location().file(),
+            Self::Hook(hook, _) => hook.location.file(),
         }
     }
 
@@ -103,7 +126,9 @@ pub(crate) async fn dump(
     hooks: Vec<Arc<RunningHook>>,
     limit: Duration,
 ) -> Dump {
-    ask(&table, tasks, hooks, limit).await.resolve().await
+    let mut dump = ask(&table, tasks, hooks, limit).await.resolve().await;
+    turns::compare(&table, &mut dump.tasks);
+    dump
 }
 
 /// Asks tasks and hooks where they wait, waits for the answers no longer than `limit`, and leaves them as they are: to look up
@@ -163,12 +188,19 @@ impl Answers {
         if self.given.is_empty() {
             return self.look_up();
         }
-        offload(move || self.look_up()).await
+        let (started, collecting) = (clock::now(), self.took);
+        let mut dump = offload(move || self.look_up()).await;
+        dump.took = collecting + clock::now().saturating_duration_since(started);
+        dump
     }
 
     fn look_up(self) -> Dump {
         let stacks = self.given.iter().flat_map(|(_, _, answer)| &answer.stacks);
-        let symbols = fold::look_up(stacks);
+        let mut symbols = fold::look_up(stacks);
+        fold::cut_workspace(
+            &mut symbols,
+            self.given.iter().map(|(subject, ..)| subject.file()),
+        );
         let any =
             |is: fn(&Symbol) -> bool| symbols.is_empty() || symbols.values().flatten().any(is);
         let has_lines = any(|symbol| symbol.line > 0);
@@ -176,9 +208,14 @@ impl Answers {
         let (mut tasks, mut hooks) = (Vec::new(), Vec::new());
         let fold = |stack: &RawStack| fold::fold(stack, &symbols);
         for (subject, activity, answer) in self.given {
+            let stacks: Vec<_> = answer.stacks.iter().map(fold).collect();
+            let yields = stacks.iter().any(AwaitStack::yields);
             let found = Whereabouts {
-                activity,
-                stacks: answer.stacks.iter().map(fold).collect(),
+                activity: match activity {
+                    Activity::Parked(_) if yields => Activity::Yielding,
+                    other => other,
+                },
+                stacks,
                 cut: answer.cut,
             };
             match subject {
@@ -191,6 +228,7 @@ impl Answers {
             tasks,
             hooks,
             took: self.took,
+            leaves_out: false,
             limit: self.limit,
             has_lines,
             has_names,
@@ -314,6 +352,7 @@ fn task_dump(resource: Resource, mut found: Whereabouts) -> TaskDump {
         resource,
         found,
         is_cancellable,
+        polled_in_vain: None,
     }
 }
 
@@ -354,37 +393,4 @@ async fn silent<'a>(table: &Table, asked: Vec<&'a Asked>, question: &Question) -
         tokio::task::yield_now().await;
     }
     silent
-}
-
-/// How long the runtime's pool may take to begin before the crate's own thread does the work.
-const POOL_LIMIT: Duration = Duration::from_millis(50);
-
-/// Runs `work` on the runtime's pool for blocking closures, or on the crate's own thread if that pool is full.
-///
-/// The pool comes first because a paused clock does not advance while it works. It may be full of the very closures
-/// that a dump is about, so it is not relied on.
-pub(crate) async fn offload<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
-    let Ok(runtime) = Handle::try_current() else {
-        // Without a runtime there is no thread of it to block.
-        return work();
-    };
-    let (give, take) = oneshot::channel();
-    let work = move || drop(give.send(panics::guarded(work)));
-    let work = Arc::new(Mutex::new(Some(work)));
-    let second = Arc::clone(&work);
-    runtime.spawn_blocking(move || run(&work));
-    timer::run_after(POOL_LIMIT, move || run(&second));
-    match take.await {
-        Ok(Ok(done)) => done,
-        Ok(Err(payload)) => resume_unwind(payload),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Runs the work, unless the other thread has taken it.
-fn run(work: &Mutex<Option<impl FnOnce()>>) {
-    let work = lock(work).take();
-    if let Some(work) = work {
-        work();
-    }
 }

@@ -36,6 +36,9 @@ pub struct Dump {
         serde(rename = "took_secs", serialize_with = "secs")
     )]
     pub(crate) took: Duration,
+    /// Whether a task that made the dump is left out.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) leaves_out: bool,
     #[cfg_attr(
         feature = "serde",
         serde(rename = "limit_secs", serialize_with = "secs")
@@ -48,7 +51,7 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// The tasks, in the order of their creation.
+    /// The tasks, in the order of their creation. A task that makes a dump is not in it: it runs just then.
     pub fn tasks(&self) -> &[TaskDump] {
         &self.tasks
     }
@@ -81,7 +84,11 @@ impl Dump {
         self.tasks.iter().filter(|task| task.found.is_silent())
     }
 
-    /// How long it took to collect the answers.
+    pub(crate) fn into_tasks(self) -> Vec<TaskDump> {
+        self.tasks
+    }
+
+    /// How long it took to collect the answers and to look up what they mean.
     pub fn took(&self) -> Duration {
         self.took
     }
@@ -95,6 +102,7 @@ impl Dump {
     fn notes(&self) -> impl Iterator<Item = &'static str> {
         let is_untimed = |task: &TaskDump| task.found.activity == Activity::Parked(None);
         [
+            (self.leaves_out, "the task that asks for this dump is left out"),
             (
                 !self.has_names,
                 "there are no symbols: this program was stripped; set `strip = \"none\"` in its profile",
@@ -119,13 +127,17 @@ fn secs<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S
 }
 
 /// An entry of a dump: a task or a hook.
-trait DumpEntry {
+pub(crate) trait DumpEntry {
     /// The plural.
     const MANY: &'static str;
 
     /// The line that names it and says what it does.
     fn head(&self) -> String;
     fn whereabouts(&self) -> &Whereabouts;
+    /// What is to be said after its stacks.
+    fn remark(&self) -> Option<String> {
+        None
+    }
     /// The line that spawned or registered it.
     fn site(&self) -> &'static Location<'static>;
 }
@@ -152,6 +164,17 @@ impl DumpEntry for TaskDump {
 
     fn whereabouts(&self) -> &Whereabouts {
         &self.found
+    }
+
+    fn remark(&self) -> Option<String> {
+        let polls = match self.polled_in_vain? {
+            1 => "once".to_owned(),
+            polls => format!("{polls} times"),
+        };
+        Some(format!(
+            "polled {polls} since a dump first found it waiting there: if it has not moved on meanwhile, its turn may have \
+             gone to another future of this task, which it does not poll"
+        ))
     }
 
     fn site(&self) -> &'static Location<'static> {
@@ -201,19 +224,20 @@ type StackKey<'a> = (&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited
 impl<'a> GroupKey<'a> {
     fn of(entry: &'a impl DumpEntry) -> Self {
         let found = entry.whereabouts();
-        let of_stack = |stack: &'a AwaitStack| {
-            let is_task = |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. });
-            let awaited = stack.awaited.as_ref().filter(|awaited| !is_task(awaited));
-            (&*stack.frames, stack.leaf.as_deref(), stack.yields, awaited)
-        };
         let has_own = |stack: &AwaitStack| stack.own_frames().next().is_some();
         let is_vague = !found.stacks.iter().all(has_own);
         Self {
-            stacks: found.stacks.iter().map(of_stack).collect(),
+            stacks: found.stacks.iter().map(stack_key).collect(),
             activity: found.activity.word(),
             site: is_vague.then(|| entry.site()),
         }
     }
+}
+
+fn stack_key(stack: &AwaitStack) -> StackKey<'_> {
+    let is_task = |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. });
+    let awaited = stack.awaited.as_ref().filter(|awaited| !is_task(awaited));
+    (&*stack.frames, stack.leaf.as_deref(), stack.yields, awaited)
 }
 
 /// Tasks or hooks that wait at the same line, or do the same: the largest group first.
@@ -279,6 +303,19 @@ fn write_groups<S: DumpEntry>(f: &mut fmt::Formatter<'_>, all: &[S]) -> fmt::Res
     }
 }
 
+/// The texts of the largest groups, one for those that wait at the same line.
+pub(crate) fn group_texts<S: DumpEntry>(all: &[S], most: usize) -> Vec<String> {
+    struct Group<'a, S>(&'a [&'a S]);
+    impl<S: DumpEntry> fmt::Display for Group<'_, S> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write_group(f, self.0)
+        }
+    }
+    let groups = group(all);
+    let texts = groups.iter().take(most);
+    texts.map(|group| Group(group).to_string()).collect()
+}
+
 fn write_group<S: DumpEntry>(f: &mut fmt::Formatter<'_>, group: &[&S]) -> fmt::Result {
     let (first, count) = (group[0], group.len());
     if count == 1 {
@@ -294,13 +331,20 @@ fn write_group<S: DumpEntry>(f: &mut fmt::Formatter<'_>, group: &[&S]) -> fmt::R
     }
     let first = first.whereabouts();
     let is_like_first = |other: &&S| other.whereabouts().stacks == first.stacks;
-    write_stacks(f, first, group.iter().all(is_like_first))
+    write_stacks(f, first, group.iter().all(is_like_first))?;
+    let mut remarks = group.iter().filter_map(|entry| entry.remark());
+    remarks
+        .next()
+        .map_or(Ok(()), |remark| write!(f, "\n    {remark}"))
 }
 
 /// An entry by itself: its head and its stacks.
 fn write_entry(f: &mut fmt::Formatter<'_>, entry: &impl DumpEntry) -> fmt::Result {
     f.write_str(&entry.head())?;
-    write_stacks(f, entry.whereabouts(), true)
+    write_stacks(f, entry.whereabouts(), true)?;
+    entry
+        .remark()
+        .map_or(Ok(()), |remark| write!(f, "\n    {remark}"))
 }
 
 /// Every frame of a task or a hook.
@@ -315,28 +359,117 @@ fn write_in_full(f: &mut fmt::Formatter<'_>, entry: &impl DumpEntry) -> fmt::Res
     Ok(())
 }
 
-/// The stacks of one task or hook, one after the other.
+/// The stacks of one task or hook, one after the other; equal ones once.
 fn write_stacks(
     f: &mut fmt::Formatter<'_>,
     found: &Whereabouts,
     names_awaited: bool,
 ) -> fmt::Result {
-    for (n, stack) in found.stacks.iter().enumerate() {
-        let corner = match n {
-            0 if found.stacks.len() == 1 => "",
-            0 => "either ",
-            _ => "or ",
-        };
-        write!(f, "\n    {corner}")?;
-        write_stack(f, stack, names_awaited)?;
+    let groups = equal(&found.stacks);
+    let joints: Vec<_> = groups
+        .windows(2)
+        .map(|pair| Joint::between(pair[0].0, pair[1].0))
+        .collect();
+    let is_choice = !joints.is_empty() && joints.iter().all(|joint| *joint == Joint::Or);
+    for (n, (stack, count)) in groups.iter().enumerate() {
+        f.write_str("\n    ")?;
+        match n.checked_sub(1).map(|before| joints[before]) {
+            None if is_choice => f.write_str("either ")?,
+            None => {}
+            Some(joint) => write!(f, "{} ", joint.word())?,
+        }
+        if *count > 1 {
+            write!(f, "{count} × ")?;
+        }
+        write_stack(f, stack, names_awaited && *count == 1)?;
     }
     if found.cut > 0 {
         write!(f, "\n    … {} more stacks", found.cut)?;
     }
     if found.stacks.is_empty() && matches!(found.activity, Activity::Parked(_)) {
-        f.write_str("\n    waits for nothing that could wake it")?;
+        // It shows only the wakers that were taken in the poll that answered.
+        f.write_str("\n    waits for nothing that could wake it, unless it keeps the waker of an earlier poll")?;
     }
     Ok(())
+}
+
+/// Stacks that a reader cannot tell apart, each with its number, in the order in which they were found.
+fn equal(stacks: &[AwaitStack]) -> Vec<(&AwaitStack, usize)> {
+    let mut groups: Vec<(&AwaitStack, usize)> = Vec::new();
+    let mut known: HashMap<StackKey<'_>, usize> = HashMap::new();
+    for stack in stacks {
+        let at = *known.entry(stack_key(stack)).or_insert_with(|| {
+            groups.push((stack, 0));
+            groups.len() - 1
+        });
+        groups[at].1 += 1;
+    }
+    groups
+}
+
+/// How two waits of one task belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joint {
+    /// The task goes on when both are over.
+    And,
+    /// The task goes on when one of them is over.
+    Or,
+    /// It is not known which.
+    Also,
+}
+
+/// What frames are like that await all that they were given.
+const ALL: [&str; 6] = [
+    "MaybeDone",
+    "maybe_done.rs",
+    "/src/macros/join.rs",
+    "/src/macros/try_join.rs",
+    "/src/async_await/join_mod.rs",
+    "JoinAll",
+];
+
+/// What frames are like that await one of what they were given.
+const ANY: [&str; 8] = [
+    "/src/macros/select.rs",
+    "/src/async_await/select_mod.rs",
+    "future::Select",
+    "/src/future/select",
+    "time::Timeout",
+    "/src/time/timeout.rs",
+    "TakeUntil",
+    "Abortable",
+];
+
+impl Joint {
+    /// Two stacks part in the code that polls both: the innermost of the frames that they have in common.
+    fn between(one: &AwaitStack, other: &AwaitStack) -> Self {
+        let is_common = |(one, other): &(&StackFrame, &StackFrame)| {
+            one.function == other.function
+                && one.file == other.file
+                && (!one.is_own() || one.line == other.line)
+        };
+        let both = one.frames.iter().zip(&other.frames);
+        let common = both.take_while(is_common).count();
+        let mut between = one.frames[..common].iter().rev();
+        let between = between.by_ref().take_while(|frame| !frame.is_own());
+        for frame in between {
+            if frame.is_one_of(&ALL) {
+                return Self::And;
+            }
+            if frame.is_one_of(&ANY) {
+                return Self::Or;
+            }
+        }
+        Self::Also
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Also => "also",
+        }
+    }
 }
 
 /// One stack: the lines of the program's own code, then what is awaited. `names_awaited` says whether to print which task
@@ -354,7 +487,12 @@ fn write_stack(f: &mut fmt::Formatter<'_>, stack: &AwaitStack, names_awaited: bo
     match (awaited, leaf, stack.frames.last()) {
         (Some(awaited), ..) if own.is_empty() => write!(f, "waits for {awaited}")?,
         (Some(awaited), ..) => write!(f, "{separator}{awaited}")?,
-        (None, Some(leaf), _) => write!(f, "{separator}{}", Printed(leaf))?,
+        (None, Some(leaf), _) => {
+            write!(f, "{separator}{}", Printed(leaf))?;
+            for inner in stack.beneath() {
+                write!(f, " → {}", Printed(inner))?;
+            }
+        }
         (None, None, Some(last)) if own.is_empty() || !last.is_own() => {
             write!(f, "{separator}{last}")?;
         }

@@ -5,7 +5,8 @@
 //! this works and what it costs.
 
 // The path of a dump: `collect` asks tasks and hooks and waits for the answers; `fold` turns addresses into the lines that
-// a person reads; `deadlock` finds what waits for each other; `view` has the parts of the result, and `dump` the whole and
+// a person reads; `deadlock` finds what waits for each other, and `turns` what waits for a lock that
+// may be its own; `view` has the parts of the result, and `dump` the whole and
 // how it is printed.
 
 pub(crate) mod collect;
@@ -13,6 +14,7 @@ pub(crate) mod deadlock;
 #[expect(clippy::module_inception, reason = "it is the dump")]
 pub(crate) mod dump;
 pub(crate) mod fold;
+pub(crate) mod turns;
 pub(crate) mod view;
 
 pub use crate::poll::{awaited::Awaited, long_polls::set_long_poll_threshold};

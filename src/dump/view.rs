@@ -2,10 +2,11 @@
 
 use crate::{
     clock::human,
+    codebase::{self, Codebase},
     id::ResourceId,
-    ledger::caller::is_machinery,
     name::Quoted,
     poll::{awaited::Awaited, running_hooks::RunningHook},
+    symbol::package,
     table::resource::{Resource, path},
 };
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
@@ -22,6 +23,8 @@ pub struct TaskDump {
     /// Whether the cancellation of its context ends it, whatever else it waits for.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) is_cancellable: bool,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) polled_in_vain: Option<u32>,
 }
 
 /// What a task or a hook was doing, and where it waited.
@@ -42,6 +45,8 @@ pub enum Activity {
     NeverPolled,
     /// It waits. The time is known if polls are timed: see [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold).
     Parked(Option<Duration>),
+    /// It does not wait: it wakes itself in its polls, to let others run in between.
+    Yielding,
     /// It was in one poll all the time, for at least this long, without reaching an `.await` that waits.
     Polling(Duration),
     /// It has ended, by an abort or its deadline, and its future is being dropped: a destructor does not return.
@@ -64,6 +69,9 @@ pub struct AwaitStack {
     /// Outermost first.
     pub(crate) frames: Vec<StackFrame>,
     pub(crate) leaf: Option<String>,
+    /// What a dependency awaits on behalf of the leaf.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub(crate) beneath: Vec<String>,
     pub(crate) yields: bool,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) awaited: Option<Awaited>,
@@ -80,6 +88,8 @@ pub struct StackFrame {
     pub(crate) file: String,
     pub(crate) line: u32,
     pub(crate) is_own: bool,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) code: Codebase,
 }
 
 impl TaskDump {
@@ -108,6 +118,13 @@ impl TaskDump {
     pub fn stacks(&self) -> &[AwaitStack] {
         &self.found.stacks
     }
+
+    /// How often it was polled since a dump first found it at this place, as all since have, waiting for a lock, a permit or room in
+    /// a channel. What it waits for may have been granted to another future of the same task, which it does not poll; or it has
+    /// moved on and come back.
+    pub fn polled_in_vain(&self) -> Option<u32> {
+        self.polled_in_vain
+    }
 }
 
 impl Whereabouts {
@@ -131,6 +148,12 @@ impl AwaitStack {
     /// What is awaited on the last line of the program's own code, such as `tokio::sync::Mutex::lock`.
     pub fn leaf(&self) -> Option<&str> {
         self.leaf.as_deref()
+    }
+
+    /// What a dependency awaits on behalf of the [leaf](Self::leaf): the last of its own functions, and what that awaits. Empty for
+    /// tokio and others that are known by name.
+    pub fn beneath(&self) -> impl Iterator<Item = &str> {
+        self.beneath.iter().map(String::as_str)
     }
 
     /// What is awaited, if that is a task of this crate, a close, or a registry.
@@ -172,14 +195,27 @@ impl StackFrame {
 
     /// Whether it may be the thing that is awaited: not the standard library, and no macro or combinator in between.
     pub(crate) fn is_awaited(&self) -> bool {
-        let is_between = ["/src/macros/", "futures-util"];
-        !self.is_glue() && !is_between.iter().any(|of| self.file.contains(of))
+        !self.is_glue() && !codebase::is_macro(&self.file) && !self.is_combinator()
     }
 
-    /// Whether it is a frame of the standard library.
+    /// Whether it is a combinator of `futures`, and not one of its locks, nor a future that several tasks await.
+    pub(crate) fn is_combinator(&self) -> bool {
+        let is_leaf = [
+            "futures_util::lock::",
+            "src/lock/",
+            "::Shared",
+            "/shared.rs",
+        ];
+        let is_in_futures =
+            self.function.starts_with("futures_util::") || self.file.contains("futures-util");
+        let is_combinator = is_in_futures && !self.is_one_of(&is_leaf);
+        self.code == Codebase::Dependency && is_combinator && !codebase::is_macro(&self.file)
+    }
+
+    /// Whether it is a frame of the standard library, or a dependency's for one of its types: that only passes a poll on.
     pub(crate) fn is_glue(&self) -> bool {
-        let library = ["core/", "std/", "alloc/"];
-        library.iter().any(|of| self.file.starts_with(of)) || is_machinery(&self.function)
+        let passes_on = || package(&self.function).is_some_and(Codebase::is_std);
+        self.code == Codebase::Std || self.code == Codebase::Dependency && passes_on()
     }
 
     /// Whether the name of its function or its file contains one of these.
@@ -195,6 +231,7 @@ impl Activity {
         match self {
             Self::NeverPolled => "never polled",
             Self::Parked(_) => "parked",
+            Self::Yielding => "yielding",
             Self::Polling(_) => "polling",
             Self::Dropping => "dropping",
             Self::Blocking(_) => "blocking",
@@ -235,7 +272,10 @@ impl fmt::Display for Activity {
             Self::NeverPolled => f.write_str("never polled"),
             Self::Parked(None) => f.write_str("parked"),
             Self::Parked(Some(since)) => write!(f, "parked for {}", human(*since)),
-            Self::Polling(since) => write!(f, "polling for {} without yielding", human(*since)),
+            Self::Yielding => f.write_str("yielding"),
+            Self::Polling(since) => {
+                write!(f, "polling for at least {} without yielding", human(*since))
+            }
             Self::Dropping => {
                 f.write_str("its future is being dropped, and a destructor does not return")
             }

@@ -1,9 +1,9 @@
 //! What to do about a leak, in one sentence.
 
 use crate::{
-    holders::Holders,
+    codebase::Codebase,
+    holders::{Holder, Holders},
     leaks::{finding::Finding, judge::LeakKind, snapshot::Subject},
-    ledger::caller::is_library,
     table::{
         record::{Class, State},
         resource::Resource,
@@ -45,9 +45,12 @@ fn still_there(finding: &Finding) -> String {
             subject.site()
         ),
         (Some(Class::Context), Some(State::Open)) => match held_at(finding) {
-            Some(line) => format!(
-                "close it, `close().await`, when it is no longer used, and drop the handle taken at {line}"
-            ),
+            Some(line) => {
+                let says = format!(
+                    "close it, `close().await`, when it is no longer used, and drop the handle taken at {line}"
+                );
+                says + &in_a_hook(finding).unwrap_or_default()
+            }
             None => format!("close it: the context opened at {}", subject.site()),
         },
         (Some(Class::Context), _) => match running_hook(finding) {
@@ -64,9 +67,21 @@ fn still_there(finding: &Finding) -> String {
     }
 }
 
-fn running_hook(finding: &Finding) -> Option<&str> {
+/// A hook that has a handle to its own context keeps it open for ever. Which hook has what is not known.
+fn in_a_hook(finding: &Finding) -> Option<String> {
+    let hooks = fact(finding, "hooks")?;
+    Some(format!(
+        "; if a hook has it, keep a `WeakContext` there: they were registered at {hooks}"
+    ))
+}
+
+fn fact<'a>(finding: &'a Finding, wanted: &str) -> Option<&'a str> {
     let mut facts = finding.facts.iter();
-    facts.find_map(|(label, fact)| (*label == "running").then_some(&**fact))
+    facts.find_map(|(label, fact)| (*label == wanted).then_some(&**fact))
+}
+
+fn running_hook(finding: &Finding) -> Option<&str> {
+    fact(finding, "running")
 }
 
 fn pinned(finding: &Finding) -> String {
@@ -94,6 +109,16 @@ fn running(subject: &Subject) -> String {
     }
 }
 
+/// Of a task that has been in one poll all the time: it does not come to look at anything.
+#[cfg(feature = "dump")]
+pub(crate) fn never_waits(subject: &Subject) -> String {
+    format!(
+        "let the task spawned at {} come to an `.await` that waits, such as `yield_now()`, or move its work to `spawn_blocking` and \
+         look at `is_cancelled()` there: it never waits, so neither a cancellation nor an abort reaches it",
+        subject.site()
+    )
+}
+
 /// Handles are dropped; a registration goes with what it was put into.
 fn release(finding: &Finding, when: &str) -> String {
     let subject = &finding.subject;
@@ -104,7 +129,7 @@ fn release(finding: &Finding, when: &str) -> String {
         );
     };
     match held_at(finding) {
-        Some(line) if is_library(&line) => behind(&line),
+        Some(line) if is_library(&line) => behind(&line, holders),
         Some(line) => {
             format!("drop the handle taken at {line}, or keep a weak one there if it {when}")
         }
@@ -112,11 +137,25 @@ fn release(finding: &Finding, when: &str) -> String {
     }
 }
 
-/// The line is a library's, and whose it was is not known.
-fn behind(line: &str) -> String {
-    format!(
-        "build with `debug = \"limited\"` and set HEADCOUNT_LEVEL=holders: then the line is named that called the library at {line}"
-    )
+/// Whether a file and a line are those of a library.
+fn is_library(line: &str) -> bool {
+    let (file, _) = line.rsplit_once(':').unwrap_or((line, ""));
+    Codebase::is_library(file)
+}
+
+/// The line is a library's, and none of the program's own is known behind it.
+fn behind(line: &str, holders: &Holders) -> String {
+    let holder = holders
+        .iter()
+        .find(|holder| holder.site().to_string() == line);
+    match holder.and_then(Holder::dependency) {
+        Some(what) => format!(
+            "give the library a weak handle (`downgrade()`), or end what keeps the handle that {what} took: no line of yours is on its stack"
+        ),
+        None => format!(
+            "build with `debug = \"limited\"` and set HEADCOUNT_LEVEL=holders: then the line is named that called the library at {line}"
+        ),
+    }
 }
 
 fn unknown(subject: &Subject, holders: &Holders) -> String {
@@ -138,7 +177,8 @@ fn held_at(finding: &Finding) -> Option<String> {
     let last = finding
         .chain
         .last()
-        .and_then(|link| link.reference.taken.clone());
+        .and_then(|link| link.reference.taken.as_ref())
+        .map(ToString::to_string);
     let oldest = || {
         holders
             .iter()

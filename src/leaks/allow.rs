@@ -66,8 +66,22 @@ impl<'a> Suspect<'a> {
 }
 
 impl Allow {
-    /// Covers the finding with this [fingerprint](crate::leaks::Finding::fingerprint), as a report prints it. Upper and
+    /// Covers the findings with this [fingerprint](crate::leaks::Finding::fingerprint), as a report prints it. Upper and
     /// lower case are the same.
+    ///
+    /// A fingerprint is made of what a leak has in common with itself in another run, or after other code was edited:
+    ///
+    /// * the kind of leak; the kind of the thing, and the file and the column that made it; the same of what holds it, up to
+    ///   what is outside, and the files and columns that took the handles;
+    /// * *names that are literals*, of things and of the tasks and contexts that took handles. The name of an unnamed task is
+    ///   one as well: the path of its function. A name that is made at run time (`format!("conn-{n}")`) is not in it, and the
+    ///   field or key of [`held_by`](crate::Context::held_by) is not either;
+    /// * *distances*: how many lines below the one that made the thing the others are that took the handle and began the close,
+    ///   where they are in the same file. They move together when something above them is edited.
+    ///
+    /// An edit between these lines changes the fingerprint: the leak is reported again, and the entry is named among those that
+    /// cover nothing. Two leaks that are alike in all of this, such as two registrations of one kind in one file whose names are
+    /// made at run time, have the same: give them different kinds, or use [`site`](Self::site) with a line.
     ///
     /// ```
     /// use headcount::leaks::Allow;

@@ -9,8 +9,10 @@ use crate::leaks::{
     snapshot::{LeakSnapshot, Subject},
 };
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     fmt, iter,
+    panic::Location,
     sync::Arc,
 };
 
@@ -86,7 +88,11 @@ impl Step {
         let mut fingerprint = step.map_or_else(Fingerprint::new, |step| step.fingerprint);
         fingerprint.link(&link);
         let mut lines = step.map_or_else(Fingerprint::new, |step| step.lines);
-        lines.add(&link.reference.brief);
+        // Not the brief text: the field in it may be the key of an entry.
+        match &link.reference.taken {
+            Some(site) => lines.add(&site.to_string()),
+            None => lines.add(&link.reference.brief),
+        }
         let is_task = link.thing.as_ref().is_some_and(|thing| thing.is_task());
         Self {
             above: above.map(|(at, _)| at),
@@ -223,17 +229,24 @@ impl Distances {
         reference.thing().filter(|from| !self.begins.contains(from))
     }
 
-    /// The reference that is nearest to where chains begin. Among equally near ones the surest.
+    /// The reference that is nearest to where chains begin. Among equally near ones the surest, and then one
+    /// of the line that took most.
     fn nearest<'a>(&self, references: &'a References, at: usize) -> Option<&'a Reference> {
         let references = references[&at]
             .iter()
             .filter(|reference| reference.is_holding());
+        // Of many handles the one is to look at that has most like it: those of one line that are never given back.
+        let mut alike: HashMap<_, usize> = HashMap::new();
+        for reference in references.clone() {
+            *alike.entry(&reference.taken).or_default() += 1;
+        }
         references.min_by_key(|reference| {
             let steps = reference
                 .thing()
                 .map_or(Some(&0), |from| self.steps.get(&from));
             let steps = steps.copied().unwrap_or(usize::MAX);
-            (steps, reference.strength != Strength::Strong)
+            let is_unsure = reference.strength != Strength::Strong;
+            (steps, is_unsure, Reverse(alike[&reference.taken]))
         })
     }
 
@@ -314,9 +327,10 @@ fn walk<I: Iterator<Item = usize>>(
     }
 }
 
-/// What equal leaks have in common, from run to run: a hash of kinds, files and fields. Columns are in, lines are not,
-/// because lines move whenever something above them is edited. Two leaks on different lines of one file may have the same:
-/// reports group by [`Finding::likeness`](crate::leaks::finding::Finding::likeness), which has the lines in it.
+/// What equal leaks have in common, from run to run: a hash of kinds, files, columns and literal names. Lines are not in it,
+/// because they move whenever something above them is edited; a finding adds how far its lines are from each other. Two
+/// leaks on different lines of one file may still have the same: reports group by
+/// [`Finding::likeness`](crate::leaks::finding::Finding::likeness), which has the lines in it.
 #[derive(Clone, Copy)]
 pub(crate) struct Fingerprint(u64);
 
@@ -339,10 +353,22 @@ impl Fingerprint {
 
     pub(crate) fn subject(&mut self, subject: &Subject) {
         self.add(&subject.kind);
+        self.add(subject.literal.unwrap_or_default());
         if let Some(location) = subject.location {
             self.add(location.file());
             self.add(&location.column().to_string());
         }
+    }
+
+    /// How far below another line of its file a line is; of lines in different files nothing is known.
+    pub(crate) fn distance(&mut self, from: &Location<'_>, file: &str, line: u32) {
+        if from.file() == file {
+            self.add(&(i64::from(line) - i64::from(from.line())).to_string());
+        }
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
     }
 
     /// FNV-1a (Fowler, Noll, Vo), because it is the same everywhere and for ever.

@@ -111,19 +111,36 @@ impl Drawing {
             };
             self.connect((from, to), &link.reference.brief, strength);
         }
+        let mut boxes: HashMap<_, (usize, usize)> = HashMap::new();
         for kept in finding.cycle.iter().chain(&finding.victims) {
-            self.kept(kept, culprit);
+            let from = self.things.get(&kept.by).copied().unwrap_or(culprit);
+            let subject = &kept.subject;
+            let id = subject.resource.as_ref().map(Resource::id);
+            let is_drawn = id.is_none_or(|id| self.things.contains_key(&id));
+            let alike = (from, &subject.kind, subject.site(), kept.strength);
+            // One box for what one thing keeps of what one line made: the first stands for all.
+            if let Some((number, others)) = boxes.get_mut(&alike).filter(|_| !is_drawn) {
+                *others += 1;
+                self.things.extend(id.map(|id| (id, *number)));
+                self.graph.fold(0, 1);
+            } else {
+                boxes.insert(alike, (self.kept(kept, from), 0));
+            }
+        }
+        for (number, others) in boxes.into_values().filter(|(_, others)| *others > 0) {
+            let fact = format!("and {others} alike");
+            self.graph.add_fact(number, fact);
         }
     }
 
-    fn kept(&mut self, kept: &Kept, culprit: usize) {
+    fn kept(&mut self, kept: &Kept, from: usize) -> usize {
         let to = self.thing(Role::Victim, &kept.subject);
-        let from = self.things.get(&kept.by).copied().unwrap_or(culprit);
         let strength = match kept.strength {
             Strength::Weak => Strength::Weak,
             _ => Strength::Strong,
         };
         self.connect((from, to), &kept.brief, strength);
+        to
     }
 
     /// Draws an edge, if there is none yet.

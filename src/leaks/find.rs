@@ -5,27 +5,31 @@
 //! something new to see. For what sends no notification (a task of an open context, a registration, a plain `Arc`) there are
 //! scans in growing intervals, from 1 ms to 100 ms, as goleak does it.
 
-#[cfg(feature = "dump")]
-use crate::leaks::stacks;
 use crate::{
     clock,
     context::state::Core,
+    id::ResourceId,
     leaks::{
         advice,
         allow::{Allow, Suspect},
         attribution::Attribution,
+        counts,
         finding::Finding,
-        growth::Counted,
+        growing, held,
         judge::{self, LONGEST_GRACE, LeakKind, Verdict, Verdicts},
         policy::LeakPolicy,
-        snapshot::{LeakSnapshot, Subject},
+        snapshot::{LeakSnapshot, Subject, Thing, asking},
     },
+    offload::beside_the_runtime,
     table::{live::Live, record::State},
 };
+#[cfg(feature = "dump")]
+use crate::{leaks::stacks, table::store::Table};
 use futures::future::select;
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    panic::Location,
     pin::pin,
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
@@ -34,6 +38,8 @@ use std::{
 /// The findings of one scan.
 pub(crate) struct LeakScan {
     pub(crate) findings: Vec<Finding>,
+    /// Those that the allow list accepts.
+    pub(crate) allowed: Vec<Finding>,
     /// Something is about to end by itself.
     #[cfg(feature = "testing")]
     pub(crate) pending: bool,
@@ -46,6 +52,18 @@ pub(crate) struct LeakScan {
     pub(crate) is_closing: bool,
     /// Notes for the report.
     pub(crate) notes: Vec<String>,
+}
+
+#[cfg(feature = "testing")]
+impl LeakScan {
+    /// Adds a finding of another search.
+    pub(crate) fn add(&mut self, mut finding: Finding, policy: &LeakPolicy) {
+        apply_allow_list(&mut finding, policy);
+        match finding.allowed {
+            Some(_) => self.allowed.push(finding),
+            None => self.findings.push(finding),
+        }
+    }
 }
 
 /// The result of a scan that does not search for culprits.
@@ -66,6 +84,7 @@ fn quick_check(snapshot: &LeakSnapshot, verdicts: &Verdicts, policy: &LeakPolicy
         || verdicts.flagged.values().any(is_leak)
         || dropped(snapshot, policy).next().is_some()
         || too_many(snapshot, policy).next().is_some()
+        || too_many_unseen(snapshot, policy).next().is_some()
         || !policy.rises.is_empty();
     if is_leaking {
         QuickCheck::Leaking
@@ -93,19 +112,31 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
         .map(|(block, kind)| {
             let chain = chains.of(block.culprit);
             let mut finding = Finding::of_block(snapshot, &attribution, block, chain, kind);
+            let hooks = hooks(&snapshot.things[block.culprit]);
+            finding.facts.extend(hooks.map(|hooks| ("hooks", hooks)));
             finding.advice = advice::of(&finding);
             finding
         })
         .collect();
     findings.extend(dropped(snapshot, policy));
     findings.extend(too_many(snapshot, policy));
-    findings.extend(growing(snapshot, policy));
+    findings.extend(too_many_unseen(snapshot, policy));
     for finding in &mut findings {
         apply_allow_list(finding, policy);
     }
+    let (mut more, growing_too) = growing::find(snapshot, policy, &findings);
+    for finding in &mut more {
+        apply_allow_list(finding, policy);
+    }
+    findings.append(&mut more);
+    let mut notes = notes(snapshot, policy, &findings, pending);
+    notes.extend(growing_too);
+    let is_allowed = |finding: &Finding| finding.allowed.is_some();
+    let (allowed, findings) = findings.into_iter().partition(is_allowed);
     let things = snapshot.things.iter();
     LeakScan {
-        notes: notes(snapshot, policy, &findings, pending),
+        allowed,
+        notes,
         findings,
         #[cfg(feature = "testing")]
         pending,
@@ -116,6 +147,19 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
             .into_iter()
             .any(|thing| thing.state() == State::Closing),
     }
+}
+
+/// The lines that registered the hooks of an open context: one of them may have the handle that keeps it open.
+fn hooks(thing: &Thing) -> Option<String> {
+    let is_open = thing.is_context() && thing.state() == State::Open;
+    let lines = is_open.then(|| counts::hooks(&thing.resource))?;
+    let lines = lines.into_iter().map(|(line, count)| (site(line), count));
+    let lines: Vec<_> = lines.collect();
+    (!lines.is_empty()).then(|| most_of(lines))
+}
+
+fn site(line: &Location<'_>) -> String {
+    format!("{}:{}", line.file(), line.line())
 }
 
 /// What is to be said of the scan as a whole.
@@ -153,7 +197,7 @@ fn notes(
 
 /// Looks a finding up in the allow list. An entry that holds beats those that have ended; of these it is the one that
 /// ended last.
-pub(crate) fn apply_allow_list(finding: &mut Finding, policy: &LeakPolicy) {
+fn apply_allow_list(finding: &mut Finding, policy: &LeakPolicy) {
     let (suspect, now) = (finding.as_suspect(), SystemTime::now());
     let covering = || policy.allowed.iter().filter(|entry| entry.covers(&suspect));
     let allowed = covering().find(|entry| entry.holds_at(now)).cloned();
@@ -180,6 +224,7 @@ fn dropped<'a>(
         let state = format!("dropped {ago} ago ({} inside)", entry.inside);
         let subject = Subject {
             name: entry.name.to_string(),
+            literal: entry.name.literal(),
             path: entry.path.clone(),
             location: Some(entry.location),
             made: "opened",
@@ -191,7 +236,8 @@ fn dropped<'a>(
         facts.extend(last.map(|last| ("last handle", last)));
         let advice =
             format!("`close().await` the context opened at {site} before its last handle goes");
-        Finding::of_fact(LeakKind::DroppedOpen, subject, facts, advice)
+        let finding = Finding::of_fact(LeakKind::DroppedOpen, subject, facts, advice);
+        finding.with_last_handle(entry.last.as_ref().map(|last| last.location))
     })
 }
 
@@ -207,7 +253,7 @@ fn too_many<'a>(
         }
         let subject = Subject::unlisted(kind, format!("{} alive, {most} allowed", all.len()));
         let oldest = Subject::of(snapshot, all[0]);
-        let facts = vec![
+        let mut facts = vec![
             (
                 "oldest",
                 format!(
@@ -219,11 +265,39 @@ fn too_many<'a>(
             ),
             ("made at", sites(snapshot, all)),
         ];
+        facts.extend(held::facts(snapshot, all));
         let advice = format!(
             "see what keeps the oldest: it was {} at {}",
             oldest.made,
             oldest.site()
         );
+        Some(Finding::of_fact(LeakKind::TooMany, subject, facts, advice))
+    })
+}
+
+/// The same, of what is not listed.
+fn too_many_unseen<'a>(
+    snapshot: &'a LeakSnapshot,
+    policy: &'a LeakPolicy,
+) -> impl Iterator<Item = Finding> + use<'a> {
+    policy.max_count.iter().filter_map(|(kind, most)| {
+        let unseen = snapshot.unseen.iter();
+        let lines = unseen.filter(|((of, _), _)| *of == **kind);
+        let lines: Vec<_> = lines.map(|((_, line), count)| (*line, *count)).collect();
+        let all: usize = lines.iter().map(|(_, count)| count).sum();
+        let (line, _) = *lines.iter().max_by_key(|(_, count)| *count)?;
+        if all <= *most {
+            return None;
+        }
+        let state = format!("{all} alive, {most} allowed");
+        let subject = Subject {
+            location: Some(line),
+            ..Subject::unlisted(kind, state)
+        };
+        let busiest = subject.site();
+        let counts = lines.iter().map(|(line, count)| (site(line), *count));
+        let facts = vec![("made at", most_of(counts.collect()))];
+        let advice = counts::advice(kind, &busiest).unwrap_or_default();
         Some(Finding::of_fact(LeakKind::TooMany, subject, facts, advice))
     })
 }
@@ -249,47 +323,17 @@ fn by_limited_kind<'a>(
     by_kind
 }
 
-fn growing<'a>(
-    snapshot: &'a LeakSnapshot,
-    policy: &'a LeakPolicy,
-) -> impl Iterator<Item = Finding> + use<'a> {
-    let newest = newest_of_rises(snapshot, policy);
-    policy.rises.iter().map(move |rise| {
-        let mut subject =
-            Subject::unlisted(rise.name(), format!("{:.1} more a sample", rise.rate()));
-        let mut facts = vec![("counts", rise.to_string())];
-        if let Some(&at) = newest.get(&rise.counted) {
-            let newest = Subject::of(snapshot, at);
-            facts.push(("newest", format!("{newest}, {}", newest.state)));
-            subject.location = newest.location;
-        }
-        let advice = match rise.site() {
-            Some((file, line)) => format!("see who should let go of what is made at {file}:{line}"),
-            None => format!("see what the probe {} counts", rise.name()),
-        };
-        Finding::of_fact(LeakKind::Growing, subject, facts, advice)
-    })
-}
-
-/// The newest of the things that are counted together.
-fn newest_of_rises(snapshot: &LeakSnapshot, policy: &LeakPolicy) -> BTreeMap<Counted, usize> {
-    if policy.rises.is_empty() {
-        return BTreeMap::new();
-    }
-    let things = snapshot.things.iter().zip(0..);
-    things
-        .map(|(thing, at)| (Counted::of(&thing.resource), at))
-        .collect()
-}
-
 /// The lines that made most of these: `src/a.rs:12 (40), src/b.rs:3 (2)`.
 fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for &at in all {
         *counts.entry(Subject::of(snapshot, at).site()).or_default() += 1;
     }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, count)| Reverse(*count));
+    most_of(counts.into_iter().collect())
+}
+
+fn most_of(mut counts: Vec<(String, usize)>) -> String {
+    counts.sort_by(|one, other| (Reverse(one.1), &one.0).cmp(&(Reverse(other.1), &other.0)));
     let named = counts.iter().take(SITES);
     let mut text: Vec<_> = named
         .map(|(site, count)| format!("{site} ({count})"))
@@ -303,9 +347,24 @@ fn sites(snapshot: &LeakSnapshot, all: &[usize]) -> String {
 /// How many lines are named.
 const SITES: usize = 5;
 
+/// Everything that is listed, and what is not if the policy limits it.
+fn snapshot_of(
+    root: &Arc<Core>,
+    live: Live,
+    asking: HashSet<ResourceId>,
+    policy: &LeakPolicy,
+) -> LeakSnapshot {
+    let mut kinds = policy.max_count.iter().map(|(kind, _)| kind);
+    let unseen = kinds.any(|kind| counts::is_counted(kind));
+    let unseen = unseen.then(|| counts::unseen(&live, root));
+    let mut snapshot = LeakSnapshot::of(root, live, asking);
+    snapshot.unseen = unseen.unwrap_or_default();
+    snapshot
+}
+
 /// Scans a listing.
 pub(crate) fn scan(root: &Arc<Core>, live: Live, policy: &LeakPolicy) -> LeakScan {
-    let snapshot = LeakSnapshot::of(root, live);
+    let snapshot = snapshot_of(root, live, asking(), policy);
     let verdicts = judge::judge(&snapshot, policy);
     find(&snapshot, verdicts, policy)
 }
@@ -320,6 +379,9 @@ const LONGEST: Duration = Duration::from_secs(2 * LONGEST_GRACE.as_secs());
 const EAGER: u32 = 4;
 /// Later ones leave at least so much between them.
 const BREATH: Duration = Duration::from_millis(2);
+
+/// After a look that took long there are so many times as long without one.
+const REST: u32 = 4;
 
 /// How long things took to settle, or did not.
 #[derive(Clone, Copy, Debug)]
@@ -348,6 +410,7 @@ pub(crate) async fn settle(
     let table = Arc::clone(&root.upgrade()?.node.table);
     let listening = table.tracking.listen();
     let started = clock::now();
+    let policy = Arc::new(policy.clone());
     let mut looks = 0;
     let mut suspects = None;
     let mut rest = INTERVALS.0;
@@ -358,15 +421,21 @@ pub(crate) async fn settle(
         // Before the look: what was there when it began is at least as old.
         let took = clock::now().saturating_duration_since(started);
         let live = table.live().await;
-        let snapshot = LeakSnapshot::of(&root.upgrade()?, live);
         looks += 1;
         let settled = Settled { took, looks };
-        let mut verdicts = judge::judge(&snapshot, policy);
-        // While a program runs there is always something that was closed a moment ago and is about to be let go of.
-        if !policy.nothing_left {
-            suspects = Some(verdicts.narrow(&snapshot, suspects.as_ref()));
-        }
-        let look = quick_check(&snapshot, &verdicts, policy);
+        let (size, before) = (live.len(), suspects.take());
+        let (core, by, asking) = (root.upgrade()?, Arc::clone(&policy), asking());
+        let look = move || (look(&core, live, asking, &by, before.as_ref()), core);
+        // The registry comes back: it may be its last handle, whose drop belongs on this thread.
+        let (looked, core) = beside_the_runtime(size, look).await;
+        drop(core);
+        let Look {
+            snapshot,
+            verdicts,
+            check: look,
+            ..
+        } = looked;
+        suspects = looked.suspects;
         // A close within its grace period is no leak yet, and it is going to end: what it leaves has its time
         // from then on.
         if look == QuickCheck::Pending && policy.is_patient {
@@ -375,21 +444,66 @@ pub(crate) async fn settle(
         }
         let is_clean = look == QuickCheck::Clean && !more();
         if is_clean || took >= deadline {
-            #[cfg_attr(not(feature = "dump"), expect(unused_mut, reason = "notes are added"))]
-            let mut found = find(&snapshot, verdicts, policy);
+            let by = Arc::clone(&policy);
+            let find = move || find(&snapshot, verdicts, &by);
+            let found = beside_the_runtime(size, find).await;
             #[cfg(feature = "dump")]
-            found
-                .notes
-                .extend(stacks::add(&table, &mut found.findings).await);
+            let found = with_stacks(&table, found).await;
             return Some((found, settled));
         }
-        drop(snapshot);
+        beside_the_runtime(size, move || drop((snapshot, verdicts))).await;
         let left = deadline.saturating_sub(took).max(INTERVALS.0);
+        let now = clock::now().saturating_duration_since(started);
+        rest = rest.max(REST * now.saturating_sub(took));
         select(gone, pin!(clock::sleep(rest.min(left)))).await;
         if looks > EAGER {
             // Many things that go one by one are not looked at one by one.
             clock::sleep(BREATH.min(left)).await;
-            rest = (rest * 2).min(INTERVALS.1);
+            rest = (rest * 2).min(INTERVALS.1.max(rest));
         }
+    }
+}
+
+#[cfg(feature = "dump")]
+async fn with_stacks(table: &Arc<Table>, found: LeakScan) -> LeakScan {
+    let LeakScan {
+        findings,
+        mut notes,
+        ..
+    } = found;
+    let (findings, deadlocks) = stacks::add(table, findings).await;
+    notes.extend(deadlocks);
+    LeakScan {
+        findings,
+        notes,
+        ..found
+    }
+}
+
+/// One look, without the search for culprits.
+struct Look {
+    snapshot: LeakSnapshot,
+    verdicts: Verdicts,
+    /// What looked like a leak, for the look after.
+    suspects: Option<HashSet<ResourceId>>,
+    check: QuickCheck,
+}
+
+fn look(
+    root: &Arc<Core>,
+    live: Live,
+    asking: HashSet<ResourceId>,
+    policy: &LeakPolicy,
+    before: Option<&HashSet<ResourceId>>,
+) -> Look {
+    let snapshot = snapshot_of(root, live, asking, policy);
+    let mut verdicts = judge::judge(&snapshot, policy);
+    // While a program runs there is always something that was closed a moment ago and is about to be let go of.
+    let suspects = (!policy.nothing_left).then(|| verdicts.narrow(&snapshot, before));
+    Look {
+        check: quick_check(&snapshot, &verdicts, policy),
+        snapshot,
+        verdicts,
+        suspects,
     }
 }

@@ -13,7 +13,10 @@ use crate::{
     },
     table::resource::Resource,
 };
-use std::{collections::HashMap, panic::Location};
+use std::{
+    collections::{BTreeSet, HashMap},
+    panic::Location,
+};
 
 /// A leak: what it is, why it is alive as far as that is known, and what it keeps alive.
 ///
@@ -77,6 +80,7 @@ impl Finding {
         };
         let counts_handles = thing.resource.record().strong_count().is_some();
         let facts = facts(&subject, thing.close.as_ref());
+        let closed = thing.close.as_ref().and_then(|close| close.location);
         let mut finding = Self {
             cycle: kept(&block.cycle),
             victims: kept(&block.victims),
@@ -84,7 +88,13 @@ impl Finding {
             chain,
             ..Self::of_fact(kind, subject, facts, String::new())
         };
-        finding.set_fingerprint();
+        let taken = finding
+            .chain
+            .last()
+            .and_then(|link| link.reference.taken.clone());
+        let taken = taken.as_ref().map(|site| (&*site.file, site.line));
+        let closed = closed.map(|at| (at.file(), at.line()));
+        finding.set_fingerprint(&[taken, closed]);
         finding
     }
 
@@ -108,15 +118,28 @@ impl Finding {
             allowed: None,
             expired: None,
         };
-        finding.set_fingerprint();
+        finding.set_fingerprint(&[]);
         finding
     }
 
-    /// The chain comes first, because many findings share the beginning of theirs.
-    fn set_fingerprint(&mut self) {
+    /// As [`of_fact`](Self::of_fact), with the line that took the last handle.
+    pub(crate) fn with_last_handle(mut self, taken: Option<&'static Location<'static>>) -> Self {
+        self.set_fingerprint(&[taken.map(|at| (at.file(), at.line()))]);
+        self
+    }
+
+    /// The chain comes first, because many findings share the beginning of theirs. Then the other lines of the finding: they
+    /// move together with the first.
+    fn set_fingerprint(&mut self, lines: &[Option<(&str, u32)>]) {
         let mut fingerprint = self.chain.fingerprint();
         fingerprint.add(&self.kind.to_string());
         fingerprint.subject(&self.subject);
+        for line in lines {
+            fingerprint.add("line");
+            if let (Some(first), Some((file, line))) = (self.subject.location, line) {
+                fingerprint.distance(first, file, *line);
+            }
+        }
         self.fingerprint = fingerprint.to_string();
     }
 
@@ -125,9 +148,8 @@ impl Finding {
         self.kind
     }
 
-    /// Sixteen hex digits that are the same for equal leaks, from run to run: made of the kinds of things, the
-    /// files that made them and took handles, with the column, and the names of fields; not of names, lines, ids or ages.
-    /// Two leaks on different lines that are alike in all this have the same.
+    /// Sixteen hex digits that are the same for equal leaks, from run to run, and after edits that only move them up or down
+    /// in their file. [`Allow::fingerprint`] says what they are made of.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -144,10 +166,17 @@ impl Finding {
         }
     }
 
-    /// The fingerprint, and the lines: findings with the same are printed once.
-    pub(crate) fn likeness(&self) -> String {
-        let (site, lines) = (self.subject.site(), self.chain.lines());
-        format!("{} {site} {lines}", self.fingerprint)
+    /// A number for the fingerprint, and all lines that made it and hold it: findings with the same are printed once.
+    pub(crate) fn likeness(&self) -> u64 {
+        let mut lines = self.chain.lines();
+        lines.add(&self.fingerprint);
+        lines.add(&self.subject.site());
+        let holders = self.holders.iter().flat_map(Holders::iter);
+        let held: BTreeSet<_> = holders.map(|holder| holder.site().to_string()).collect();
+        for site in &held {
+            lines.add(site);
+        }
+        lines.number()
     }
 
     /// The name of what leaks; empty if the finding is about several things.
@@ -173,6 +202,12 @@ impl Finding {
     /// Who has its handles, if it has any.
     pub fn holders(&self) -> Option<&Holders> {
         self.holders.as_ref()
+    }
+
+    /// The others of its cycle, and what is kept alive by it alone, as far as that is listed.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Resource> {
+        let kept = self.cycle.iter().chain(&self.victims);
+        kept.filter_map(|kept| kept.subject.resource.as_ref())
     }
 
     /// What is kept alive by it alone.
@@ -214,7 +249,7 @@ fn facts(subject: &Subject, close: Option<&Closing>) -> Vec<(&'static str, Strin
 /// Equal ones together, in the order of the first of each.
 pub(crate) fn group(findings: &[Finding]) -> Vec<Vec<&Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
-    let mut known: HashMap<String, usize> = HashMap::new();
+    let mut known: HashMap<u64, usize> = HashMap::new();
     for finding in findings {
         let at = *known.entry(finding.likeness()).or_insert_with(|| {
             groups.push(Vec::new());

@@ -3,6 +3,7 @@
 use crate::{
     clock::Stamp,
     context::state::Core,
+    leaks::{counts::unseen, trend},
     table::{live::Live, resource::Resource, store::Table},
 };
 use std::{
@@ -16,8 +17,8 @@ use std::{
 /// How many moments are remembered.
 const REMEMBERED: usize = 64;
 
-/// Compares how many things there are, by the line that made them, at several moments: what only ever
-/// rises is leaking. Made by [`Registry::growth`](crate::Registry::growth).
+/// Compares how many things there are, by the line that made them, at several moments: what rises again and again is
+/// leaking. Made by [`Registry::growth`](crate::Registry::growth).
 ///
 /// The first moment is when it is made; each [`sample`](Self::sample) is another. Best taken when a cycle of
 /// work has ended and things should be as they were.
@@ -108,6 +109,11 @@ impl Growth {
         for thing in live.into_iter().flatten() {
             *counts.entry(Counted::of(thing)).or_default() += 1;
         }
+        if let (Some(live), Some(root)) = (live, self.root.upgrade()) {
+            for ((kind, location), count) in unseen(live, &root) {
+                *counts.entry(Counted::Made { kind, location }).or_default() += count;
+            }
+        }
         let probes = self.table().map(|table| table.tracking.probes.ask());
         for (name, count) in probes.into_iter().flatten() {
             counts.insert(Counted::Probe(name), count);
@@ -131,13 +137,14 @@ impl Growth {
         self.rises(0, |counts| counts.last() > counts.first())
     }
 
-    /// What never fell and rose again and again: what is leaking, most first.
+    /// What is leaking, most first: counts whose low water rises from early to late samples, and has not come to a stand.
     ///
-    /// Of four samples and more the first is left out, because much is made once, on first use. Of the others
-    /// a count must have risen at least twice, or once if there are only two.
+    /// The first quarter of the samples is left out, because much is made once, on first use (of fewer than four samples,
+    /// none is). A pool that has reached its ceiling, a cache that is cleared now and then and a single step are no growth,
+    /// and a dip does not hide one; ten samples are a good number. What is still filling when the last sample is taken
+    /// cannot be told from a leak: take more than it takes to fill.
     pub fn rising(&self) -> Vec<GrowthEntry> {
-        let warm_up = usize::from(self.samples.len() > 3);
-        self.rises(warm_up, is_rising)
+        self.rises(trend::warm_up(self.samples.len()), trend::is_growing)
     }
 
     fn rises(&self, from: usize, is_one: impl Fn(&[usize]) -> bool) -> Vec<GrowthEntry> {
@@ -159,12 +166,6 @@ impl Growth {
         rises.sort_by_key(|rise| std::cmp::Reverse(rise.more()));
         rises
     }
-}
-
-fn is_rising(counts: &[usize]) -> bool {
-    let steps = || counts.windows(2);
-    let rises = steps().filter(|step| step[1] > step[0]).count();
-    rises >= 2.min(counts.len().saturating_sub(1)).max(1) && steps().all(|step| step[1] >= step[0])
 }
 
 impl Sample {
@@ -198,8 +199,13 @@ impl GrowthEntry {
 
     /// The file and line that made the things.
     pub fn site(&self) -> Option<(&'static str, u32)> {
+        let location = self.location()?;
+        Some((location.file(), location.line()))
+    }
+
+    pub(crate) fn location(&self) -> Option<&'static Location<'static>> {
         match &self.counted {
-            Counted::Made { location, .. } => Some((location.file(), location.line())),
+            Counted::Made { location, .. } => Some(location),
             Counted::Probe(_) => None,
         }
     }
@@ -257,7 +263,7 @@ impl fmt::Debug for Growth {
     }
 }
 
-/// What was risen, or that nothing was.
+/// What is rising, or that nothing is.
 impl fmt::Display for Growth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rising = self.rising();

@@ -8,7 +8,7 @@ use crate::{
         policy::LeakPolicy,
         snapshot::{Closing, LeakSnapshot, Thing},
     },
-    ledger::acquirer::Acquirer,
+    ledger::{acquirer::Acquirer, handle_log::How},
     table::record::{Class, State},
 };
 use std::{
@@ -33,13 +33,14 @@ pub enum LeakKind {
     /// The last handle of a context was dropped while it was open.
     DroppedOpen,
     /// A context is open, and as far as is known only its own tasks have handles: then nothing else can ever close it.
-    /// A handle that a task took and put elsewhere should say so, with [`held_by`](crate::Context::held_by).
+    /// A task has a handle that it took, or that it used while it was one of its variables. One that it put elsewhere should say
+    /// so, with [`held_by`](crate::Context::held_by).
     PinsItself,
     /// It is older than is allowed for its kind.
     TooOld,
     /// There are more than are allowed of the kind.
     TooMany,
-    /// Its count rises and never falls.
+    /// Its count rises again and again: see [`Growth::rising`](crate::leaks::Growth::rising).
     Growing,
     /// It is alive where nothing should be.
     StillThere,
@@ -199,6 +200,9 @@ fn say_of_closing(policy: &LeakPolicy, thing: &Thing, close: &Closing) -> Said {
 }
 
 /// How long an open context has been held by its own tasks alone: they may hold it for a moment.
+///
+/// A handle is a task's own if that took it and no other code is known to have used it, and if it was a variable of the task
+/// when it was last used. One that a task uses through a reference may lie anywhere, such as in a struct that others share.
 fn pinned_for(snapshot: &LeakSnapshot, at: usize) -> Option<Duration> {
     let thing = &snapshot.things[at];
     let holders = &thing.holders;
@@ -212,14 +216,14 @@ fn pinned_for(snapshot: &LeakSnapshot, at: usize) -> Option<Duration> {
     let is_own = |by: &Acquirer| by.as_task().is_some_and(|task| is_below(task.id));
     let mut youngest = None;
     for holder in holders {
+        let was_taken_here = is_own(&holder.entry.taken.by);
         // It may have been passed on: to the task that used it last, or into the declared container.
-        let is_used_here = holder
-            .entry
-            .used
-            .as_ref()
-            .is_none_or(|used| is_own(&used.1));
+        let is_theirs = match &holder.entry.used {
+            Some(used) => is_own(&used.by) && (was_taken_here || used.how == How::Owned),
+            None => was_taken_here,
+        };
         let lies_here = holder.inside().is_none_or(is_below);
-        if !is_own(&holder.entry.taken.by) || !is_used_here || !lies_here {
+        if !is_theirs || !lies_here {
             return None;
         }
         let age = holder.age()?;

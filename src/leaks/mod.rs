@@ -18,19 +18,22 @@
 //! ```
 
 // How a report is made: `snapshot` gathers what is alive, `judge` says which of them are leaks by the policy, `referrers` knows
-// why each is alive, `attribution` tells culprits from victims, `chain` leads down to each culprit, `find` makes the
-// findings, again and again until nothing is left to find. `report` has them and prints them; `drawing` makes a `graph` of
-// them.
+// why each is alive, `counts` counts what is not listed, `attribution` tells culprits from victims, `chain` leads down to each
+// culprit, `find` makes the findings, again and again until nothing is left to find. `report` has them and prints them;
+// `drawing` makes a `graph` of them.
 
 pub(crate) mod advice;
 pub(crate) mod allow;
 pub(crate) mod attribution;
 pub(crate) mod chain;
+pub(crate) mod counts;
 pub(crate) mod drawing;
 pub(crate) mod find;
 pub(crate) mod finding;
 pub(crate) mod graph;
+pub(crate) mod growing;
 pub(crate) mod growth;
+pub(crate) mod held;
 pub(crate) mod judge;
 pub(crate) mod policy;
 pub(crate) mod referrers;
@@ -38,6 +41,7 @@ pub(crate) mod report;
 pub(crate) mod snapshot;
 #[cfg(feature = "dump")]
 pub(crate) mod stacks;
+pub(crate) mod trend;
 
 pub use crate::registry::watch::LeakWatch;
 pub use allow::Allow;

@@ -110,14 +110,15 @@ impl LeakPolicy {
         self
     }
 
-    /// More things of this kind are a leak: one finding for the kind.
+    /// More things of this kind are a leak: one finding for the kind. Hooks and handles have [kinds](crate::docs::leaks) as well.
     #[must_use]
     pub fn max_count(mut self, kind: impl Into<Name>, count: usize) -> Self {
         self.max_count.push((kind.into(), count));
         self
     }
 
-    /// What rose, in this comparison, is a leak.
+    /// What [rises](Growth::rising), in this comparison, is a leak: one finding for each count. What another finding lists
+    /// already is not listed again; a note says that it grows.
     #[must_use]
     pub fn growth(mut self, growth: &Growth) -> Self {
         self.rises.extend(growth.rising());
@@ -178,6 +179,11 @@ impl LeakPolicy {
         policy.settle = policy.settle.min(Duration::from_millis(200));
         policy.is_patient = false;
         policy
+    }
+
+    /// Whether something becomes a leak by age or number, without a close.
+    pub(crate) fn has_limits(&self) -> bool {
+        self.nothing_left || !self.max_age.is_empty() || !self.max_count.is_empty()
     }
 
     /// Whether things of this make are left out.

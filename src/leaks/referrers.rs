@@ -3,7 +3,11 @@
 use crate::{
     holders::Holder,
     leaks::snapshot::{LeakSnapshot, Subject, Thing},
-    ledger::{acquirer::Acquirer, handle_log::Inside},
+    ledger::{
+        acquirer::Acquirer,
+        caller::Site,
+        handle_log::{How, Inside},
+    },
     name::Printed,
     table::record::{Class, State},
 };
@@ -21,8 +25,8 @@ pub(crate) struct Reference {
     /// The same in few words, without ages.
     pub(crate) brief: String,
     /// The line that took the handle, if it is one.
-    pub(crate) taken: Option<String>,
-    /// The same without lines, names and numbers: the file, for fingerprints.
+    pub(crate) taken: Option<Site>,
+    /// The same without lines, numbers, and names that were made at run time: for fingerprints.
     pub(crate) mark: String,
     pub(crate) strength: Strength,
 }
@@ -111,7 +115,7 @@ fn outside(who: impl Into<String>, note: &'static str) -> Origin {
 }
 
 /// How sure it is that a reference keeps something alive. The one to look at comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize),
@@ -217,13 +221,13 @@ fn of_close(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
 
 fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
     let site = holder.site();
-    let file = format!("{}:{}", site.file, holder.location().column());
+    let by = holder.entry.taken.by.literal_name().unwrap_or_default();
+    let file = format!("{}:{} {by}", site.file, holder.location().column());
     let brief = format!("taken at {site}");
-    if let Some(inside) = holder.entry.inside.as_deref() {
+    if let Some(inside) = holder.container() {
         let from = snapshot
             .index_of(inside.who.id)
             .map_or_else(|| elsewhere(snapshot, inside), Origin::Thing);
-        let field = inside.field.as_deref().unwrap_or_default();
         return Reference {
             from,
             how: format!("in {inside}, {}", holder.describe(true, false)),
@@ -231,8 +235,9 @@ fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
                 Some(field) => format!(".{}, {brief}", Printed(field)),
                 None => brief,
             },
-            taken: Some(site.to_string()),
-            mark: format!("in .{field} {file}"),
+            taken: Some(site.clone()),
+            // Without the field: it may be the key of an entry.
+            mark: format!("in {file}"),
             strength: Strength::Strong,
         };
     }
@@ -243,7 +248,7 @@ fn of_holder(snapshot: &LeakSnapshot, holder: &Holder) -> Reference {
         from,
         how: holder.describe(is_known, false),
         brief,
-        taken: Some(site.to_string()),
+        taken: Some(site.clone()),
         mark: format!("taken {file}"),
         strength,
     }
@@ -267,9 +272,11 @@ const PASSED_ON: &str = "or code that it was passed to";
 /// The holder of a handle: the task that used it last, else the one that took it, if that has not
 /// ended.
 fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
-    let users = holder.entry.used.iter().map(|used| &used.1);
-    for acquirer in users.chain([&holder.entry.taken.by]) {
+    let used = holder.last_use();
+    let users = used.iter().map(|used| (&used.by, used.how));
+    for (acquirer, how) in users.chain([(&holder.entry.taken.by, How::InPassing)]) {
         let (who, strength) = match acquirer {
+            Acquirer::Task(who) if how == How::Owned => (who, Strength::Strong),
             Acquirer::Task(who) | Acquirer::Hook(who) => (who, Strength::Suspect),
             Acquirer::Owner(who) => (who, Strength::Strong),
             _ => continue,
@@ -280,7 +287,10 @@ fn origin(snapshot: &LeakSnapshot, holder: &Holder) -> (Origin, Strength) {
     }
     let acquirer = &holder.entry.taken.by;
     let from = match acquirer {
-        Acquirer::Task(_) => outside(format!("{acquirer} (ended)"), PASSED_ON),
+        Acquirer::Task(_) => {
+            let end = holder.end_of_task();
+            outside(format!("{acquirer} ({end})"), PASSED_ON)
+        }
         Acquirer::Unknown => outside("an unknown holder", ""),
         _ => outside(acquirer.to_string(), PASSED_ON),
     };

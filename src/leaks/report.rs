@@ -1,6 +1,8 @@
 //! [`LeakReport`]: the result of a search for leaks, and how that is printed for a person.
 
 use crate::{
+    codebase::Codebase,
+    holders::Holders,
     leaks::{
         drawing,
         find::{LeakScan, Settled},
@@ -47,17 +49,13 @@ struct Contents {
 
 impl LeakReport {
     pub(crate) fn new(found: LeakScan, settled: Option<Settled>, mut notes: Vec<String>) -> Self {
-        let (allowed, findings): (Vec<_>, Vec<_>) = found
-            .findings
-            .into_iter()
-            .partition(|finding| finding.allowed.is_some());
-        if let Some(settled) = settled.filter(|_| !findings.is_empty()) {
+        if let Some(settled) = settled.filter(|_| !found.findings.is_empty()) {
             notes.insert(0, settled.note());
         }
         notes.extend(found.notes);
         Self(Arc::new(Contents {
-            findings,
-            allowed,
+            findings: found.findings,
+            allowed: found.allowed,
             things: found.things,
             notes,
         }))
@@ -218,11 +216,12 @@ fn headline(findings: &[Finding], things: usize) -> String {
         victims if findings.len() == 1 => format!(", which keeps {victims} more alive"),
         victims => format!(", which keep {victims} more alive"),
     };
-    let things_are = if things == 1 { "thing" } else { "things" };
-    format!(
-        "{} {leaks}{keep} ({things} {things_are} alive in all)",
-        findings.len()
-    )
+    let alive = match things {
+        0 => "nothing is alive any more".to_owned(),
+        1 => "1 thing alive in all".to_owned(),
+        things => format!("{things} things alive in all"),
+    };
+    format!("{} {leaks}{keep} ({alive})", findings.len())
 }
 
 impl Style {
@@ -327,22 +326,35 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
         return Ok(());
     };
     line(f, "handles", holders.sum())?;
-    for holder in holders.iter().take(LISTED) {
-        more(f, holder)?;
-        let frames = holder.backtrace().map(caller::frames).unwrap_or_default();
+    if is_in_the_chain(finding, holders) {
+        return Ok(());
+    }
+    let groups = holders.by_line();
+    let (shown, hidden) = groups.split_at(groups.len().min(LISTED));
+    for group in shown {
+        more(f, group)?;
+        let frames = group.0[0]
+            .backtrace()
+            .map(caller::frames)
+            .unwrap_or_default();
         for (function, site) in frames.into_iter().take(FRAMES) {
             let site = site.map(|site| format!(" at {site}")).unwrap_or_default();
             more(f, format_args!("  {}{site}", Quoted(&function)))?;
         }
     }
-    if holders.len() > LISTED {
-        more(f, format_args!("… {} more", holders.len() - LISTED))?;
+    let hidden: usize = hidden.iter().map(|group| group.0.len()).sum();
+    if hidden > 0 {
+        more(f, format_args!("… {hidden} more"))?;
     }
     if holders.untracked() > 0 {
         let (untracked, why) = (holders.untracked(), unaccounted(finding));
         more(f, format_args!("{untracked} untracked: {why}"))?;
     }
-    let is_own = |acquisition: &&Acquisition| !caller::is_library(acquisition.location.file());
+    // They say nothing where each handle is known that is left.
+    if holders.untracked() == 0 {
+        return Ok(());
+    }
+    let is_own = |acquisition: &&Acquisition| !Codebase::is_library(acquisition.location.file());
     let gone: Vec<_> = holders.gone().filter(is_own).take(LISTED).collect();
     if !gone.is_empty() && finding.kind != LeakKind::StillThere {
         line(f, "came and went", gone.len())?;
@@ -351,6 +363,16 @@ fn handles(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Whether the chain has shown all there is to know of the handles.
+fn is_in_the_chain(finding: &Finding, holders: &Holders) -> bool {
+    let mut all = holders.iter();
+    let (first, second) = (all.next(), all.next());
+    let last = finding.chain.last();
+    let is_shown = last.is_some_and(|link| link.reference.taken.is_some());
+    let has_more = first.is_none_or(|holder| holder.backtrace().is_some());
+    is_shown && !has_more && second.is_none() && holders.untracked() == 0
 }
 
 /// Why the holders of the rest are unknown.
@@ -409,6 +431,15 @@ fn allowed(finding: &Finding) -> String {
     match &finding.allowed {
         Some(entry) => format!("{text} ({})", entry.terms(SystemTime::now())),
         None => text,
+    }
+}
+
+/// One block for findings that are alike, as in the report.
+pub(crate) struct Alike<'a>(pub(crate) &'a [&'a Finding]);
+
+impl fmt::Display for Alike<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Style::Plain.block(f, 1, self.0)
     }
 }
 

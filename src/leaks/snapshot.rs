@@ -8,6 +8,7 @@ use crate::{
     },
     holders::Holders,
     id::ResourceId,
+    leaks::counts::UnseenCounts,
     name::{Printed, Quoted},
     poll::scope::{self, Owner},
     registry::state::Dropped,
@@ -37,6 +38,8 @@ pub(crate) struct LeakSnapshot {
     /// The task that asks, and the contexts it is in: they are alive because they ask.
     asking: HashSet<ResourceId>,
     pub(crate) dropped: Dropped,
+    /// What is not listed, if a policy limits it.
+    pub(crate) unseen: UnseenCounts,
     /// How far the close of the registry itself is.
     pub(crate) root_close: Option<Closing>,
     pub(crate) now: Stamp,
@@ -69,7 +72,8 @@ pub(crate) struct Closing {
 }
 
 impl LeakSnapshot {
-    pub(crate) fn of(root: &Arc<Core>, live: Live) -> Self {
+    /// May be made on another thread than the one that asks, which is the one to call [`asking`] on.
+    pub(crate) fn of(root: &Arc<Core>, live: Live, asking: HashSet<ResourceId>) -> Self {
         let table = root.node.table.table_ref();
         let mut things: Vec<_> = live
             .into_iter()
@@ -93,8 +97,9 @@ impl LeakSnapshot {
             things,
             places,
             members,
-            asking: asking(),
+            asking,
             dropped: root.registry.dropped.snapshot(),
+            unseen: UnseenCounts::new(),
             root_close: Closing::of(&root.node),
             now: Stamp::now(),
         }
@@ -158,7 +163,7 @@ fn spans(
 }
 
 /// The task that is running here, and the contexts it is in.
-fn asking() -> HashSet<ResourceId> {
+pub(crate) fn asking() -> HashSet<ResourceId> {
     let mut asking = HashSet::new();
     scope::find(|owner| {
         let mut next: Option<&dyn Record> = match owner {
@@ -268,6 +273,8 @@ impl Closing {
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
     pub(crate) name: String,
+    /// The name, if it is a literal of the program: the same from run to run.
+    pub(crate) literal: Option<&'static str>,
     pub(crate) kind: String,
     pub(crate) path: String,
     pub(crate) state: String,
@@ -282,6 +289,7 @@ impl Subject {
     pub(crate) fn unlisted(kind: &str, state: String) -> Self {
         Self {
             name: String::new(),
+            literal: None,
             kind: kind.to_owned(),
             path: String::new(),
             state,
@@ -296,6 +304,7 @@ impl Subject {
         let resource = &thing.resource;
         Self {
             name: resource.name().to_owned(),
+            literal: resource.record().meta().name.literal(),
             kind: resource.kind().to_owned(),
             path: short_path(resource.record()),
             state: thing.describe_state(),

@@ -4,12 +4,13 @@
 use crate::{
     dump::{
         collect::{self, SHORT_LIMIT},
-        view::{HookDump, TaskDump},
+        view::{Activity, HookDump, TaskDump},
     },
     id::ResourceId,
-    leaks::{finding::Finding, judge::LeakKind},
+    leaks::{advice, finding::Finding, judge::LeakKind},
     name::Printed,
-    table::{resource::Resource, store::Table},
+    offload::beside_the_runtime,
+    table::{record::Class, resource::Resource, store::Table},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,34 +24,58 @@ const NAMED: usize = 3;
 
 /// Asks where they are tasks that run on, or hold what leaks, and hooks of closes that do not end; and whether some wait
 /// for each other. Returns the deadlocks, as notes.
-pub(crate) async fn add(table: &Arc<Table>, findings: &mut [Finding]) -> Vec<String> {
-    let asked: BTreeSet<_> = findings.iter().flat_map(asked).collect();
+pub(crate) async fn add(table: &Arc<Table>, findings: Vec<Finding>) -> (Vec<Finding>, Vec<String>) {
+    let many = findings.len();
+    let (mut findings, asked, leaks) = beside_the_runtime(many, move || {
+        let asked: BTreeSet<_> = findings.iter().flat_map(asked).collect();
+        let leaks: BTreeSet<_> = findings.iter().filter_map(leaking).collect();
+        (findings, asked, leaks)
+    })
+    .await;
     let tasks = asked.into_iter().take(ASKED);
     let tasks: Vec<Resource> = tasks.filter_map(|id| table.find_task(id)).collect();
-    let leaks: BTreeSet<_> = findings.iter().filter_map(leaking).collect();
     let mut hooks = table.hooks.all();
     hooks.retain(|hook| leaks.contains(&hook.context.meta().id));
     hooks.truncate(ASKED);
     let dump = collect::in_the_way(table, tasks, hooks).await;
-    let tasks = dump.tasks().iter().map(|task| (task.id(), task));
-    let tasks: BTreeMap<_, _> = tasks.collect();
-    for finding in &mut *findings {
-        let facts = facts(finding, &tasks, dump.hooks());
-        finding.facts.extend(facts);
-    }
+    findings = beside_the_runtime(many, move || {
+        let tasks = dump.tasks().iter().map(|task| (task.id(), task));
+        let tasks: BTreeMap<_, _> = tasks.collect();
+        for finding in &mut findings {
+            let facts = facts(finding, &tasks, dump.hooks());
+            finding.facts.extend(facts);
+            let task = subject(finding).and_then(|id| tasks.get(&id));
+            if let Some(Activity::Polling(_)) = task.map(|task| task.activity()) {
+                finding.advice = advice::never_waits(&finding.subject);
+            }
+        }
+        drop(tasks);
+        findings
+    })
+    .await;
     if findings.is_empty() {
-        return Vec::new();
+        return (findings, Vec::new());
     }
     let waiting = collect::ask_waiting(table, SHORT_LIMIT).await;
     let waiting = waiting.resolve().await;
     let deadlocks = waiting.deadlocks().iter().take(NAMED);
-    deadlocks.map(ToString::to_string).collect()
+    let deadlocks = deadlocks.map(ToString::to_string).collect();
+    (findings, deadlocks)
 }
 
-/// The task that should have ended.
+/// The task that should have ended, or that is too old, or still there.
 fn subject(finding: &Finding) -> Option<ResourceId> {
-    let is_running = finding.kind() == LeakKind::StillRunning;
-    finding.resource().filter(|_| is_running).map(Resource::id)
+    let kinds = [
+        LeakKind::StillRunning,
+        LeakKind::StillThere,
+        LeakKind::TooOld,
+    ];
+    let resource = finding
+        .resource()
+        .filter(|_| kinds.contains(&finding.kind()));
+    resource
+        .filter(|it| it.class() == Class::Task)
+        .map(Resource::id)
 }
 
 /// The tasks that hold it, the oldest handle first.
@@ -83,7 +108,12 @@ fn facts(
 ) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if let Some(task) = subject(finding).and_then(|id| tasks.get(&id)) {
-        facts.extend(lines(task).into_iter().map(|line| ("stuck at", line)));
+        // One of an open context may well wait.
+        let label = match finding.kind() {
+            LeakKind::StillRunning => "stuck at",
+            _ => "waits at",
+        };
+        facts.extend(lines(task).into_iter().map(|line| (label, line)));
     }
     let holders = holding(finding);
     for task in holders.iter().filter_map(|id| tasks.get(id)) {

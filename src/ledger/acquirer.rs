@@ -48,11 +48,36 @@ impl Acquirer {
         }
     }
 
+    /// Whether both are the same task, hook, context or thread.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Task(one), Self::Task(other))
+            | (Self::Hook(one), Self::Hook(other))
+            | (Self::Owner(one), Self::Owner(other))
+            | (Self::Dependent(one), Self::Dependent(other)) => one.id == other.id,
+            (Self::Foreign(one), Self::Foreign(other)) => one == other,
+            (Self::Thread(one), Self::Thread(other)) => one.id() == other.id(),
+            _ => false,
+        }
+    }
+
     /// The task, if it was a task of a context.
     pub(crate) fn as_task(&self) -> Option<&Who> {
         match self {
             Self::Task(who) => Some(who),
             _ => None,
+        }
+    }
+}
+
+impl Acquirer {
+    /// The name of the task or context, if that is a literal of the program: the same from run to run.
+    pub(crate) fn literal_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Task(who) | Self::Hook(who) | Self::Owner(who) | Self::Dependent(who) => {
+                who.name.literal()
+            }
+            Self::Unknown | Self::Foreign(_) | Self::Thread(_) => None,
         }
     }
 }

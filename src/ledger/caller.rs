@@ -4,10 +4,14 @@
 //! `vec.clone()` and many crates: that line helps no reader. For such a handle the stack is captured, and the innermost
 //! frame of the program itself is the line to name.
 
-use std::{backtrace::Backtrace, fmt, panic::Location, path::Path};
+use crate::{
+    codebase::{self, Codebase},
+    symbol,
+};
+use std::{backtrace::Backtrace, fmt, panic::Location};
 
 /// A line of code.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Site {
     pub(crate) file: String,
     pub(crate) line: u32,
@@ -28,50 +32,109 @@ impl fmt::Display for Site {
     }
 }
 
-/// Whether a line belongs to the standard library or to a dependency. The program's own lines are relative to the
-/// workspace, so the first byte decides most of the time.
-#[inline]
-pub(crate) fn is_library(file: &str) -> bool {
-    let is_absolute = file.starts_with('/') || file.as_bytes().get(1) == Some(&b':');
-    is_absolute && is_foreign(file)
+/// One function of a stack, with its line if that is known.
+struct Frame {
+    function: String,
+    site: Option<Site>,
+    code: Codebase,
 }
 
-fn is_foreign(file: &str) -> bool {
-    let file = file.replace('\\', "/");
-    file.starts_with("/rustc/")
-        || ["/rustlib/src/", "/registry/src/", "/git/checkouts/"]
-            .iter()
-            .any(|folder| file.contains(folder))
-}
-
-/// The source folder of this crate.
-pub(crate) const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
-
-/// Whether a function belongs to the standard library.
-pub(crate) fn is_machinery(function: &str) -> bool {
-    begins_with_one_of(function, &["std::", "core::", "alloc::", "__rust"])
-}
-
-fn begins_with_one_of(function: &str, names: &[&str]) -> bool {
-    let function = function.trim_start_matches('<');
-    names.iter().any(|name| function.starts_with(name))
+/// Where a handle was taken, as its stack tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// On this line of the program's own code. Where a `clone` of its own was called that clones the handle, that one's line, too.
+    Own(Site, Option<Site>),
+    /// On no line of the program's own: by this of a dependency.
+    Dependency(String),
+    /// The stack has no lines.
+    Unknown,
 }
 
 /// The program's own frames of a stack, innermost first: the function, and its line if that is known.
 pub(crate) fn frames(trace: &Backtrace) -> Vec<(String, Option<Site>)> {
-    let mut frames: Vec<(String, Option<Site>)> = Vec::new();
-    for line in trace.to_string().lines() {
+    let own = read(&trace.to_string()).into_iter().filter(Frame::is_own);
+    own.map(|frame| (frame.function, frame.site)).collect()
+}
+
+/// Where the handle was taken whose stack this is.
+pub(crate) fn behind(trace: &Backtrace) -> Behind {
+    behind_of(&read(&trace.to_string()))
+}
+
+fn behind_of(frames: &[Frame]) -> Behind {
+    let mut own = frames
+        .iter()
+        .filter(|frame| frame.is_own() && frame.site.is_some());
+    if let Some(innermost) = own.next() {
+        let calling = own
+            .find(|frame| !frame.is_clone())
+            .filter(|_| innermost.is_clone());
+        let site = |frame: &Frame| frame.site.clone();
+        let found = match calling {
+            Some(calling) => site(calling).zip(Some(site(innermost))),
+            None => site(innermost).zip(Some(None)),
+        };
+        return found.map_or(Behind::Unknown, |(site, through)| {
+            Behind::Own(site, through)
+        });
+    }
+    if frames.iter().all(|frame| frame.site.is_none()) {
+        return Behind::Unknown;
+    }
+    let named = taken_by(frames).and_then(|frame| symbol::part_of_crate(&frame.function));
+    named.map_or(Behind::Unknown, Behind::Dependency)
+}
+
+/// The outermost function of the innermost dependency: what the code that called it knows it by.
+fn taken_by(frames: &[Frame]) -> Option<&Frame> {
+    let mut dependencies = frames
+        .iter()
+        .filter(|frame| frame.code == Codebase::Dependency);
+    let innermost = dependencies.find(|frame| symbol::package(&frame.function).is_some())?;
+    let is_same =
+        |frame: &&Frame| symbol::package(&frame.function) == symbol::package(&innermost.function);
+    Some(dependencies.take_while(is_same).last().unwrap_or(innermost))
+}
+
+/// Reads a stack, innermost first, down to where the runtime polls the task: what is below that is not the task's.
+fn read(trace: &str) -> Vec<Frame> {
+    let mut frames: Vec<Frame> = Vec::new();
+    for line in trace.lines() {
         let line = line.trim_start();
         if let Some(place) = line.strip_prefix("at ") {
-            if let Some((_, site)) = frames.last_mut() {
-                *site = parse(place);
+            if let Some(frame) = frames.last_mut() {
+                frame.site = parse(place);
             }
         } else if let Some((_, function)) = line.split_once(": ") {
-            frames.push((function.to_owned(), None));
+            if function.starts_with("tokio::runtime::task::") {
+                break;
+            }
+            frames.push(Frame {
+                function: function.to_owned(),
+                site: None,
+                code: Codebase::Own,
+            });
         }
     }
-    frames.retain(is_own);
+    for frame in &mut frames {
+        let file = frame.site.as_ref().map_or("", |site| &site.file);
+        frame.code = Codebase::of(&frame.function, file);
+        if let Some(site) = &mut frame.site {
+            site.file = codebase::shorten(&site.file).into_owned();
+        }
+    }
     frames
+}
+
+impl Frame {
+    fn is_own(&self) -> bool {
+        self.code == Codebase::Own
+    }
+
+    /// Whether it is the `clone` of a type, derived or not.
+    fn is_clone(&self) -> bool {
+        self.function.contains("core::clone::Clone") && self.function.ends_with("::clone")
+    }
 }
 
 /// Reads `./src/main.rs:12:9`.
@@ -79,56 +142,38 @@ fn parse(place: &str) -> Option<Site> {
     let (rest, _column) = place.rsplit_once(':')?;
     let (file, line) = rest.rsplit_once(':')?;
     Some(Site {
-        file: file.strip_prefix("./").unwrap_or(file).to_owned(),
+        file: codebase::of_printed(file).to_owned(),
         line: line.parse().ok()?,
     })
-}
-
-/// Whether a frame is the program's own: not that of a library, of this crate, or of the system.
-fn is_own((function, site): &(String, Option<Site>)) -> bool {
-    let is_ours = begins_with_one_of(function, &["tokio::", "headcount::"]);
-    let is_elsewhere = |site: &Site| {
-        let is_rust = Path::new(&site.file)
-            .extension()
-            .is_some_and(|of| of == "rs");
-        !is_rust || is_library(&site.file) || site.file.starts_with(HERE)
-    };
-    !is_ours && !is_machinery(function) && !site.as_ref().is_some_and(is_elsewhere)
-}
-
-/// The innermost line of the program's own code.
-pub(crate) fn find(trace: &Backtrace) -> Option<Site> {
-    frames(trace).into_iter().find_map(|(_, site)| site)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn lines_of_libraries_are_told_from_ones_own() {
-        for file in [
-            "/rustc/59807616e1/library/core/src/ops/function.rs",
-            "/rustc/59807616e1\\library\\core\\src\\option.rs",
-            "/home/me/.rustup/toolchains/stable/lib/rustlib/src/rust/library/core/src/option.rs",
-            "/home/me/.cargo/registry/src/index/dashmap-6.0.0/src/lib.rs",
-            r"C:\Users\me\.cargo\registry\src\index\dashmap-6.0.0\src\lib.rs",
-        ] {
-            assert!(is_library(file), "{file}");
-        }
-        for file in [
-            "src/main.rs",
-            "/home/me/project/src/main.rs",
-            "tests/rustc/x.rs",
-            "",
-        ] {
-            assert!(!is_library(file), "{file}");
+    /// Each function with its place, innermost first, as a backtrace prints them.
+    fn trace(frames: &[(&str, &str)]) -> Vec<Frame> {
+        let lines = frames.iter().enumerate();
+        let lines = lines
+            .map(|(n, (function, place))| format!("{n:>4}: {function}\n             at {place}\n"));
+        read(&lines.collect::<String>())
+    }
+
+    fn site(file: &str, line: u32) -> Site {
+        Site {
+            file: file.to_owned(),
+            line,
         }
     }
 
+    const OURS: (&str, &str) = (
+        "<headcount::context::context::Context as core::clone::Clone>::clone",
+        "/x/registry/src/index/headcount-0.1.0/src/context/context.rs:1:1",
+    );
+
     #[test]
     fn frames_of_ones_own_are_kept() {
-        let own = |function: &str, place: &str| is_own(&(function.to_owned(), parse(place)));
+        let own = |function: &str, place: &str| trace(&[(function, place)])[0].is_own();
         assert!(own("app::serve::{{closure}}", "./src/main.rs:12:9"));
         assert!(own(
             "<app::Board as app::Lookup>::find",
@@ -138,22 +183,68 @@ mod tests {
             "core::option::Option<&T>::cloned",
             "/rustc/1/library/core/src/option.rs:1:1"
         ));
-        assert!(!own(
-            "<headcount::context::context::Context as core::clone::Clone>::clone",
-            "./src/context/context.rs:1:1"
-        ));
+        assert!(!own(OURS.0, "./src/context/context.rs:1:1"));
         assert!(!own("start_thread", "./nptl/pthread_create.c:442:8"));
-        assert!(!own(
-            "write",
-            concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/src/ledger/handle_log.rs:116:1"
-            )
-        ));
+        let here = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/ledger/handle_log.rs:116:1"
+        );
+        assert!(!own("write", here));
         assert!(!own(
             "dashmap::get",
             "/home/me/.cargo/registry/src/index/dashmap-6/src/lib.rs:1:1"
         ));
+    }
+
+    #[test]
+    fn a_clone_of_ones_own_is_named_by_the_line_that_called_it() {
+        let derived = (
+            "<app::State as core::clone::Clone>::clone",
+            "./src/state.rs:3:10",
+        );
+        let frames = trace(&[
+            OURS,
+            derived,
+            (
+                "alloc::vec::Vec<T>::clone",
+                "/rustc/1/library/alloc/src/vec.rs:1:1",
+            ),
+            (
+                "<app::All as core::clone::Clone>::clone",
+                "./src/all.rs:1:1",
+            ),
+            ("app::serve::{{closure}}", "./src/main.rs:12:9"),
+            ("app::main", "./src/main.rs:2:9"),
+        ]);
+        let found = Behind::Own(site("src/main.rs", 12), Some(site("src/state.rs", 3)));
+        assert_eq!(behind_of(&frames), found);
+        let alone = trace(&[OURS, derived]);
+        assert_eq!(
+            behind_of(&alone),
+            Behind::Own(site("src/state.rs", 3), None)
+        );
+    }
+
+    #[test]
+    fn without_a_line_of_ones_own_the_dependency_is_named() {
+        let frames = trace(&[
+            OURS,
+            (
+                "<T as axum_core::extract::from_ref::FromRef<T>>::from_ref",
+                "/x/registry/src/i/axum-core-0.5.2/src/extract/from_ref.rs:20:9",
+            ),
+            (
+                "tokio::runtime::task::core::Core<T,S>::poll",
+                "/x/registry/src/i/tokio-1.54.1/src/runtime/task/core.rs:1:1",
+            ),
+            ("app::main", "./src/main.rs:2:9"),
+        ]);
+        assert_eq!(
+            behind_of(&frames),
+            Behind::Dependency("axum_core's `FromRef`".to_owned())
+        );
+        let unknown = read("   0: dashmap::get\n   1: app::main\n");
+        assert_eq!(behind_of(&unknown), Behind::Unknown);
     }
 
     #[test]

@@ -6,18 +6,19 @@
 
 use crate::{
     clock::Stamp,
+    codebase::Codebase,
     ledger::{
         acquirer::{Acquirer, Who},
-        caller,
+        entries::Entries,
         level::Level,
         tracking::{IS_COMPILED_IN, Tracking},
     },
     name::Label,
     sync::{Mutex, lock},
 };
-use slab::Slab;
 use std::{
     backtrace::Backtrace,
+    collections::VecDeque,
     fmt, mem,
     panic::Location,
     sync::{Arc, OnceLock},
@@ -33,9 +34,9 @@ pub(crate) struct Ledger(OnceLock<Box<Mutex<HandleLog>>>);
 /// The handles that are recorded now, and the last few that were dropped.
 #[derive(Default)]
 pub(crate) struct HandleLog {
-    pub(crate) held: Slab<Entry>,
-    /// The handles that were dropped last, as a ring.
-    gone: [Option<Acquisition>; REMEMBERED],
+    held: Entries<Entry>,
+    /// The handles that were dropped last, the latest one last.
+    gone: VecDeque<Acquisition>,
     /// How many recorded handles have been dropped.
     removed_count: usize,
     /// When the latest handle was taken.
@@ -64,12 +65,38 @@ impl fmt::Display for Acquisition {
 pub(crate) struct Entry {
     pub(crate) taken: Acquisition,
     /// When it was last used, and by what.
-    pub(crate) used: Option<Box<(Stamp, Acquirer)>>,
+    pub(crate) used: Option<Box<Use>>,
     /// The container that it lies in, as `held_by` declared.
     pub(crate) inside: Option<Arc<Inside>>,
     pub(crate) backtrace: Option<Arc<Backtrace>>,
     /// The stack, if the line that took the handle is a library's.
     pub(crate) behind: Option<Arc<Backtrace>>,
+}
+
+/// When a handle was last used, and by what.
+#[derive(Clone)]
+pub(crate) struct Use {
+    pub(crate) at: Stamp,
+    pub(crate) by: Acquirer,
+    pub(crate) how: How,
+}
+
+/// What a use says of where the handle is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It is a variable of the task that used it.
+    Owned,
+    /// The code that used it said so, or waits through it.
+    Touched,
+    /// It was used through a reference, to something that others may have as well.
+    InPassing,
+}
+
+impl Use {
+    pub(crate) fn now(by: Acquirer, how: How) -> Self {
+        let at = Stamp::now();
+        Self { at, by, how }
+    }
 }
 
 /// The container that a handle lies in.
@@ -95,11 +122,14 @@ impl HandleId {
 }
 
 impl HandleLog {
+    /// The entries of the handles that exist, each with its number, in any order. Numbers rise, until they begin again.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        self.held.iter()
+    }
+
     /// The last few handles that were dropped, the latest one first.
     pub(crate) fn gone(&self) -> impl Iterator<Item = &Acquisition> {
-        let latest =
-            (0..REMEMBERED).map(|ago| self.removed_count.wrapping_sub(ago + 1) % REMEMBERED);
-        latest.filter_map(|at| self.gone[at].as_ref())
+        self.gone.iter().rev()
     }
 
     /// Moves a time behind that of the latest handle, so that handles of one tick of the clock keep their order.
@@ -112,10 +142,24 @@ impl HandleLog {
     /// The handle whose removal had this number, if it is still remembered.
     pub(crate) fn removed(&self, which: usize) -> Option<&Acquisition> {
         let ago = self.removed_count.wrapping_sub(which);
-        let is_remembered = (1..=REMEMBERED).contains(&ago);
-        self.gone[which % REMEMBERED]
-            .as_ref()
-            .filter(|_| is_remembered)
+        let at = self.gone.len().checked_sub(ago)?;
+        self.gone.get(at)
+    }
+}
+
+impl Entry {
+    /// Records a use. Returns what is to be dropped.
+    fn note_use(&mut self, now: Use) -> (Option<Box<Use>>, Option<Use>) {
+        // Whoever took it has it still, as far as is known without this use.
+        let is_taker = || now.how == How::InPassing && now.by.is(&self.taken.by);
+        match &mut self.used {
+            used if is_taker() => (used.take(), None),
+            Some(used) => (None, Some(mem::replace(used, now))),
+            none => {
+                *none = Some(Box::new(now));
+                (None, None)
+            }
+        }
     }
 }
 
@@ -146,7 +190,7 @@ impl Ledger {
         let capture = || Arc::new(Backtrace::force_capture());
         let wants_trace = level >= Level::Backtraces && tracking.is_its_turn();
         let wants_caller =
-            is_known && caller::is_library(location.file()) && tracking.wants_caller();
+            is_known && Codebase::is_library(location.file()) && tracking.wants_caller();
         let mut entry = Entry {
             taken: Acquisition {
                 location,
@@ -160,7 +204,7 @@ impl Ledger {
         };
         let mut log = lock(self.0.get_or_init(Box::default));
         entry.taken.at = entry.taken.at.map(|at| log.after_the_last(at));
-        HandleId(u32::try_from(log.held.insert(entry)).unwrap_or(u32::MAX))
+        HandleId(log.held.insert(entry))
     }
 
     /// Removes the entry of a handle, and remembers how it was taken. Returns the number of this removal, for
@@ -168,10 +212,12 @@ impl Ledger {
     #[inline(never)]
     pub(crate) fn remove(&self, hold: HandleId) -> Option<usize> {
         let mut log = lock(self.0.get()?);
-        let entry = log.held.try_remove(hold.0 as usize)?;
+        let entry = log.held.remove(hold.0)?;
         let which = log.removed_count;
         log.removed_count += 1;
-        let oldest = log.gone[which % REMEMBERED].replace(entry.taken);
+        let is_full = log.gone.len() == REMEMBERED;
+        let oldest = is_full.then(|| log.gone.pop_front());
+        log.gone.push_back(entry.taken);
         // Names and backtraces are freed outside of the lock.
         drop(log);
         drop((oldest, entry.used, entry.inside));
@@ -181,14 +227,13 @@ impl Ledger {
 
     /// Records that a handle was used.
     #[cold]
-    pub(crate) fn touch(&self, hold: HandleId, by: fn() -> Acquirer) {
-        let now = Box::new((Stamp::now(), by()));
-        self.change(hold, |entry| entry.used.replace(now));
+    pub(crate) fn note_use(&self, hold: HandleId, now: Use) {
+        self.change(hold, |entry| entry.note_use(now));
     }
 
-    /// Records the container that a handle lies in.
-    pub(crate) fn put(&self, hold: HandleId, inside: Inside) {
-        let inside = Some(Arc::new(inside));
+    /// Records the container that a handle lies in, or that it lies in none.
+    pub(crate) fn put(&self, hold: HandleId, inside: Option<Inside>) {
+        let inside = inside.map(Arc::new);
         self.change(hold, |entry| mem::replace(&mut entry.inside, inside));
     }
 
@@ -200,7 +245,14 @@ impl Ledger {
     /// Changes the entry of a handle. What `change` returns is dropped outside of the lock.
     fn change<R>(&self, hold: HandleId, change: impl FnOnce(&mut Entry) -> R) {
         let Some(log) = self.0.get() else { return };
-        let before = lock(log).held.get_mut(hold.0 as usize).map(change);
+        let before = lock(log).held.get_mut(hold.0).map(change);
+        drop(before);
+    }
+
+    /// Forgets everything: no handle will ever be taken again.
+    pub(crate) fn clear(&self) {
+        let Some(log) = self.0.get() else { return };
+        let before = mem::take(&mut *lock(log));
         drop(before);
     }
 
@@ -270,7 +322,7 @@ mod tests {
         let (known, _) = take(&ledger, &tracking);
         assert!(known.is_tracked());
         assert_eq!(ledger.remove(hold), None);
-        assert_eq!(ledger.read(|log| log.held.len()), Some(1));
+        assert_eq!(ledger.read(|log| log.entries().count()), Some(1));
     }
 
     #[test]

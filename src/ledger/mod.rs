@@ -5,6 +5,7 @@
 
 pub(crate) mod acquirer;
 pub(crate) mod caller;
+pub(crate) mod entries;
 pub(crate) mod handle_log;
 pub(crate) mod level;
 pub(crate) mod tracking;

@@ -2,8 +2,11 @@
 //! end.
 
 use crate::{
+    context::line_counts::{SoFar, is_told_with},
     event,
+    id::ResourceId,
     ledger::level::{Level, UnknownLevel},
+    name::Printed,
     panics,
     sync::{
         AtomicU8, AtomicU32, AtomicUsize, Mutex, Notify,
@@ -12,8 +15,9 @@ use crate::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
     fmt,
+    panic::Location,
     sync::{Arc, OnceLock},
 };
 
@@ -22,6 +26,9 @@ pub(crate) const IS_COMPILED_IN: bool = !cfg!(headcount_untracked);
 
 /// How many stacks of handles on a library's line are captured before only one in 16 is.
 const CAPTURES: u32 = 4_096;
+
+/// How many tasks that panicked are remembered.
+const PANICKED: usize = 64;
 
 /// The settings and listeners of one registry. Every registry has one.
 #[derive(Debug)]
@@ -35,6 +42,10 @@ pub(crate) struct Tracking {
     library_lines: AtomicU32,
     /// The numbers that the user counts.
     pub(crate) probes: Probes,
+    /// Contexts that are not listed any more and have weak handles.
+    pub(crate) outlived: OutlivedContexts,
+    /// The tasks that panicked last.
+    panicked: Mutex<VecDeque<ResourceId>>,
     /// Whether a context has closed, or begun to, since the last `take_closes`.
     has_closed: AtomicU8,
     /// How many listeners there are.
@@ -52,6 +63,8 @@ impl Tracking {
             candidates: AtomicU32::new(0),
             library_lines: AtomicU32::new(0),
             probes: Probes::default(),
+            outlived: OutlivedContexts::default(),
+            panicked: Mutex::default(),
             has_closed: AtomicU8::new(0),
             listeners: AtomicUsize::new(0),
             changed: Notify::new(),
@@ -74,6 +87,20 @@ impl Tracking {
 
     pub(crate) fn sample(&self, one_in: u32) {
         self.one_in.store(one_in.max(1), Relaxed);
+    }
+
+    /// Notes that a task has panicked, for those that ask later what became of it.
+    pub(crate) fn note_panic(&self, task: ResourceId) {
+        let mut panicked = lock(&self.panicked);
+        if panicked.len() == PANICKED {
+            panicked.pop_front();
+        }
+        panicked.push_back(task);
+    }
+
+    /// Whether a task is among those that panicked last.
+    pub(crate) fn has_panicked(&self, task: ResourceId) -> bool {
+        lock(&self.panicked).contains(&task)
     }
 
     /// Whether the next handle gets a backtrace; the first one does.
@@ -172,16 +199,51 @@ fn read_level() -> Result<Level, UnknownLevel> {
     }
 }
 
+/// How many contexts of each line are closed and gone from the list, and still have weak handles.
+#[derive(Debug, Default)]
+pub(crate) struct OutlivedContexts(Mutex<HashMap<&'static Location<'static>, usize>>);
+
+impl OutlivedContexts {
+    pub(crate) fn add(&self, line: &'static Location<'static>) {
+        *lock(&self.0).entry(line).or_default() += 1;
+    }
+
+    pub(crate) fn remove(&self, line: &'static Location<'static>) {
+        let mut lines = lock(&self.0);
+        if let Entry::Occupied(mut count) = lines.entry(line) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    pub(crate) fn by_line(&self) -> Vec<(&'static Location<'static>, usize)> {
+        let lines = lock(&self.0);
+        lines.iter().map(|(line, count)| (*line, *count)).collect()
+    }
+}
+
 type Ask = Arc<dyn Fn() -> usize + Send + Sync>;
 
 /// Numbers that the user counts, and that take part in growth reports: the probes of one registry, by name.
 #[derive(Default)]
-pub(crate) struct Probes(Mutex<BTreeMap<String, Ask>>);
+pub(crate) struct Probes(Mutex<BTreeMap<String, Probe>>);
+
+#[derive(Clone)]
+struct Probe {
+    ask: Ask,
+    panics: u64,
+}
 
 impl Probes {
     /// Sets a probe; one of the same name is replaced.
     pub(crate) fn set(&self, name: String, ask: impl Fn() -> usize + Send + Sync + 'static) {
-        let before = lock(&self.0).insert(name, Arc::new(ask));
+        let probe = Probe {
+            ask: Arc::new(ask),
+            panics: 0,
+        };
+        let before = lock(&self.0).insert(name, probe);
         panics::discard(before);
     }
 
@@ -196,13 +258,17 @@ impl Probes {
     pub(crate) fn ask(&self) -> Vec<(String, usize)> {
         let probes = lock(&self.0).clone();
         let mut answers = Vec::with_capacity(probes.len());
-        for (name, ask) in probes {
+        for (name, Probe { ask, .. }) in probes {
             match panics::guarded(|| ask()) {
                 Ok(count) => answers.push((name, count)),
                 Err(payload) => {
                     let said = panics::message(&*payload);
                     panics::bury(payload);
-                    event::emit!(WARN, probe = %crate::name::Printed(&name), "a probe panicked: {said}");
+                    let count = self.note_panic(&name);
+                    if is_told_with(1, count) {
+                        let so_far = SoFar(count);
+                        event::emit!(WARN, probe = %Printed(&name), "a probe panicked: {said}{so_far}");
+                    }
                 }
             }
             panics::discard(ask);
@@ -211,12 +277,23 @@ impl Probes {
     }
 }
 
+impl Probes {
+    /// Counts one more panic of a probe, and says how many that makes.
+    fn note_panic(&self, name: &str) -> u64 {
+        let mut probes = lock(&self.0);
+        probes.get_mut(name).map_or(1, |probe| {
+            probe.panics += 1;
+            probe.panics
+        })
+    }
+}
+
 /// Drops the user's closures one by one, because each may panic.
 impl Drop for Probes {
     fn drop(&mut self) {
         let probes = std::mem::take(&mut *lock(&self.0));
-        for (_, ask) in probes {
-            panics::discard(ask);
+        for (_, probe) in probes {
+            panics::discard(probe);
         }
     }
 }

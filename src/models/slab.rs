@@ -64,6 +64,66 @@ fn a_removed_value_outlives_its_reader() {
     outcomes.assert_all([(Some(7), true), (Some(7), false), (None, true)]);
 }
 
+/// Reads what is in the first place, if only its handle keeps it.
+fn read_held(slab: &Slab<TestEntry>, drops: &Drops) -> Option<usize> {
+    let mut seen = None;
+    slab.directory().scan_held(0, 1, |look| {
+        thread::yield_now();
+        assert_eq!(drops.count(), 0, "it is dropped while a reader has it");
+        seen = Some(look.value);
+    });
+    seen
+}
+
+/// A reader of what a handle keeps, after its owner has left: the handle, or the reader, is the last.
+#[test]
+fn a_value_that_only_its_handle_keeps_outlives_its_reader() {
+    for is_unready in [false, true] {
+        let outcomes = Outcomes::new();
+        let saw = outcomes.clone();
+        bounded(3).check(move || {
+            let (slab, drops) = (Slab::with_stripes(1), Drops::default());
+            let (key, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
+            drop(place);
+            let handle = thread::spawn({
+                let drops = drops.clone();
+                move || {
+                    if is_unready {
+                        assert!(held.release_unready().is_ok());
+                    } else {
+                        drop(held);
+                    }
+                    drops.count() == 1
+                }
+            });
+            let seen = read_held(&slab, &drops);
+            let was_last = handle.join().unwrap();
+            assert_gone(&slab, key, &drops);
+            saw.saw((seen, was_last));
+        });
+        outcomes.assert_all([(Some(7), true), (Some(7), false), (None, true)]);
+    }
+}
+
+/// While the owner leaves, an entry is not taken for one that only its handle keeps.
+#[test]
+fn a_value_is_kept_by_its_handle_alone_once_its_owner_has_left() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded(3).check(move || {
+        let (slab, drops) = (Slab::with_stripes(1), Drops::default());
+        let (key, place, held) = share(&slab, 0, TestEntry::new(7).counted(&drops));
+        let owner = thread::spawn(move || drop(place));
+        let seen = read_held(&slab, &drops);
+        owner.join().unwrap();
+        assert_eq!(drops.count(), 0);
+        drop(held);
+        assert_gone(&slab, key, &drops);
+        saw.saw(seen);
+    });
+    outcomes.assert_all([Some(7), None]);
+}
+
 /// The same of a value with an owner, whom a remover with its key may forestall.
 #[test]
 fn a_value_outlives_its_reader_whoever_takes_it_off_the_list() {

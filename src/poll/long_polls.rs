@@ -2,18 +2,14 @@
 
 use crate::{
     clock::{self, Stamp},
+    context::line_counts::{Event, PROCESS},
     event,
     name::Printed,
     poll::state::PollState,
     table::record::Meta,
 };
 use std::{
-    collections::HashSet,
-    panic::Location,
-    sync::{
-        LazyLock, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -24,11 +20,8 @@ static THRESHOLD: AtomicU64 = AtomicU64::new(if cfg!(debug_assertions) {
     0
 });
 
-/// Lines whose tasks were told of.
-static TOLD: LazyLock<Mutex<HashSet<&'static Location<'static>>>> = LazyLock::new(Mutex::default);
-
-/// Warns of tasks that run for longer than this without coming to an `.await` that waits: once for each line that spawns
-/// them, in a warning event. Zero times no polls; that is the default of release builds, 100 ms that of debug
+/// Warns of tasks that run for longer than this without coming to an `.await` that waits, in a warning event: for each line that
+/// spawns them the first time, the tenth, the hundredth and so on. Zero times no polls; that is the default of release builds, 100 ms that of debug
 /// builds. For the whole process.
 ///
 /// The event comes when the poll ends; of one that does not, a listing and a dump tell while it runs.
@@ -84,16 +77,12 @@ pub(crate) fn timed<R>(
 #[cold]
 fn tell(task: &Meta, took: Duration) {
     let (site, name) = (task.location, &task.name);
-    let is_first = TOLD
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(site);
-    if is_first {
+    if let Some(so_far) = PROCESS.tell(Event::LongPoll, site) {
         let (file, line) = (site.file(), site.line());
         event::emit!(
             WARN,
             task = %Printed(name),
-            "a task blocked the runtime: it ran for {} without waiting (spawned at {file}:{line})",
+            "a task blocked the runtime: it ran for {} without waiting (spawned at {file}:{line}{so_far})",
             clock::human(took)
         );
     }

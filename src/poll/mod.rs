@@ -16,6 +16,8 @@ pub(crate) mod awaited;
 #[cfg_attr(not(feature = "dump"), path = "capture_off.rs")]
 pub(crate) mod capture;
 pub(crate) mod long_polls;
+#[cfg(feature = "testing")]
+pub(crate) mod observer;
 pub(crate) mod replies;
 pub(crate) mod running_hooks;
 pub(crate) mod scope;

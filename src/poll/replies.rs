@@ -11,7 +11,19 @@ use tokio::sync::Notify;
 
 /// Who wants to know of which tasks of a registry. A task knows only that it was asked, so it answers all who asked.
 #[derive(Default)]
-pub(crate) struct PendingReplies(Mutex<HashMap<ResourceId, Vec<Arc<Answers>>>>);
+pub(crate) struct PendingReplies {
+    askers: Mutex<HashMap<ResourceId, Vec<Arc<Answers>>>>,
+    /// Of tasks that wait for their turn: how a dump first found them there.
+    pub(crate) seen: Mutex<HashMap<ResourceId, Seen>>,
+}
+
+/// How a task was found by a dump.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen {
+    /// A hash of where it waited.
+    pub(crate) place: u64,
+    pub(crate) polls: u32,
+}
 
 /// What has been answered to one question.
 #[derive(Default)]
@@ -39,7 +51,7 @@ impl PendingReplies {
 
     /// Takes an answer for all who want it.
     pub(crate) fn answer(&self, task: ResourceId, found: &Captured) {
-        let askers = lock(&self.0).remove(&task);
+        let askers = lock(&self.askers).remove(&task);
         for answers in askers.into_iter().flatten() {
             let before = lock(&answers.found).insert(task, found.clone());
             drop(before);
@@ -53,7 +65,7 @@ impl Question {
     /// From here on an answer of this task is wanted.
     pub(crate) fn put_to(&mut self, task: ResourceId) {
         self.asked.push(task);
-        let mut askers = lock(&self.replies.0);
+        let mut askers = lock(&self.replies.askers);
         askers
             .entry(task)
             .or_default()
@@ -81,7 +93,7 @@ impl Question {
 
 impl Drop for Question {
     fn drop(&mut self) {
-        let mut askers = lock(&self.replies.0);
+        let mut askers = lock(&self.replies.askers);
         for task in &self.asked {
             if let Some(of_task) = askers.get_mut(task) {
                 of_task.retain(|answers| !Arc::ptr_eq(answers, &self.answers));
@@ -122,7 +134,7 @@ mod tests {
         );
         // Only what was not answered is still wanted.
         assert_eq!(
-            lock(&replies.0).keys().copied().collect::<Vec<_>>(),
+            lock(&replies.askers).keys().copied().collect::<Vec<_>>(),
             [id(2)]
         );
     }
@@ -137,9 +149,9 @@ mod tests {
         kept.put_to(id(0));
         replies.answer(id(5), &Captured::default());
         assert_eq!(dropped.take().len(), 1);
-        assert_eq!(lock(&replies.0).len(), 1);
+        assert_eq!(lock(&replies.askers).len(), 1);
         replies.answer(id(0), &Captured::default());
         assert_eq!(kept.take().len(), 1);
-        assert!(lock(&replies.0).is_empty());
+        assert!(lock(&replies.askers).is_empty());
     }
 }

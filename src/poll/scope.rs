@@ -14,7 +14,12 @@ use crate::{
     poll::state::PollState,
     table::{record::Record, task_entry::TaskEntry},
 };
-use std::{cell::Cell, iter, mem::transmute, ptr::NonNull};
+use std::{
+    cell::Cell,
+    iter,
+    mem::transmute,
+    ptr::{self, NonNull},
+};
 
 /// Whose code is running. The records are those of contexts.
 #[derive(Clone, Copy)]
@@ -33,7 +38,51 @@ pub(crate) enum Owner<'a> {
 struct Frame {
     /// In truth it lives as long as the frame.
     owner: Owner<'static>,
+    memory: Memory,
     outer: Option<NonNull<Frame>>,
+}
+
+/// Where the values lie that the running code owns, as far as that is known: addresses, which are only compared.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    start: usize,
+    size: usize,
+}
+
+impl Memory {
+    const UNKNOWN: Self = Self { start: 0, size: 0 };
+    /// Of a closure: its variables are on the stack, below the frame that says that it runs.
+    pub(crate) const STACK: Self = Self {
+        start: 0,
+        size: usize::MAX,
+    };
+
+    /// Of a future, which has its variables in itself from one poll to the next.
+    #[inline]
+    pub(crate) fn of<F>(future: &F) -> Self {
+        Self {
+            start: address(future),
+            size: size_of::<F>(),
+        }
+    }
+}
+
+impl Frame {
+    /// Whether the running code owns what lies at this address.
+    fn owns(&self, place: usize) -> bool {
+        let Memory { start, size } = self.memory;
+        if size != usize::MAX {
+            return place.wrapping_sub(start) < size;
+        }
+        // Between the frame and what is called last, whichever way the stack grows.
+        let (here, there) = (address(&place), address(self));
+        (here.min(there)..here.max(there)).contains(&place)
+    }
+}
+
+#[inline]
+fn address<T>(of: &T) -> usize {
+    ptr::from_ref(of).addr()
 }
 
 thread_local! {
@@ -55,12 +104,19 @@ impl Drop for Entered {
 /// Runs `body` as the code of this owner.
 #[inline]
 pub(crate) fn enter_as<R>(owner: Owner<'_>, body: impl FnOnce() -> R) -> R {
+    enter_with(owner, Memory::UNKNOWN, body)
+}
+
+/// The same, for code of which it is known where its values lie.
+#[inline]
+pub(crate) fn enter_with<R>(owner: Owner<'_>, memory: Memory, body: impl FnOnce() -> R) -> R {
     let outer = INNERMOST.get();
     let frame = Frame {
         // SAFETY: only the lifetime changes. The frame is seen by this thread alone, which looks at it
         // without keeping it, and not any more when this function ends, or unwinds: until then `owner` is
         // borrowed.
         owner: unsafe { transmute::<Owner<'_>, Owner<'static>>(owner) },
+        memory,
         outer,
     };
     INNERMOST.set(Some(NonNull::from(&frame)));
@@ -71,10 +127,24 @@ pub(crate) fn enter_as<R>(owner: Owner<'_>, body: impl FnOnce() -> R) -> R {
 /// Looks at the owners of the code that is running, innermost first, until it finds something. What it
 /// looks with must not keep them.
 pub(crate) fn find<R>(mut look: impl FnMut(Owner<'_>) -> Option<R>) -> Option<R> {
+    find_frame(|frame| look(frame.owner))
+}
+
+fn find_frame<R>(mut look: impl FnMut(&Frame) -> Option<R>) -> Option<R> {
     // SAFETY: a frame is on this thread's stack, and taken off before it goes; the ones round it go later.
     let frame = |frame: &NonNull<Frame>| unsafe { frame.as_ref() };
     let mut frames = iter::successors(INNERMOST.get(), |inner| frame(inner).outer);
-    frames.find_map(|one| look(frame(&one).owner))
+    frames.find_map(|one| look(frame(&one)))
+}
+
+/// The task of which the running code owns the value at this place: it is a variable of the task's future or closure, and not
+/// behind a reference to something that others may have as well.
+pub(crate) fn owner_of<T>(value: &T) -> Option<Acquirer> {
+    let place = address(value);
+    find_frame(|frame| match frame.owner {
+        Owner::Task(task) if frame.owns(place) => Some(Acquirer::Task(who(task))),
+        _ => None,
+    })
 }
 
 /// Who takes a handle when this code does: the task or hook that is running, else a task of somebody

@@ -126,7 +126,7 @@ pub async fn live() -> Live {
 ///
 /// # Errors
 ///
-/// As [`Registry::dump_on`], whose panics it has too.
+/// As [`Registry::dump_on`].
 #[cfg(all(feature = "signal", unix))]
 #[track_caller]
 pub fn dump_on(kind: tokio::signal::unix::SignalKind) -> std::io::Result<()> {

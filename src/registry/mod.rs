@@ -6,5 +6,7 @@ pub(crate) mod coalesced_scan;
 pub(crate) mod free;
 #[expect(clippy::module_inception, reason = "it is the registry")]
 pub(crate) mod registry;
+#[cfg(all(feature = "signal", unix))]
+pub(crate) mod signal;
 pub(crate) mod state;
 pub(crate) mod watch;

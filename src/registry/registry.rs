@@ -1,7 +1,10 @@
 //! [`Registry`]: the handle.
 
 #[cfg(feature = "dump")]
-use crate::{context::state::DUMP_LIMIT, dump::dump::Dump};
+use crate::{
+    context::{blocked, state::DUMP_LIMIT},
+    dump::dump::Dump,
+};
 use crate::{
     context::{
         builder::ContextBuilder,
@@ -10,10 +13,11 @@ use crate::{
         driver, finish,
         haste::Deadline,
         haste::Limits,
-        hooks::{Hook, HookOutput, When},
+        hook_output::HookOutput,
+        hooks::{Hook, When},
         report::{CloseReason, CloseReport},
         state::{Core, Node},
-        stragglers::StillClosing,
+        still_closing::StillClosing,
         wait,
         weak::add_hook,
     },
@@ -470,7 +474,8 @@ impl Registry {
     /// # Performance
     ///
     /// Lists everything, in bounded steps, once for each scan; about 200 ns a thing, more where handles are
-    /// recorded.
+    /// recorded, and 25 µs a leak. Of more than a few hundred things all but the listing is done on the runtime's pool for
+    /// blocking closures, or on a thread of this crate if that is full, so the runtime is not held up.
     pub async fn leaks(&self, policy: &LeakPolicy) -> LeakReport {
         let root = Arc::downgrade(self.root());
         let settled = find::settle(&root, policy, || false).await;
@@ -485,7 +490,7 @@ impl Registry {
         LeakReport::new(found, None, Vec::new())
     }
 
-    /// Begins to compare counts: what rises and never falls is leaking. See [`Growth`].
+    /// Begins to compare counts: what rises again and again is leaking. See [`Growth`].
     pub async fn growth(&self) -> Growth {
         Growth::start(self.root()).await
     }
@@ -522,11 +527,14 @@ impl Registry {
         self.root().node.table.tracking.probes.remove(name)
     }
 
-    /// Looks for leaks in the background, some time after contexts have closed or begun to: one scan for all of
-    /// them. Each new leak is reported once, in a warning event with its block of the report.
+    /// Looks for leaks in the background, some time after contexts have closed or begun to: one look for all of
+    /// them. Leaks that are alike are reported in one warning event, with their number and their block of the report: when
+    /// the first is found, again when there are ten times as many, and when there are more an hour after the last event.
     ///
-    /// `after` is the time between a close and the scan, at most twice; nothing is scanned while nothing closes. It stops
-    /// when the returned guard is dropped, or when the registry is gone, which it does not keep.
+    /// `after` is the time between a close and the look, at most twice. While nothing closes, only every tenth such time
+    /// brings a look; under a policy with [`max_age`](LeakPolicy::max_age), [`max_count`](LeakPolicy::max_count) or
+    /// [`nothing_left`](LeakPolicy::nothing_left) each one does. One look reports 20 different leaks, the next one the
+    /// others. It stops when the returned guard is dropped, or when the registry is gone, which it does not keep.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -595,19 +603,19 @@ impl Registry {
     /// As [`dump`](Self::dump), but waits for answers no longer than `limit`.
     #[cfg(feature = "dump")]
     pub async fn dump_within(&self, limit: Duration) -> Dump {
+        let _watched = blocked::watch_dump(&self.root);
         self.root.node.dump(limit, |live| live).await
     }
 
     /// Prints everything that is alive in this registry, and where every task waits, to standard error each time the
     /// process gets this signal: for a service that hangs.
     ///
-    /// It goes on for as long as the runtime lives, and does not keep the registry. Unix only; needs the feature `signal`.
-    /// It is a task like any other: where every thread of the runtime is blocked, nothing is printed.
+    /// A thread of its own makes the dump, so it is printed also where every thread of a runtime is blocked. Then it says which task
+    /// or hook is being polled, and since when; those that wait behind it did not answer. It does not keep the registry, and ends
+    /// with the first signal that comes when that is gone. Unix only; needs the feature `signal`.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
-    /// # let runtime = tokio::runtime::Runtime::new()?;
-    /// # let _entered = runtime.enter();
     /// use headcount::Registry;
     /// use tokio::signal::unix::SignalKind;
     /// Registry::global().dump_on(SignalKind::user_defined1())?; // kill -USR1 <pid>
@@ -617,24 +625,12 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// If the signal cannot be listened to, as `SIGKILL`.
-    ///
-    /// # Panics
-    ///
-    /// If there is no tokio runtime with I/O.
+    /// If the signal cannot be listened to, as `SIGKILL`, or the system cannot start a thread.
     #[cfg(all(feature = "signal", unix))]
     #[track_caller]
     pub fn dump_on(&self, kind: tokio::signal::unix::SignalKind) -> std::io::Result<()> {
-        let mut signals = tokio::signal::unix::signal(kind)?;
         let root = Arc::downgrade(self.root());
-        let location = Location::caller();
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                let Some(root) = root.upgrade() else { return };
-                Self::of(&root).print_dump(location).await;
-            }
-        });
-        Ok(())
+        crate::registry::signal::dump_on(root, kind, Location::caller())
     }
 
     /// How much is recorded of handles in this registry. One relaxed load.
@@ -676,16 +672,6 @@ impl Registry {
             is_ours.then(|| node.arc() as _)
         })
         .flatten()
-    }
-
-    #[cfg(all(feature = "signal", unix))]
-    async fn print_dump(&self, location: &Location<'_>) {
-        use std::io::Write;
-        let live = self.live().await;
-        let dump = self.dump().await;
-        let said = format!("dump asked for by a signal (see {location})\n{live}\n\n{dump}");
-        // Where nothing reads it, it is lost; `eprintln` would panic.
-        let _ = writeln!(std::io::stderr(), "{said}");
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::context::report::CloseReport;
 use crate::{
     clock::Stamp,
-    context::line_counts::LineCounts,
+    context::{alike::Alike, line_counts::LineCounts},
     id::ResourceId,
     ledger::handle_log::Acquisition,
     name::Label,
@@ -19,7 +19,9 @@ use crate::{
 #[cfg(feature = "dump")]
 use futures::future::{BoxFuture, Shared};
 #[cfg(feature = "dump")]
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
+#[cfg(any(feature = "dump", feature = "testing"))]
+use std::sync::Arc;
 use std::{collections::VecDeque, panic::Location, time::Duration};
 
 /// How many contexts that were dropped while open are remembered.
@@ -32,13 +34,14 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
 pub(crate) struct RegistryState {
     /// Contexts whose last handle was dropped while they were open.
     pub(crate) dropped: DroppedContexts,
-    /// How often each line was refused.
-    pub(crate) refused_lines: LineCounts,
-    /// How many tasks of each line ended with their runtime.
-    pub(crate) lost_lines: LineCounts,
+    /// How often each line did what is not told each time.
+    pub(crate) repeats: LineCounts,
     /// Closes that were not clean, for the check at the end of a test.
     #[cfg(feature = "testing")]
     pub(crate) unclean: UncleanCloses,
+    /// Hooks that were registered, less those that were cancelled, to be compared with those that ran.
+    #[cfg(feature = "testing")]
+    pub(crate) hooks: Arc<AtomicUsize>,
     /// Closes that no runtime was at hand for.
     pub(crate) undriven: UndrivenCloses,
     /// 1 while a look for the tasks of contexts that abort theirs is to come.
@@ -104,7 +107,7 @@ impl UndrivenCloses {
 /// The tasks of one context that are still there when its grace period is over.
 #[derive(Clone, Default)]
 pub(crate) struct Stragglers {
-    pub(crate) count: usize,
+    pub(crate) tasks: Alike,
     /// The oldest of the first few that were found.
     pub(crate) named: Vec<Resource>,
 }

@@ -5,7 +5,7 @@ use crate::{
     context::{
         context::Context,
         driver,
-        line_counts::{LineCounts, SoFar, is_told},
+        line_counts::{Event, LineCounts},
         report::CloseReason,
         state::{CloseObserver, Core},
         weak::WeakContext,
@@ -198,14 +198,13 @@ impl<K: SessionKey> Shared<K> {
 
     /// Says that an owner was wrong: once a line, then a count.
     pub(crate) fn note_wrong_owner(&self, location: &'static Location<'static>) {
-        let count = self.wrong_owners.count(location);
-        if is_told(count) {
+        if let Some(so_far) = self.wrong_owners.tell(Event::WrongOwner, location) {
             event::emit!(WARN,
                 context = %Printed(self.root.name()),
                 "refused to attach to a session of another owner, at {}:{}{}",
                 location.file(),
                 location.line(),
-                SoFar(count)
+                so_far
             );
         }
     }

@@ -6,10 +6,10 @@
 )]
 
 use crate::slab::{
-    block::{Block, Entry, Shared},
+    block::{Block, Entry, Occupied, Shared},
     free_list::MOST,
     guard::{At, Hold, ReadGuard},
-    slot::PIN,
+    slot::{PIN, Slot},
 };
 use std::{marker::PhantomData, mem, ops::Deref, sync::Arc};
 
@@ -44,6 +44,27 @@ impl<T: Entry> Directory<T> {
         &self,
         cursor: usize,
         steps: usize,
+        visit: impl FnMut(EntryRef<'_, T>),
+    ) -> Option<usize> {
+        self.scan_slots(cursor, steps, |slot| slot.pin(None), visit)
+    }
+
+    /// Looks at the entries that are not listed any more, and that their handles keep, in the same way.
+    pub(crate) fn scan_held(
+        &self,
+        cursor: usize,
+        steps: usize,
+        visit: impl FnMut(EntryRef<'_, T>),
+    ) -> Option<usize> {
+        self.scan_slots(cursor, steps, Slot::pin_held, visit)
+    }
+
+    #[inline(always)]
+    fn scan_slots(
+        &self,
+        cursor: usize,
+        steps: usize,
+        pin: impl Fn(&Slot<Occupied<T>>) -> Option<u32>,
         mut visit: impl FnMut(EntryRef<'_, T>),
     ) -> Option<usize> {
         let (mut cursor, end) = (cursor, cursor.saturating_add(steps));
@@ -51,7 +72,7 @@ impl<T: Entry> Directory<T> {
             let (block, start) = self.place(narrow(cursor))?;
             let most = (block.len() - start).min(end - cursor);
             for at in start..start + most {
-                if let Some(generation) = block.slots[at].pin(None) {
+                if let Some(generation) = pin(&block.slots[at]) {
                     visit(EntryRef {
                         // SAFETY: it is pinned, for this, and the directory, which is borrowed as long, keeps the block.
                         guard: unsafe { ReadGuard::new(At::new(block, at)) },

@@ -8,7 +8,7 @@
 //!    for nothing. The slot is on a free list, or in the hand of the one who took it from there, who may
 //!    [fill](Slot::vacant) and [`list`](Slot::list) it.
 //! 2. `LISTED`: set by `list`, after the entry is in place. Only now may it be pinned. Cleared once, by its owner, and with
-//!    it goes the right to new pins. Others, who know its key, can take that right away before: by `TOMBSTONE`, which is
+//!    it goes the right to new pins, except while its handle holds it: see [`pin_held`](Slot::pin_held). Others, who know its key, can take that right away before: by `TOMBSTONE`, which is
 //!    set once; and then clears `LISTED` as well if there is no owner.
 //! 3. `OWNED`, `HELD`, pins: who still holds the entry. `OWNED` is set if the entry has an owner, who will release it;
 //!    otherwise it belongs to the list, and goes when it is not listed any more. `HELD` is the hold of a handle that is made
@@ -140,6 +140,27 @@ impl<T> Slot<T> {
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// Counts one who looks at an entry that its owner has left, and that only its handle keeps, and readers. Returns its
+    /// generation.
+    ///
+    /// The pin is counted in the same step that sees `HELD`. So the handle has not released the entry before, and when it does,
+    /// it sees the pin, and does not release last.
+    #[inline]
+    pub(crate) fn pin_held(&self) -> Option<u32> {
+        let mut seen = self.state.load(Acquire);
+        while seen & (LISTED | OWNED | HELD) == HELD {
+            assert_not_too_many(seen);
+            match self
+                .state
+                .compare_exchange_weak(seen, seen + PIN, AcqRel, Acquire)
+            {
+                Ok(_) => return Some(generation_of(seen)),
+                Err(now) => seen = now,
+            }
+        }
+        None
     }
 
     /// Counts one more. Looks before it counts: a count that was made before a panic would stay, and enough of those would

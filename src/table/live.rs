@@ -6,6 +6,7 @@ use crate::{
     slab::{directory::Directory, pins::Pins},
     table::{
         arc_entry::Indirect,
+        kept_handles::KeptHandles,
         record::{Class, Record, State},
         resource::{Resource, Snapshot},
         store::{STEP, Table, is_alive},
@@ -56,6 +57,8 @@ pub struct Live {
     found: Option<Listed>,
     /// In the order of creation, once somebody asked for it.
     sorted: OnceLock<Vec<Resource>>,
+    /// Handles of tasks that have ended; of a listing of everything.
+    pub(crate) kept: KeptHandles,
 }
 
 impl Live {
@@ -64,6 +67,7 @@ impl Live {
             len: sorted.len(),
             found: None,
             sorted: OnceLock::from(sorted),
+            kept: KeptHandles::default(),
         }
     }
 
@@ -186,6 +190,7 @@ struct Listing {
     arcs: Arc<Directory<Indirect<Arc<dyn Record>>>>,
     cursor: Option<Cursor>,
     found: Listed,
+    kept: KeptHandles,
     now: Stamp,
 }
 
@@ -214,25 +219,28 @@ impl Listing {
                 tasks: Pins::of(&table.tasks, table.tasks.len()),
                 others: Vec::with_capacity(room),
             },
+            kept: KeptHandles::default(),
             now: Stamp::now(),
         }
     }
 
     /// One bounded step; says whether there is more to do.
     fn step(&mut self) -> bool {
-        let (found, now) = (&mut self.found, self.now);
+        let (found, kept, now) = (&mut self.found, &mut self.kept, self.now);
         self.cursor = match self.cursor {
             Some(Cursor::Tasks(from)) => {
                 let next = self.tasks.scan(from, STEP, |look| {
                     let snapshot = Snapshot::of(&*look, now);
                     found.tasks.keep(look, snapshot);
                 });
+                self.tasks.scan_held(from, STEP, |look| kept.add(&look));
                 Some(next.map_or(Cursor::Records(0), Cursor::Tasks))
             }
             Some(Cursor::Records(from)) => {
                 let next = self.records.scan(from, STEP, |look| {
                     if let Some(record) = look.upgrade() {
-                        found.others.push(Resource::of(record, now));
+                        let kept = kept.of(record.meta().id);
+                        found.others.push(Resource::of(record, kept, now));
                     }
                 });
                 Some(next.map_or(Cursor::Arcs(0), Cursor::Records))
@@ -240,7 +248,7 @@ impl Listing {
             Some(Cursor::Arcs(from)) => {
                 let next = self.arcs.scan(from, STEP, |look| {
                     if is_alive(&look) {
-                        found.others.push(Resource::of(Arc::clone(&look), now));
+                        found.others.push(Resource::of(Arc::clone(&look), 0, now));
                     }
                 });
                 next.map(Cursor::Arcs)
@@ -255,6 +263,7 @@ impl Listing {
             len: self.found.tasks.len() + self.found.others.len(),
             found: Some(self.found),
             sorted: OnceLock::new(),
+            kept: self.kept,
         }
     }
 }

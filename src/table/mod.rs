@@ -6,7 +6,9 @@
 //! whole and how it is made, [`tree`] how that prints.
 
 pub(crate) mod arc_entry;
+pub(crate) mod kept_handles;
 pub(crate) mod live;
+pub(crate) mod numbers;
 pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod resource;

@@ -1,6 +1,13 @@
 //! What a slot points to: the facts about one live thing, apart from the thing itself (I5).
 
-use crate::{clock::Stamp, id::ResourceId, ledger::handle_log::Ledger, name::Label, slab::stripe};
+use crate::{
+    clock::Stamp,
+    id::ResourceId,
+    ledger::handle_log::Ledger,
+    name::{Label, Name, label},
+    slab::stripe,
+    table::numbers::Numbers,
+};
 use std::{any::Any, mem, panic::Location};
 
 /// Facts of a new record, from its caller.
@@ -8,6 +15,17 @@ pub(crate) struct Facts {
     pub(crate) name: Label,
     pub(crate) kind: Label,
     pub(crate) location: &'static Location<'static>,
+}
+
+impl Facts {
+    pub(crate) fn new(name: Name, kind: Name, location: &'static Location<'static>) -> Self {
+        let (name, kind) = (label(name), label(kind));
+        Self {
+            name,
+            kind,
+            location,
+        }
+    }
 }
 
 /// The facts that never change after registration.
@@ -162,6 +180,10 @@ pub(crate) trait Record: Send + Sync {
     /// Strong handles to the thing itself, where it has any.
     fn strong_count(&self) -> Option<usize> {
         None
+    }
+    /// What a context has that is not listed by itself.
+    fn numbers(&self) -> Numbers {
+        Numbers::default()
     }
     /// Who holds those handles, where that is written down.
     fn ledger(&self) -> Option<&Ledger> {

@@ -7,6 +7,7 @@ use crate::{
     id::ResourceId,
     slab::{directory::EntryRef, pins::Pinned},
     table::{
+        numbers::Numbers,
         record::{Class, Record, State},
         task_entry::{TaskEntry, Tasks},
     },
@@ -48,6 +49,8 @@ pub struct Resource {
     facts: Facts,
     /// Strong handles at that moment; `None` where there are none to count.
     handles: Option<usize>,
+    /// What it had that is not listed by itself; `None` if that was nothing.
+    numbers: Option<Arc<Numbers>>,
     snapshot: Snapshot,
 }
 
@@ -85,9 +88,15 @@ impl Snapshot {
 }
 
 impl Resource {
-    pub(crate) fn of(record: Arc<dyn Record>, now: Stamp) -> Self {
+    /// `kept` is how many handles of ended tasks of it are held.
+    pub(crate) fn of(record: Arc<dyn Record>, kept: usize, now: Stamp) -> Self {
+        let numbers = Numbers {
+            kept,
+            ..record.numbers()
+        };
         Self {
             handles: record.strong_count(),
+            numbers: (numbers != Numbers::default()).then(|| Arc::new(numbers)),
             snapshot: Snapshot::of(&*record, now),
             facts: Facts::Record(record),
         }
@@ -101,6 +110,7 @@ impl Resource {
     pub(crate) fn of_pinned(task: Pinned<TaskEntry>, snapshot: Snapshot) -> Self {
         Self {
             handles: None,
+            numbers: None,
             snapshot,
             facts: Facts::Task(task),
         }
@@ -139,12 +149,13 @@ impl Resource {
         }
     }
 
-    /// For how long a task has been running without waiting, if that is longer than
-    /// [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold) says; at this moment, not when it was listed.
+    /// For how long a task had been running without waiting when it was listed, if that is longer than
+    /// [`set_long_poll_threshold`](crate::dump::set_long_poll_threshold) says. `None` as well once that poll has ended.
     #[cfg(feature = "dump")]
     pub fn blocks_runtime(&self) -> Option<Duration> {
         let threshold = crate::poll::long_polls::threshold()?;
-        let running = self.poll_state()?.running(Stamp::now());
+        let listed = self.record().meta().created.plus(self.age());
+        let running = self.poll_state()?.running(listed);
         running.filter(|running| *running > threshold)
     }
 
@@ -216,6 +227,37 @@ impl Resource {
     pub fn strong_count(&self) -> Option<usize> {
         self.handles
     }
+
+    /// Weak handles of a context at the moment of listing: each keeps the memory of what is known of the context.
+    pub fn weak_count(&self) -> usize {
+        self.numbers().weak
+    }
+
+    /// How many hooks of a context waited for its close, or ran, at the moment of listing.
+    pub fn hooks(&self) -> usize {
+        self.numbers().hooks
+    }
+
+    /// How many [`Task`](crate::Task) handles were held, at the moment of listing, of tasks of a context that had ended. Each
+    /// keeps the output of its task until that is taken.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let registry = headcount::Registry::new();
+    /// let server = registry.context("server");
+    /// let task = server.spawn(async { vec![0_u8; 1_000] });
+    /// task.finished().await;
+    /// assert_eq!(registry.live().await.find("server").unwrap().handles_of_ended_tasks(), 1);
+    /// drop(task);
+    /// # }
+    /// ```
+    pub fn handles_of_ended_tasks(&self) -> usize {
+        self.numbers().kept
+    }
+
+    pub(crate) fn numbers(&self) -> Numbers {
+        self.numbers.as_deref().copied().unwrap_or_default()
+    }
 }
 
 /// Names from the outermost ancestor down, joined by `/`.
@@ -229,7 +271,7 @@ pub(crate) fn short_path(record: &dyn Record) -> String {
 }
 
 /// How many names a short path has.
-const NEAREST: usize = 6;
+pub(crate) const NEAREST: usize = 6;
 
 fn joined(record: &dyn Record, most: usize) -> String {
     let mut names = Vec::new();
@@ -264,7 +306,7 @@ impl serde::Serialize for Resource {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
         let detail = self.detail();
-        let fields = 10 + usize::from(detail.is_some());
+        let fields = 13 + usize::from(detail.is_some());
         let mut out = serializer.serialize_struct("Resource", fields)?;
         out.serialize_field("id", &self.id())?;
         out.serialize_field("name", self.name())?;
@@ -276,6 +318,9 @@ impl serde::Serialize for Resource {
         out.serialize_field("parent", &self.parent())?;
         out.serialize_field("path", &self.path())?;
         out.serialize_field("strong_count", &self.strong_count())?;
+        out.serialize_field("weak_count", &self.weak_count())?;
+        out.serialize_field("hooks", &self.hooks())?;
+        out.serialize_field("handles_of_ended_tasks", &self.handles_of_ended_tasks())?;
         match detail {
             Some(detail) => out.serialize_field("detail", &detail)?,
             None => out.skip_field("detail")?,

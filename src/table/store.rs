@@ -49,6 +49,9 @@ pub(crate) struct Table {
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
     sweep_cursor: AtomicUsize,
+    /// How many tasks there have been, to be compared with what became of them.
+    #[cfg(feature = "testing")]
+    pub(crate) accepted: AtomicUsize,
 }
 
 impl Table {
@@ -79,6 +82,8 @@ impl Table {
             hooks: Arc::default(),
             tracked: AtomicUsize::new(0),
             sweep_cursor: AtomicUsize::new(0),
+            #[cfg(feature = "testing")]
+            accepted: AtomicUsize::new(0),
         }
     }
 
@@ -123,6 +128,8 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> (TaskOwner, TaskHandle) {
+        #[cfg(feature = "testing")]
+        self.accepted.fetch_add(1, Relaxed);
         self.fill(facts, Some(context), role).list_shared()
     }
 
@@ -133,6 +140,8 @@ impl Table {
         context: Arc<dyn Record>,
         role: Role,
     ) -> TaskOwner {
+        #[cfg(feature = "testing")]
+        self.accepted.fetch_add(1, Relaxed);
         self.fill(facts, Some(context), role).list_then_read()
     }
 
@@ -202,9 +211,18 @@ impl Table {
         match id.table.wrapping_sub(self.number) {
             0 => self.tasks.remove(key),
             1 => self.records.remove(key),
-            2 => self.untrack(key),
+            // One whose value is gone is not listed any more, swept or not.
+            2 => self.is_alive(key) & self.untrack(key),
             _ => false,
         }
+    }
+
+    fn is_alive(&self, key: Key) -> bool {
+        let mut found = false;
+        self.arcs.directory().scan(key.index as usize, 1, |look| {
+            found = look.key() == key && is_alive(&look);
+        });
+        found
     }
 
     fn untrack(&self, key: Key) -> bool {
@@ -377,6 +395,11 @@ impl TableRef {
             _ => {}
         }
         state
+    }
+
+    /// Whether the entry with this id was in this table and is not any more. Of a tracked `Arc` that is not known.
+    pub(crate) fn has_gone(&self, id: ResourceId) -> bool {
+        id.table.wrapping_sub(self.number) < 2 && self.state_of(id).is_none()
     }
 
     /// Aborts the task with this id, if it is still listed.

@@ -190,7 +190,7 @@ impl TaskEntry {
     }
 
     /// Whether others poll it, and may drop it, or an abort was requested.
-    #[cfg(feature = "dump")]
+    #[cfg(any(feature = "dump", feature = "testing"))]
     pub(crate) fn is_in_other_hands(&self) -> bool {
         self.is(TaskKind::Wrapped) || self.poll_state.is_aborting()
     }

@@ -111,7 +111,7 @@ fn branch(f: &mut fmt::Formatter<'_>, open: &[bool], depth: usize, last: bool) -
     f.write_str(if last { "└─ " } else { "├─ " })
 }
 
-/// `name  kind · state · detail · age · strong · file:line`
+/// `name  kind · state · detail · age · strong · weak · hooks · file:line`
 fn entry(f: &mut fmt::Formatter<'_>, item: &Resource) -> fmt::Result {
     write!(f, "{}  {} · ", Printed(item.name()), Printed(item.kind()))?;
     if item.class() != Class::Resource {
@@ -128,6 +128,7 @@ fn entry(f: &mut fmt::Formatter<'_>, item: &Resource) -> fmt::Result {
     if let Some(strong) = item.strong_count() {
         write!(f, " · {strong} strong")?;
     }
+    write!(f, "{}", item.numbers())?;
     let location = item.location();
     write!(f, " · {}:{}", location.file(), location.line())
 }

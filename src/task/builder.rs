@@ -147,6 +147,34 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
     /// find out by itself. Its handle then gets [`TaskError::Cancelled`](crate::TaskError::Cancelled).
     ///
     /// Has no effect on blocking closures and wrapped futures.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped in the middle of whatever it does: between two `.await`s nothing runs any more but destructors.
+    /// **Output that is half written stays so**: a frame of which `write_all` has sent a part, a file before its `flush`, a message
+    /// that was taken from a queue and not handled. It is for tasks that only read, or only wait. A task that writes watches
+    /// [`cancelled`](crate::WeakContext::cancelled) where it waits for its next piece of work, and finishes the one that it has:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use tokio::sync::mpsc;
+    /// # async fn write(_: String) {}
+    /// # let ctx = headcount::Registry::new().context("ctx");
+    /// # let (_sender, mut lines) = mpsc::channel::<String>(8);
+    /// let own = ctx.downgrade();
+    /// ctx.task("writer").spawn(async move {
+    ///     loop {
+    ///         let line = tokio::select! {
+    ///             line = lines.recv() => line,
+    ///             _ = own.cancelled() => break,
+    ///         };
+    ///         let Some(line) = line else { break };
+    ///         write(line).await; // to its end, in the grace period
+    ///     }
+    /// });
+    /// # ctx.close().await;
+    /// # }
+    /// ```
     pub fn cancellable(mut self) -> Self {
         self.options.is_cancellable = true;
         self

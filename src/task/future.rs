@@ -12,7 +12,7 @@ use crate::{
     panics,
     poll::{
         capture,
-        scope::{self, Owner},
+        scope::{self, Memory, Owner},
         waiting::{For, waiting},
     },
     table::record::{Outcome, Record},
@@ -349,6 +349,9 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.guard.may_poll() {
+            return Poll::Pending;
+        }
         if self.guard.is_aborting() {
             self.end(Ok(Err(TaskError::Aborted)));
             return Poll::Ready(());
@@ -359,7 +362,7 @@ where
         }
         let guard = &mut *this.guard;
         // A future that is done is dropped in the same breath.
-        let polled = guard.poll(cx, |cx| {
+        let polled = guard.poll(cx, Memory::of(&*this.future), |cx| {
             let future = this.future.as_mut().as_pin_mut()?;
             let result = match panics::guarded(|| future.work(cx)) {
                 Ok(Poll::Pending) => return None,
@@ -400,7 +403,7 @@ impl<F: FnOnce() -> T, T: Send + 'static, C: EndCheck<T>> Job<F, T, C> {
             return;
         }
         if let Some(closure) = self.closure.take() {
-            let result = self.guard.enter(|| panics::guarded(closure));
+            let result = self.guard.enter_closure(|| panics::guarded(closure));
             finish(
                 &self.outlet,
                 &mut self.guard,

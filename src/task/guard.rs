@@ -1,5 +1,7 @@
 //! [`TaskGuard`]: a task that a context accepted leaves it again, once, however it ends.
 
+#[cfg(feature = "testing")]
+use crate::poll::observer;
 use crate::{
     context::{
         close,
@@ -7,7 +9,7 @@ use crate::{
         driver,
         failure::{Failure, FailureKind, FailurePolicy, Subject},
         gate::OnLeave,
-        line_counts::{self, SoFar},
+        line_counts::{Event, LineCounts, PROCESS},
         refusal,
         report::CloseReason,
         runtimes,
@@ -18,7 +20,7 @@ use crate::{
     poll::{
         capture::{self, Captured},
         long_polls,
-        scope::{self, Owner},
+        scope::{self, Memory, Owner},
         state::PollState,
     },
     registry::state::RegistryState,
@@ -120,6 +122,21 @@ impl TaskGuard<'_> {
         }
     }
 
+    /// Tells the observer, if a test has one, that the task is about to be polled. False if that is not to happen.
+    #[cfg(feature = "testing")]
+    #[inline]
+    pub(crate) fn may_poll(&self) -> bool {
+        !observer::is_there() || self.task().is_none_or(observer::may_poll)
+    }
+
+    /// Without the feature `testing` there is no observer.
+    #[cfg(not(feature = "testing"))]
+    #[inline(always)]
+    #[expect(clippy::unused_self, reason = "it is used with the feature `testing`")]
+    pub(crate) fn may_poll(&self) -> bool {
+        true
+    }
+
     /// Whether an abort was requested.
     #[inline]
     pub(crate) fn is_aborting(&self) -> bool {
@@ -138,6 +155,7 @@ impl TaskGuard<'_> {
     pub(crate) fn poll<R>(
         &self,
         cx: &mut Context<'_>,
+        memory: Memory,
         poll: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         let Some((task, state)) = self
@@ -147,7 +165,7 @@ impl TaskGuard<'_> {
             return poll(cx);
         };
         let poll = |cx: &mut Context<'_>| {
-            let poll = || scope::enter_as(Owner::Task(task), || poll(cx));
+            let poll = || scope::enter_with(Owner::Task(task), memory, || poll(cx));
             match long_polls::threshold() {
                 None => poll(),
                 Some(threshold) => long_polls::timed(state, task.meta(), threshold, poll),
@@ -170,6 +188,14 @@ impl TaskGuard<'_> {
     pub(crate) fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
         match self.task() {
             Some(task) => scope::enter_as(Owner::Task(task), body),
+            None => body(),
+        }
+    }
+
+    /// The same, for a closure: its variables lie on the stack from here on.
+    pub(crate) fn enter_closure<R>(&self, body: impl FnOnce() -> R) -> R {
+        match self.task() {
+            Some(task) => scope::enter_with(Owner::Task(task), Memory::STACK, body),
             None => body(),
         }
     }
@@ -216,9 +242,12 @@ impl TaskGuard<'_> {
     /// otherwise its handle was dropped because it is not wanted.
     pub(crate) fn late_result(&self) -> Option<LateResult> {
         let task = self.task().filter(|_| self.is_cancelled())?;
+        let context = context_of(task);
         Some(LateResult {
-            context: context_of(task).meta.name.clone(),
+            context: context.meta.name.clone(),
             task: task.meta().name.clone(),
+            location: task.meta().location,
+            registry: registry_of(context),
         })
     }
 
@@ -260,6 +289,9 @@ impl TaskGuard<'_> {
         };
         let path = resource::short_path(node);
         let mut failure = Failure::new(kind, subject, path, (verb, message));
+        if kind == FailureKind::TaskPanicked {
+            node.table.tracking.note_panic(meta.id);
+        }
         if has_handle {
             failure = failure.pending();
         }
@@ -270,8 +302,11 @@ impl TaskGuard<'_> {
         if kind != FailureKind::DestructorPanicked {
             close_on_failure(node, &failure);
         }
-        let context = node.meta.name.clone();
-        Some(TaskFailure { context, failure })
+        Some(TaskFailure {
+            context: node.meta.name.clone(),
+            registry: registry_of(node),
+            failure,
+        })
     }
 }
 
@@ -289,13 +324,18 @@ impl Drop for TaskGuard<'_> {
 pub(crate) struct LateResult {
     context: Label,
     task: Label,
+    location: &'static Location<'static>,
+    registry: Option<Arc<RegistryState>>,
 }
 
 impl LateResult {
     #[cold]
     pub(crate) fn emit(&self) {
-        let (context, task) = (Printed(&self.context), Printed(&self.task));
-        event::emit!(DEBUG, %context, %task, "a late result was dropped: no handle can claim it");
+        let repeats = repeats(self.registry.as_ref());
+        if let Some(so_far) = repeats.tell(Event::LateResult, self.location) {
+            let (context, task) = (Printed(&self.context), Printed(&self.task));
+            event::emit!(DEBUG, %context, %task, "a late result was dropped: no handle can claim it{so_far}");
+        }
     }
 }
 
@@ -303,6 +343,7 @@ impl LateResult {
 pub(crate) struct TaskFailure {
     context: Label,
     failure: Failure,
+    registry: Option<Arc<RegistryState>>,
 }
 
 impl TaskFailure {
@@ -313,7 +354,13 @@ impl TaskFailure {
     #[cold]
     pub(crate) fn emit(&self) {
         let sentence = self.failure.sentence();
-        event::emit!(ERROR, context = %Printed(&self.context), "{sentence}");
+        let Some(line) = self.failure.location() else {
+            return;
+        };
+        let repeats = repeats(self.registry.as_ref());
+        if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
+            event::emit!(ERROR, context = %Printed(&self.context), "{sentence}{so_far}");
+        }
     }
 }
 
@@ -330,12 +377,11 @@ impl LostTask {
     fn of(task: &TaskEntry) -> Self {
         runtimes::note_ended();
         let context = context_of(task);
-        let core = context.core.upgrade();
         Self {
             path: resource::short_path(task),
             location: task.meta().location,
             context: context.meta.name.clone(),
-            registry: core.map(|core| Arc::clone(&core.registry)),
+            registry: registry_of(context),
         }
     }
 
@@ -343,12 +389,11 @@ impl LostTask {
     #[cold]
     fn emit(&self) {
         let (file, line) = (self.location.file(), self.location.line());
-        let registry = self.registry.as_ref();
-        let count = registry.map_or(1, |registry| registry.lost_lines.count(self.location));
-        if !line_counts::is_told(count) {
+        let repeats = repeats(self.registry.as_ref());
+        let Some(so_far) = repeats.tell(Event::Lost, self.location) else {
             return;
-        }
-        let (path, so_far) = (Quoted(&self.path), SoFar(count));
+        };
+        let path = Quoted(&self.path);
         event::emit!(
             ERROR,
             context = %Printed(&self.context),
@@ -374,6 +419,16 @@ fn answer(task: &TaskEntry, captured: &Captured) {
     replies.answer(task.meta().id, captured);
 }
 
+fn registry_of(context: &Node) -> Option<Arc<RegistryState>> {
+    let core = context.core.upgrade()?;
+    Some(Arc::clone(&core.registry))
+}
+
+/// Where it is counted what happens again and again.
+fn repeats(registry: Option<&Arc<RegistryState>>) -> &LineCounts {
+    registry.map_or(&PROCESS, |registry| &registry.repeats)
+}
+
 /// Notes something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that this happens
 /// on this line. What comes after the end of a close is noted by the nearest context above that has not closed, else by the
 /// registry.
@@ -393,11 +448,9 @@ pub(crate) fn note_refusal(
         }
         next = node.parent.as_deref();
     }
-    let count = match registry {
-        Some(registry) => registry.refused_lines.count(location),
-        None => refusal::without_registry(location),
-    };
-    refusal::warn(&node.meta.name, (what, name), location, count);
+    if let Some(so_far) = repeats(registry.as_ref()).tell(Event::Refused, location) {
+        refusal::warn(&node.meta.name, (what, name), location, &so_far);
+    }
 }
 
 /// Closes the context that is to be closed at a failure in this one, if there is one.

@@ -209,11 +209,15 @@ impl<T> Task<T> {
     #[cfg(feature = "dump")]
     pub async fn trace(&self) -> Option<crate::dump::view::TaskDump> {
         use crate::{
-            context::{current::node_of, state::DUMP_LIMIT},
+            context::{blocked, current::node_of, state::DUMP_LIMIT},
             dump::collect,
         };
-        let table = Arc::clone(&node_of(self.held()?.owner()?)?.table);
+        let node = node_of(self.held()?.owner()?)?;
+        let table = Arc::clone(&node.table);
         let task = table.find_task(self.id())?;
+        let core = node.core.upgrade();
+        let _watched = core.as_ref().and_then(blocked::watch_dump);
+        drop(core);
         let dump = collect::dump(table, vec![task], Vec::new(), DUMP_LIMIT).await;
         dump.tasks.into_iter().next()
     }

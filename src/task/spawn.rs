@@ -230,7 +230,7 @@ fn find_runtime(core: &Core) -> Result<Handle, RefusedReason> {
     match Handle::try_current() {
         // A registry outlives runtimes, the global one all of them: here and now comes first.
         Ok(here) if core.node.is_root() || core.runtimes.is_first(&here) => Ok(here),
-        _ => core.runtimes.running(&core.node.meta.name),
+        _ => core.runtime_at_hand(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! [`Wrapped`]: a future that is counted here and polled elsewhere.
 
 use crate::{
-    context::failure::FailureKind, error::TaskError, panics, table::record::Outcome,
-    task::guard::TaskGuard,
+    context::failure::FailureKind, error::TaskError, panics, poll::scope::Memory,
+    table::record::Outcome, task::guard::TaskGuard,
 };
 use std::{
     fmt,
@@ -97,8 +97,13 @@ impl<F: Future> Future for Wrapped<F> {
         let (Some(future), Some(guard)) = (this.future.as_pin_mut(), this.guard) else {
             return Poll::Ready(Err(TaskError::Refused));
         };
+        if !guard.may_poll() {
+            return Poll::Pending;
+        }
         // An abort ends it only where it waits: it may be ready, and the code that polls it wants the output.
-        let polled = guard.poll(cx, |cx| panics::guarded(|| future.poll(cx)));
+        let polled = guard.poll(cx, Memory::of(&*future), |cx| {
+            panics::guarded(|| future.poll(cx))
+        });
         if matches!(polled, Ok(Poll::Pending)) {
             guard.park(cx);
         }

@@ -3,6 +3,7 @@
 use crate::{
     error::TaskError,
     panics,
+    poll::scope::Memory,
     table::record::Outcome,
     task::{guard::TaskGuard, wrapped::Wrapped},
 };
@@ -59,12 +60,15 @@ impl<S: Stream> Stream for WrappedStream<S> {
         let (Some(stream), Some(guard)) = (inner.future.as_pin_mut(), inner.guard) else {
             return Poll::Ready(None);
         };
+        if !guard.may_poll() {
+            return Poll::Pending;
+        }
         // Asked before each item: a stream that is always ready would not end otherwise.
         let polled = if guard.is_aborting() {
             Ok(Poll::Pending)
         } else {
-            guard.poll(cx, |cx| {
-                guard.enter(|| panics::guarded(|| stream.poll_next(cx)))
+            guard.poll(cx, Memory::of(&*stream), |cx| {
+                panics::guarded(|| stream.poll_next(cx))
             })
         };
         if matches!(polled, Ok(Poll::Pending)) {

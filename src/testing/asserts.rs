@@ -135,8 +135,9 @@ fn described(weak: &impl WeakHandle) -> String {
 /// Repeats a scenario in one registry, and fails if the count of something keeps rising.
 ///
 /// It counts what was made on each line, and each [probe](Registry::probe). Something that is made once, on first use, is
-/// no growth; [`Growth::rising`] has the rule. Ten cycles are a good number; with fewer than four a first use looks like a
-/// leak. Cycles run one after the other. What a cycle leaves has up to 200 ms to end, so a scenario may close in the
+/// no growth, and neither is a pool that has reached its ceiling; [`Growth::rising`] has the rule. Ten cycles are a good
+/// number, more than a pool takes to fill a better one; with fewer than four a first use looks like a leak. Cycles run one
+/// after the other. What a cycle leaves has up to 200 ms to end, so a scenario may close in the
 /// background.
 ///
 /// ```

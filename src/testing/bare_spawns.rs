@@ -2,11 +2,7 @@
 
 use crate::{
     leaks::{
-        find::{self, LeakScan},
-        finding::Finding,
-        judge::LeakKind,
-        policy::LeakPolicy,
-        snapshot::Subject,
+        find::LeakScan, finding::Finding, judge::LeakKind, policy::LeakPolicy, snapshot::Subject,
     },
     sync::{Mutex, lock},
 };
@@ -86,13 +82,12 @@ impl BareSpawns {
         }
         if found.tasks > 0 {
             notes.push(format!(
-                "the runtime has {more} more tasks than before, those above included"
+                "the runtime has {more} more {} than before, those above included",
+                if more == 1 { "task" } else { "tasks" }
             ));
             return;
         }
-        let mut finding = finding(more);
-        find::apply_allow_list(&mut finding, policy);
-        found.findings.push(finding);
+        found.add(finding(more), policy);
     }
 }
 

@@ -5,21 +5,17 @@ use crate::{
     leaks::{find, policy::LeakPolicy, report::LeakReport},
     ledger::level::Level,
     registry::registry::Registry,
-    sync::{Mutex, lock},
-    testing::{bare_spawns::BareSpawns, unclean::Unclean},
+    testing::{bare_spawns::BareSpawns, overtime::Overtime, report_files, unclean::Unclean},
 };
 use futures::{
     FutureExt,
     future::{Either, select},
 };
 use std::{
-    collections::HashMap,
-    env, fs, io,
+    future::poll_fn,
     panic::{AssertUnwindSafe, Location, resume_unwind},
-    path::{Path, PathBuf},
     pin::{Pin, pin},
-    sync::{Arc, LazyLock},
-    thread,
+    sync::Arc,
     time::Duration,
 };
 
@@ -142,7 +138,12 @@ impl Check {
     /// Limits the time of the body; there is no limit by default.
     ///
     /// A body that takes longer fails the test. With the feature `dump` the failure says where the body and every task of
-    /// its registry wait, down to the `.await`. The limit needs a free thread of the runtime.
+    /// its registry wait, down to the `.await`.
+    ///
+    /// What cannot be ended would keep the process from ending as well. So where the body, or a task beside it, blocks the thread
+    /// that the limit needs, a thread of the crate says so 5 s after the limit, and 30 s later it ends the process, with the exit
+    /// code 101. The same happens 30 s after a limit that leaves a blocking closure behind which does not return. Both are times of
+    /// the system's clock, also where tokio's is paused.
     ///
     /// ```should_panic
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -223,34 +224,41 @@ impl Default for Check {
 async fn within_limit<F: Future>(
     limit: Option<Duration>,
     registry: &Registry,
-    location: &Location<'_>,
+    location: &'static Location<'static>,
     body: F,
 ) -> F::Output {
-    let mut body = pin!(body);
     let Some(limit) = limit else {
         return body.await;
     };
+    let overtime = Overtime::watch(limit, registry, location);
+    let mut body = pin!(body);
+    let body = poll_fn(|cx| overtime.poll(|| body.as_mut().poll(cx)));
+    let mut body = pin!(body);
     match select(body.as_mut(), pin!(clock::sleep(limit))).await {
         Either::Left((output, _)) => return output,
         Either::Right(_) => {}
     }
     match whereabouts(registry, body).await {
         Ok(output) => output,
-        Err(said) => panic!(
-            "the body of the check at {location} did not end within {}\n\n{said}",
-            human(limit)
-        ),
+        Err(said) => {
+            let left = overtime.left_behind(registry);
+            let left = left.map_or_else(String::new, |left| format!("{left}\n\n"));
+            panic!(
+                "the body of the check at {location} did not end within {}\n\n{left}{said}",
+                human(limit)
+            )
+        }
     }
 }
 
 /// Polls the body once more, with a waker that captures stacks. Returns its output, should it end in this poll.
 #[cfg(feature = "dump")]
-async fn whereabouts<F: Future>(
+pub(super) async fn whereabouts<F: Future>(
     registry: &Registry,
     mut body: Pin<&mut F>,
 ) -> Result<F::Output, String> {
     use crate::{dump::collect, poll::capture};
-    use std::{future::poll_fn, task::Poll};
+    use std::task::Poll;
     let ask = poll_fn(|cx| {
         let (polled, found) = capture::poll(cx.waker(), |cx| body.as_mut().poll(cx));
         Poll::Ready((polled, found))
@@ -270,7 +278,7 @@ async fn whereabouts<F: Future>(
 
 /// Says what is alive.
 #[cfg(not(feature = "dump"))]
-async fn whereabouts<F: Future>(
+pub(super) async fn whereabouts<F: Future>(
     registry: &Registry,
     _body: Pin<&mut F>,
 ) -> Result<F::Output, String> {
@@ -278,7 +286,7 @@ async fn whereabouts<F: Future>(
     Err(format!("{live}\n(the feature `dump` adds where they wait)"))
 }
 
-async fn find_leaks(
+pub(super) async fn find_leaks(
     registry: &Registry,
     policy: &LeakPolicy,
     bare_spawns: &BareSpawns,
@@ -305,97 +313,6 @@ pub(super) fn fail(report: &LeakReport, location: &Location<'_>) -> ! {
 
 /// The message of a failure: the line of the check, the report, and the files that contain it.
 pub(super) fn message(what: &str, report: &LeakReport, location: &Location<'_>) -> String {
-    let written = write_files(report, location);
+    let written = report_files::write(report, location);
     format!("{what} at {location}\n\n{report}\n\n{written}")
-}
-
-/// How often each file name was used in this process.
-static USED: LazyLock<Mutex<HashMap<String, usize>>> = LazyLock::new(Mutex::default);
-
-/// Writes the report and its graph. Returns a line that says where they are, or why they could not be written.
-fn write_files(report: &LeakReport, location: &Location<'_>) -> String {
-    let folder = folder();
-    let name = unique(&name(location));
-    let (text, graph) = (
-        folder.join(format!("{name}.txt")),
-        folder.join(format!("{name}.svg")),
-    );
-    let written = write_both(&folder, report, &text, &graph);
-    match written {
-        Ok(()) => format!(
-            "written to {}\n       and {}",
-            text.display(),
-            graph.display()
-        ),
-        Err(error) => format!("could not be written to {}: {error}", folder.display()),
-    }
-}
-
-fn write_both(folder: &Path, report: &LeakReport, text: &Path, graph: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    fs::write(text, format!("{report}\n"))?;
-    fs::write(graph, report.graph().svg())
-}
-
-/// The folder `headcount` in the target directory that this program was built into, or in the system's folder for
-/// temporary files if there is none.
-fn folder() -> PathBuf {
-    let program = env::current_exe().unwrap_or_default();
-    let target = target_of(&program).map_or_else(env::temp_dir, Path::to_path_buf);
-    target.join("headcount")
-}
-
-/// The target directory of a program. Cargo marks a directory that it creates as a cache. One that it did not create (a
-/// mounted volume, a restored cache) has at least its note about the compiler.
-fn target_of(program: &Path) -> Option<&Path> {
-    let is_target = |folder: &&Path| {
-        ["CACHEDIR.TAG", ".rustc_info.json"]
-            .iter()
-            .any(|mark| folder.join(mark).is_file())
-    };
-    program.ancestors().skip(1).find(is_target)
-}
-
-/// The file name: the name of the test, which is that of its thread, and the line of the check.
-fn name(location: &Location<'_>) -> String {
-    let file = Path::new(location.file()).file_stem().unwrap_or_default();
-    let site = format!("{}-{}", file.to_string_lossy(), location.line());
-    let current = thread::current();
-    let test = current
-        .name()
-        .filter(|name| name.contains("::") || !name.starts_with("main") && !name.contains("tokio"));
-    let whole = test.map_or_else(|| site.clone(), |test| format!("{test}-{site}"));
-    whole
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(120)
-        .collect()
-}
-
-fn unique(name: &str) -> String {
-    let mut used = lock(&USED);
-    let times = used.entry(name.to_owned()).or_default();
-    *times += 1;
-    match *times {
-        1 => name.to_owned(),
-        times => format!("{name}-{times}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_target_directory_that_cargo_did_not_create_is_found_too() {
-        for mark in ["CACHEDIR.TAG", ".rustc_info.json"] {
-            let target = env::temp_dir().join(format!("headcount-{}-{mark}", std::process::id()));
-            fs::create_dir_all(target.join("debug/deps")).unwrap();
-            let program = target.join("debug/deps/it-0");
-            assert_eq!(target_of(&program), None);
-            fs::write(target.join(mark), "").unwrap();
-            assert_eq!(target_of(&program), Some(&*target));
-            fs::remove_dir_all(&target).unwrap();
-        }
-    }
 }

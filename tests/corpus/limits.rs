@@ -1,7 +1,7 @@
 //! What is a leak because there is too much of it, or because it lasts too long.
 
-use crate::world::{World, culprit, lock};
-use headcount::{OnConflict, Registration, Tracked, leaks::LeakPolicy};
+use crate::world::{Line, World, culprit, lock};
+use headcount::{Context, OnConflict, Registration, Task, Tracked, leaks::LeakPolicy};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -32,6 +32,80 @@ pub(crate) async fn subscriptions_grow_fixed(world: World) -> Option<Registratio
     }
     world.judge_by(LeakPolicy::new().growth(&growth));
     latest
+}
+
+/// A hook for each request, on a context that lives on.
+pub(crate) async fn hooks_grow(world: World) -> Context {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        drop(culprit!(world, server.on_close(|| async {})));
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server
+}
+
+pub(crate) async fn hooks_grow_fixed(world: World) -> Context {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        let hook = server.on_close(|| async {}).unwrap();
+        assert!(hook.cancel());
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server
+}
+
+/// Handles of tasks that have ended, each with an output that is never taken.
+pub(crate) async fn outputs_grow(world: World) -> (Context, Vec<Task<Vec<u8>>>) {
+    let (server, mut kept) = (world.context("server"), Vec::new());
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        let task = culprit!(world, server.spawn(async { vec![0; 100] }));
+        task.finished().await;
+        kept.push(task);
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    (server, kept)
+}
+
+pub(crate) async fn outputs_grow_fixed(world: World) -> Context {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        let task = server.spawn(async { vec![0; 100] });
+        assert_eq!(task.await.unwrap().len(), 100);
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server
+}
+
+/// Handles of one value that lives on.
+pub(crate) async fn handles_grow(world: World) -> Vec<Tracked<()>> {
+    let mut kept = vec![world.own("users", "pool", ())];
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        let pool = culprit!(world, kept[0].clone());
+        kept.push(pool);
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    kept
+}
+
+pub(crate) async fn handles_grow_fixed(world: World) -> Tracked<()> {
+    let pool = world.own("users", "pool", ());
+    let mut growth = world.growth().await;
+    for _ in 0..ROUNDS {
+        drop(pool.clone());
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    pool
 }
 
 type Queue = Arc<Mutex<Vec<usize>>>;
@@ -66,6 +140,131 @@ pub(crate) async fn probe_grows_fixed(world: World) -> Queue {
     }
     world.judge_by(LeakPolicy::new().growth(&growth));
     queue
+}
+
+/// One a round stays, of many that come and go: a dip hides it from who looks for what never falls.
+pub(crate) async fn grows_behind_a_dip(world: World) -> Vec<Registration> {
+    rounds_with_a_dip(&world, async |kept: &mut Vec<Registration>| {
+        let listener = culprit!(world, world.register("resize", "listener"));
+        kept.push(listener);
+    })
+    .await
+}
+
+pub(crate) async fn grows_behind_a_dip_fixed(world: World) -> Vec<Registration> {
+    rounds_with_a_dip(&world, async |kept: &mut Vec<Registration>| {
+        let listener = world.register("resize", "listener");
+        kept.push(listener);
+        kept.pop();
+    })
+    .await
+}
+
+/// In the middle what is kept goes down by two once.
+async fn rounds_with_a_dip(
+    world: &World,
+    mut round: impl AsyncFnMut(&mut Vec<Registration>),
+) -> Vec<Registration> {
+    let mut growth = world.growth().await;
+    let mut kept = Vec::new();
+    for n in 0..4 * ROUNDS {
+        round(&mut kept).await;
+        if n == 2 * ROUNDS {
+            kept.truncate(kept.len().saturating_sub(2));
+        }
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    kept
+}
+
+/// Opens a connection for each request, and gives none back.
+pub(crate) async fn pool_without_ceiling(world: World) -> Vec<Tracked<()>> {
+    let mut growth = world.growth().await;
+    let mut pool = Vec::new();
+    for _ in 0..4 * ROUNDS {
+        let conn = culprit!(world, world.own("conn", "conn", ()));
+        pool.push(conn);
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    pool
+}
+
+/// It fills, and stands still.
+pub(crate) async fn pool_without_ceiling_fixed(world: World) -> Vec<Tracked<()>> {
+    let mut growth = world.growth().await;
+    let mut pool = Vec::new();
+    for _ in 0..4 * ROUNDS {
+        if pool.len() < 2 * ROUNDS {
+            pool.push(world.own("conn", "conn", ()));
+        }
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    pool
+}
+
+/// Values that tasks take from a helper and put away: the line to look at is the one that takes.
+pub(crate) async fn entries_grow(world: World) -> Vec<Tracked<()>> {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    let mut kept = Vec::new();
+    for _ in 0..2 * ROUNDS {
+        let made = world.own("entry", "entry", ());
+        let w = world.clone();
+        let take = async move { culprit!(w, made.clone()) };
+        kept.push(server.task("request").spawn(take).await.unwrap());
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server.close().await;
+    kept
+}
+
+pub(crate) async fn entries_grow_fixed(world: World) -> Option<Tracked<()>> {
+    let server = world.context("server");
+    let mut growth = world.growth().await;
+    let mut latest = None;
+    for _ in 0..2 * ROUNDS {
+        let made = world.own("entry", "entry", ());
+        let take = async move { made.clone() };
+        latest = Some(server.task("request").spawn(take).await.unwrap());
+        growth.sample().await;
+    }
+    world.judge_by(LeakPolicy::new().growth(&growth));
+    server.close().await;
+    latest
+}
+
+/// It is known that these are kept, and that is accepted: one in the same file is not.
+pub(crate) async fn beside_an_allowed_one(world: World) -> [headcount::Context; 2] {
+    let known = world.context("session".to_owned());
+    known.close().await;
+    let report = world.leaks(&LeakPolicy::new().settle(Duration::ZERO)).await;
+    let print = report.findings()[0].fingerprint();
+    let known_leak = headcount::leaks::Allow::fingerprint(print).because("known");
+    world.judge_by(LeakPolicy::new().allow(known_leak));
+    let other = world.context("session".to_owned());
+    let (file, line) = (file!(), line!() - 1);
+    // Not by the macro: it begins in the same column as the known one.
+    world.suspect(Line { file, line });
+    other.spawn(async {}).await.unwrap();
+    other.close().await;
+    [known, other]
+}
+
+/// Both have gone: what is allowed and there is waited for in each run.
+pub(crate) async fn beside_an_allowed_one_fixed(world: World) {
+    let known = world.context("session".to_owned());
+    known.close().await;
+    let report = world.leaks(&LeakPolicy::new().settle(Duration::ZERO)).await;
+    let print = report.findings()[0].fingerprint();
+    let known_leak = headcount::leaks::Allow::fingerprint(print).because("known");
+    world.judge_by(LeakPolicy::new().allow(known_leak));
+    let other = world.context("session".to_owned());
+    other.spawn(async {}).await.unwrap();
+    other.close().await;
 }
 
 pub(crate) type Cache = BTreeMap<usize, Tracked<usize>>;

@@ -21,6 +21,7 @@ mod limits;
 mod lines;
 mod program;
 mod run;
+mod sources;
 mod tasks;
 mod values;
 mod world;
@@ -70,7 +71,8 @@ programs! {
         upgrades_its_own / upgrades_its_own_fixed: named(PinsItself);
         upgrades_its_own_in_production / upgrades_its_own_in_production_fixed: named(PinsItself);
         clone_of_its_own / clone_of_its_own_fixed: named(StillThere);
-        waits_through_its_own / waits_through_its_own_fixed: named(StillThere);
+        waits_through_its_own / waits_through_its_own_fixed: named(PinsItself);
+        spawns_through_its_own / spawns_through_its_own_fixed: named(PinsItself);
         output_not_awaited / output_not_awaited_fixed: named(ClosedButHeld);
         join_handle / join_handle_fixed: named(ClosedButHeld);
         wrapped_not_polled / wrapped_not_polled_fixed: named(StillRunning).keeping(1);
@@ -124,12 +126,24 @@ programs! {
         context_while_off / context_while_off_fixed: unseen(ClosedButHeld, "1 untracked", "nothing was recorded when these handles were taken");
         value_while_off / value_while_off_fixed: unseen(StillThere, "1 untracked", "nothing was recorded when these handles were taken");
     }
+    sources {
+        automatic_subscription / automatic_subscription_fixed: named(ClosedButHeld);
+        reload_handler / reload_handler_fixed: named(ClosedButHeld);
+        recorder / recorder_fixed: named(ClosedButHeld);
+    }
     lines {
         alike / alike_fixed: named(ClosedButHeld);
     }
     limits {
         subscriptions_grow / subscriptions_grow_fixed: named(Growing);
+        hooks_grow / hooks_grow_fixed: named(Growing);
+        outputs_grow / outputs_grow_fixed: named(Growing);
+        handles_grow / handles_grow_fixed: named(Growing);
         probe_grows / probe_grows_fixed: unseen(Growing, "probe jobs", "see what the probe jobs counts");
+        grows_behind_a_dip / grows_behind_a_dip_fixed: named(Growing);
+        pool_without_ceiling / pool_without_ceiling_fixed: named(Growing);
+        entries_grow / entries_grow_fixed: named(Growing);
+        beside_an_allowed_one / beside_an_allowed_one_fixed: named(ClosedButHeld);
         cache_without_eviction / cache_without_eviction_fixed: named(TooMany);
         request_too_old / request_too_old_fixed: named(TooOld);
         too_many_tasks / too_many_tasks_fixed: named(TooMany);
@@ -138,5 +152,6 @@ programs! {
 }
 
 fn main() -> ExitCode {
+    sources::assert_covered(PROGRAMS);
     command::run(PROGRAMS)
 }

@@ -138,6 +138,30 @@ pub(crate) async fn waits_through_its_own_fixed(world: World) {
     conn.close().await;
 }
 
+/// The same, and the task spawns through the handle, while the program runs on.
+pub(crate) async fn spawns_through_its_own(world: World) {
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
+    let handle = culprit!(world, conn.clone());
+    let end = conn.downgrade();
+    conn.task("reader").spawn(async move {
+        drop(handle.spawn(async {}).await);
+        pending::<()>().await;
+        drop(handle);
+    });
+    world.leaked().await;
+    world.afterwards(move || end.request_close("it was reported"));
+}
+
+pub(crate) async fn spawns_through_its_own_fixed(world: World) {
+    let conn = world.context_builder("conn").grace(NO_TIME).open();
+    let handle = conn.downgrade();
+    conn.task("reader").spawn(async move {
+        drop(handle.spawn(async {}).await);
+        handle.cancelled().await;
+    });
+    conn.close().await;
+}
+
 /// A task has ended, and its output, a handle, lies in a `Task` that is never awaited.
 pub(crate) async fn output_not_awaited(world: World) -> (Context, Task<Context>) {
     world.judge_by(LeakPolicy::new());

@@ -157,3 +157,110 @@ fn a_destructor_that_takes_longer_than_hooks_may_is_noted() {
         (FailureKind::DestructorTimedOut, "pool")
     );
 }
+
+/// The code that waits for the dump waits behind the task.
+#[cfg(feature = "dump")]
+#[test]
+fn a_dump_that_waits_for_a_blocked_runtime_is_told() {
+    let said = said_while(&current_thread(), |said| async move {
+        let registry = Registry::new();
+        let app = registry.context("app");
+        app.task("grinder").spawn(async move {
+            block_until_said(&said, "the dump of");
+        });
+        let dump = in_time(registry.dump()).await;
+        assert!(dump.find("grinder").is_some(), "{dump}");
+        in_time(app.close()).await;
+    });
+    let told = told(&said, "the dump of");
+    assert!(
+        told.contains("the dump of registry does not get on: its runtime has not answered for ")
+            && told.contains("it is in the task app/grinder (spawned at tests/it/blocked.rs:"),
+        "{told}"
+    );
+}
+
+/// What is printed at a signal by a process whose only runtime is blocked by a task, and by the destructor of a value.
+#[cfg(all(feature = "signal", unix))]
+#[test]
+fn a_dump_at_a_signal_is_printed_while_the_runtime_is_blocked() {
+    for (by, texts) in [
+        (
+            "a_task",
+            [
+                "app/grinder: polling for",
+                "without yielding",
+                "app/behind: did not answer",
+            ],
+        ),
+        (
+            "a_value",
+            [
+                "the destructor of the value pool [app]: running for",
+                "1 task, 1 did not answer",
+                "other/behind: did not answer",
+            ],
+        ),
+    ] {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture"])
+            .arg(format!("blocked::by_{by}"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert!(child.status.success(), "{said}");
+        for text in texts {
+            assert!(said.contains(text), "{text} is not in {said}");
+        }
+    }
+}
+
+/// Sends this process the signal, and blocks this thread for long enough to see what comes of it.
+#[cfg(all(feature = "signal", unix))]
+fn signal_and_block() {
+    let me = std::process::id().to_string();
+    let kill = std::process::Command::new("kill")
+        .args(["-USR1", &me])
+        .status();
+    assert!(kill.unwrap().success());
+    // The first look at the debug information takes long.
+    thread::sleep(Duration::from_secs(6));
+}
+
+#[cfg(all(feature = "signal", unix))]
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn by_a_task() {
+    current_thread().block_on(async {
+        let registry = Registry::new();
+        let kind = tokio::signal::unix::SignalKind::user_defined1();
+        registry.dump_on(kind).unwrap();
+        let app = registry.context("app");
+        app.task("behind").spawn(std::future::pending::<()>());
+        app.task("grinder").spawn(async { signal_and_block() });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        in_time(app.close_now()).await;
+    });
+}
+
+#[cfg(all(feature = "signal", unix))]
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn by_a_value() {
+    struct Grinds;
+    impl Drop for Grinds {
+        fn drop(&mut self) {
+            signal_and_block();
+        }
+    }
+    current_thread().block_on(async {
+        let registry = Registry::new();
+        let kind = tokio::signal::unix::SignalKind::user_defined1();
+        registry.dump_on(kind).unwrap();
+        let (app, other) = (registry.context("app"), registry.context("other"));
+        other.task("behind").spawn(std::future::pending::<()>());
+        drop(app.own("pool", "connections", Arc::new(Grinds)).unwrap());
+        in_time(app.close()).await;
+        in_time(other.close_now()).await;
+    });
+}

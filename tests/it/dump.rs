@@ -26,10 +26,10 @@ use tokio::{
     time::{interval, sleep, timeout},
 };
 
-const LONG: Duration = Duration::from_secs(1_000);
+pub(crate) const LONG: Duration = Duration::from_secs(1_000);
 
 /// A future that waits on this line, for something whose name has this in it.
-struct Case {
+pub(crate) struct Case {
     line: u32,
     leaf: &'static str,
     waits: BoxFuture<'static, ()>,
@@ -38,9 +38,9 @@ struct Case {
 }
 
 /// Takes anything, in a line.
-fn ignore<T>(_: T) {}
+pub(crate) fn ignore<T>(_: T) {}
 
-fn case<K: 'static>(
+pub(crate) fn case<K: 'static>(
     line: u32,
     leaf: &'static str,
     kept: K,
@@ -54,19 +54,22 @@ fn case<K: 'static>(
     }
 }
 
-/// Whether one of the stacks ends in this file on this line, and waits for this.
+/// Whether one of the stacks ends in a file of cases on this line, and waits for this.
 fn waits_at(task: &TaskDump, line: u32, leaf: &str) -> bool {
     task.stacks().iter().any(|stack| {
         let last = stack.own_frames().next_back();
         let is_here = |frame: &headcount::dump::StackFrame| {
-            frame.file().ends_with("tests/it/dump.rs") && frame.line() == line
+            ["dump", "leaves"]
+                .iter()
+                .any(|test| frame.file().ends_with(&format!("tests/it/{test}.rs")))
+                && frame.line() == line
         };
         last.is_some_and(is_here) && stack.leaf().unwrap_or_default().contains(leaf)
     })
 }
 
 /// Spawns it, asks it, and looks.
-async fn check(case: Case) {
+pub(crate) async fn check(case: Case) {
     let registry = Registry::new();
     let ctx = registry.context("ctx");
     ctx.task("task").cancellable().spawn(case.waits);
@@ -195,10 +198,10 @@ fn task_cases() -> Vec<Case> {
     cases
 }
 
-async fn sleeps() {
+pub(crate) async fn sleeps() {
     sleep(LONG).await;
 }
-const SLEEPS: u32 = line!() - 2;
+pub(crate) const SLEEPS: u32 = line!() - 2;
 
 async fn listens() {
     Notify::new().notified().await;

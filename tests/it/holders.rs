@@ -1,7 +1,8 @@
 //! Who holds what, and how much of it is recorded.
 
 use crate::util::{AGES_ARE_PAUSED, TIME_LIMIT, age, current_thread, settle};
-use headcount::{Holders, Level, Registry, State};
+use futures::FutureExt;
+use headcount::{Holders, Level, Registry, State, Tracked, leaks::LeakPolicy};
 use std::{
     panic::Location,
     process::Command,
@@ -446,4 +447,99 @@ async fn holders_of_one_moment_are_told_oldest_first() {
     let told = lines(&first.holders());
     assert!(told.len() == 3 && told.is_sorted(), "{told:?}");
     drop((second, third));
+}
+
+/// Where a handle lies is believed as long as that is there, and nothing else is said.
+#[test]
+fn a_handle_does_not_lie_in_what_is_gone() {
+    let registry = registry(Level::Holders);
+    let value = registry.own("ada", "user", ());
+    let ctx = registry.context("ctx");
+    let cache = registry.own("users", "cache", ());
+    value.held_by(&(&cache, "by_name"));
+    ctx.held_by(&cache);
+    let inside = |holders: &Holders| holders.iter().next().unwrap().inside();
+    assert_eq!(inside(&ctx.holders()), Some(cache.id()));
+    ctx.held_by_none();
+    assert_eq!(inside(&ctx.holders()), None);
+    assert!(!ctx.holders().to_string().contains("users"));
+    drop(cache);
+    let holders = value.holders();
+    assert_eq!(inside(&holders), None);
+    assert!(
+        holders
+            .to_string()
+            .contains("was in users.by_name, which is gone"),
+        "{holders}"
+    );
+    value.held_by_none();
+    assert!(!value.holders().to_string().contains("users"));
+}
+
+#[tokio::test]
+async fn a_task_that_panicked_is_not_said_to_have_ended() {
+    let registry = registry(Level::Holders);
+    let kept = registry.context("kept");
+    let (weak, (give, given)) = (kept.downgrade(), tokio::sync::oneshot::channel());
+    let task = registry.task("import").spawn(async move {
+        give.send(weak.upgrade()).unwrap();
+        panic!("on purpose")
+    });
+    task.await.unwrap_err();
+    let _taken = given.await.unwrap();
+    let holders = kept.holders();
+    assert!(
+        holders.to_string().contains("by task import (panicked)"),
+        "{holders}"
+    );
+    kept.close().await;
+    drop(kept);
+    let policy = headcount::leaks::LeakPolicy::new().settle(Duration::ZERO);
+    let report = registry.leaks(&policy).await.to_string();
+    let root = "┌─ task import (panicked), or code that it was passed to";
+    assert!(report.contains(root), "{report}");
+}
+
+/// A clone of a struct clones the handle in it: on the line of the derive, or of a `clone` that was written by hand.
+#[test]
+fn a_handle_in_a_cloned_struct_is_named_by_the_line_that_cloned_the_struct() {
+    #[derive(Clone)]
+    struct Shelf {
+        value: Tracked<()>,
+    }
+    const DERIVED: u32 = line!() - 2;
+    let registry = registry(Level::Backtraces);
+    let shelves = vec![Shelf {
+        value: registry.own("value", "kind", ()),
+    }];
+    let (copy, line) = (shelves.clone(), line!());
+    let said = shelves[0].value.holders().to_string();
+    let (cloned, derived) = (
+        format!("{}:{line}", file!()),
+        format!("{}:{DERIVED}", file!()),
+    );
+    let expected = format!("taken at {cloned} (through the `clone` at {derived})");
+    assert!(said.contains(&expected), "{said}");
+    drop(copy);
+}
+
+/// The code that runs the runtime has not taken it.
+#[tokio::test]
+async fn a_handle_that_a_librarys_task_took_is_said_to_be_on_no_line_of_ones_own() {
+    let registry = registry(Level::Holders);
+    let value = registry.own("value", "kind", ());
+    let shared = futures::future::ready(value.clone()).shared();
+    let kept = shared.clone();
+    let taken = tokio::spawn(shared).await.unwrap();
+    let said = value.holders().to_string();
+    let expected = "(no line of yours is on the stack: taken by futures_util's `Shared`)";
+    assert!(said.contains(expected), "{said}");
+    drop((kept, value));
+    let policy = LeakPolicy::nothing_left().settle(Duration::ZERO);
+    let report = registry.leaks(&policy).await.to_string();
+    assert!(
+        report.contains(expected) || report.contains("`Shared`"),
+        "{report}"
+    );
+    drop(taken);
 }

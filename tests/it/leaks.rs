@@ -843,12 +843,20 @@ async fn what_is_cut_is_said() {
     let registry = registry();
     let ctx = registry.context("ctx");
     let _held: Vec<_> = (0..30).map(|_| ctx.clone()).collect();
+    let _others = [
+        ctx.clone(),
+        ctx.clone(),
+        ctx.clone(),
+        ctx.clone(),
+        ctx.clone(),
+    ];
     let _kinds: Vec<_> = (0..30)
         .map(|n| registry.own("value", format!("kind-{n}"), ()))
         .collect();
     ctx.close().await;
     let printed = registry.leaks(&over()).await.to_string();
-    assert!(printed.contains("… 26 more"), "{printed}");
+    assert!(printed.contains("30 × taken at "), "{printed}");
+    assert!(printed.contains("… 2 more\n"), "{printed}");
     assert!(
         printed.contains("… 11 more leaks of 11 other makes are not printed"),
         "{printed}"
@@ -1441,6 +1449,25 @@ async fn leaks_on_different_lines_are_not_printed_as_one() {
             "{printed}"
         );
     }
+}
+
+/// The chain of both is the same; one has a second holder.
+#[tokio::test]
+async fn a_leak_with_another_holder_is_not_printed_with_those_that_have_none() {
+    let registry = registry();
+    let (mut held, mut second) = (Vec::new(), Vec::new());
+    for n in 0..3 {
+        let ctx = registry.context("ctx");
+        ctx.close().await;
+        if n == 1 {
+            second.push(ctx.clone());
+        }
+        held.push(ctx);
+    }
+    let line = line!() - 4;
+    let report = registry.leaks(&running()).await.to_string();
+    assert!(report.contains(&here(line)), "{report}");
+    assert!(report.contains("others alike  1"), "{report}");
 }
 
 #[tokio::test]

@@ -15,6 +15,12 @@ mod autotraits;
 mod bad_input;
 mod blocked;
 mod close;
+#[cfg(feature = "testing")]
+mod close_anywhere;
+#[cfg(feature = "testing")]
+mod closed_examples;
+#[cfg(feature = "testing")]
+mod closed_faults;
 mod current;
 mod deadlines;
 #[cfg(feature = "dump")]
@@ -23,10 +29,14 @@ mod debug;
 mod drops;
 #[cfg(feature = "dump")]
 mod dump;
+#[cfg(feature = "dump")]
+mod elsewhere;
 mod events;
 mod failures;
+mod fingerprints;
 mod finishing;
 mod force;
+mod growth;
 mod holders;
 #[cfg(feature = "dump")]
 mod hook_deadlocks;
@@ -34,13 +44,20 @@ mod hooks;
 mod hostile;
 mod inside;
 mod leak_growth;
+#[cfg(feature = "testing")]
+mod leak_practice;
 mod leaks;
+#[cfg(feature = "dump")]
+mod leaves;
 mod listing;
 mod needs;
+mod own_handles;
 mod owned;
 mod peers;
 mod refusals;
 mod registry;
+mod repeats;
+mod reports;
 #[cfg(feature = "dump")]
 mod running_hooks;
 mod runtimes;
@@ -61,8 +78,13 @@ mod tasks;
 mod testing;
 mod timers;
 mod tree;
+mod tree_warnings;
+mod unseen_growth;
 mod unwind;
 mod util;
+#[cfg(feature = "dump")]
+mod waits;
+mod watch;
 mod weak;
 mod with_context;
 mod wrap;

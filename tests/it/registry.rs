@@ -1,8 +1,12 @@
-//! Registering and removing (L1–L4, L6, L9, L11, I5).
+//! Registering and removing (L1–L4, L6, L7, L9, L11, I5).
 
-use crate::util::{Counter, in_time, poll_once, settle};
-use headcount::{CloseReason, Registry, State};
+use crate::util::{AGES_ARE_PAUSED, Counter, age, in_time, poll_once, settle};
+use headcount::{
+    CloseReason, Registry, State,
+    leaks::{LeakKind, LeakPolicy},
+};
 use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::time::sleep;
 
 /// L1
 #[test]
@@ -481,5 +485,58 @@ fn a_value_without_a_size_is_tracked() {
         Some(1)
     );
     drop(words);
+    assert!(registry.is_empty());
+}
+
+/// L7: after the work nothing is expected; what is there all the same is named, with its age, and where it was made.
+#[tokio::test(start_paused = true)]
+async fn what_is_left_after_the_work_is_printed_with_its_name_and_age() {
+    let registry = Registry::new();
+    let nothing_left = LeakPolicy::nothing_left().settle(Duration::ZERO);
+    let work = async |keep: bool| {
+        let flows = ["first", "second"].map(Arc::new);
+        for flow in &flows {
+            registry.track(flow, *flow.as_ref(), "flow");
+        }
+        sleep(Duration::from_secs(90)).await;
+        keep.then(|| Arc::clone(&flows[1]))
+    };
+    assert!(work(false).await.is_none());
+    let report = registry.leaks(&nothing_left).await;
+    assert!(report.is_clean(), "{report}");
+
+    let kept = work(true).await;
+    let report = registry.leaks(&nothing_left).await;
+    let [leak] = report.findings() else {
+        panic!("{report}");
+    };
+    let resource = leak.resource().unwrap();
+    assert_eq!(
+        (leak.kind(), resource.kind()),
+        (LeakKind::StillThere, "flow")
+    );
+    if AGES_ARE_PAUSED {
+        assert_eq!(resource.age(), Duration::from_secs(90));
+    }
+    let said = report.to_string();
+    assert!(said.contains("flow second: still there"), "{said}");
+    assert!(
+        said.contains(age("1m 30s")) && said.contains(file!()),
+        "{said}"
+    );
+    drop(kept);
+    assert!(registry.leaks(&nothing_left).await.is_clean());
+}
+
+/// L2: it is gone, whether its entry was swept or not.
+#[test]
+fn an_arc_that_has_gone_cannot_be_untracked() {
+    let registry = Registry::new();
+    let (gone, kept) = (Arc::new(1), Arc::new(2));
+    let gone_id = registry.track(&gone, "gone", "arc");
+    let kept_id = registry.track(&kept, "kept", "arc");
+    drop(gone);
+    assert!(!registry.untrack(gone_id));
+    assert!(registry.untrack(kept_id) && !registry.untrack(kept_id));
     assert!(registry.is_empty());
 }

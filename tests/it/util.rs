@@ -171,3 +171,12 @@ pub(crate) const AGES_ARE_PAUSED: bool = cfg!(feature = "testing");
 pub(crate) fn age(printed: &str) -> &str {
     if AGES_ARE_PAUSED { printed } else { "" }
 }
+
+/// What a panic says; `None` if there is none.
+#[cfg(feature = "testing")]
+pub(crate) fn caught(run: impl FnOnce()) -> Option<String> {
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).err()?;
+    let owned = payload.downcast_ref::<String>().cloned();
+    let literal = || payload.downcast_ref::<&str>().map(ToString::to_string);
+    Some(owned.or_else(literal).expect("it panics with words"))
+}

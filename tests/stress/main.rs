@@ -8,6 +8,7 @@ mod churn;
 mod common;
 #[path = "../counting/mod.rs"]
 mod counting;
+mod day;
 mod deep;
 #[cfg(feature = "dump")]
 mod dumps;

@@ -116,7 +116,9 @@ const CONTEXTS: [Row; 13] = [
     ("a deep tree closes from above", |n, rt| {
         let all = deep(n);
         rt.block_on(async {
-            all.iter().for_each(|ctx| ctx.request_close("done"));
+            for ctx in &all {
+                ctx.request_close("done");
+            }
             all[0].close().await;
         });
     }),
@@ -127,7 +129,9 @@ const CONTEXTS: [Row; 13] = [
     ("a deep tree finishes", |n, rt| {
         let all = deep(n);
         rt.block_on(async {
-            all.iter().for_each(|ctx| drop(ctx.spawn(yield_now())));
+            for ctx in &all {
+                drop(ctx.spawn(yield_now()));
+            }
             all[0].finish().await;
         });
     }),
@@ -143,9 +147,9 @@ const CONTEXTS: [Row; 13] = [
     ("many need one, and finish", |n, rt| {
         let (registry, needed, dependents) = dependents(n);
         rt.block_on(async {
-            dependents
-                .iter()
-                .for_each(|ctx| drop(ctx.spawn(yield_now())));
+            for ctx in &dependents {
+                drop(ctx.spawn(yield_now()));
+            }
             registry.finish().await;
         });
         drop((needed, dependents));
@@ -175,9 +179,9 @@ const CONTEXTS: [Row; 13] = [
 const CLOSES: [Row; 10] = [
     ("closes without a runtime", |n, rt| {
         let (parent, children) = children(n);
-        children
-            .iter()
-            .for_each(|child| child.request_close("done"));
+        for child in &children {
+            child.request_close("done");
+        }
         rt.block_on(parent.close());
     }),
     ("each child is hurried by itself", |n, rt| {
@@ -185,7 +189,9 @@ const CLOSES: [Row; 10] = [
         rt.block_on(async {
             children.iter().for_each(spawn_pending);
             let closed = parent.close();
-            children.iter().for_each(|child| drop(child.close_now()));
+            for child in &children {
+                drop(child.close_now());
+            }
             closed.await;
         });
     }),
@@ -241,13 +247,17 @@ const CLOSES: [Row; 10] = [
         let ctx = Registry::new().context("ctx");
         let add = || ctx.on_close(|| async {}).map_err(drop);
         let hooks: Vec<_> = (0..n).map(|_| add().expect("it is open")).collect();
-        hooks.iter().for_each(|hook| assert!(hook.cancel()));
+        for hook in &hooks {
+            assert!(hook.cancel());
+        }
     }),
     ("values are released", |n, _| {
         let ctx = Registry::new().context("ctx");
         let own = || ctx.own("value", "kind", ()).map_err(drop);
         let values: Vec<_> = (0..n).map(|_| own().expect("it is open")).collect();
-        values.iter().for_each(|value| assert!(value.release()));
+        for value in &values {
+            assert!(value.release());
+        }
     }),
 ];
 
@@ -430,11 +440,11 @@ const TASKS: [Row; 12] = [
     }),
     ("tasks end with their runtime", |n, _| {
         let (parent, runtime) = (Registry::new().context("parent"), current_thread());
-        let _entered = runtime.enter();
+        let entered = runtime.enter();
         let children: Vec<_> = (0..n).map(|_| parent.child("child")).collect();
         children.iter().for_each(spawn_pending);
         parent.request_close("done");
-        drop(_entered);
+        drop(entered);
         drop(runtime);
     }),
     ("wrapped futures are dropped without a runtime", |n, _| {
@@ -463,7 +473,9 @@ const REST: [Row; 9] = [
         let value = registry.own("value", "kind", ());
         let handles: Vec<_> = (0..n).map(|_| value.clone()).collect();
         let container = registry.register("map", "map");
-        handles.iter().for_each(|handle| handle.held_by(&container));
+        for handle in &handles {
+            handle.held_by(&container);
+        }
         black_box(value.holders().to_string());
         handles.into_iter().for_each(drop);
     }),
@@ -487,7 +499,9 @@ const REST: [Row; 9] = [
         let alive: Vec<_> = (0..n).map(Arc::new).collect();
         let track = |arc| registry.track(arc, "arc", "kind");
         let ids: Vec<_> = alive.iter().map(track).collect();
-        ids.into_iter().for_each(|id| assert!(registry.untrack(id)));
+        for id in ids {
+            assert!(registry.untrack(id));
+        }
     }),
     ("contexts are closed and held", |n, rt| {
         let registry = Registry::new();

@@ -1,0 +1,46 @@
+//! [`HookOutput`]: what a hook may return.
+
+use std::fmt;
+
+/// What a hook may return: nothing, or a result whose error goes into the close report.
+///
+/// Implemented for `()`, for `Result<(), E>` with any printable `E`, and for `!`, which is what a hook
+/// returns that always panics.
+pub trait HookOutput {
+    /// The error to be reported, printed.
+    fn into_error(self) -> Option<String>;
+}
+
+impl HookOutput for () {
+    fn into_error(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: fmt::Display> HookOutput for Result<(), E> {
+    fn into_error(self) -> Option<String> {
+        self.err().map(|error| error.to_string())
+    }
+}
+
+/// `!`, by a name that the stable compiler accepts.
+type Never = <fn() -> ! as Returns>::Output;
+
+trait Returns {
+    type Output;
+}
+
+impl<T> Returns for fn() -> T {
+    type Output = T;
+}
+
+#[doc(hidden)]
+#[expect(
+    private_interfaces,
+    reason = "the private trait is only a way to write `!`"
+)]
+impl HookOutput for Never {
+    fn into_error(self) -> Option<String> {
+        self
+    }
+}
