@@ -656,7 +656,7 @@ impl Context {
     /// use std::time::Duration;
     /// let ctx = headcount::Registry::new().context("ctx");
     /// ctx.spawn(std::future::pending::<()>());
-    /// let report = ctx.close_by(Duration::from_millis(40)).await.unwrap();
+    /// let report = ctx.close_by(Duration::from_secs(1)).await.unwrap();
     /// assert_eq!(report.aborted(), 1);
     /// # }
     /// ```
