@@ -1,12 +1,12 @@
 //! The files that a failing check writes: its report, and a picture of it.
 
-use crate::{leaks::report::LeakReport, sync::lock};
+use crate::leaks::report::LeakReport;
 use std::{
     collections::HashMap,
     env, fs, io,
     panic::Location,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, Once},
+    sync::{LazyLock, Mutex, Once, PoisonError},
     thread,
     time::{Duration, SystemTime},
 };
@@ -110,7 +110,7 @@ fn name(location: &Location<'_>) -> String {
 }
 
 fn unique(name: &str) -> String {
-    let mut used = lock(&USED);
+    let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
     let times = used.entry(name.to_owned()).or_default();
     *times += 1;
     match *times {
