@@ -59,7 +59,7 @@
 //! is the *suspect*: its holder is legitimately alive, the culprit is not.
 //!
 //! ```text
-//! 1. context server/connection of edsger: closed but still held   [89290d453c9bea30]
+//! 1. context server/connection of edsger: closed but still held   [cd110a7b49785778]
 //!    ┌─ thread main, or code that it was passed to
 //!    │ ↓ taken at examples/leak_hunt.rs:24, 230ms ago
 //!    ├─ board server/presence board: alive for 230ms, made at examples/leak_hunt.rs:24
