@@ -92,13 +92,16 @@ fn close_gate(core: &Core, reason: CloseReason) -> Gated {
 
 /// Where a close tells what it has to tell: with the parent of the context, if that was closing when it began.
 pub(crate) fn telling(core: &Core) -> &Arc<Telling> {
-    core.telling.get_or_init(|| {
-        let parent = core.node.parent.as_ref();
-        let parent = parent.filter(|parent| parent.gate.state() == State::Closing);
-        let parent = parent.and_then(|parent| parent.core.upgrade());
-        let above = parent.and_then(|parent| parent.telling.get().cloned());
-        above.unwrap_or_else(|| Arc::new(Telling::of(core.node.meta.id)))
-    })
+    if let Some(telling) = core.telling.get() {
+        return telling;
+    }
+    // Found before the cell is entered: others would wait for that, and the parent may be dropped here (I9).
+    let parent = core.node.parent.as_ref();
+    let parent = parent.filter(|parent| parent.gate.state() == State::Closing);
+    let parent = parent.and_then(|parent| parent.core.upgrade());
+    let above = parent.and_then(|parent| parent.telling.get().cloned());
+    let telling = above.unwrap_or_else(|| Arc::new(Telling::of(core.node.meta.id)));
+    core.telling.get_or_init(|| telling)
 }
 
 /// A child that is opened in a context whose close was hurried has the haste of that. Those that were there before are hurried
