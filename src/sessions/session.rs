@@ -107,9 +107,9 @@ impl Away {
         self.0.push_back((now, device));
     }
 
-    /// One comes back: this device, or one without a name.
+    /// One comes back: this device, or one without a name; the one that was lost last, as an earlier one may be too late already.
     fn back(&mut self, device: Option<&Arc<str>>) {
-        let found = self.0.iter().position(|(_, away)| away.as_ref() == device);
+        let found = self.0.iter().rposition(|(_, away)| away.as_ref() == device);
         if let Some(found) = found {
             self.0.remove(found);
         }

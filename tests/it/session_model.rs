@@ -164,7 +164,7 @@ impl Model {
                 if device.is_some() {
                     session.leases.retain(|_, other| *other != device);
                 }
-                if let Some(back) = session.away.iter().position(|(_, away)| *away == device) {
+                if let Some(back) = session.away.iter().rposition(|(_, away)| *away == device) {
                     session.away.remove(back);
                 }
                 session.leases.insert(id, device);
