@@ -6,6 +6,7 @@ use std::mem;
 /// `tokio::time::Sleep` for `<tokio::time::sleep::Sleep as core::future::future::Future>::poll`.
 pub(crate) fn clean(function: &str) -> String {
     let name = without_closures(function);
+    let name = implemented_elsewhere(&name).unwrap_or(name);
     let name = of_type(&name).unwrap_or(name);
     without_repeats(&without_arguments(&name))
 }
@@ -20,6 +21,17 @@ fn without_closures(function: &str) -> String {
         }
     }
     name
+}
+
+/// Writes `<Type as Trait>::method` for `module::<impl Trait for Type>::method`, and `<Type>::method` for
+/// `module::<impl Type>::method`: mangling v0 has these as it has every other method.
+fn implemented_elsewhere(name: &str) -> Option<String> {
+    let (inside, method) = qualified(&name[name.find("<impl ")?..])?;
+    let of = inside.strip_prefix("impl ")?;
+    Some(match split_at(of, " for ") {
+        Some((of_trait, of_type)) => format!("<{of_type} as {of_trait}>{method}"),
+        None => format!("<{of}>{method}"),
+    })
 }
 
 /// Names a method by its type: `app::Board::find` for `<app::Board as app::Lookup>::find`, and for `<app::Board>::find`,
@@ -122,8 +134,13 @@ pub(crate) fn qualified(name: &str) -> Option<(&str, &str)> {
 
 /// Splits `Type as Trait`.
 pub(crate) fn split_at_as(inside: &str) -> Option<(&str, &str)> {
+    split_at(inside, " as ")
+}
+
+/// Splits where this stands outside of all angle brackets.
+fn split_at<'a>(inside: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
     let mut top = depths(inside).filter(|(_, _, depth)| *depth == 0);
-    top.find_map(|(at, ..)| Some((&inside[..at], inside[at..].strip_prefix(" as ")?)))
+    top.find_map(|(at, ..)| Some((&inside[..at], inside[at..].strip_prefix(word)?)))
 }
 
 /// Returns each character with its index and the number of pairs of angle brackets around it, itself included. The `>`
@@ -188,6 +205,19 @@ mod tests {
             ("app::serve::{closure#1}::{async_block#2}", "app::serve"),
             (
                 "<app::Board<fn(u8) -> u8> as app::Lookup<u8>>::find::<u16>::{closure#3}",
+                "app::Board::find",
+            ),
+            // Implemented in another module than that of its type, as symbols of legacy mangling have it.
+            (
+                "futures_channel::mpsc::sink_impl::<impl futures_sink::Sink<T> for futures_channel::mpsc::Sender<T>>::poll_flush",
+                "futures_channel::mpsc::Sender::poll_flush",
+            ),
+            (
+                "app::later::<impl core::future::future::Future for app::Job<fn() -> u8>>::poll",
+                "app::Job",
+            ),
+            (
+                "app::more::<impl app::Board>::find::{{closure}}",
                 "app::Board::find",
             ),
             // Of any type.

@@ -209,7 +209,7 @@ async fn what_is_awaited_is_named_as_it_was_called() {
         ),
         ("tokio::sync::Notify::notified", pause().boxed()),
         (
-            "futures_channel::mpsc::sink_impl::poll_flush",
+            "futures_channel::mpsc::Sender::poll_flush",
             async move {
                 full.send(()).await.unwrap();
                 full.send(()).await.unwrap();
