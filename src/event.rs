@@ -12,3 +12,8 @@ macro_rules! emit {
 }
 
 pub(crate) use emit;
+
+/// Whether any subscriber may hear events of this level. No code of a subscriber runs.
+pub(crate) fn is_heard(level: tracing::Level) -> bool {
+    tracing::level_filters::LevelFilter::current() >= level
+}

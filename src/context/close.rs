@@ -168,7 +168,7 @@ async fn drain(core: &Arc<Core>, goal: Goal, escalation: &mut Escalation) {
             Step::Abort => {
                 // Cancel the running deadlock check: `use_force` starts its own, which would wait for it.
                 checking = pending().boxed();
-                beside(&mut hooks, use_force(core)).await;
+                beside(&mut hooks, use_force(core).boxed()).await;
             }
             Step::Release => break,
         }

@@ -392,7 +392,7 @@ fn spawn_driver(core: &Arc<Core>) -> bool {
 
 /// Gives a close to a runtime. One that has shut down drops it, and so does one that panics in a callback of its own.
 fn spawn(runtime: &Handle, lease: DriverLease, members: Vec<DriverLease>) {
-    panics::contain(|| drop(runtime.spawn(close::drive(lease, members))));
+    panics::contain(|| drop(runtime.spawn(close::drive(lease, members).boxed())));
 }
 
 /// The runtimes that could drive this close: this thread's, which is certainly running, then the

@@ -135,7 +135,7 @@
 //! | a runtime does not answer a close or a dump; a hook or a destructor blocks its thread | warning | after its limit, and when the time has doubled |
 //! | a task without a handle failed | error | counted (line that spawned it, message but for its numbers) |
 //! | a task ended with its runtime | error | counted (line that spawned it) |
-//! | a late result was dropped | debug | counted (line that spawned the task) |
+//! | a late result was dropped | debug | counted while it is heard (line that spawned the task) |
 //! | a spawn or a wrap was refused | warning | counted (its line) |
 //! | a context was dropped while it was open | warning | counted (line that opened it) |
 //! | the runtime of a context has ended | warning | counted (line that opened it) |

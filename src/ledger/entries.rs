@@ -35,10 +35,16 @@ impl<T> Default for Entries<T> {
 impl<T> Entries<T> {
     /// Adds one, and returns its number, which is never `u32::MAX`.
     #[expect(clippy::cast_possible_truncation, reason = "the places are few")]
+    #[inline]
     pub(crate) fn insert(&mut self, entry: T) -> u32 {
         if self.few.len() < SMALL {
             return self.few.insert(entry) as u32;
         }
+        self.insert_into_map(entry)
+    }
+
+    #[inline(never)]
+    fn insert_into_map(&mut self, entry: T) -> u32 {
         loop {
             let number = self.next;
             // After four billion they begin again.
@@ -55,10 +61,16 @@ impl<T> Entries<T> {
     }
 
     /// Takes one out. Once three quarters are empty the memory is given back: each entry that goes pays for its part of that.
+    #[inline]
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         if number < FIRST {
             return self.few.try_remove(number as usize);
         }
+        self.remove_from_map(number)
+    }
+
+    #[inline(never)]
+    fn remove_from_map(&mut self, number: u32) -> Option<T> {
         let entry = self.more.remove(&number);
         let (len, places) = (self.more.len(), self.more.capacity());
         if places > SMALL && len < places / 4 {

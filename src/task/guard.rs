@@ -239,9 +239,10 @@ impl TaskGuard<'_> {
     }
 
     /// The task has a result and no handle that could claim it. While its context closes that is worth an event;
-    /// otherwise its handle was dropped because it is not wanted.
+    /// otherwise its handle was dropped because it is not wanted. Many tasks end like this, so it is counted only where it is heard.
     pub(crate) fn late_result(&self) -> Option<LateResult> {
-        let task = self.task().filter(|_| self.is_cancelled())?;
+        let is_told = || event::is_heard(tracing::Level::DEBUG);
+        let task = self.task().filter(|_| self.is_cancelled() && is_told())?;
         let context = context_of(task);
         Some(LateResult {
             context: context.meta.name.clone(),
