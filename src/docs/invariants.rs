@@ -166,7 +166,8 @@
 //! # I17 Order
 //!
 //! A context that others [need](crate::ContextBuilder::needs) stays open, and accepts work, until they are closed, whatever
-//! begins the close. Those that need it hold a handle, listed as "needed by", and give it back when they are closed.
+//! begins the close. Those that need it hold a handle, listed as "needed by", and give it back when they are closed, or have nothing
+//! left but what a [deadline](#i18-deadline) has left behind, in them or in their children.
 //!
 //! * Kept by: `context::begin`, which closes the gate under the lock by which others come to need the context.
 //! * Shown by: the model `needs`, `tests/it/needs.rs`, `tests/it/deadlines.rs`, `tests/it/service.rs`, `tests/it/sockets.rs`,

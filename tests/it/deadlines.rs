@@ -122,6 +122,34 @@ fn what_cannot_be_ended_is_left_behind() {
     });
 }
 
+/// What one child has left behind keeps nothing open that its parent needs, though the parent itself was not hurried.
+#[test]
+fn what_a_child_left_behind_holds_up_neither_its_parent_nor_what_that_needs() {
+    multi_thread(2).block_on(async {
+        let registry = Registry::new();
+        let db = registry.context("db");
+        let jobs = registry.context_builder("jobs").needs(&db).open();
+        let worker = jobs.child("worker");
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let started = Arc::new(tokio::sync::Notify::new());
+        let has_started = Arc::clone(&started);
+        worker.spawn_blocking(move || {
+            has_started.notify_one();
+            let _ = gone.recv();
+        });
+        in_time(started.notified()).await;
+        drop(worker.close_by(millis(1)));
+        let closing = registry.close();
+        in_time(db.closed()).await;
+        assert_eq!(
+            [db.state(), jobs.state(), worker.state()],
+            [State::Closed, State::Closing, State::Closing]
+        );
+        drop(go);
+        in_time(closing).await;
+    });
+}
+
 /// A task that leaves after a child was released is noticed, though it is not the last one inside.
 #[test]
 fn a_parent_with_a_child_that_is_left_behind_waits_for_its_own_tasks() {

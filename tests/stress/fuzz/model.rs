@@ -240,6 +240,12 @@ impl Model {
         self.root().is_any_hurried.load(SeqCst) && self.onwards().iter().any(is_marked)
     }
 
+    /// Whether a deadline may have left something behind in it, or in what it waits for.
+    fn may_have_left_behind(&self) -> bool {
+        let is_hurried = |model: &Arc<Self>| model.is_awaited_by(self) && model.is_hurried();
+        self.root().is_any_hurried.load(SeqCst) && lock(&self.root().all).values().any(is_hurried)
+    }
+
     /// It is about to be asked to finish.
     pub(crate) fn begin_to_finish(&self) {
         self.may_finish.store(true, SeqCst);
@@ -304,7 +310,7 @@ impl Model {
         for one in self.dependents() {
             let Some(weak) = one.weak.get() else { continue };
             let state = weak.state();
-            let is_left_behind = state == State::Closing && one.is_hurried();
+            let is_left_behind = state == State::Closing && one.may_have_left_behind();
             if state != State::Closed && !is_left_behind {
                 let (name, other) = (&self.name, &one.name);
                 let now = self.weak.get().map(WeakContext::state);
