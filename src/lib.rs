@@ -40,6 +40,7 @@
 //! | keep a context for each client, also while the client is cut off | [`Context::sessions`], [`sessions`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
+//! | see who holds a lock or a permit | [`Tracked::lock`], [`Tracked::acquire`], [`Tracked::lock_holders`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
 //! | close a scenario at every moment | `testing::close_anywhere` |
@@ -70,6 +71,7 @@ mod holders;
 mod id;
 pub mod leaks;
 mod ledger;
+mod locks;
 #[cfg(all(test, headcount_loom))]
 mod models;
 mod name;
@@ -107,6 +109,8 @@ pub use holders::{Container, Holder, Holders};
 pub use id::ResourceId;
 
 pub use ledger::level::{Level, UnknownLevel};
+
+pub use locks::{held::Held, log::LockHolder};
 
 pub use registry::builder::RegistryBuilder;
 pub use registry::free::{context, live, register, spawn, track, with_context};

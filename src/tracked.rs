@@ -7,6 +7,7 @@ use crate::{
         acquirer::Acquirer,
         handle_log::{HandleId, How, Ledger},
     },
+    locks::log::LockLog,
     poll::scope,
     table::{
         record::{Facts, Record},
@@ -36,6 +37,9 @@ use std::{
 /// drop((cache, other));
 /// assert!(registry.is_empty());
 /// ```
+///
+/// A tracked `Mutex`, `RwLock` or `Semaphore` of tokio records in addition who holds it: see [`lock`](Self::lock),
+/// [`read`](Self::read) and [`acquire`](Self::acquire).
 #[must_use = "the value is dropped with its last handle"]
 pub struct Tracked<T> {
     inner: Arc<Inner<T>>,
@@ -48,6 +52,8 @@ struct Inner<T> {
     listed: Listed,
     /// The context that was given the value, and under which key it keeps a handle.
     owner: OnceLock<(Weak<dyn ValueOwner>, u64)>,
+    /// Who holds the value, if that is a lock.
+    locks: LockLog,
 }
 
 /// A context, for the values that were given to it.
@@ -69,6 +75,7 @@ impl<T: Send + Sync + 'static> Tracked<T> {
             value,
             listed: Listed::new(record, table),
             owner: OnceLock::new(),
+            locks: LockLog::default(),
         });
         Self::recorded(inner, location)
     }
@@ -87,6 +94,14 @@ impl<T> Tracked<T> {
         let tracking = inner.listed.tracking();
         let handle = inner.ledger().take(tracking, location, scope::acquirer);
         Self { inner, handle }
+    }
+
+    pub(crate) fn listed(&self) -> &Listed {
+        &self.inner.listed
+    }
+
+    pub(crate) fn lock_log(&self) -> &LockLog {
+        &self.inner.locks
     }
 
     /// Records a new holder of this handle, where the code that took it only passes it on.

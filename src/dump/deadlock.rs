@@ -8,8 +8,9 @@
 use crate::{
     dump::view::{Activity, AwaitStack, HookDump, StackFrame, TaskDump, Whereabouts, named},
     id::ResourceId,
+    locks::log::LockHolder,
     name::Quoted,
-    poll::awaited::Awaited,
+    poll::awaited::{Awaited, LockKind},
     table::{
         record::{Record, State},
         resource::short_path,
@@ -99,13 +100,16 @@ impl Waiter {
     }
 }
 
-/// Something that can be waited for: a task or a context by its id, or the registry, which is `None`.
+/// Something that can be waited for: a task, a context or a tracked mutex by its id, or the registry, which is `None`.
 type Thing = Option<ResourceId>;
 
 /// Finds the deadlocks among tasks and hooks of one registry.
 pub(crate) fn find(tasks: &[TaskDump], hooks: &[HookDump]) -> Vec<Deadlock> {
-    let tasks = tasks.iter().filter_map(Waiting::task);
-    let hooks = hooks.iter().filter_map(Waiting::hook);
+    let found = tasks.iter().map(|task| &task.found);
+    let found = found.chain(hooks.iter().map(|hook| &hook.found));
+    let locked = Locked::of(found.flat_map(|found| &found.stacks));
+    let tasks = tasks.iter().filter_map(|task| Waiting::task(task, &locked));
+    let hooks = hooks.iter().filter_map(|hook| Waiting::hook(hook, &locked));
     let stuck = stuck(tasks.chain(hooks).collect());
     let made = |circle: Circle| Deadlock {
         waiters: circle
@@ -116,6 +120,47 @@ pub(crate) fn find(tasks: &[TaskDump], hooks: &[HookDump]) -> Vec<Deadlock> {
         others: circle.others,
     };
     circles(&followers(&stuck)).into_iter().map(made).collect()
+}
+
+/// Who has locked the mutexes that are waited for.
+struct Locked(HashMap<ResourceId, Option<ResourceId>>);
+
+impl Locked {
+    /// A mutex of which two answers do not say the same has changed hands meanwhile: whoever waits for it goes on.
+    fn of<'a>(stacks: impl Iterator<Item = &'a AwaitStack>) -> Self {
+        let mut locked = HashMap::new();
+        for (id, task) in stacks.filter_map(|stack| mutex(stack.awaited.as_ref()?)) {
+            let known = locked.entry(id).or_insert(task);
+            if *known != task {
+                *known = None;
+            }
+        }
+        Self(locked)
+    }
+
+    /// The mutexes that a task has.
+    fn by(&self, task: ResourceId) -> impl Iterator<Item = Thing> {
+        let by_it = self.0.iter().filter(move |(_, by)| **by == Some(task));
+        by_it.map(|(mutex, _)| Some(*mutex))
+    }
+
+    /// Whether a task is known that has to go on before this mutex is free.
+    fn is_locked(&self, mutex: &ResourceId) -> bool {
+        self.0.get(mutex).is_some_and(Option::is_some)
+    }
+}
+
+/// The id of the mutex that is awaited, and the task that has it. Other locks may let in more than one.
+fn mutex(awaited: &Awaited) -> Option<(ResourceId, Option<ResourceId>)> {
+    match awaited {
+        Awaited::Lock {
+            id,
+            kind: LockKind::Mutex,
+            held_by,
+            ..
+        } => Some((*id, held_by.first().and_then(LockHolder::task))),
+        _ => None,
+    }
 }
 
 /// A task or a hook with what the dump knows about it.
@@ -135,28 +180,26 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn task(task: &'a TaskDump) -> Option<Self> {
+    fn task(task: &'a TaskDump, locked: &Locked) -> Option<Self> {
         let entry = task.resource.task()?;
         let up = iter::successors(Some(entry as &dyn Record), |record| record.parent());
-        let waiting = Self::of(Dumped::Task(task), &task.found, task.id().table, up)?;
+        let registry = (task.id().table, locked);
+        let mut waiting = Self::of(Dumped::Task(task), &task.found, registry, up)?;
+        waiting.within.extend(locked.by(task.id()));
         (!is_about_to_end(task, entry)).then_some(waiting)
     }
 
     /// A hook counts as stuck although its time limit will end it, as a task does although the grace period will.
-    fn hook(dump: &'a HookDump) -> Option<Self> {
+    fn hook(dump: &'a HookDump, locked: &Locked) -> Option<Self> {
         let hook = &dump.hook;
-        Self::of(
-            Dumped::Hook(dump),
-            &dump.found,
-            hook.registry(),
-            hook.contexts(),
-        )
+        let registry = (hook.registry(), locked);
+        Self::of(Dumped::Hook(dump), &dump.found, registry, hook.contexts())
     }
 
     fn of(
         dumped: Dumped<'a>,
         found: &'a Whereabouts,
-        registry: u32,
+        registry: (u32, &Locked),
         up: impl Iterator<Item = &'a dyn Record>,
     ) -> Option<Self> {
         let stacks = found.stacks.iter();
@@ -202,8 +245,8 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// What a stack waits for, if that is a thing that ends when tasks and hooks have ended.
-fn thing(registry: u32, stack: &AwaitStack) -> Option<Thing> {
+/// What a stack waits for, if that is a thing that ends when tasks and hooks have ended, or have given it back.
+fn thing((registry, locked): (u32, &Locked), stack: &AwaitStack) -> Option<Thing> {
     match stack.awaited.as_ref().filter(|_| !stack.yields)? {
         Awaited::Task { id, .. }
         | Awaited::Close {
@@ -212,6 +255,7 @@ fn thing(registry: u32, stack: &AwaitStack) -> Option<Thing> {
             ..
         } => Some(Some(*id)),
         Awaited::Idle => (stack.registry == registry).then_some(None),
+        Awaited::Lock { id, .. } => locked.is_locked(id).then_some(Some(*id)),
         Awaited::Close { .. } | Awaited::Cancellation => None,
     }
 }

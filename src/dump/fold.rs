@@ -191,7 +191,9 @@ fn beneath(leaf: &StackFrame, frames: &[StackFrame]) -> Vec<String> {
 }
 
 /// What frames of futures are like that await another one which they were given.
-const WRAPPING: [&str; 5] = [
+const WRAPPING: [&str; 6] = [
+    // A tracked lock awaits tokio's.
+    "headcount::locks::",
     "MaybeDone",
     "maybe_done.rs",
     "Instrumented",

@@ -17,7 +17,10 @@ pub(crate) mod fold;
 pub(crate) mod turns;
 pub(crate) mod view;
 
-pub use crate::poll::{awaited::Awaited, long_polls::set_long_poll_threshold};
+pub use crate::poll::{
+    awaited::{Awaited, LockKind},
+    long_polls::set_long_poll_threshold,
+};
 #[cfg(all(feature = "signal", unix))]
 pub use crate::registry::free::dump_on;
 pub use deadlock::{Deadlock, Waiter};

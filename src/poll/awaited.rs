@@ -1,6 +1,10 @@
 //! What a stack waits for, where that is something of a registry.
 
-use crate::{id::ResourceId, name::Quoted};
+use crate::{
+    id::ResourceId,
+    locks::log::LockHolder,
+    name::{Printed, Quoted},
+};
 use std::fmt;
 
 /// What an [`AwaitStack`](crate::dump::AwaitStack) waits for, where that is a task, a close, or a registry.
@@ -28,10 +32,51 @@ pub enum Awaited {
         /// Whether the close has begun; if not, it waits for somebody to begin it.
         has_begun: bool,
     },
+    /// A [tracked](crate::Tracked) lock, or permits of a tracked semaphore.
+    Lock {
+        /// The tracked value's.
+        id: ResourceId,
+        /// Which kind of lock.
+        kind: LockKind,
+        /// The name of the tracked value.
+        name: String,
+        /// Who holds it, the longest first, as far as that is recorded.
+        held_by: Vec<LockHolder>,
+        /// Who has been given a mutex that is held by none of them: a request that has not been polled since. Either its task is
+        /// about to, or it does not poll that future any more.
+        given_to: Option<LockHolder>,
+    },
     /// That no task and no open context is left in its own registry, which it is part of.
     Idle,
     /// The cancellation of its own context: nothing else will end it.
     Cancellation,
+}
+
+/// The kind of a tracked lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum LockKind {
+    /// [`tokio::sync::Mutex`].
+    Mutex,
+    /// [`tokio::sync::RwLock`].
+    RwLock,
+    /// [`tokio::sync::Semaphore`].
+    Semaphore,
+}
+
+impl LockKind {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Mutex => "mutex",
+            Self::RwLock => "lock",
+            Self::Semaphore => "semaphore",
+        }
+    }
 }
 
 impl Awaited {
@@ -41,7 +86,8 @@ impl Awaited {
             Self::Task { .. } => Some("headcount::Task"),
             Self::Close { .. } => Some("headcount::Context::closed"),
             Self::Idle => Some("headcount::Registry::idle"),
-            Self::Cancellation => None,
+            // Its method, which is tokio's, is on the stack.
+            Self::Lock { .. } | Self::Cancellation => None,
         }
     }
 }
@@ -60,8 +106,46 @@ impl fmt::Display for Awaited {
             Self::Close { path, .. } => {
                 write!(f, "a close of {}, which has not begun", Quoted(path))
             }
+            Self::Lock {
+                kind,
+                name,
+                held_by,
+                given_to,
+                ..
+            } => {
+                write!(f, "the {} {}, ", kind.noun(), Printed(name))?;
+                write_holders(f, held_by, given_to.as_ref())
+            }
             Self::Idle => f.write_str("its registry to be idle"),
             Self::Cancellation => f.write_str("nothing but its cancellation"),
         }
+    }
+}
+
+/// How many holders of a lock are printed.
+const HOLDERS: usize = 3;
+
+fn write_holders(
+    f: &mut fmt::Formatter<'_>,
+    held_by: &[LockHolder],
+    given_to: Option<&LockHolder>,
+) -> fmt::Result {
+    if let Some(given_to) = given_to {
+        return write!(
+            f,
+            "given to the request of {given_to}, which has not been polled since"
+        );
+    }
+    if held_by.is_empty() {
+        return f.write_str("whose holder is not recorded");
+    }
+    f.write_str("held by ")?;
+    for (n, holder) in held_by.iter().take(HOLDERS).enumerate() {
+        let separator = if n > 0 { ", " } else { "" };
+        write!(f, "{separator}{holder}")?;
+    }
+    match held_by.len().saturating_sub(HOLDERS) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
     }
 }

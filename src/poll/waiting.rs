@@ -14,6 +14,8 @@ use std::task::{Context, Poll};
 /// What is waited for.
 #[derive(Clone, Copy)]
 pub(crate) enum For<'a> {
+    /// A tracked lock: this says which, and who holds it.
+    Lock(&'a (dyn Fn() -> (Awaited, u32) + Sync)),
     /// The end of a task.
     Task(&'a dyn Record),
     /// The end of a close, which has begun or not.
@@ -56,11 +58,13 @@ impl For<'_> {
     /// What it is called, and of which registry it is.
     fn awaited(self) -> (Awaited, u32) {
         let registry = match self {
+            Self::Lock(what) => return what(),
             Self::Task(record) | Self::Close(record, _) => record.meta().id.table,
             Self::Idle(registry) => registry,
             Self::Cancellation => 0,
         };
         let awaited = match self {
+            Self::Lock(what) => return what(),
             Self::Task(task) => Awaited::Task {
                 id: task.meta().id,
                 path: short_path(task),

@@ -1,0 +1,76 @@
+//! [`Held`]: a lock or a permit that is held, and recorded as long as it is.
+
+use crate::locks::log::{LockLog, Number, Part};
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
+use tokio::sync::SemaphorePermit;
+
+/// A guard or a permit of a [tracked](crate::Tracked) lock or semaphore, which is listed as held until this is dropped.
+///
+/// It is used as tokio's guard is. [`into_inner`](Self::into_inner) returns that.
+#[must_use = "the lock is given back when this is dropped"]
+pub struct Held<'a, G> {
+    // Given back first: it is listed for a moment longer than it is held, and never shorter.
+    guard: G,
+    record: HeldRecord<'a>,
+}
+
+impl<'a, G> Held<'a, G> {
+    pub(crate) fn new(guard: G, record: HeldRecord<'a>) -> Self {
+        Self { guard, record }
+    }
+
+    /// Returns tokio's guard. It is still held, and not listed any more.
+    pub fn into_inner(self) -> G {
+        drop(self.record);
+        self.guard
+    }
+}
+
+impl Held<'_, SemaphorePermit<'_>> {
+    /// How many permits of the semaphore it is.
+    pub fn num_permits(&self) -> usize {
+        self.guard.num_permits()
+    }
+
+    /// Takes the permits from the semaphore for good, as [`SemaphorePermit::forget`] does.
+    pub fn forget(self) {
+        self.into_inner().forget();
+    }
+}
+
+impl<G: Deref> Deref for Held<'_, G> {
+    type Target = G::Target;
+
+    fn deref(&self) -> &G::Target {
+        &self.guard
+    }
+}
+
+impl<G: DerefMut> DerefMut for Held<'_, G> {
+    fn deref_mut(&mut self) -> &mut G::Target {
+        &mut self.guard
+    }
+}
+
+/// Does not print the value.
+impl<G> fmt::Debug for Held<'_, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+/// The record of something that is held or asked for, as long as it is.
+pub(crate) struct HeldRecord<'a> {
+    pub(crate) log: &'a LockLog,
+    pub(crate) part: Part,
+    pub(crate) number: Number,
+}
+
+impl Drop for HeldRecord<'_> {
+    fn drop(&mut self) {
+        self.log.remove(self.part, self.number);
+    }
+}

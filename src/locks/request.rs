@@ -1,0 +1,86 @@
+//! [`Request`]: asking for a tracked lock, which is recorded while it waits and while it holds.
+
+use crate::{
+    ledger::tracking::Tracking,
+    locks::{
+        held::{Held, HeldRecord},
+        log::{LockLog, Number, Part},
+    },
+    poll::{
+        awaited::{Awaited, LockKind},
+        waiting::{For, waiting},
+    },
+    table::record::Record,
+};
+use futures::FutureExt;
+use std::{convert::Infallible, future::poll_fn, panic::Location, pin::pin, sync::OnceLock};
+
+/// One call that asks for a lock or for permits.
+pub(crate) struct Request<'a> {
+    pub(crate) kind: LockKind,
+    pub(crate) value: &'a dyn Record,
+    pub(crate) log: &'a LockLog,
+    pub(crate) tracking: &'a Tracking,
+    pub(crate) location: &'static Location<'static>,
+}
+
+impl<'a> Request<'a> {
+    fn record(&self, part: Part) -> HeldRecord<'a> {
+        let log = self.log;
+        let number = log.add(part, self.tracking, self.location);
+        HeldRecord { log, part, number }
+    }
+
+    /// What is held as of now.
+    pub(crate) fn held<G>(&self, guard: G) -> Held<'a, G> {
+        Held::new(guard, self.record(Part::Held))
+    }
+
+    /// Waits for it. As cancel safe as the future is that it is given.
+    pub(crate) async fn wait<G, E>(
+        self,
+        future: impl Future<Output = Result<G, E>>,
+    ) -> Result<Held<'a, G>, E> {
+        let (mut future, asking) = (pin!(future), OnceLock::new());
+        let awaited = || self.awaited(asking.get().map_or(Number::UNTRACKED, number));
+        let result = poll_fn(|cx| {
+            waiting(cx, For::Lock(&awaited), |cx| {
+                let result = future.as_mut().poll(cx);
+                if result.is_pending() {
+                    // A lock that is free is not asked for.
+                    asking.get_or_init(|| self.record(Part::Asking));
+                }
+                result
+            })
+        });
+        // It holds it before it stops asking: in between, others would be said to have it.
+        result.await.map(|guard| self.held(guard))
+    }
+
+    /// As [`wait`](Self::wait), for what is always granted in the end.
+    pub(crate) async fn wait_for_lock<G>(self, future: impl Future<Output = G>) -> Held<'a, G> {
+        match self.wait(future.map(Ok::<_, Infallible>)).await {
+            Ok(held) => held,
+            Err(never) => match never {},
+        }
+    }
+
+    /// What a request of this number waits for.
+    fn awaited(&self, asking: Number) -> (Awaited, u32) {
+        let (meta, held_by) = (self.value.meta(), self.log.holders());
+        // Others let several in, or not the oldest first.
+        let gives_in_order = self.kind == LockKind::Mutex && asking != Number::UNTRACKED;
+        let awaited = Awaited::Lock {
+            id: meta.id,
+            kind: self.kind,
+            name: meta.name.to_string(),
+            given_to: gives_in_order.then(|| self.log.given_to(asking)).flatten(),
+            held_by,
+        };
+        (awaited, meta.id.table)
+    }
+}
+
+fn number(record: &HeldRecord<'_>) -> Number {
+    record.number
+}
