@@ -24,7 +24,7 @@ use std::{
     fmt, mem,
     panic::Location,
     slice,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -58,7 +58,8 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct Holders {
     strong: usize,
-    tracked: Vec<Holder>,
+    /// Copies have them in common.
+    tracked: Arc<[Holder]>,
     recent: Vec<Acquisition>,
 }
 

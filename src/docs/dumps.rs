@@ -98,6 +98,43 @@
 //! reports, for tasks that run on after their context was closed, and for hooks that keep a context closing. A poll that takes
 //! longer than [a threshold](crate::dump::set_long_poll_threshold) is reported once for each line.
 //!
+//! # Who holds a lock
+//!
+//! A [`Mutex`](tokio::sync::Mutex), an [`RwLock`](tokio::sync::RwLock) or a [`Semaphore`](tokio::sync::Semaphore) of tokio that is a
+//! [`Tracked`](crate::Tracked) value records who holds it, from the level [`Holders`](crate::Level::Holders) on. Its methods are
+//! called as before, and [return a guard](crate::Held) that is used as tokio's is. A dump then says who holds what a task waits for,
+//! and tasks that wait for each other's mutexes are a deadlock:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! # #[cfg(feature = "dump")] {
+//! use headcount::{Level, Registry};
+//! use tokio::sync::Mutex;
+//!
+//! let registry = Registry::new();
+//! registry.set_level(Level::Holders);
+//! let db = registry.own("db", "mutex", Mutex::new(0));
+//! let ctx = registry.context("app");
+//! for name in ["import", "export"] {
+//!     let db = db.clone();
+//!     ctx.task(name).spawn(async move {
+//!         let _rows = db.lock().await;
+//!         std::future::pending::<()>().await;
+//!     });
+//! }
+//! tokio::task::yield_now().await;
+//! let dump = registry.dump().await;
+//! let export = dump.find("export").unwrap().to_string();
+//! assert!(export.contains("→ the mutex db, held by task import at "), "{export}");
+//! # ctx.close_now().await;
+//! # }
+//! # }
+//! ```
+//!
+//! A mutex that is free, and was given to a request which is not polled any more ("futurelock"), is said to be "given to the request
+//! of task import at …". A task counts as the holder of what it locked; that is wrong if it passes the guard of a `'static` lock to
+//! another task. Locks in an `Arc`, and those of the standard library, are not recorded.
+//!
 //! # What it cannot see
 //!
 //! * **A task that is being polled** cannot answer: the dump says for how long it has been polling without yielding. Of a
@@ -106,14 +143,14 @@
 //!   `buffer_unordered` and `JoinSet`, is not polled again by its owner: the dump shows the owner's line.
 //! * **A future that takes no waker** in the poll that answers has no stack. Either nothing can wake it (`std::future::pending`), or
 //!   it keeps the waker of an earlier poll: the dump says both.
-//! * **A deadlock of other things** than tasks, closes and registries is not found: the holder of a mutex or of an end of a
-//!   channel is not known. A task that also waits for such a thing, or for tasks in a `FuturesUnordered`, counts as one that
+//! * **A deadlock of other things** than tasks, closes, registries and tracked mutexes is not found: the holder of any other lock or of
+//!   an end of a channel is not known. A task that also waits for such a thing, or for tasks in a `FuturesUnordered`, counts as one that
 //!   can go on, and so does a wrapped future, and a task or a hook that waits for another registry. So a reported deadlock is
 //!   one, but not every deadlock is reported.
 //! * **A turn that was given to a future which is not polled** ("futurelock": a task holds a future that is first in the queue of a
 //!   lock, and awaits another one that is behind it) looks like any wait for that lock. Two dumps show more: the later one says
 //!   [how often](crate::dump::TaskDump::polled_in_vain) a task was polled since the first that found it waiting there. A task
-//!   that goes round a loop looks the same, so this is a hint and no finding.
+//!   that goes round a loop looks the same, so this is a hint and no finding. Of a [tracked](#who-holds-a-lock) mutex it is known.
 //! * **Wakes** are not counted, because a future has the runtime's own waker. Polls are counted: every poll except the first
 //!   follows a wake, or several that came together.
 //! * **One more poll** is all that a dump does to a task or a hook. A future that counts its polls, or works in each of them,

@@ -12,6 +12,7 @@
 //!   → poll        whose code is running, how a task is doing, and where it waits
 //!   → table       what is listed: records and listings
 //!   → holders     the public view of the ledger
+//!   → locks       tracked mutexes, locks and semaphores: who holds them
 //!   → tracked     shared values that are listed
 //!   → dump        from captured stacks to lines and deadlocks (feature `dump`)
 //!   → registry::state, context::state

@@ -7,8 +7,8 @@
 //! * **Local tasks move only while their `LocalSet` is polled.** A close that is awaited elsewhere waits
 //!   for that.
 //! * **A blocking closure cannot wait for its [slot](crate::TaskBuilder::slot).** It is refused if that is taken.
-//! * **A deadlock is found only where tasks await each other's handles**, or closes. One by way of a
-//!   [`TaskSet`](crate::TaskSet) or a slot is not.
+//! * **A deadlock is found only where tasks await each other's handles**, closes, or [tracked mutexes](super::dumps#who-holds-a-lock).
+//!   One by way of a [`TaskSet`](crate::TaskSet) or a slot is not.
 //! * **A wrapped future or stream belongs to its owner.** If the owner neither polls nor drops it, the close waits, and names
 //!   it.
 //! * **On a `current_thread` runtime** a task that does not yield starves everything, also the timer of the grace period.

@@ -10,6 +10,8 @@ use crate::{
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
+    mem,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 /// One function at one line of code. An address may stand for several, one inlined into the other.
@@ -30,7 +32,26 @@ pub(crate) fn look_up<'a>(stacks: impl IntoIterator<Item = &'a RawStack>) -> Sym
         .into_iter()
         .flat_map(|stack| stack.frames.iter().copied())
         .collect();
-    addresses.into_iter().map(|ip| (ip, resolve(ip))).collect()
+    addresses.into_iter().map(|ip| (ip, known(ip))).collect()
+}
+
+/// What was looked up before: each address takes long, and the closes of many contexts ask for the same ones.
+static KNOWN: LazyLock<Mutex<HashMap<usize, Arc<[Symbol]>>>> = LazyLock::new(Mutex::default);
+/// How many addresses are kept: about a megabyte.
+const KEPT: usize = 4_096;
+
+fn known(ip: usize) -> Vec<Symbol> {
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(symbols) = known().get(&ip) {
+        return symbols.to_vec();
+    }
+    let symbols = resolve(ip);
+    let mut known = known();
+    let forgotten = (known.len() >= KEPT).then(|| mem::take(&mut *known));
+    known.insert(ip, symbols.as_slice().into());
+    drop(known);
+    drop(forgotten);
+    symbols
 }
 
 fn resolve(ip: usize) -> Vec<Symbol> {

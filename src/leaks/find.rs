@@ -108,16 +108,17 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
             })
     };
     let chains = attribution.chains(leaks().map(|(block, _)| block.culprit));
-    let mut findings: Vec<_> = leaks()
-        .map(|(block, kind)| {
-            let chain = chains.of(block.culprit);
-            let mut finding = Finding::of_block(snapshot, &attribution, block, chain, kind);
-            let hooks = hooks(&snapshot.things[block.culprit]);
-            finding.facts.extend(hooks.map(|hooks| ("hooks", hooks)));
-            finding.advice = advice::of(&finding);
-            finding
-        })
-        .collect();
+    // There may be a hundred thousand: exactly the room that they need, and each once.
+    let mut findings = Vec::with_capacity(leaks().count());
+    findings.extend(leaks().map(|(block, kind)| {
+        let chain = chains.of(block.culprit);
+        let mut finding = Finding::of_block(snapshot, &attribution, block, chain, kind);
+        let hooks = hooks(&snapshot.things[block.culprit]);
+        finding.facts.extend(hooks.map(|hooks| ("hooks", hooks)));
+        finding.advice = advice::of(&finding);
+        finding
+    }));
+    drop((chains, attribution, blocks));
     findings.extend(dropped(snapshot, policy));
     findings.extend(too_many(snapshot, policy));
     findings.extend(too_many_unseen(snapshot, policy));
@@ -132,7 +133,11 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
     let mut notes = notes(snapshot, policy, &findings, pending);
     notes.extend(growing_too);
     let is_allowed = |finding: &Finding| finding.allowed.is_some();
-    let (allowed, findings) = findings.into_iter().partition(is_allowed);
+    let (allowed, findings) = if findings.iter().any(is_allowed) {
+        findings.into_iter().partition(is_allowed)
+    } else {
+        (Vec::new(), findings)
+    };
     let things = snapshot.things.iter();
     LeakScan {
         allowed,

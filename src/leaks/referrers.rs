@@ -170,6 +170,8 @@ fn of(snapshot: &LeakSnapshot, at: usize) -> Vec<Reference> {
     if thing.class() == Class::Resource {
         references.extend(of_parent(snapshot, at));
     }
+    // Nearly everything has one, and the first makes room for four.
+    references.shrink_to_fit();
     references
 }
 

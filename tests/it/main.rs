@@ -50,6 +50,7 @@ mod leaks;
 #[cfg(feature = "dump")]
 mod leaves;
 mod listing;
+mod locks;
 mod needs;
 mod own_handles;
 mod owned;

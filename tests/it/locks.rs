@@ -1,8 +1,7 @@
 //! Tracked locks: who holds them, and who waits for whom.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-use headcount::{Context, Level, Registry, Tracked};
+use crate::util::settle;
+use headcount::{Context, Level, LockHolder, Registry};
 use std::{future::pending, sync::Arc};
 use tokio::sync::{Mutex, RwLock, Semaphore, oneshot};
 
@@ -13,16 +12,10 @@ fn registry() -> (Registry, Context) {
     (registry, ctx)
 }
 
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// What the holders are called, and the lines that they are on, as `task a at 12`.
-fn said(holders: &[headcount::LockHolder]) -> Vec<String> {
+fn said(holders: &[LockHolder]) -> Vec<String> {
     let line = |at: &str| at.rsplit(':').next().unwrap().to_owned();
-    let one = |holder: &headcount::LockHolder| format!("{} at {}", holder.by(), line(holder.at()));
+    let one = |holder: &LockHolder| format!("{} at {}", holder.by(), line(holder.at()));
     holders.iter().map(one).collect()
 }
 
@@ -141,7 +134,7 @@ async fn a_guard_outlives_the_registry() {
 mod dumps {
     use super::*;
     use headcount::{
-        Task,
+        Task, Tracked,
         dump::{Awaited, LockKind},
     };
     use tokio::sync::Notify;
