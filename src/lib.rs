@@ -110,7 +110,8 @@ pub use id::ResourceId;
 
 pub use ledger::level::{Level, UnknownLevel};
 
-pub use locks::{held::Held, log::LockHolder};
+pub use ledger::lock_log::LockHolder;
+pub use locks::held::Held;
 
 pub use registry::builder::RegistryBuilder;
 pub use registry::free::{context, live, register, spawn, track, with_context};

@@ -6,8 +6,8 @@ use crate::{
     ledger::{
         acquirer::Acquirer,
         handle_log::{HandleId, How, Ledger},
+        lock_log::LockLog,
     },
-    locks::log::LockLog,
     poll::scope,
     table::{
         record::{Facts, Record},

@@ -12,8 +12,8 @@
 //!   → poll        whose code is running, how a task is doing, and where it waits
 //!   → table       what is listed: records and listings
 //!   → holders     the public view of the ledger
-//!   → locks       tracked mutexes, locks and semaphores: who holds them
 //!   → tracked     shared values that are listed
+//!   → locks       tracked mutexes, locks and semaphores: who holds them
 //!   → dump        from captured stacks to lines and deadlocks (feature `dump`)
 //!   → registry::state, context::state
 //!                 what exists once a registry, and once a context

@@ -8,7 +8,7 @@
 use crate::{
     dump::view::{Activity, AwaitStack, HookDump, StackFrame, TaskDump, Whereabouts, named},
     id::ResourceId,
-    locks::log::LockHolder,
+    ledger::lock_log::LockHolder,
     name::Quoted,
     poll::awaited::{Awaited, LockKind},
     table::{

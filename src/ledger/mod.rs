@@ -8,4 +8,5 @@ pub(crate) mod caller;
 pub(crate) mod entries;
 pub(crate) mod handle_log;
 pub(crate) mod level;
+pub(crate) mod lock_log;
 pub(crate) mod tracking;

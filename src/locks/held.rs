@@ -1,6 +1,6 @@
 //! [`Held`]: a lock or a permit that is held, and recorded as long as it is.
 
-use crate::locks::log::{LockLog, Number, Part};
+use crate::ledger::lock_log::{LockLog, Number, Part};
 use std::{
     fmt,
     ops::{Deref, DerefMut},

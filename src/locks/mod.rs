@@ -1,9 +1,8 @@
 //! Locks and semaphores that are [`Tracked`](crate::Tracked): who holds them, and who waits.
 //!
-//! [`tracked`] has the methods, which shadow those of tokio's types; [`held`] is the guard that they return; [`log`] is the
-//! record of what is held and asked for.
+//! [`tracked`] has the methods, which shadow those of tokio's types; [`request`] is one call of them that waits, and [`held`] the
+//! guard that it returns.
 
 pub(crate) mod held;
-pub(crate) mod log;
 pub(crate) mod request;
 pub(crate) mod tracked;

@@ -1,13 +1,14 @@
 //! [`Request`]: asking for a tracked lock, which is recorded while it waits and while it holds.
 
 use crate::{
-    ledger::tracking::Tracking,
-    locks::{
-        held::{Held, HeldRecord},
-        log::{LockLog, Number, Part},
+    ledger::{
+        lock_log::{LockLog, Number, Part},
+        tracking::Tracking,
     },
+    locks::held::{Held, HeldRecord},
     poll::{
         awaited::{Awaited, LockKind},
+        scope,
         waiting::{For, waiting},
     },
     table::record::Record,
@@ -27,7 +28,7 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     fn record(&self, part: Part) -> HeldRecord<'a> {
         let log = self.log;
-        let number = log.add(part, self.tracking, self.location);
+        let number = log.add(part, self.tracking, self.location, scope::acquirer);
         HeldRecord { log, part, number }
     }
 

@@ -1,7 +1,8 @@
 //! The methods of tracked locks. They shadow those of tokio's types, to which a [`Tracked`] otherwise derefs.
 
 use crate::{
-    locks::{held::Held, log::LockHolder, request::Request},
+    ledger::lock_log::LockHolder,
+    locks::{held::Held, request::Request},
     poll::awaited::LockKind,
     tracked::Tracked,
 };

@@ -2,7 +2,7 @@
 
 use crate::{
     id::ResourceId,
-    locks::log::LockHolder,
+    ledger::lock_log::LockHolder,
     name::{Printed, Quoted},
 };
 use std::fmt;

@@ -7,7 +7,6 @@ use crate::{
         level::Level,
         tracking::{IS_COMPILED_IN, Tracking},
     },
-    poll::scope,
     sync::{Mutex, lock},
 };
 use std::{collections::BTreeMap, fmt, panic::Location, sync::OnceLock};
@@ -62,13 +61,14 @@ impl LockLog {
         part: Part,
         tracking: &Tracking,
         location: &'static Location<'static>,
+        by: fn() -> Acquirer,
     ) -> Number {
         if !IS_COMPILED_IN || tracking.is_off() {
             return Number::UNTRACKED;
         }
         let by = match tracking.level() {
             Level::Off | Level::Counts => Acquirer::Unknown,
-            _ => scope::acquirer(),
+            _ => by(),
         };
         let mut entries = lock(self.0.get_or_init(Box::default));
         entries.last += 1;
