@@ -394,3 +394,33 @@ async fn silent<'a>(table: &Table, asked: Vec<&'a Asked>, question: &Question) -
     }
     silent
 }
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::Registry;
+
+    /// To look symbols up takes nearly all of the time: the first look reads the program's debug information.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_a_dump_took_includes_the_symbols() {
+        let ctx = Registry::new().context("ctx");
+        ctx.task("task")
+            .cancellable()
+            .spawn(std::future::pending::<()>());
+        tokio::task::yield_now().await;
+        let table = Arc::clone(&ctx.core().node.table);
+        let later = Duration::from_secs(1_000);
+        // Once in a while the other thread is done before this one looks.
+        for _ in 0..100 {
+            let tasks = table.live().await.tasks().into_iter().collect();
+            let answers = ask(&table, tasks, Vec::new(), SHORT_LIMIT).await;
+            let mut dump = pin!(answers.resolve());
+            if futures::poll!(&mut dump).is_pending() {
+                tokio::time::advance(later).await;
+                assert!(dump.await.took() >= later);
+                return;
+            }
+        }
+        panic!("the symbols were never looked up on another thread");
+    }
+}
