@@ -2,7 +2,6 @@
 
 use crate::util::settle;
 use headcount::{Context, Level, LockHolder, Registry};
-use std::{future::pending, sync::Arc};
 use tokio::sync::{Mutex, RwLock, Semaphore, oneshot};
 
 fn registry() -> (Registry, Context) {
@@ -137,6 +136,7 @@ mod dumps {
         Task, Tracked,
         dump::{Awaited, LockKind},
     };
+    use std::{future::pending, sync::Arc};
     use tokio::sync::Notify;
 
     /// Locks the first, and then the second.
