@@ -190,7 +190,7 @@ pub(crate) fn warn(
             task = %Printed(name),
             max_tasks,
             count = so_far.0,
-            "{what} was refused because its context {} has {max_tasks} tasks, as many as it may by `max_tasks` (at {}:{}{so_far})",
+            "{what} was refused because its context {} is full: `max_tasks` is {max_tasks} (at {}:{}{so_far})",
             Printed(context),
             line.file(),
             line.line()
