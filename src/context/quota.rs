@@ -72,6 +72,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn threads_that_come_at_once_are_never_too_many() {
+        use std::{
+            sync::{
+                Barrier,
+                atomic::{AtomicUsize, Ordering::SeqCst},
+            },
+            thread,
+        };
+        let (quota, start) = (Quota::new(3), Barrier::new(8));
+        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let come_and_go = || {
+            start.wait();
+            for _ in 0..20_000 {
+                let permit = quota.try_take();
+                if permit.is_some() {
+                    most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+                    inside.fetch_sub(1, SeqCst);
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(come_and_go);
+            }
+        });
+        assert!((1..=3).contains(&most.load(SeqCst)), "{most:?}");
+        assert_eq!(quota.used(), 0);
+    }
+
+    #[test]
     fn a_quota_says_what_it_has() {
         let tasks = Quota::new(2);
         let permit = tasks.try_take();

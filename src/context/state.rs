@@ -716,6 +716,19 @@ mod tests {
         drop(alive);
     }
 
+    /// I6: a context may make a limit for each request.
+    #[tokio::test]
+    async fn a_limit_that_is_dropped_leaves_nothing_in_its_context() {
+        let ctx = Registry::new().context("ctx");
+        let kept = ctx.limit("kept", 1);
+        for _ in 0..100 {
+            drop(ctx.limit("dropped", 1));
+        }
+        assert_eq!(lock(&ctx.core().parts).len(), 1);
+        drop(kept);
+        assert_eq!(lock(&ctx.core().parts).len(), 0);
+    }
+
     #[test]
     fn a_root_alone_goes_whole() {
         let root = Core::of_registry(Limits::default(), None);

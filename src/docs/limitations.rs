@@ -7,6 +7,8 @@
 //! * **Local tasks move only while their `LocalSet` is polled.** A close that is awaited elsewhere waits
 //!   for that.
 //! * **A blocking closure cannot wait for its [slot](crate::TaskBuilder::slot).** It is refused if that is taken.
+//! * **A task that waits for a place of a [limit](crate::Limit) which it holds itself waits for ever**, and is not found as a
+//!   deadlock. The close ends that. See [limits](super::limits).
 //! * **A deadlock is found only where tasks await each other's handles**, or closes. One by way of a
 //!   [`TaskSet`](crate::TaskSet) or a slot is not.
 //! * **A wrapped future or stream belongs to its owner.** If the owner neither polls nor drops it, the close waits, and names

@@ -258,7 +258,7 @@ impl Model {
                 self.queue = random.below(MOST_WAITING);
                 self.limit = self.limit.clone().queue(self.queue);
             }
-            198 if random.below(10) == 0 => self.close(),
+            198 if !self.is_closed && random.below(10) == 0 => self.close(),
             _ => {}
         }
         self.give();

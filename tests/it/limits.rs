@@ -212,8 +212,11 @@ async fn what_finds_the_queue_full_is_handed_back_at_once() {
     let ctx = ctx();
     let limit = ctx.limit("jobs", 1).queue(1);
     let _full = full(&limit, 1);
-    assert_eq!(limit.acquire().await.unwrap_err(), AcquireError::Full);
-    let refused = limit.spawn(ready(42)).await.unwrap_err();
+    assert_eq!(
+        in_time(limit.acquire()).await.unwrap_err(),
+        AcquireError::Full
+    );
+    let refused = in_time(limit.spawn(ready(42))).await.unwrap_err();
     assert_eq!(refused.reason(), RefusedReason::Full);
     assert_eq!(refused.into_inner().await, 42);
     assert_eq!(limit.usage().to_string(), "1 of 1 used, 1 waiting");
@@ -225,7 +228,7 @@ async fn with_a_queue_of_zero_nothing_waits() {
     let limit = ctx.limit("jobs", 1).queue(0);
     let task = limit.spawn(pending::<()>()).await.unwrap();
     assert_eq!(
-        limit.spawn(async {}).await.unwrap_err().reason(),
+        in_time(limit.spawn(async {})).await.unwrap_err().reason(),
         RefusedReason::Full
     );
     task.abort();
@@ -482,8 +485,11 @@ async fn nothing_comes_in_after_the_close() {
     let limit = ctx.limit("jobs", 1).queue(0);
     in_time(ctx.close()).await;
     assert_eq!(limit.try_acquire().unwrap_err(), AcquireError::Closed);
-    assert_eq!(limit.acquire().await.unwrap_err(), AcquireError::Closed);
-    let refused = limit.spawn(async {}).await.unwrap_err();
+    assert_eq!(
+        in_time(limit.acquire()).await.unwrap_err(),
+        AcquireError::Closed
+    );
+    let refused = in_time(limit.spawn(async {})).await.unwrap_err();
     assert_eq!(refused.reason(), RefusedReason::Closed);
     let refused = limit.try_spawn(async {}).unwrap_err();
     assert_eq!(refused.reason(), RefusedReason::Closed);

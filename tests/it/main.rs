@@ -49,11 +49,14 @@ mod leak_practice;
 mod leaks;
 #[cfg(feature = "dump")]
 mod leaves;
+mod limit_model;
+mod limits;
 mod listing;
 mod needs;
 mod own_handles;
 mod owned;
 mod peers;
+mod quotas;
 mod refusals;
 mod registry;
 mod repeats;

@@ -116,6 +116,28 @@ fn a_line_that_is_refused_again_and_again_is_told_at_powers_of_ten() {
     assert_eq!(said.len(), 8, "{said:#?}");
 }
 
+/// The words are of code that does not notice a close.
+#[tokio::test]
+async fn a_task_that_is_refused_again_and_again_is_not_said_to_miss_a_close() {
+    let ctx = with_tasks(1);
+    let own = ctx.downgrade();
+    let supervisor = ctx.task("supervisor").spawn(async move {
+        for _ in 0..20 {
+            drop(own.spawn(async {}));
+        }
+    });
+    supervisor.await.unwrap();
+    let report = in_time(ctx.close()).await;
+    let refusal = &report.refusals()[0];
+    assert_eq!((refusal.count(), refusal.task()), (20, Some("supervisor")));
+    let said = refusal.to_string();
+    assert!(
+        said.starts_with("supervisor was refused 20 times at "),
+        "{said}"
+    );
+    assert!(!report.to_string().contains("keeps spawning"), "{report}");
+}
+
 /// I16: work of its own was lost.
 #[tokio::test]
 async fn a_spawn_from_inside_that_is_dropped_makes_the_close_unclean() {
