@@ -258,7 +258,7 @@ impl Limit {
 
     /// Takes a place for a task of a context, and waits for one, as long as that is open.
     pub(crate) async fn take_for(&self, node: &Node) -> Result<Permit, RefusedReason> {
-        if std::ptr::eq(node, &*self.shared.node) {
+        if node.meta.id == self.shared.node.meta.id {
             return Ok(self.take().await?);
         }
         if node.gate.state() != State::Open {

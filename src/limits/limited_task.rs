@@ -62,7 +62,11 @@ pub struct LimitedTask<'a, C = Unchecked> {
 impl<'a, C: CheckKind> LimitedTask<'a, C> {
     /// Waits for a place, then spawns a future. See [`Limit::spawn`].
     ///
-    /// # Errors, cancel safety
+    /// # Errors
+    ///
+    /// As [`Limit::spawn`].
+    ///
+    /// # Cancel safety
     ///
     /// As [`Limit::spawn`].
     #[track_caller]
@@ -108,7 +112,11 @@ impl<'a, C: CheckKind> LimitedTask<'a, C> {
     /// Waits for a place, then runs a closure on the runtime's blocking threads. It has the place until it has returned, or is dropped
     /// because it never ran.
     ///
-    /// # Errors, cancel safety
+    /// # Errors
+    ///
+    /// As [`Limit::spawn`].
+    ///
+    /// # Cancel safety
     ///
     /// As [`Limit::spawn`].
     #[track_caller]

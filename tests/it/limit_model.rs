@@ -26,15 +26,6 @@ impl Random {
     }
 }
 
-/// The seed of a run: that of `HEADCOUNT_SEED`, or the time.
-pub(crate) fn seed() -> u64 {
-    let now = || std::time::SystemTime::UNIX_EPOCH.elapsed();
-    match std::env::var("HEADCOUNT_SEED") {
-        Ok(seed) => seed.parse().expect("HEADCOUNT_SEED is a number"),
-        Err(_) => now().map_or(1, |now| u64::from(now.subsec_nanos())),
-    }
-}
-
 #[derive(Default)]
 struct Wakes(AtomicUsize);
 
