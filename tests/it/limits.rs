@@ -263,7 +263,7 @@ fn a_queue_that_is_made_shorter_keeps_those_that_wait() {
 
 // Places of tasks.
 
-async fn is_free_again(limit: &Limit) {
+fn is_free_again(limit: &Limit) {
     assert_eq!(limit.usage().used, 0);
     drop(limit.try_acquire().unwrap());
 }
@@ -274,7 +274,7 @@ async fn a_place_is_free_when_the_future_has_returned_though_its_output_is_not_t
     let limit = ctx.limit("jobs", 1);
     let task = limit.try_spawn(async { 42 }).unwrap();
     task.finished().await;
-    is_free_again(&limit).await;
+    is_free_again(&limit);
     assert_eq!(task.await.unwrap(), 42);
 }
 
@@ -288,7 +288,7 @@ async fn a_place_is_free_when_the_task_was_aborted() {
     // Not when the abort is asked for: when the future is dropped.
     assert_eq!(limit.usage().used, 1);
     assert!(matches!(task.await, Err(TaskError::Aborted)));
-    is_free_again(&limit).await;
+    is_free_again(&limit);
 }
 
 #[tokio::test]
@@ -297,7 +297,7 @@ async fn a_place_is_free_when_the_future_has_panicked() {
     let limit = ctx.limit("jobs", 1);
     let task = limit.try_spawn(async { panic!("on purpose") }).unwrap();
     assert!(task.await.unwrap_err().is_panic());
-    is_free_again(&limit).await;
+    is_free_again(&limit);
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ async fn a_place_is_free_when_the_destructor_of_the_future_has_panicked() {
     settle().await;
     task.abort();
     assert!(task.await.unwrap_err().is_panic());
-    is_free_again(&limit).await;
+    is_free_again(&limit);
 }
 
 #[tokio::test(start_paused = true)]
@@ -323,7 +323,7 @@ async fn a_place_is_free_when_the_task_has_taken_longer_than_its_deadline() {
     let job = ctx.task("job").deadline(Duration::from_secs(1));
     let task = job.within(&limit).try_spawn(pending::<()>()).unwrap();
     assert!(matches!(in_time(task).await, Err(TaskError::TimedOut)));
-    is_free_again(&limit).await;
+    is_free_again(&limit);
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn a_blocking_closure_has_its_place_until_it_has_returned() {
         );
         go_on.send(()).unwrap();
         assert!(task.await.unwrap());
-        is_free_again(&limit).await;
+        is_free_again(&limit);
     });
 }
 
@@ -403,7 +403,7 @@ async fn a_blocking_closure_that_panics_gives_its_place_back() {
     let job = ctx.task("job").within(&limit);
     let task = job.try_spawn_blocking(|| panic!("on purpose")).unwrap();
     assert!(task.await.unwrap_err().is_panic());
-    is_free_again(&limit).await;
+    is_free_again(&limit);
 }
 
 // The close.
