@@ -49,6 +49,8 @@ pub enum OpenError {
     NeedsAncestor(String),
     /// The context of this name, which it needs, is of another registry.
     OtherRegistry(String),
+    /// The parent, of this name, has as many children as it may: see [`max_children`](crate::ContextBuilder::max_children).
+    Full(String),
 }
 
 impl fmt::Display for OpenError {
@@ -66,6 +68,11 @@ impl fmt::Display for OpenError {
                     Printed(name)
                 )
             }
+            Self::Full(name) => write!(
+                f,
+                "the parent {} has as many children as it may",
+                Printed(name)
+            ),
         }
     }
 }
@@ -91,6 +98,9 @@ pub enum RefusedReason {
     RuntimeGone,
     /// Another task has the [`slot`](crate::TaskBuilder::slot), and this one cannot wait for it, or shall not.
     SlotTaken,
+    /// All places of the [`Limit`](crate::Limit) are taken, and so is its queue if this would wait; or the context has as many tasks
+    /// as it [may](crate::ContextBuilder::max_tasks).
+    Full,
 }
 
 impl<F> RefusedError<F> {
@@ -122,6 +132,7 @@ impl fmt::Display for RefusedReason {
             Self::NoRuntime => NO_RUNTIME,
             Self::RuntimeGone => "the runtime of the context has ended",
             Self::SlotTaken => "another task has the slot",
+            Self::Full => "the limit is full, or the context has as many tasks as it may",
         })
     }
 }
@@ -165,7 +176,8 @@ pub enum TaskError {
     Aborted,
     /// It panicked, with this payload and this message.
     Panicked(PanicPayload, String),
-    /// It was never started: its context was closing or closed, or its [`slot`](crate::TaskBuilder::slot) was taken.
+    /// It was never started: its context was closing or closed, or [full](crate::ContextBuilder::max_tasks), or its
+    /// [`slot`](crate::TaskBuilder::slot) was taken.
     Refused,
     /// It was never started: the runtime of its context has ended, and there was no other at hand.
     RuntimeGone,
@@ -246,7 +258,7 @@ impl fmt::Display for TaskError {
                 None => write!(f, "the task panicked: {message}"),
             },
             Self::Refused => f.write_str(
-                "the task was refused: its context is closing or closed, or its slot was taken",
+                "the task was refused: its context is closing, closed or full, or its slot was taken",
             ),
             Self::RuntimeGone => {
                 f.write_str("the task was refused: the runtime of its context has ended")

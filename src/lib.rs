@@ -32,6 +32,8 @@
 //! | start tasks inside a task | [`Context::current`], [`WeakContext::spawn`], [`WeakContext::task`] |
 //! | abort tasks | [`Task::abort`], [`Task::abort_handle`], [`Task::abort_on_drop`], [`TaskBuilder::deadline`] |
 //! | run one task at a time for each key | [`TaskBuilder::slot`] |
+//! | limit how many run at once, with a bounded queue | [`Context::limit`], [`Limit`], [`TaskBuilder::within`] |
+//! | limit how many tasks and children a context has | [`ContextBuilder::max_tasks`], [`ContextBuilder::max_children`] |
 //! | open a context for one piece of code, and close it behind that | [`with_context`], [`Context::with_child`] |
 //! | count futures and streams that a library polls | [`Context::wrap`], [`Context::wrap_stream`] |
 //! | be notified of the close | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
@@ -71,6 +73,7 @@ mod holders;
 mod id;
 pub mod leaks;
 mod ledger;
+mod limits;
 mod locks;
 #[cfg(all(test, headcount_loom))]
 mod models;
@@ -109,8 +112,14 @@ pub use holders::{Container, Holder, Holders};
 pub use id::ResourceId;
 
 pub use ledger::level::{Level, UnknownLevel};
-
 pub use ledger::lock_log::LockHolder;
+
+pub use limits::error::AcquireError;
+pub use limits::limit::Limit;
+pub use limits::limited_task::LimitedTask;
+pub use limits::permit::Permit;
+pub use limits::usage::LimitUsage;
+
 pub use locks::held::Held;
 
 pub use registry::builder::RegistryBuilder;

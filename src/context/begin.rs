@@ -114,6 +114,7 @@ pub(crate) fn hand_down_haste(parent: &Core, child: &Core) {
 /// Cancels the token, and wakes those that wait for the close to begin. Their wakers may panic.
 pub(crate) fn cancel(core: &Core) {
     panics::contain(|| core.node.token.cancel());
+    core.tell_parts_closing();
     core.node.table.tracking.closing();
     notify_all(&core.node.changed);
 }

@@ -6,6 +6,7 @@ use crate::{
         begin, close, current, driver,
         failure::OnFailure,
         haste::Limits,
+        quota::Quota,
         report::{CloseReason, CloseReport, CloseStatus},
         state::{ContextOptions, Core, Node},
         tally::Counts,
@@ -47,6 +48,8 @@ pub struct ContextBuilder<'a> {
     needs: Vec<Arc<Core>>,
     bad_need: Option<OpenError>,
     closes_by_drop: bool,
+    max_tasks: Option<usize>,
+    max_children: Option<usize>,
 }
 
 impl<'a> ContextBuilder<'a> {
@@ -66,6 +69,8 @@ impl<'a> ContextBuilder<'a> {
             needs: Vec::new(),
             bad_need: None,
             closes_by_drop: false,
+            max_tasks: None,
+            max_children: None,
         }
     }
 
@@ -132,6 +137,65 @@ impl<'a> ContextBuilder<'a> {
         self
     }
 
+    /// How many tasks the context has at most at once; as many as there are otherwise. Children do not inherit this.
+    ///
+    /// Everything that [`Live`](crate::Live) lists as a task of this context counts: spawned and local futures, blocking closures,
+    /// wrapped futures and streams, also those that wait for their [slot](crate::TaskBuilder::slot). Tasks of contexts below it do not.
+    /// The room is free again when the future is dropped. Nothing waits for it: for a queue see
+    /// [`Context::limit`](crate::Context::limit).
+    ///
+    /// A spawn beyond is refused for the reason [`Full`](crate::RefusedReason::Full). `try_spawn` hands the future back; `spawn` drops
+    /// it unpolled, a warning event says so, and the handle resolves to [`TaskError::Refused`](crate::TaskError::Refused). The report
+    /// counts that as [`refused`](crate::CloseReport::refused).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{RefusedReason, Registry};
+    /// let registry = Registry::new();
+    /// let conn = registry.context_builder("conn-1").max_tasks(2).open();
+    /// for _ in 0..2 {
+    ///     conn.task("request").cancellable().spawn(std::future::pending::<()>());
+    /// }
+    /// let refused = conn.try_spawn(async { "one more" }).unwrap_err();
+    /// assert_eq!(refused.reason(), RefusedReason::Full);
+    /// assert_eq!(registry.live().await.find("conn-1").unwrap().detail().unwrap(), "2 of 2 tasks");
+    /// # conn.close().await;
+    /// # }
+    /// ```
+    ///
+    /// # Performance
+    ///
+    /// Two atomic operations and an allocation for each task of this context.
+    pub fn max_tasks(mut self, tasks: usize) -> Self {
+        self.max_tasks = Some(tasks);
+        self
+    }
+
+    /// How many child contexts the context has at most at once, those that close included; as many as there are otherwise. Those
+    /// below the children do not count, and children do not inherit this.
+    ///
+    /// Beyond that [`try_open`](Self::try_open) fails with [`OpenError::Full`], and [`open`](Self::open) and
+    /// [`child`](crate::Context::child) return a context that is closed from the start, for the reason
+    /// [`CloseReason::Full`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{OpenError, Registry};
+    /// let registry = Registry::new();
+    /// let server = registry.context_builder("server").max_children(1).open();
+    /// let conn = server.child("conn-1");
+    /// let full = server.child_builder("conn-2").try_open().unwrap_err();
+    /// assert_eq!(full, OpenError::Full("server".to_owned()));
+    /// conn.close().await;
+    /// assert!(server.child_builder("conn-3").try_open().is_ok());
+    /// # server.close().await;
+    /// # }
+    /// ```
+    pub fn max_children(mut self, children: usize) -> Self {
+        self.max_children = Some(children);
+        self
+    }
+
     /// The new context needs this one: `core` stays open, and accepts work, until the new one is closed, whatever begins the
     /// close (I17).
     pub(crate) fn needs_core(mut self, core: &Arc<Core>) -> Self {
@@ -170,6 +234,8 @@ impl<'a> ContextBuilder<'a> {
             on_failure: self.on_failure,
             needs: self.needs,
             closes_by_drop: self.closes_by_drop,
+            max_tasks: self.max_tasks,
+            max_children: self.max_children,
         }
     }
 }
@@ -190,12 +256,17 @@ fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, Result<(), O
     match parent.node.enter(current::is_inside) {
         Ok(()) => {
             let entered = Entered(&parent.node);
+            let permit = match parent.max_children.as_ref().map(Quota::try_take) {
+                Some(None) => return (full(parent, options), Err(full_error(parent))),
+                permit => permit.flatten(),
+            };
             let (needs, location) = (options.needs.clone(), options.facts.location);
             let core = Core::below(parent, options);
             if let Err(error) = hold_needs(&core, &needs, location) {
                 close_from_the_start(&core, CloseReason::Needed);
                 return (core, Err(error));
             }
+            *lock(&core.quota_permit) = permit;
             // From here on it goes out when it has closed.
             std::mem::forget(entered);
             list_with_parent(parent, &core);
@@ -210,6 +281,16 @@ fn open(parent: &Arc<Core>, options: ContextOptions) -> (Arc<Core>, Result<(), O
             (core, Err(OpenError::Closed))
         }
     }
+}
+
+/// A context that is closed from the start, because its parent is full.
+#[cold]
+fn full(parent: &Arc<Core>, options: ContextOptions) -> Arc<Core> {
+    closed_from_the_start(parent, options, CloseReason::Full)
+}
+
+fn full_error(parent: &Core) -> OpenError {
+    OpenError::Full(parent.node.meta.name.to_string())
 }
 
 /// Enters a context among those that need others, unless one of those is about to close. Holds a handle of each. None of them
@@ -338,6 +419,8 @@ impl fmt::Debug for ContextBuilder<'_> {
             .field("limits", &self.limits)
             .field("on_failure", &self.on_failure)
             .field("closes_by_drop", &self.closes_by_drop)
+            .field("max_tasks", &self.max_tasks)
+            .field("max_children", &self.max_children)
             .finish_non_exhaustive()
     }
 }

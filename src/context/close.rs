@@ -300,6 +300,7 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
     blocked::end(core);
     // Before the parent can know: what was kept beside the context is gone by the time that a close further up ends.
     core.tell_closed();
+    drop(lock(&core.quota_permit).take());
     // Either we see that the last handle is gone, or its drop sees that the close has ended.
     if node.handles.count() == 0 {
         node.unlist();

@@ -195,11 +195,11 @@ impl Context {
         self.child_builder(name).open()
     }
 
-    /// Opens a child context, unless this one is closing or closed.
+    /// Opens a child context, unless this one is closing or closed, or [full](crate::ContextBuilder::max_children).
     ///
     /// # Errors
     ///
-    /// [`ClosedError`] if it is.
+    /// [`ClosedError`] if it is; [`try_open`](crate::ContextBuilder::try_open) says which of them.
     #[track_caller]
     pub fn try_child(&self, name: impl Into<Name>) -> Result<Context, ClosedError<()>> {
         self.child_builder(name)
@@ -221,8 +221,8 @@ impl Context {
     /// it a name with [`task`](Self::task)), and runs on the runtime that the context remembers. A
     /// panic reaches the handle and the close report, and nothing else (I12).
     ///
-    /// If the context is closing or closed the future is dropped unpolled, a warning event names the
-    /// line, and the handle resolves to [`TaskError::Refused`](crate::TaskError::Refused); use
+    /// If the context is closing, closed or [full](crate::ContextBuilder::max_tasks) the future is dropped unpolled, a warning event
+    /// names the line, and the handle resolves to [`TaskError::Refused`](crate::TaskError::Refused); use
     /// [`try_spawn`](Self::try_spawn) to keep the future.
     ///
     /// # Panics
@@ -250,7 +250,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`RefusedError`], with the future in it, if the context is closing or closed, or there is no runtime.
+    /// [`RefusedError`], with the future in it, if the context is closing, closed or [full](crate::ContextBuilder::max_tasks), or there
+    /// is no runtime.
     #[track_caller]
     pub fn try_spawn<F>(&self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
     where
@@ -882,7 +883,7 @@ impl ContextBuilder<'_> {
         Context::counted(core, location)
     }
 
-    /// Opens the context, unless the parent is closing or closed.
+    /// Opens the context, unless the parent is closing or closed, or [full](Self::max_children).
     ///
     /// # Errors
     ///

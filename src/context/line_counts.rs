@@ -22,6 +22,8 @@ const KEPT: usize = 1_024;
 pub(crate) enum Event {
     /// A spawn or a wrap came too late.
     Refused,
+    /// A spawn or a wrap found its context full.
+    Full,
     /// A task ended with its runtime.
     Lost,
     /// The result of a task came late, and without a handle.

@@ -3,7 +3,7 @@
 //! From the bottom up: [`refusal`], [`failure`] and [`report`] say what came too late, what went wrong, and how a close went;
 //! [`tally`] counts. [`hooks`] are what a context keeps for its close, in a [`stack`]. Its [`gate`] refuses what comes too late and
 //! knows when the last one has left; the [`lease`] decides who drives its close; [`haste`] says by when it is to be over. Its
-//! [`slots`] put tasks in line. Of these a context's [`state`] is made; [`current`] knows whose code is running.
+//! [`slots`] put tasks in line, and its [`quota`] says how many there may be. Of these a context's [`state`] is made; [`current`] knows whose code is running.
 //!
 //! [`close`] is the close, in the order in which it runs, [`unwind`] the end of its stack; [`stragglers`] and `deadlocks` are what
 //! is in its way, which the [`telling`] of the outermost context reports as one. A [`driver`] polls it. On top is what users hold: [`builder`], [`weak`], and [`context`].
@@ -33,6 +33,7 @@ pub(crate) mod lease;
 pub(crate) mod line_counts;
 pub(crate) mod needs;
 pub(crate) mod question;
+pub(crate) mod quota;
 pub(crate) mod refusal;
 pub(crate) mod report;
 pub(crate) mod runtimes;

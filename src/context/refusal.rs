@@ -1,7 +1,9 @@
-//! Spawns and wraps that came after a close had begun: counted by line, and reported seldom enough to be read.
+//! Spawns and wraps that were dropped, because a close had begun or the context was full: counted by line, and reported seldom
+//! enough to be read.
 
 use crate::{
     context::line_counts::{SoFar, Times},
+    error::RefusedReason,
     event,
     ledger::acquirer::Acquirer,
     name::{Label, Printed},
@@ -15,8 +17,11 @@ const MANY: u64 = 10;
 const LINES: usize = 32;
 
 type CallSite = &'static Location<'static>;
+/// Where something was refused, and why.
+pub(crate) type RefusedOn = (CallSite, RefusedReason);
 
-/// The spawns that were refused on one line while a context was closing.
+/// The spawns that were refused on one line, for one reason: the context was closing, or
+/// [full](crate::ContextBuilder::max_tasks).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -40,6 +45,7 @@ type CallSite = &'static Location<'static>;
 #[derive(Clone, Debug)]
 pub struct Refusal {
     line: CallSite,
+    reason: RefusedReason,
     count: u64,
     task: Option<Label>,
 }
@@ -48,6 +54,11 @@ impl Refusal {
     /// The line that spawned or wrapped.
     pub fn location(&self) -> &'static Location<'static> {
         self.line
+    }
+
+    /// Why: [`Closed`](RefusedReason::Closed) or [`Full`](RefusedReason::Full).
+    pub fn reason(&self) -> RefusedReason {
+        self.reason
     }
 
     /// How many were refused there.
@@ -62,7 +73,7 @@ impl Refusal {
 
     /// Whether the code that spawns there does not notice the close.
     pub(crate) fn is_repeated(&self) -> bool {
-        self.count >= MANY
+        self.reason == RefusedReason::Closed && self.count >= MANY
     }
 }
 
@@ -71,14 +82,22 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, line) = (self.line.file(), self.line.line());
         let times = Times(self.count);
+        let full = match self.reason {
+            RefusedReason::Full => ", because the context was full",
+            _ => "",
+        };
         match &self.task {
             Some(task) if self.is_repeated() => write!(
                 f,
                 "{} keeps spawning on its closing context: refused {times} at {file}:{line}",
                 Printed(task)
             ),
-            Some(task) => write!(f, "{} was refused {times} at {file}:{line}", Printed(task)),
-            None => write!(f, "spawns were refused {times} at {file}:{line}"),
+            Some(task) => write!(
+                f,
+                "{} was refused {times} at {file}:{line}{full}",
+                Printed(task)
+            ),
+            None => write!(f, "spawns were refused {times} at {file}:{line}{full}"),
         }
     }
 }
@@ -87,8 +106,13 @@ impl fmt::Display for Refusal {
 impl serde::Serialize for Refusal {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut out = serializer.serialize_struct("Refusal", 3)?;
+        let mut out = serializer.serialize_struct("Refusal", 4)?;
         out.serialize_field("location", &self.line.to_string())?;
+        let reason = match self.reason {
+            RefusedReason::Full => "full",
+            _ => "closed",
+        };
+        out.serialize_field("reason", reason)?;
         out.serialize_field("count", &self.count)?;
         out.serialize_field("task", &self.task())?;
         out.end()
@@ -101,23 +125,30 @@ pub(crate) struct Refusals(Vec<Refusal>);
 
 impl Refusals {
     /// Counts one more from this line, by the task that is running.
-    pub(crate) fn note(&mut self, line: CallSite) {
+    pub(crate) fn note(&mut self, line: RefusedOn) {
         self.add(line, 1, running_task);
     }
 
-    fn add(&mut self, line: CallSite, count: u64, task: impl FnOnce() -> Option<Label>) {
-        if let Some(known) = self.0.iter_mut().find(|known| *known.line == *line) {
+    fn add(&mut self, (line, reason): RefusedOn, count: u64, task: impl FnOnce() -> Option<Label>) {
+        let mut known = self.0.iter_mut();
+        let known = known.find(|known| *known.line == *line && known.reason == reason);
+        if let Some(known) = known {
             known.count += count;
         } else if self.0.len() < LINES {
-            let task = task();
-            self.0.push(Refusal { line, count, task });
+            self.0.push(Refusal {
+                line,
+                reason,
+                count,
+                task: task(),
+            });
         }
     }
 
     /// Adds those of a child.
     pub(crate) fn child(&mut self, child: &Self) {
         for refusal in &child.0 {
-            self.add(refusal.line, refusal.count, || refusal.task.clone());
+            let line = (refusal.line, refusal.reason);
+            self.add(line, refusal.count, || refusal.task.clone());
         }
     }
 
@@ -143,9 +174,29 @@ impl fmt::Display for Repeated<'_> {
     }
 }
 
-/// Says that something was refused on this line, for the so-manieth time.
+/// Says that something was refused on this line, for the so-manieth time: because the context may have so many tasks, else because it
+/// closes.
 #[cold]
-pub(crate) fn warn(context: &str, (what, name): (&str, &str), line: CallSite, so_far: &SoFar) {
+pub(crate) fn warn(
+    context: &str,
+    max_tasks: Option<usize>,
+    (what, name): (&str, &str),
+    (line, so_far): (CallSite, &SoFar),
+) {
+    if let Some(max_tasks) = max_tasks {
+        event::emit!(
+            WARN,
+            context = %Printed(context),
+            task = %Printed(name),
+            max_tasks,
+            count = so_far.0,
+            "{what} was refused because its context {} is full: `max_tasks` is {max_tasks} (at {}:{}{so_far})",
+            Printed(context),
+            line.file(),
+            line.line()
+        );
+        return;
+    }
     event::emit!(
         WARN,
         context = %Printed(context),
@@ -174,6 +225,7 @@ mod tests {
         let line = Location::caller();
         let mut refusals = Refusals::default();
         for _ in 0..MANY {
+            let line = (line, RefusedReason::Closed);
             refusals.add(line, 1, || Some(Label::borrowed("supervisor")));
         }
         let mut all = Refusals::default();

@@ -5,14 +5,14 @@ use crate::{
     context::{
         failure::{Failure, FailureKind, LISTED, SeenFailures, overrun},
         hooks::{HookEnd, Origin},
-        refusal::{Refusal, Refusals},
+        refusal::{Refusal, Refusals, RefusedOn},
         tally::Counts,
     },
     id::ResourceId,
     name::Printed,
     table::{record::Record, resource},
 };
-use std::{borrow::Cow, fmt, mem, panic::Location, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, mem, sync::Arc, time::Duration};
 
 /// How a close went: why, how long, and what became of every task and hook.
 ///
@@ -92,7 +92,7 @@ pub(crate) struct Log {
     seen: SeenFailures,
     /// Tasks that returned an error, or were essential and ended.
     failed: u64,
-    /// Spawns and wraps that were dropped because they came too late.
+    /// Spawns and wraps that were dropped because they came too late, or found the context full.
     refused: u64,
     /// Whether work was among them that was lost: it came from inside.
     has_lost_work: bool,
@@ -159,9 +159,9 @@ impl Log {
         self.seen.add(failure);
     }
 
-    /// Counts a spawn or wrap that was dropped because it came too late. `is_lost` if it came from inside. False if the context
-    /// has closed, so that it is not counted here.
-    pub(crate) fn refused(&mut self, line: &'static Location<'static>, is_lost: bool) -> bool {
+    /// Counts a spawn or wrap that was dropped because it came too late, or found no room. `is_lost` if it came from inside. False
+    /// if the context has closed, so that it is not counted here.
+    pub(crate) fn refused(&mut self, line: RefusedOn, is_lost: bool) -> bool {
         if !self.is_closed {
             self.refused += 1;
             self.has_lost_work |= is_lost;
@@ -319,8 +319,8 @@ impl CloseReport {
         self.0.counts.panicked
     }
 
-    /// Spawns and wraps that came after the close had begun, and were dropped. Those handed back by a
-    /// `try_` method do not count.
+    /// Spawns and wraps that were dropped because they came after the close had begun, or because the context had as many tasks
+    /// as it [may](crate::ContextBuilder::max_tasks). Those handed back by a `try_` method do not count.
     ///
     /// What comes after the end of the close is counted by the nearest context above that has not closed, else by the
     /// registry.
@@ -573,6 +573,8 @@ pub enum CloseReason {
     Failed(Failure),
     /// Something newer took its place, in the judgement of the code that closed it.
     Superseded,
+    /// Its parent had as many children as it may ([`max_children`](crate::ContextBuilder::max_children)): it was closed from the start.
+    Full,
 }
 
 impl CloseReason {
@@ -628,6 +630,7 @@ impl fmt::Display for CloseReason {
             Self::Shutdown => "shutdown",
             Self::Failed(failure) => return write!(f, "failed: {failure}"),
             Self::Superseded => "superseded",
+            Self::Full => "its parent was full",
         })
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         hook_count::HookCount,
         hooks::Hooks,
         lease::Lease,
+        quota::{Quota, QuotaPermit, Quotas},
         report::{CloseReason, CloseReport, Log},
         runtimes::Runtimes,
         slots::Slots,
@@ -74,6 +75,8 @@ const ASKED_ABOVE: usize = 64;
 #[repr(C, align(128))]
 pub(crate) struct Node {
     pub(crate) gate: Gate,
+    /// How many tasks it may have at once, if that is limited. Beside the gate, because it is asked for right after that.
+    pub(crate) max_tasks: Option<Arc<Quota>>,
     pub(crate) tally: Tally,
     pub(crate) me: Weak<Node>,
     pub(crate) meta: Meta,
@@ -142,6 +145,10 @@ pub(crate) struct CoreParts {
     /// 1 if it is watched while it closes.
     pub(crate) is_watched: AtomicUsize,
     pub(crate) limits: Limits,
+    /// How many children it may have at once, if that is limited.
+    pub(crate) max_children: Option<Arc<Quota>>,
+    /// Its own place among its parent's, until it is closed.
+    pub(crate) quota_permit: Mutex<Option<QuotaPermit>>,
     /// Open and closing children. They hold themselves, as long as they have handles or close.
     pub(crate) children: Mutex<BTreeMap<ResourceId, Weak<Core>>>,
     pub(crate) hooks: Hooks,
@@ -152,6 +159,8 @@ pub(crate) struct CoreParts {
     pub(crate) give_back: Mutex<Vec<GiveBack>>,
     /// Is told of the close.
     observer: OnceLock<Box<dyn CloseObserver>>,
+    /// What belongs to it and is neither task nor child: told of the close as well, and there only as long as its handles are.
+    parts: Mutex<BTreeMap<ResourceId, Weak<dyn CloseObserver>>>,
     /// The line that asked for it, if one did.
     pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     /// Who drives the close.
@@ -171,6 +180,16 @@ pub(crate) struct ContextOptions {
     pub(crate) closes_by_drop: bool,
     /// `None` leaves it to the contexts above.
     pub(crate) on_failure: Option<OnFailure>,
+    pub(crate) max_tasks: Option<usize>,
+    pub(crate) max_children: Option<usize>,
+}
+
+/// Settings of a new node.
+#[derive(Default)]
+struct NodeSettings {
+    on_failure: Option<OnFailure>,
+    closes_by_drop: bool,
+    max_tasks: Option<Arc<Quota>>,
 }
 
 /// The contexts that need one, and whether its close waits for them.
@@ -196,6 +215,12 @@ pub(crate) trait Detail: Send + Sync {
     fn text(&self) -> Option<String>;
 }
 
+impl Detail for Quotas {
+    fn text(&self) -> Option<String> {
+        Quotas::text(self)
+    }
+}
+
 /// Gives back a handle to a context that is not needed any more.
 pub(crate) type GiveBack = Box<dyn FnOnce() + Send>;
 
@@ -207,9 +232,13 @@ impl Node {
         table: &Arc<Table>,
         parent: Option<&Arc<Node>>,
         needs: Box<[Arc<Node>]>,
-        on_failure: Option<OnFailure>,
-        closes_by_drop: bool,
+        settings: NodeSettings,
     ) -> Self {
+        let NodeSettings {
+            on_failure,
+            closes_by_drop,
+            max_tasks,
+        } = settings;
         let above = parent.map(|parent| (parent, &parent.policy));
         Self {
             has_needs: !needs.is_empty() || parent.is_some_and(|parent| parent.has_needs),
@@ -229,6 +258,7 @@ impl Node {
             core: Weak::clone(core),
             table: Arc::clone(table),
             gate: Gate::new(),
+            max_tasks,
             handles: parent.map_or_else(Handles::none, |_| Handles::one()),
             weak_handles: WeakHandles::default(),
             hook_count: HookCount::default(),
@@ -434,10 +464,13 @@ impl Core {
         let table = Arc::new(Table::new());
         Arc::new_cyclic(|core| {
             let needs = Box::default();
-            let node = Arc::new_cyclic(|me| {
-                Node::new((me, core), meta, &table, None, needs, on_failure, false)
-            });
-            Self::new(node, None, limits)
+            let settings = NodeSettings {
+                on_failure,
+                ..NodeSettings::default()
+            };
+            let node =
+                Arc::new_cyclic(|me| Node::new((me, core), meta, &table, None, needs, settings));
+            Self::new(node, None, limits, None)
         })
     }
 
@@ -449,7 +482,19 @@ impl Core {
             on_failure,
             needs,
             closes_by_drop,
+            max_tasks,
+            max_children,
         } = options;
+        let quotas = Quotas {
+            tasks: max_tasks.map(Quota::new),
+            children: max_children.map(Quota::new),
+        };
+        let max_children = quotas.children.clone();
+        let settings = NodeSettings {
+            on_failure,
+            closes_by_drop,
+            max_tasks: quotas.tasks.clone(),
+        };
         let (table, above) = (&parent.node.table, &parent.node);
         // A child is never listed before its parent: leak reports name the outermost context of a cycle.
         above.meta.precede();
@@ -459,18 +504,13 @@ impl Core {
             let node = table.insert(facts, |meta| {
                 Arc::new_cyclic(|me| {
                     let above = Some(above);
-                    Node::new(
-                        (me, core),
-                        meta,
-                        table,
-                        above,
-                        needs,
-                        on_failure,
-                        closes_by_drop,
-                    )
+                    Node::new((me, core), meta, table, above, needs, settings)
                 })
             });
-            let core = Self::new(node, Some(parent), limits);
+            if quotas.text().is_some() {
+                let _ = node.detail.set(Arc::new(quotas));
+            }
+            let core = Self::new(node, Some(parent), limits, max_children);
             if let Some(runtime) = Handle::try_current()
                 .ok()
                 .or_else(|| parent.runtimes.latest())
@@ -481,7 +521,12 @@ impl Core {
         })
     }
 
-    fn new(node: Arc<Node>, parent: Option<&Arc<Self>>, limits: Limits) -> Self {
+    fn new(
+        node: Arc<Node>,
+        parent: Option<&Arc<Self>>,
+        limits: Limits,
+        max_children: Option<Arc<Quota>>,
+    ) -> Self {
         let registry = parent
             .map(|parent| Arc::clone(&parent.registry))
             .unwrap_or_default();
@@ -497,12 +542,15 @@ impl Core {
             runtimes: Runtimes::default(),
             is_watched: AtomicUsize::new(0),
             limits,
+            max_children,
+            quota_permit: Mutex::new(None),
             children: Mutex::new(BTreeMap::new()),
             hooks,
             log: Mutex::default(),
             dependents: Mutex::default(),
             give_back: Mutex::default(),
             observer: OnceLock::new(),
+            parts: Mutex::default(),
             closed_at: OnceLock::new(),
             lease: Lease::new(),
             telling: OnceLock::new(),
@@ -540,6 +588,35 @@ impl Core {
     pub(crate) fn tell_closed(&self) {
         if let (Some(observer), Some(reason)) = (self.observer.get(), self.node.close_reason()) {
             panics::contain(|| observer.closed(reason));
+        }
+        self.tell_parts(<dyn CloseObserver>::closed);
+    }
+
+    /// Has this told of the close, until it is removed. One that is added late looks by itself whether that has begun.
+    pub(crate) fn add_part(&self, id: ResourceId, part: Weak<dyn CloseObserver>) {
+        lock(&self.parts).insert(id, part);
+    }
+
+    pub(crate) fn remove_part(&self, id: ResourceId) {
+        let removed = lock(&self.parts).remove(&id);
+        drop(removed);
+    }
+
+    /// The close has begun: told with the tokens, in the call that begins it.
+    pub(crate) fn tell_parts_closing(&self) {
+        self.tell_parts(<dyn CloseObserver>::closing);
+    }
+
+    fn tell_parts(&self, tell: impl Fn(&(dyn CloseObserver + 'static), &CloseReason)) {
+        let Some(reason) = self.node.close_reason() else {
+            return;
+        };
+        let parts: Vec<_> = lock(&self.parts)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for part in parts {
+            panics::contain(|| tell(&*part, reason));
         }
     }
 
@@ -637,6 +714,19 @@ mod tests {
         drop(registry);
         assert_eq!(table.strong_count(), 0);
         drop(alive);
+    }
+
+    /// I6: a context may make a limit for each request.
+    #[tokio::test]
+    async fn a_limit_that_is_dropped_leaves_nothing_in_its_context() {
+        let ctx = Registry::new().context("ctx");
+        let kept = ctx.limit("kept", 1);
+        for _ in 0..100 {
+            drop(ctx.limit("dropped", 1));
+        }
+        assert_eq!(lock(&ctx.core().parts).len(), 1);
+        drop(kept);
+        assert_eq!(lock(&ctx.core().parts).len(), 0);
     }
 
     #[test]

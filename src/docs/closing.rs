@@ -89,7 +89,7 @@
 //! |---|---|
 //! | a task that was aborted by hand or superseded, a wrapped future that was dropped | a task that the close aborted, or that ended with its runtime |
 //! | a failure whose result was taken from the handle before the report | a failure that was not; that of a hook, a destructor or a wrapped future |
-//! | a spawn from outside that came too late | a spawn by a task or a hook of the context, or below it, that came too late and was dropped |
+//! | a spawn from outside that came too late, or found the context full | a spawn by a task or a hook of the context, or below it, that came too late, or found the context full, and was dropped |
 //! | a spawn from inside that a `try_` method handed back | the reason `Failed` |
 //!
 //! A report is not changed later. A parent judges the failures of its children anew, when its own report is made.
@@ -136,7 +136,7 @@
 //! | a task without a handle failed | error | counted (line that spawned it, message but for its numbers) |
 //! | a task ended with its runtime | error | counted (line that spawned it) |
 //! | a late result was dropped | debug | counted while it is heard (line that spawned the task) |
-//! | a spawn or a wrap was refused | warning | counted (its line) |
+//! | a spawn or a wrap was refused, because its context closes or is full | warning | counted (reason, its line) |
 //! | a context was dropped while it was open | warning | counted (line that opened it) |
 //! | the runtime of a context has ended | warning | counted (line that opened it) |
 //! | a task ran for long without waiting | warning | counted in the process (line that spawned it) |

@@ -17,8 +17,10 @@
 //!   → dump        from captured stacks to lines and deadlocks (feature `dump`)
 //!   → registry::state, context::state
 //!                 what exists once a registry, and once a context
+//!   → limits      the places of a limit, and its queue
 //!   → task        futures and closures that a context accepted
 //!   → context     the gate, hooks, the close, and the handles
+//!   → limits      the handles of a limit, which start tasks
 //!   → sessions    contexts by key, which clients hold (feature `sessions`)
 //!   → leaks       findings, culprits and victims, reports, graphs, growth
 //!   → registry    the root of a tree of contexts, and its table
@@ -166,6 +168,18 @@
 //! While a task is polled, the frame on the thread's stack also says where its future lies. When a handle to a context is used, its
 //! own address shows whether it is a variable of that future, and so whether the task holds its own context open. Addresses are
 //! compared, and never followed.
+//!
+//! # Limits
+//!
+//! The queue of a limit is that of tokio's semaphore. All of its operations happen under one lock, together with the counts of the
+//! limit (`limits/places.rs`): so the usage is exact, a lowered limit lets none in before enough places are free, and one that leaves
+//! the queue with a place that it was given pays for that first. The semaphore is given a waker that only notes that it was
+//! woken, so that no foreign code runs under the lock. A task's place lies beside its future, as its turn in a slot does, and is
+//! dropped right after it: before the output is delivered, and long before the task leaves the gate.
+//!
+//! What a context may have (`context/quota.rs`) is counted behind the gate, not in its word: that has no room for a second count, and
+//! most contexts have no such limit. What the gate lets in and finds no room goes out again, as one that is refused by the gate
+//! does. The reference to the quota lies beside the gate's word.
 //!
 //! # What is counted and not listed
 //!

@@ -21,7 +21,7 @@
 //! * Kept by: the gate. Its state and the number of what is inside are one atomic word, so entering and learning whether
 //!   the context is open are one step.
 //! * Shown by: the models `closing`, `finishing` and `weak_spawns`, `tests/it/close.rs`, `tests/it/weak.rs`,
-//!   `tests/it/refusals.rs`, `tests/stress/spawn_close.rs`.
+//!   `tests/it/refusals.rs`, `tests/it/limits.rs`, `tests/stress/spawn_close.rs`.
 //!
 //! # I3 Weak
 //!
@@ -91,7 +91,7 @@
 //!
 //! * Kept by: what a lock protects is moved out, and dropped, woken or printed after it is released. Events are emitted
 //!   through one macro, after the state that they report.
-//! * Shown by: `tests/it/unwind.rs`, `tests/it/drops.rs`, `tests/it/hostile.rs`.
+//! * Shown by: `tests/it/unwind.rs`, `tests/it/drops.rs`, `tests/it/hostile.rs`, `tests/it/limits.rs`.
 //!
 //! # I10 No self-deadlock
 //!
@@ -161,7 +161,7 @@
 //! * Kept by: the holders are compared with the real number of handles; the report has a count for whatever it cuts; a failure
 //!   notes whether the handle has given it away (`context::failure`), also where it is not listed.
 //! * Shown by: `tests/it/failures.rs`, `tests/it/testing.rs`, `tests/it/leaks.rs`, `tests/it/holders.rs`,
-//!   `tests/it/events.rs`, `tests/it/unwind.rs`.
+//!   `tests/it/events.rs`, `tests/it/quotas.rs`, `tests/it/unwind.rs`.
 //!
 //! # I17 Order
 //!

@@ -8,6 +8,7 @@
 //!   behind.
 //! * [`leaks`]: what counts as a leak, how the report is made, what it cannot see.
 //! * [`limitations`]: what to know before relying on it.
+//! * [`limits`]: what is refused when, who waits, and what is not promised.
 //! * [`performance`]: what it costs, compared with the alternatives.
 //! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
 
@@ -20,6 +21,7 @@ pub mod invariants;
 pub mod leak_tests;
 pub mod leaks;
 pub mod limitations;
+pub mod limits;
 pub mod performance;
 #[cfg(feature = "sessions")]
 pub mod sessions;

@@ -15,6 +15,7 @@ mod needs;
 mod outcomes;
 mod outputs;
 mod polled;
+mod quotas;
 mod release;
 #[cfg(feature = "sessions")]
 mod sessions;

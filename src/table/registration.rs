@@ -106,6 +106,11 @@ impl Listed {
     pub(crate) fn tracking(&self) -> &Tracking {
         &self.table.tracking
     }
+
+    /// Takes the entry off the list before the value is gone. Its drop does nothing more then.
+    pub(crate) fn unlist(&self) {
+        self.table.remove(self.record.meta().id);
+    }
 }
 
 impl Drop for Listed {

@@ -7,6 +7,7 @@ use crate::{
         state::{Core, Node},
     },
     error::RefusedError,
+    limits::permit::Permit,
     name::{Label, Name, label},
     task::{
         end_check::{CheckKind, EndCheck, Unchecked},
@@ -135,6 +136,17 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
             options,
             check: PhantomData,
         }
+    }
+
+    /// The task has this place of a limit until its future is dropped.
+    pub(crate) fn holding(mut self, permit: Permit) -> Self {
+        self.options.settings().permit = Some(permit);
+        self
+    }
+
+    /// The context that it is to be started on.
+    pub(crate) fn node(&self) -> &'a Arc<Node> {
+        self.target.node
     }
 
     /// The kind it is listed under; `task`, `blocking` or `wrapped` otherwise.
@@ -355,15 +367,29 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
     ///
     /// # Errors
     ///
-    /// [`RefusedError`], with the future in it, if the context is closing or closed, or there is no runtime.
+    /// [`RefusedError`], with the future in it, if the context is closing, closed or full, or there is no runtime.
     #[track_caller]
-    pub fn try_spawn<F>(mut self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
+    pub fn try_spawn<F>(self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
         C: EndCheck<F::Output>,
     {
-        let origin = TaskOrigin::of::<F>("task");
+        self.try_spawn_as(TaskOrigin::of::<F>("task"), future)
+    }
+
+    /// As [`try_spawn`](Self::try_spawn), for the line that it was asked for on.
+    #[inline(always)]
+    pub(crate) fn try_spawn_as<F>(
+        mut self,
+        origin: TaskOrigin,
+        future: F,
+    ) -> Result<Task<F::Output>, RefusedError<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        C: EndCheck<F::Output>,
+    {
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
             Ok((core, guard)) => {
@@ -404,15 +430,28 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
     ///
     /// # Errors
     ///
-    /// [`RefusedError`], with the closure in it, if the context is closing or closed, or there is no runtime.
+    /// [`RefusedError`], with the closure in it, if the context is closing, closed or full, or there is no runtime.
     #[track_caller]
-    pub fn try_spawn_blocking<F, T>(mut self, closure: F) -> Result<Task<T>, RefusedError<F>>
+    pub fn try_spawn_blocking<F, T>(self, closure: F) -> Result<Task<T>, RefusedError<F>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
         C: EndCheck<T>,
     {
-        let origin = TaskOrigin::of::<F>("blocking");
+        self.try_spawn_blocking_as(TaskOrigin::of::<F>("blocking"), closure)
+    }
+
+    /// As [`try_spawn_blocking`](Self::try_spawn_blocking), for the line that it was asked for on.
+    pub(crate) fn try_spawn_blocking_as<F, T>(
+        mut self,
+        origin: TaskOrigin,
+        closure: F,
+    ) -> Result<Task<T>, RefusedError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+        C: EndCheck<T>,
+    {
         self.options.cannot_wait();
         let lent = self.target.lend();
         let reason = match self.options.admit(lent.core()) {
@@ -459,7 +498,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
     ///
     /// # Errors
     ///
-    /// [`RefusedError`], with the future in it, if the context is closing or closed.
+    /// [`RefusedError`], with the future in it, if the context is closing, closed or full.
     ///
     /// # Panics
     ///
@@ -495,7 +534,7 @@ impl TaskBuilder<'_> {
     pub fn wrap<F: Future>(self, future: F) -> Wrapped<F> {
         let lent = self.target.lend();
         match self.options.admit_wrapped::<F>(lent.core()) {
-            Ok(guard) => Wrapped::new(future, guard),
+            Ok(counted) => Wrapped::new(future, counted),
             Err(rejected) => {
                 rejected.drop_wrapped(self.target.node, future);
                 Wrapped::refused()
@@ -507,12 +546,12 @@ impl TaskBuilder<'_> {
     ///
     /// # Errors
     ///
-    /// [`RefusedError`], with the future in it, if the context is closing or closed.
+    /// [`RefusedError`], with the future in it, if the context is closing, closed or full.
     #[track_caller]
     pub fn try_wrap<F: Future>(self, future: F) -> Result<Wrapped<F>, RefusedError<F>> {
         let lent = self.target.lend();
         match self.options.admit_wrapped::<F>(lent.core()) {
-            Ok(guard) => Ok(Wrapped::new(future, guard)),
+            Ok(counted) => Ok(Wrapped::new(future, counted)),
             Err(rejected) => Err(rejected.refused(future)),
         }
     }
@@ -524,7 +563,7 @@ impl TaskBuilder<'_> {
     pub fn wrap_stream<S: Stream>(self, stream: S) -> WrappedStream<S> {
         let lent = self.target.lend();
         match self.options.admit_wrapped::<S>(lent.core()) {
-            Ok(guard) => WrappedStream::new(stream, guard),
+            Ok(counted) => WrappedStream::new(stream, counted),
             Err(rejected) => {
                 rejected.drop_wrapped(self.target.node, stream);
                 WrappedStream::refused()
@@ -536,7 +575,7 @@ impl TaskBuilder<'_> {
     ///
     /// # Errors
     ///
-    /// [`RefusedError`], with the stream in it, if the context is closing or closed.
+    /// [`RefusedError`], with the stream in it, if the context is closing, closed or full.
     #[track_caller]
     pub fn try_wrap_stream<S: Stream>(
         self,
@@ -544,7 +583,7 @@ impl TaskBuilder<'_> {
     ) -> Result<WrappedStream<S>, RefusedError<S>> {
         let lent = self.target.lend();
         match self.options.admit_wrapped::<S>(lent.core()) {
-            Ok(guard) => Ok(WrappedStream::new(stream, guard)),
+            Ok(counted) => Ok(WrappedStream::new(stream, counted)),
             Err(rejected) => Err(rejected.refused(stream)),
         }
     }

@@ -4,10 +4,12 @@ use crate::{
     clock::Sleep,
     context::{
         failure::FailureKind,
+        quota::QuotaPermit,
         slots::{OnConflict, Turn},
         state::Core,
     },
     error::{RefusedReason, TaskError},
+    limits::permit::Permit,
     name::Label,
     panics,
     poll::{
@@ -232,7 +234,7 @@ pin_project_lite::pin_project! {
         // Ready when its context's token is cancelled.
         #[pin]
         pub(crate) cancelled: Option<WaitForCancellationFutureOwned>,
-        // Dropped after the future, and with them its turn: then the next one begins.
+        // Dropped after the future, and with them its turn and its place in a limit: then the next one begins.
         pub(crate) settings: Option<Box<Settings>>,
     }
 
@@ -252,6 +254,10 @@ pub(crate) struct Settings {
     pub(crate) on_conflict: OnConflict,
     /// Its place in the line of its slot, once it was let in.
     pub(crate) turn: Option<Turn>,
+    /// Its place in a limit.
+    pub(crate) permit: Option<Permit>,
+    /// Its part of what its context may have.
+    pub(crate) quota: Option<QuotaPermit>,
     /// Runs from the first poll of the future on.
     pub(crate) deadline: Option<Sleep>,
     pub(crate) span: Option<Span>,
@@ -293,6 +299,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("slot", &self.slot)
             .field("on_conflict", &self.on_conflict)
+            .field("permit", &self.permit)
             .field("has_deadline", &self.deadline.is_some())
             .field("span", &self.span)
             .finish_non_exhaustive()

@@ -15,6 +15,7 @@ use crate::{
         runtimes,
         state::Node,
     },
+    error::RefusedReason,
     event,
     name::{Label, Printed, Quoted},
     poll::{
@@ -437,20 +438,28 @@ fn repeats(registry: Option<&Arc<RegistryState>>) -> &LineCounts {
 pub(crate) fn note_refusal(
     node: &Node,
     (what, name): (&str, &str),
-    location: &'static Location<'static>,
+    (location, reason): (&'static Location<'static>, RefusedReason),
 ) {
+    let event = match reason {
+        RefusedReason::Closed => Event::Refused,
+        RefusedReason::Full => Event::Full,
+        // Those are settings of the task, and the handle says so.
+        RefusedReason::SlotTaken | RefusedReason::RuntimeGone | RefusedReason::NoRuntime => return,
+    };
+    let max_tasks = node.max_tasks.as_ref().map(|quota| quota.max());
+    let is_full = max_tasks.filter(|_| reason == RefusedReason::Full);
     // Work of its own is lost: what is inside has a right to finish what it does.
     let is_lost = current::is_inside(node);
     let (mut next, mut registry, mut is_noted) = (Some(node), None, false);
     while let Some(node) = next.filter(|_| !is_noted) {
         if let Some(core) = node.core.upgrade() {
-            is_noted = lock(&core.log).refused(location, is_lost);
+            is_noted = lock(&core.log).refused((location, reason), is_lost);
             registry = Some(Arc::clone(&core.registry));
         }
         next = node.parent.as_deref();
     }
-    if let Some(so_far) = repeats(registry.as_ref()).tell(Event::Refused, location) {
-        refusal::warn(&node.meta.name, (what, name), location, &so_far);
+    if let Some(so_far) = repeats(registry.as_ref()).tell(event, location) {
+        refusal::warn(&node.meta.name, is_full, (what, name), (location, &so_far));
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     context::{
         close,
+        quota::{Quota, QuotaPermit},
         slots::OnConflict,
         state::{Core, Node},
     },
@@ -84,6 +85,12 @@ pub(crate) struct TaskOrigin {
     location: &'static Location<'static>,
 }
 
+/// A wrapped future that was let in.
+pub(crate) struct Counted {
+    pub(crate) guard: TaskGuard<'static>,
+    pub(crate) quota: Option<QuotaPermit>,
+}
+
 /// A task that was refused: what it would have been, and why.
 pub(crate) struct Rejected {
     facts: Facts,
@@ -127,10 +134,21 @@ impl TaskOptions {
             close::on_leave(&core.node, left);
             RefusedReason::Closed
         })?;
+        if let Some(quota) = &core.node.max_tasks {
+            self.enter_quota(quota)?;
+        }
         if let Some(settings) = &mut self.settings {
             settings.enter_slot(core)?;
         }
         Ok((core, guard))
+    }
+
+    /// Takes room in a context that has not room for any number of tasks. Kept beside the future, and dropped after it.
+    #[cold]
+    fn enter_quota(&mut self, quota: &Arc<Quota>) -> Result<(), RefusedReason> {
+        let permit = quota.try_take().ok_or(RefusedReason::Full)?;
+        self.settings().quota = Some(permit);
+        Ok(())
     }
 
     #[cold]
@@ -202,13 +220,15 @@ impl TaskOptions {
     pub(crate) fn admit_wrapped<F>(
         mut self,
         core: Option<&Arc<Core>>,
-    ) -> Result<TaskGuard<'static>, Rejected> {
+    ) -> Result<Counted, Rejected> {
         let origin = TaskOrigin::of::<F>("wrapped");
         self.settings = None;
         match self.admit_anywhere(core) {
             Ok((_, guard)) => {
                 let role = Role::Task(TaskKind::Wrapped);
-                Ok(guard.list_alone(self.take_facts(origin), role))
+                let guard = guard.list_alone(self.take_facts(origin), role);
+                let quota = self.settings.take().and_then(|settings| settings.quota);
+                Ok(Counted { guard, quota })
             }
             Err(reason) => Err(self.reject(origin, reason)),
         }
@@ -342,17 +362,15 @@ impl Rejected {
     pub(crate) fn task<F, T>(self, node: &Node, future: F) -> Task<T> {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let (Facts { name, location, .. }, reason) = (self.facts, self.reason);
-        if reason == RefusedReason::Closed {
-            guard::note_refusal(node, ("a task", &name), location);
-        }
+        guard::note_refusal(node, ("a task", &name), (location, reason));
         panics::discard(future);
         Task::refused(name, reason)
     }
 
     /// As [`task`](Self::task), where another would have polled it.
     pub(crate) fn drop_wrapped<F>(self, node: &Node, future: F) {
-        let Facts { name, location, .. } = self.facts;
-        guard::note_refusal(node, ("a wrap", &name), location);
+        let (Facts { name, location, .. }, reason) = (self.facts, self.reason);
+        guard::note_refusal(node, ("a wrap", &name), (location, reason));
         panics::discard(future);
     }
 }

@@ -1,8 +1,13 @@
 //! [`Wrapped`]: a future that is counted here and polled elsewhere.
 
 use crate::{
-    context::failure::FailureKind, error::TaskError, panics, poll::scope::Memory,
-    table::record::Outcome, task::guard::TaskGuard,
+    context::failure::FailureKind,
+    context::quota::QuotaPermit,
+    error::TaskError,
+    panics,
+    poll::scope::Memory,
+    table::record::Outcome,
+    task::{guard::TaskGuard, spawn::Counted},
 };
 use std::{
     fmt,
@@ -21,6 +26,8 @@ pin_project_lite::pin_project! {
         pub(super) future: Option<F>,
         // `None` once the future has ended, or when it was refused.
         pub(super) guard: Option<TaskGuard<'static>>,
+        // Given back when the future is dropped.
+        quota: Option<QuotaPermit>,
     }
 
     impl<F> PinnedDrop for Wrapped<F> {
@@ -33,10 +40,11 @@ pin_project_lite::pin_project! {
 }
 
 impl<F> Wrapped<F> {
-    pub(crate) fn new(future: F, guard: TaskGuard<'static>) -> Self {
+    pub(crate) fn new(future: F, Counted { guard, quota }: Counted) -> Self {
         Self {
             future: Some(future),
             guard: Some(guard),
+            quota,
         }
     }
 
@@ -44,6 +52,7 @@ impl<F> Wrapped<F> {
         Self {
             future: None,
             guard: None,
+            quota: None,
         }
     }
 
@@ -67,6 +76,7 @@ impl<F> Wrapped<F> {
         };
         let ended = guard.enter(|| {
             let dropped = panics::guarded(|| this.future.set(None));
+            *this.quota = None;
             match dropped {
                 Ok(()) => Ok(result),
                 Err(payload) => {

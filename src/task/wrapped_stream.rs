@@ -5,7 +5,7 @@ use crate::{
     panics,
     poll::scope::Memory,
     table::record::Outcome,
-    task::{guard::TaskGuard, wrapped::Wrapped},
+    task::{spawn::Counted, wrapped::Wrapped},
 };
 use futures::Stream;
 use std::{
@@ -33,9 +33,9 @@ pin_project_lite::pin_project! {
 }
 
 impl<S> WrappedStream<S> {
-    pub(crate) fn new(stream: S, guard: TaskGuard<'static>) -> Self {
+    pub(crate) fn new(stream: S, counted: Counted) -> Self {
         Self {
-            wrapped: Wrapped::new(stream, guard),
+            wrapped: Wrapped::new(stream, counted),
             is_refused: false,
         }
     }

@@ -49,12 +49,15 @@ mod leak_practice;
 mod leaks;
 #[cfg(feature = "dump")]
 mod leaves;
+mod limit_model;
+mod limits;
 mod listing;
 mod locks;
 mod needs;
 mod own_handles;
 mod owned;
 mod peers;
+mod quotas;
 mod refusals;
 mod registry;
 mod repeats;

@@ -14,6 +14,7 @@ mod deep;
 mod dumps;
 mod fuzz;
 mod holds;
+mod limits;
 mod races;
 mod registrations;
 mod sessions;
