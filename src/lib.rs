@@ -81,6 +81,8 @@ mod registry;
 pub mod sessions;
 
 mod slab;
+#[cfg(feature = "supervision")]
+pub mod supervision;
 mod symbol;
 mod sync;
 mod table;

@@ -212,7 +212,7 @@ fn thing(registry: u32, stack: &AwaitStack) -> Option<Thing> {
             ..
         } => Some(Some(*id)),
         Awaited::Idle => (stack.registry == registry).then_some(None),
-        Awaited::Close { .. } | Awaited::Cancellation => None,
+        Awaited::Close { .. } | Awaited::Cancellation | Awaited::BackOff { .. } => None,
     }
 }
 

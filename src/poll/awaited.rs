@@ -1,7 +1,7 @@
 //! What a stack waits for, where that is something of a registry.
 
-use crate::{id::ResourceId, name::Quoted};
-use std::fmt;
+use crate::{clock::human, id::ResourceId, name::Quoted};
+use std::{fmt, time::Duration};
 
 /// What an [`AwaitStack`](crate::dump::AwaitStack) waits for, where that is a task, a close, or a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +32,13 @@ pub enum Awaited {
     Idle,
     /// The cancellation of its own context: nothing else will end it.
     Cancellation,
+    /// The end of the pause before the next attempt of a [supervised](crate::supervision) task.
+    BackOff {
+        /// The number of that attempt.
+        attempt: u64,
+        /// When it begins, from the moment of the answer.
+        left: Duration,
+    },
 }
 
 impl Awaited {
@@ -42,6 +49,7 @@ impl Awaited {
             Self::Close { .. } => Some("headcount::Context::closed"),
             Self::Idle => Some("headcount::Registry::idle"),
             Self::Cancellation => None,
+            Self::BackOff { .. } => Some("headcount::supervision"),
         }
     }
 }
@@ -62,6 +70,9 @@ impl fmt::Display for Awaited {
             }
             Self::Idle => f.write_str("its registry to be idle"),
             Self::Cancellation => f.write_str("nothing but its cancellation"),
+            Self::BackOff { attempt, left } => {
+                write!(f, "its attempt {attempt}, in {}", human(*left))
+            }
         }
     }
 }

@@ -147,7 +147,7 @@ impl TaskOptions {
     }
 
     #[inline(always)]
-    fn take_facts(&mut self, origin: TaskOrigin) -> Facts {
+    pub(crate) fn take_facts(&mut self, origin: TaskOrigin) -> Facts {
         let or = |given: Option<Label>, name| given.unwrap_or(Label::borrowed(name));
         Facts {
             name: or(self.name.take(), origin.name),
@@ -173,9 +173,52 @@ impl TaskOptions {
         (guard, handle)
     }
 
+    /// Those of a task without any settings.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn plain() -> Self {
+        Self {
+            name: None,
+            kind: None,
+            runtime: None,
+            is_cancellable: false,
+            settings: None,
+        }
+    }
+
+    /// The same options for another task.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn again(&self) -> Self {
+        let settings = self.settings.as_ref();
+        Self {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            runtime: self.runtime.clone(),
+            is_cancellable: self.is_cancellable,
+            settings: settings.map(|settings| Box::new(settings.again())),
+        }
+    }
+
+    /// Lists the task, without a handle.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn list_alone(
+        &mut self,
+        node: &Node,
+        origin: TaskOrigin,
+        guard: TaskGuard<'_>,
+        kind: TaskKind,
+    ) -> TaskGuard<'static> {
+        let guard = guard.list_alone(self.take_facts(origin), Role::Task(kind));
+        let settings = self.settings.as_ref();
+        let turn = settings.and_then(|settings| settings.turn.as_ref());
+        if let (Some(turn), Some(task)) = (turn, guard.task()) {
+            turn.set_task(node.table.table_ref(), task.meta().id);
+        }
+        guard
+    }
+
     /// The runtime to spawn on.
     #[inline]
-    fn runtime(&self) -> &Handle {
+    pub(crate) fn runtime(&self) -> &Handle {
         let runtime = self.runtime.as_ref();
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
@@ -188,8 +231,8 @@ impl TaskOptions {
 
     /// A future with the settings of its task.
     #[cold]
-    fn configure<F>(&mut self, future: F, core: &Core) -> Configured<F> {
-        let token = self.is_cancellable.then(|| core.node.token.clone());
+    pub(crate) fn configure<F>(&mut self, future: F, node: &Node) -> Configured<F> {
+        let token = self.is_cancellable.then(|| node.token.clone());
         Configured {
             future: Some(future),
             cancelled: token.map(CancellationToken::cancelled_owned),
@@ -252,7 +295,7 @@ where
         let running = Running::new(Plain { future }, outlet, guard);
         drop(options.runtime().spawn(running));
     } else {
-        let future = options.configure(future, core);
+        let future = options.configure(future, &core.node);
         let running = Running::new(future, outlet, guard);
         drop(options.runtime().spawn(running));
     }
@@ -320,7 +363,7 @@ where
     if options.is_plain() {
         drop(spawn_local(Running::new(Plain { future }, outlet, guard)));
     } else {
-        let future = options.configure(future, core);
+        let future = options.configure(future, &core.node);
         drop(spawn_local(Running::new(future, outlet, guard)));
     }
     Task::accepted(handle, Whereabouts::Apart(output))
@@ -340,13 +383,24 @@ impl Rejected {
     /// If there is no runtime, as `tokio::spawn` does.
     #[track_caller]
     pub(crate) fn task<F, T>(self, node: &Node, future: F) -> Task<T> {
+        let (name, reason) = self.drop_task(node, future);
+        Task::refused(name, reason)
+    }
+
+    /// Drops what was refused, and notes it; returns what it was called and why.
+    ///
+    /// # Panics
+    ///
+    /// If there is no runtime.
+    #[track_caller]
+    pub(crate) fn drop_task<F>(self, node: &Node, future: F) -> (Label, RefusedReason) {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let (Facts { name, location, .. }, reason) = (self.facts, self.reason);
         if reason == RefusedReason::Closed {
             guard::note_refusal(node, ("a task", &name), location);
         }
         panics::discard(future);
-        Task::refused(name, reason)
+        (name, reason)
     }
 
     /// As [`task`](Self::task), where another would have polled it.
