@@ -173,7 +173,9 @@ async fn the_end_of_a_deadline_is_a_failure() {
     let task = ctx.task("feed").deadline(SECOND);
     let feed = task.restart(rules()).run(|_| pending::<()>());
     sleep(4 * SECOND).await;
-    assert_eq!(feed.attempts(), 3, "1 s, 1 s pause, 1 s, and the pause of 2 s is to come");
+    assert_eq!(feed.attempts(), 2, "1 s, a pause of 1 s, 1 s, and a pause of 2 s");
+    sleep(SECOND + 5 * TICK).await;
+    assert_eq!(feed.attempts(), 3);
     assert!(message(&feed).contains("deadline"));
 }
 
@@ -247,11 +249,17 @@ async fn attempts_without_pauses_let_others_run() {
     let ctx = server();
     let rules = rules().backoff(Duration::ZERO, Duration::ZERO);
     let feed = fails(&ctx, rules, u64::MAX);
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
-    assert!(feed.attempts() <= 20, "{}", feed.attempts());
-    assert!(feed.attempts() >= 5, "{}", feed.attempts());
+    let seen = feed.clone();
+    let other = tokio::spawn(async move {
+        let before = seen.attempts();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        seen.attempts() - before
+    });
+    let attempts = in_time(other).await.unwrap();
+    // A runtime has its own turns: what matters is that it gets to them.
+    assert!(attempts < 10_000, "{attempts}");
     in_time(ctx.close()).await;
     assert_eq!(end(&feed).await, SupervisionEnd::Closed);
 }
@@ -416,7 +424,7 @@ async fn giving_up_without_a_handle_is_unseen() {
 async fn giving_up_follows_the_policy_of_the_context() {
     let registry = Registry::new();
     let ctx = registry.context_builder("server").on_failure(OnFailure::Close).open();
-    let feed = fails(&ctx, rules().budget(1, SECOND), u64::MAX);
+    let feed = fails(&ctx, rules().budget(1, Duration::MAX), u64::MAX);
     sleep(TICK).await;
     assert!(!ctx.is_cancelled(), "a failure that is followed by a restart closes nothing");
     let failure = given_up(&feed).await;
@@ -618,7 +626,7 @@ async fn a_pause_holds_no_context_open() {
     let ctx = registry.context_builder("server").closes_by_drop().open();
     let (feed, weak) = (fails(&ctx, rules(), 1), ctx.downgrade());
     sleep(TICK).await;
-    assert_eq!(ctx.holders().strong(), 1);
+    assert_eq!(ctx.holders().strong_count(), 1);
     drop(ctx);
     assert_eq!(end(&feed).await, SupervisionEnd::Closed);
     assert_eq!(in_time(weak.closed()).await.reason(), &CloseReason::Dropped);
