@@ -10,6 +10,8 @@
 //! * [`limitations`]: what to know before relying on it.
 //! * [`performance`]: what it costs, compared with the alternatives.
 //! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
+//! * *Supervision* (`docs::supervision`, with the feature `supervision`): tasks that are started again, what is counted, and what is
+//!   not promised.
 
 pub mod closing;
 #[cfg(feature = "dump")]
@@ -23,3 +25,5 @@ pub mod limitations;
 pub mod performance;
 #[cfg(feature = "sessions")]
 pub mod sessions;
+#[cfg(feature = "supervision")]
+pub mod supervision;

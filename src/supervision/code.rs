@@ -111,9 +111,8 @@ impl Failed {
 
     fn of<E: Display>(error: &E, filter: &impl ErrorFilter<E>) -> Self {
         let said = guarded(|| error.to_string());
-        let mut message = said.unwrap_or_else(|panic| {
-            format!("an error that panicked when it was printed: {panic}")
-        });
+        let mut message = said
+            .unwrap_or_else(|panic| format!("an error that panicked when it was printed: {panic}"));
         let is_final = guarded(|| filter.is_final(error)).unwrap_or_else(|panic| {
             message = format!("{message} (whether it is to be retried is not known, for `unless` panicked: {panic})");
             false

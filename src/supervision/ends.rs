@@ -187,8 +187,16 @@ impl Supervision {
     fn finish(&self, over: Over<'_>, ending: Ending, discard: &dyn Fn()) {
         let has_handle = self.begin_to_end();
         over.guard.enter(discard);
-        let failure = over.failure(ending).or_else(|| self.ended_early(&over, ending));
-        let failure = failure.map(|failure| if has_handle { failure.pending() } else { failure });
+        let failure = over
+            .failure(ending)
+            .or_else(|| self.ended_early(&over, ending));
+        let failure = failure.map(|failure| {
+            if has_handle {
+                failure.pending()
+            } else {
+                failure
+            }
+        });
         let reported = failure.as_ref().and_then(|failure| {
             self.set_last_failure(failure);
             over.guard.report(failure)
@@ -241,7 +249,9 @@ impl Over<'_> {
     fn failure(&self, ending: Ending) -> Option<Failure> {
         let Failed { kind, message, .. } = self.failed.as_ref()?;
         let verb = match (kind, ending) {
-            (FailureKind::TaskPanicked, Ending::Spent) => "panicked, and its restarts are used up: ",
+            (FailureKind::TaskPanicked, Ending::Spent) => {
+                "panicked, and its restarts are used up: "
+            }
             (FailureKind::TaskPanicked, _) => "panicked: ",
             (_, Ending::Spent) => "failed, and its restarts are used up: ",
             (_, Ending::Final) => "failed, and is not to be retried: ",

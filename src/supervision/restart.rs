@@ -71,7 +71,7 @@ pub enum GiveUp {
     /// [`OnFailure`](crate::OnFailure).
     #[default]
     Report,
-    /// Its own context closes, with the reason [`Failed`](crate::CloseReason::Failed), whatever the policy is.
+    /// Its own context closes as well, with the reason [`Failed`](crate::CloseReason::Failed).
     Close,
 }
 

@@ -23,7 +23,11 @@ pub(super) struct Restarts {
 impl Restarts {
     pub(super) fn new(rules: &Rules) -> Self {
         let min = rules.min.min(LONGEST);
-        let factor = if rules.factor >= 1.0 { rules.factor } else { 1.0 };
+        let factor = if rules.factor >= 1.0 {
+            rules.factor
+        } else {
+            1.0
+        };
         let pauses = ExponentialBuilder::new()
             .with_min_delay(min)
             .with_max_delay(rules.max.clamp(min, LONGEST))

@@ -272,7 +272,9 @@ impl Supervision {
             state.stage = stage;
             // An attempt that is about to begin is what a restart asks for.
             let is_attempt = matches!(state.stage, Stage::Attempt(_));
-            state.command.take_if(|command| is_attempt && *command == Command::Restart);
+            state
+                .command
+                .take_if(|command| is_attempt && *command == Command::Restart);
             state.command.and_then(|_| state.stage.task())
         };
         self.abort(task);

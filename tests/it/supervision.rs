@@ -10,7 +10,7 @@ use headcount::{
 };
 use std::{
     fmt,
-    future::{Future, pending},
+    future::pending,
     pin::pin,
     sync::{
         Arc, Mutex,
@@ -42,12 +42,14 @@ fn server() -> Context {
 
 /// Fails so many times, then runs on.
 fn fails(ctx: &Context, rules: Restart, times: u64) -> Supervised {
-    ctx.task("feed").restart(rules).run(move |attempt| async move {
-        if attempt.number() <= times {
-            return Err(format!("error {}", attempt.number()));
-        }
-        pending::<Result<(), _>>().await
-    })
+    ctx.task("feed")
+        .restart(rules)
+        .run(move |attempt| async move {
+            if attempt.number() <= times {
+                return Err(format!("error {}", attempt.number()));
+            }
+            pending::<Result<(), _>>().await
+        })
 }
 
 async fn end(feed: &Supervised) -> SupervisionEnd {
@@ -76,7 +78,10 @@ async fn an_attempt_that_returns_an_error_is_followed_by_another() {
     sleep(2 * TICK).await;
     assert_eq!((feed.attempts(), message(&feed)), (2, "error 2".into()));
     sleep(2 * SECOND).await;
-    assert_eq!((feed.attempts(), feed.state()), (3, SupervisedState::Running));
+    assert_eq!(
+        (feed.attempts(), feed.state()),
+        (3, SupervisedState::Running)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +134,11 @@ impl fmt::Display for PanicsWhenPrinted {
 async fn an_error_that_panics_when_it_is_printed_is_a_failure() {
     let ctx = server();
     let feed = ctx.task("feed").restart(rules()).run(|attempt| async move {
-        if attempt.number() == 1 { Err(PanicsWhenPrinted) } else { Ok(()) }
+        if attempt.number() == 1 {
+            Err(PanicsWhenPrinted)
+        } else {
+            Ok(())
+        }
     });
     assert_eq!(end(&feed).await, SupervisionEnd::Finished);
     assert!(message(&feed).ends_with("in fmt"));
@@ -138,7 +147,10 @@ async fn an_error_that_panics_when_it_is_printed_is_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_returns_is_finished() {
     let ctx = server();
-    let feed = ctx.task("feed").restart(rules()).run(|_| async { Ok::<_, String>(7) });
+    let feed = ctx
+        .task("feed")
+        .restart(rules())
+        .run(|_| async { Ok::<_, String>(7) });
     assert_eq!(end(&feed).await, SupervisionEnd::Finished);
     assert_eq!((feed.attempts(), feed.last_failure()), (1, None));
     assert_eq!(feed.state(), SupervisedState::Ended);
@@ -163,7 +175,10 @@ async fn what_returns_too_often_is_given_up() {
     let failure = given_up(&feed).await;
     assert_eq!(failure.kind(), FailureKind::ReturnedTooOften);
     assert_eq!(feed.attempts(), 3);
-    assert!(failure.to_string().contains("restarts are used up"), "{failure}");
+    assert!(
+        failure.to_string().contains("restarts are used up"),
+        "{failure}"
+    );
     assert_eq!(in_time(ctx.close()).await.failed(), 1);
 }
 
@@ -173,7 +188,11 @@ async fn the_end_of_a_deadline_is_a_failure() {
     let task = ctx.task("feed").deadline(SECOND);
     let feed = task.restart(rules()).run(|_| pending::<()>());
     sleep(4 * SECOND).await;
-    assert_eq!(feed.attempts(), 2, "1 s, a pause of 1 s, 1 s, and a pause of 2 s");
+    assert_eq!(
+        feed.attempts(),
+        2,
+        "1 s, a pause of 1 s, 1 s, and a pause of 2 s"
+    );
     sleep(SECOND + 5 * TICK).await;
     assert_eq!(feed.attempts(), 3);
     assert!(message(&feed).contains("deadline"));
@@ -184,25 +203,41 @@ async fn an_attempt_knows_its_number_and_what_failed_before() {
     let ctx = server();
     let log = Log::default();
     let noted = log.clone();
-    let feed = ctx.task("feed").restart(rules()).run(move |attempt: Attempt| {
-        let last = attempt.last_failure().map(|failure| failure.message().to_owned());
-        noted.note(format!("{} {last:?}", attempt.number()));
-        async move {
-            if attempt.number() < 3 { Err(format!("error {}", attempt.number())) } else { Ok(()) }
-        }
-    });
+    let feed = ctx
+        .task("feed")
+        .restart(rules())
+        .run(move |attempt: Attempt| {
+            let last = attempt
+                .last_failure()
+                .map(|failure| failure.message().to_owned());
+            noted.note(format!("{} {last:?}", attempt.number()));
+            async move {
+                if attempt.number() < 3 {
+                    Err(format!("error {}", attempt.number()))
+                } else {
+                    Ok(())
+                }
+            }
+        });
     end(&feed).await;
-    assert_eq!(log.all(), ["1 None", "2 Some(\"error 1\")", "3 Some(\"error 2\")"]);
+    assert_eq!(
+        log.all(),
+        ["1 None", "2 Some(\"error 1\")", "3 Some(\"error 2\")"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_future_that_never_ends_may_return_the_never_type() {
     let ctx = server();
-    let feed = ctx.task("feed").cancellable().restart(rules()).run(|_| async {
-        loop {
-            sleep(SECOND).await;
-        }
-    });
+    let feed = ctx
+        .task("feed")
+        .cancellable()
+        .restart(rules())
+        .run(|_| async {
+            loop {
+                sleep(SECOND).await;
+            }
+        });
     settle().await;
     in_time(ctx.close()).await;
     assert_eq!(end(&feed).await, SupervisionEnd::Closed);
@@ -218,7 +253,12 @@ async fn attempts_never_overlap() {
     let seen = alive.clone();
     let rules = rules().backoff(Duration::ZERO, Duration::ZERO);
     let feed = ctx.task("feed").restart(rules).run(move |attempt| {
-        assert_eq!(seen.alive(), 0, "attempt {} found another", attempt.number());
+        assert_eq!(
+            seen.alive(),
+            0,
+            "attempt {} found another",
+            attempt.number()
+        );
         let guard = seen.guard();
         async move {
             let _slow = OnDrop::new(move || {
@@ -226,7 +266,11 @@ async fn attempts_never_overlap() {
                 drop(guard);
             });
             tokio::task::yield_now().await;
-            if attempt.number() < 20 { Err("again") } else { Ok(()) }
+            if attempt.number() < 20 {
+                Err("again")
+            } else {
+                Ok(())
+            }
         }
     });
     let restarts = async {
@@ -239,7 +283,10 @@ async fn attempts_never_overlap() {
         end = in_time(feed.ended()) => assert_eq!(end, SupervisionEnd::Finished),
         () = restarts => {}
     }
-    assert!(feed.last_failure().is_none_or(|failure| failure.message() == "again"));
+    assert!(
+        feed.last_failure()
+            .is_none_or(|failure| failure.message() == "again")
+    );
     assert!(in_time(ctx.close()).await.is_clean());
 }
 
@@ -289,7 +336,12 @@ async fn a_spent_budget_gives_up() {
     let failure = given_up(&feed).await;
     assert_eq!((feed.attempts(), failure.message()), (3, "error 3"));
     assert_eq!(failure.kind(), FailureKind::TaskFailed);
-    assert!(failure.to_string().contains("restarts are used up: error 3"), "{failure}");
+    assert!(
+        failure
+            .to_string()
+            .contains("restarts are used up: error 3"),
+        "{failure}"
+    );
     assert_eq!(feed.last_failure(), Some(failure));
     assert!(!ctx.is_cancelled());
 }
@@ -309,7 +361,9 @@ async fn the_budget_is_of_a_window_that_slides() {
     let feed = fails(&ctx, rules, 10);
     // At 0, 4, 8 there are failures; by 8 the window has two, and by 12 it would have one of them.
     assert_eq!(given_up(&feed).await.message(), "error 3");
-    let rules = Restart::on_failure().jitter(false).backoff(secs(6), secs(6));
+    let rules = Restart::on_failure()
+        .jitter(false)
+        .backoff(secs(6), secs(6));
     let slow = fails(&ctx, rules.budget(2, secs(10)), 10);
     sleep(secs(100)).await;
     assert_eq!(slow.attempts(), 11);
@@ -330,7 +384,10 @@ async fn a_healthy_attempt_resets_budget_and_back_off() {
     let (noted, start) = (Arc::clone(&begun), Instant::now());
     let rules = rules().budget(2, Duration::MAX).healthy_after(secs(30));
     let feed = ctx.task("feed").restart(rules).run(move |attempt| {
-        noted.lock().unwrap().push((Instant::now() - start).as_secs());
+        noted
+            .lock()
+            .unwrap()
+            .push((Instant::now() - start).as_secs());
         async move {
             if attempt.number() == 3 {
                 sleep(secs(30)).await;
@@ -346,9 +403,15 @@ async fn a_healthy_attempt_resets_budget_and_back_off() {
 #[tokio::test(start_paused = true)]
 async fn a_huge_pause_is_cut_to_what_timers_can_do() {
     let ctx = server();
-    let feed = fails(&ctx, rules().backoff(Duration::MAX, Duration::MAX).jitter(true), 1);
+    let feed = fails(
+        &ctx,
+        rules().backoff(Duration::MAX, Duration::MAX).jitter(true),
+        1,
+    );
     sleep(secs(86_400)).await;
-    let SupervisedState::BackingOff(left) = feed.state() else { panic!("{feed:?}") };
+    let SupervisedState::BackingOff(left) = feed.state() else {
+        panic!("{feed:?}")
+    };
     assert!(left > secs(700 * 86_400), "{left:?}");
     sleep(2 * left).await;
     assert_eq!(feed.attempts(), 2);
@@ -358,12 +421,16 @@ async fn a_huge_pause_is_cut_to_what_timers_can_do() {
 async fn an_error_that_is_not_to_be_retried_gives_up_at_once() {
     let ctx = server();
     let rules = rules().unless(|code: &u8| *code == 2);
-    let feed = ctx.task("feed").restart(rules).run(|attempt| async move {
-        Err::<(), _>(u8::try_from(attempt.number()).unwrap())
-    });
+    let feed = ctx
+        .task("feed")
+        .restart(rules)
+        .run(|attempt| async move { Err::<(), _>(u8::try_from(attempt.number()).unwrap()) });
     let failure = given_up(&feed).await;
     assert_eq!((feed.attempts(), failure.message()), (2, "2"));
-    assert!(failure.to_string().contains("not to be retried: 2"), "{failure}");
+    assert!(
+        failure.to_string().contains("not to be retried: 2"),
+        "{failure}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -382,11 +449,18 @@ async fn a_filter_that_panics_counts_as_false() {
     let ctx = server();
     let rules = rules().unless(|_: &&str| panic!("in the filter"));
     let feed = ctx.task("feed").restart(rules).run(|attempt| async move {
-        if attempt.number() == 1 { Err("no route") } else { Ok(()) }
+        if attempt.number() == 1 {
+            Err("no route")
+        } else {
+            Ok(())
+        }
     });
     assert_eq!(end(&feed).await, SupervisionEnd::Finished);
     let said = message(&feed);
-    assert!(said.starts_with("no route") && said.contains("in the filter"), "{said}");
+    assert!(
+        said.starts_with("no route") && said.contains("in the filter"),
+        "{said}"
+    );
 }
 
 // What follows from giving up.
@@ -423,10 +497,16 @@ async fn giving_up_without_a_handle_is_unseen() {
 #[tokio::test(start_paused = true)]
 async fn giving_up_follows_the_policy_of_the_context() {
     let registry = Registry::new();
-    let ctx = registry.context_builder("server").on_failure(OnFailure::Close).open();
+    let ctx = registry
+        .context_builder("server")
+        .on_failure(OnFailure::Close)
+        .open();
     let feed = fails(&ctx, rules().budget(1, Duration::MAX), u64::MAX);
     sleep(TICK).await;
-    assert!(!ctx.is_cancelled(), "a failure that is followed by a restart closes nothing");
+    assert!(
+        !ctx.is_cancelled(),
+        "a failure that is followed by a restart closes nothing"
+    );
     let failure = given_up(&feed).await;
     let report = in_time(ctx.closed()).await;
     assert_eq!(report.reason(), &CloseReason::Failed(failure));
@@ -435,7 +515,10 @@ async fn giving_up_follows_the_policy_of_the_context() {
 #[tokio::test(start_paused = true)]
 async fn giving_up_closes_the_own_context_if_told() {
     let parent = server();
-    let ctx = parent.child_builder("feeds").on_failure(OnFailure::Report).open();
+    let ctx = parent
+        .child_builder("feeds")
+        .on_failure(OnFailure::Report)
+        .open();
     let feed = fails(&ctx, rules().budget(0, SECOND).give_up(GiveUp::Close), 1);
     let failure = given_up(&feed).await;
     let report = in_time(ctx.closed()).await;
@@ -455,8 +538,14 @@ async fn failures_that_were_restarted_are_counted_and_not_listed() {
     let report = in_time(parent.close()).await;
     assert_eq!((report.restarted(), report.failed()), (3, 3));
     assert_eq!((report.finished(), report.aborted()), (3, 1));
-    assert!(report.failures().is_empty() && report.is_clean(), "{report}");
-    assert!(report.to_string().contains("3 failed, 3 restarted"), "{report}");
+    assert!(
+        report.failures().is_empty() && report.is_clean(),
+        "{report}"
+    );
+    assert!(
+        report.to_string().contains("3 failed, 3 restarted"),
+        "{report}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -464,20 +553,29 @@ async fn an_essential_task_may_restart() {
     let ctx = server();
     let task = ctx.task("feed").essential();
     let feed = task.restart(rules()).run(|attempt| async move {
-        if attempt.number() < 3 { Err("again") } else { Ok(()) }
+        if attempt.number() < 3 {
+            Err("again")
+        } else {
+            Ok(())
+        }
     });
     sleep(SECOND + TICK).await;
     assert_eq!(feed.attempts(), 2);
     assert_eq!(end(&feed).await, SupervisionEnd::Finished);
     let failure = feed.last_failure().unwrap();
-    assert_eq!((failure.kind(), failure.message()), (FailureKind::EssentialEnded, "it returned"));
+    assert_eq!(
+        (failure.kind(), failure.message()),
+        (FailureKind::EssentialEnded, "it returned")
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_essential_task_that_is_given_up_is_one_failure() {
     let ctx = server();
     let task = ctx.task("feed").essential();
-    let feed = task.restart(rules().budget(0, SECOND)).run(|_| async { Err::<(), _>("again") });
+    let feed = task
+        .restart(rules().budget(0, SECOND))
+        .run(|_| async { Err::<(), _>("again") });
     assert_eq!(given_up(&feed).await.kind(), FailureKind::TaskFailed);
     assert_eq!(in_time(ctx.close()).await.failed(), 1);
 }
@@ -485,7 +583,11 @@ async fn an_essential_task_that_is_given_up_is_one_failure() {
 #[tokio::test(start_paused = true)]
 async fn an_essential_task_must_not_be_stopped_and_may_end_with_its_context() {
     let ctx = server();
-    let stopped = ctx.task("feed").essential().restart(rules()).run(|_| pending::<()>());
+    let stopped = ctx
+        .task("feed")
+        .essential()
+        .restart(rules())
+        .run(|_| pending::<()>());
     stopped.stop();
     assert_eq!(end(&stopped).await, SupervisionEnd::Stopped);
     assert_eq!(stopped.last_failure().unwrap().message(), "it was stopped");
@@ -493,7 +595,10 @@ async fn an_essential_task_must_not_be_stopped_and_may_end_with_its_context() {
     let closed = task.restart(rules()).run(|_| pending::<()>());
     settle().await;
     in_time(ctx.close()).await;
-    assert_eq!((end(&closed).await, closed.last_failure()), (SupervisionEnd::Closed, None));
+    assert_eq!(
+        (end(&closed).await, closed.last_failure()),
+        (SupervisionEnd::Closed, None)
+    );
 }
 
 // The close.
@@ -533,7 +638,10 @@ async fn a_failure_in_a_close_is_reported_for_nothing_follows_it() {
     assert!(!report.is_clean() && report.restarted() == 0, "{report}");
     assert_eq!(report.failures()[0].message(), "half written");
     assert_eq!(end(&feed).await, SupervisionEnd::Closed);
-    assert_eq!((feed.attempts(), message(&feed)), (1, "half written".into()));
+    assert_eq!(
+        (feed.attempts(), message(&feed)),
+        (1, "half written".into())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -544,8 +652,14 @@ async fn a_close_in_a_pause_ends_it_at_once() {
     let report = in_time(ctx.close()).await;
     assert_eq!(report.duration(), Duration::ZERO);
     assert!(report.is_clean(), "{report}");
-    assert_eq!((report.finished(), report.cancelled(), report.aborted()), (1, 0, 0));
-    assert_eq!((feed.attempts(), end(&feed).await), (1, SupervisionEnd::Closed));
+    assert_eq!(
+        (report.finished(), report.cancelled(), report.aborted()),
+        (1, 0, 0)
+    );
+    assert_eq!(
+        (feed.attempts(), end(&feed).await),
+        (1, SupervisionEnd::Closed)
+    );
 }
 
 /// The closure is dropped, and the last attempt, before the close returns.
@@ -560,16 +674,20 @@ async fn nothing_of_the_task_is_left_when_the_close_returns() {
             let _held = &filter;
             false
         });
-        let feed = ctx.task("feed").cancellable().restart(rules).run(move |attempt| {
-            let (_held, guard) = (&guard, made.guard());
-            async move {
-                let _guard = guard;
-                if attempt.number() == 1 {
-                    return Err("again".to_owned());
+        let feed = ctx
+            .task("feed")
+            .cancellable()
+            .restart(rules)
+            .run(move |attempt| {
+                let (_held, guard) = (&guard, made.guard());
+                async move {
+                    let _guard = guard;
+                    if attempt.number() == 1 {
+                        return Err("again".to_owned());
+                    }
+                    pending::<Result<(), _>>().await
                 }
-                pending::<Result<(), _>>().await
-            }
-        });
+            });
         sleep(wait).await;
         in_time(ctx.close()).await;
         assert_eq!(alive.alive(), 0, "after {wait:?}");
@@ -594,7 +712,10 @@ async fn a_close_between_two_attempts_lets_none_begin() {
             }
         });
         let report = in_time(ctx.closed()).await;
-        assert_eq!((feed.attempts(), end(&feed).await), (1, SupervisionEnd::Closed));
+        assert_eq!(
+            (feed.attempts(), end(&feed).await),
+            (1, SupervisionEnd::Closed)
+        );
         assert_eq!(report.reason(), &CloseReason::from("in drop"));
     }
 }
@@ -613,7 +734,11 @@ async fn an_attempt_that_does_not_notice_the_close_is_aborted_after_the_grace_pe
 #[tokio::test(start_paused = true)]
 async fn a_cancellable_attempt_is_cancelled_with_its_context() {
     let ctx = server();
-    let feed = ctx.task("feed").cancellable().restart(rules()).run(|_| pending::<()>());
+    let feed = ctx
+        .task("feed")
+        .cancellable()
+        .restart(rules())
+        .run(|_| pending::<()>());
     settle().await;
     let report = in_time(ctx.close()).await;
     assert_eq!((report.cancelled(), report.is_clean()), (1, true));
@@ -677,7 +802,11 @@ async fn finish_awaits_the_attempt_that_runs_and_starts_no_other() {
 async fn finish_ends_a_pause_at_once() {
     let parent = server();
     for finished in [parent.child("feeds"), parent.clone()] {
-        let ctx = if finished.id() == parent.id() { parent.child("deep") } else { finished.clone() };
+        let ctx = if finished.id() == parent.id() {
+            parent.child("deep")
+        } else {
+            finished.clone()
+        };
         let feed = fails(&ctx, rules().backoff(secs(3_600), secs(3_600)), 1);
         sleep(TICK).await;
         let start = Instant::now();
@@ -692,7 +821,11 @@ async fn finish_ends_a_pause_at_once() {
 #[tokio::test(start_paused = true)]
 async fn finish_lets_an_attempt_return() {
     let ctx = server();
-    let feed = ctx.task("feed").essential().restart(rules()).run(|_| sleep(SECOND));
+    let feed = ctx
+        .task("feed")
+        .essential()
+        .restart(rules())
+        .run(|_| sleep(SECOND));
     settle().await;
     let report = in_time(ctx.finish()).await;
     assert!(report.is_clean(), "{report}");
@@ -702,10 +835,16 @@ async fn finish_lets_an_attempt_return() {
 #[tokio::test(start_paused = true)]
 async fn always_does_not_restart_what_returns_while_its_context_finishes() {
     let ctx = server();
-    let feed = ctx.task("feed").restart(Restart::always()).run(|_| sleep(SECOND));
+    let feed = ctx
+        .task("feed")
+        .restart(Restart::always())
+        .run(|_| sleep(SECOND));
     settle().await;
     assert!(in_time(ctx.finish()).await.is_clean());
-    assert_eq!((feed.attempts(), end(&feed).await), (1, SupervisionEnd::Closed));
+    assert_eq!(
+        (feed.attempts(), end(&feed).await),
+        (1, SupervisionEnd::Closed)
+    );
 }
 
 // Handles.
@@ -726,13 +865,16 @@ async fn restart_now_aborts_the_attempt_that_runs() {
     let ctx = server();
     let alive = Counter::default();
     let made = alive.clone();
-    let feed = ctx.task("feed").restart(rules().budget(0, SECOND)).run(move |_| {
-        let guard = made.guard();
-        async move {
-            let _guard = guard;
-            pending::<()>().await;
-        }
-    });
+    let feed = ctx
+        .task("feed")
+        .restart(rules().budget(0, SECOND))
+        .run(move |_| {
+            let guard = made.guard();
+            async move {
+                let _guard = guard;
+                pending::<()>().await;
+            }
+        });
     for attempts in 2..10 {
         settle().await;
         assert!(feed.restart_now());
@@ -766,16 +908,19 @@ async fn an_attempt_that_fails_while_it_is_restarted_spends_no_budget() {
     let ctx = server();
     let handle = Arc::new(Mutex::new(None::<Supervised>));
     let own = Arc::clone(&handle);
-    let feed = ctx.task("feed").restart(rules().budget(0, SECOND)).run(move |attempt| {
-        let own = own.lock().unwrap().clone();
-        async move {
-            if attempt.number() < 5 {
-                assert!(own.unwrap().restart_now());
-                return Err("meanwhile");
+    let feed = ctx
+        .task("feed")
+        .restart(rules().budget(0, SECOND))
+        .run(move |attempt| {
+            let own = own.lock().unwrap().clone();
+            async move {
+                if attempt.number() < 5 {
+                    assert!(own.unwrap().restart_now());
+                    return Err("meanwhile");
+                }
+                Ok(())
             }
-            Ok(())
-        }
-    });
+        });
     *handle.lock().unwrap() = Some(feed.clone());
     assert_eq!(end(&feed).await, SupervisionEnd::Finished);
     assert_eq!((feed.attempts(), message(&feed)), (5, "meanwhile".into()));
@@ -915,7 +1060,11 @@ async fn a_closed_context_refuses_and_hands_the_closure_back() {
         let _held = &guard;
         async {}
     };
-    let refused = ctx.task("feed").restart(rules()).try_run(factory).unwrap_err();
+    let refused = ctx
+        .task("feed")
+        .restart(rules())
+        .try_run(factory)
+        .unwrap_err();
     assert_eq!(alive.alive(), 1);
     drop(refused.into_inner());
     assert_eq!(alive.alive(), 0);
@@ -934,7 +1083,10 @@ async fn a_refused_task_says_so_and_drops_its_closure_uncalled() {
         async {}
     });
     assert_eq!(alive.alive(), 0);
-    assert_eq!(end(&feed).await, SupervisionEnd::Refused(RefusedReason::Closed));
+    assert_eq!(
+        end(&feed).await,
+        SupervisionEnd::Refused(RefusedReason::Closed)
+    );
     assert_eq!((feed.attempts(), feed.name()), (0, "feed"));
     assert!(!feed.stop() && !feed.restart_now());
 }
@@ -951,7 +1103,11 @@ fn it_runs_where_the_context_knows_a_runtime() {
 #[test]
 fn without_a_runtime_it_is_refused() {
     let ctx = server();
-    let refused = ctx.task("feed").restart(rules()).try_run(|_| async {}).unwrap_err();
+    let refused = ctx
+        .task("feed")
+        .restart(rules())
+        .try_run(|_| async {})
+        .unwrap_err();
     assert_eq!(refused.reason(), RefusedReason::NoRuntime);
 }
 
@@ -1005,20 +1161,35 @@ fn a_runtime_that_ends_while_an_attempt_is_restarted_leaves_nothing_in_the_gate(
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_is_taken_when_it_comes_back_refuses_it() {
     let ctx = server();
-    let task = ctx.task("feed").slot("feed").on_conflict(OnConflict::Reject);
-    let feed = task.restart(rules()).run(|_| async { Err::<(), _>("again") });
+    let task = ctx
+        .task("feed")
+        .slot("feed")
+        .on_conflict(OnConflict::Reject);
+    let feed = task
+        .restart(rules())
+        .run(|_| async { Err::<(), _>("again") });
     sleep(TICK).await;
     let other = ctx.task("other").slot("feed").spawn(pending::<()>());
-    assert_eq!(end(&feed).await, SupervisionEnd::Refused(RefusedReason::SlotTaken));
+    assert_eq!(
+        end(&feed).await,
+        SupervisionEnd::Refused(RefusedReason::SlotTaken)
+    );
     other.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_replaces_an_attempt_in_its_slot_stops_it() {
     let ctx = server();
-    let feed = ctx.task("feed").slot("feed").restart(rules()).run(|_| pending::<()>());
+    let feed = ctx
+        .task("feed")
+        .slot("feed")
+        .restart(rules())
+        .run(|_| pending::<()>());
     settle().await;
-    let other = ctx.task("other").slot("feed").on_conflict(OnConflict::Replace);
+    let other = ctx
+        .task("other")
+        .slot("feed")
+        .on_conflict(OnConflict::Replace);
     let other = other.spawn(async {});
     assert_eq!(end(&feed).await, SupervisionEnd::Stopped);
     in_time(other).await.unwrap();
@@ -1043,7 +1214,10 @@ async fn attempts_and_pauses_are_listed() {
     sleep(2 * SECOND).await;
     let live = ctx.live().await;
     let entry = live.find("feed").unwrap();
-    assert_eq!((entry.state(), entry.detail().unwrap()), (State::Running, "attempt 3".into()));
+    assert_eq!(
+        (entry.state(), entry.detail().unwrap()),
+        (State::Running, "attempt 3".into())
+    );
     assert_eq!(entry.location().file(), "tests/it/supervision.rs");
     feed.stop();
     end(&feed).await;
@@ -1055,10 +1229,13 @@ async fn the_code_of_an_attempt_runs_in_its_context() {
     let ctx = server();
     let id = ctx.id();
     let here = move || Context::current().is_some_and(|own| own.id() == id);
-    let feed = ctx.task("feed").restart(rules().unless(move |_: &bool| here())).run(move |_| {
-        let is_here = here();
-        async move { Err::<(), _>(is_here && here()) }
-    });
+    let feed = ctx
+        .task("feed")
+        .restart(rules().unless(move |_: &bool| here()))
+        .run(move |_| {
+            let is_here = here();
+            async move { Err::<(), _>(is_here && here()) }
+        });
     assert_eq!(given_up(&feed).await.message(), "true");
 }
 
@@ -1084,19 +1261,27 @@ async fn a_dump_names_attempts_and_pauses() {
 fn a_storm_of_restarts_is_one_event_a_line() {
     let said = said(|| async {
         let ctx = server();
-        let rules = rules().backoff(Duration::ZERO, Duration::ZERO).budget(99, Duration::MAX);
+        let rules = rules()
+            .backoff(Duration::ZERO, Duration::ZERO)
+            .budget(99, Duration::MAX);
         let feed = fails(&ctx, rules, u64::MAX);
         given_up(&feed).await;
         assert_eq!(feed.attempts(), 100);
         in_time(ctx.close()).await;
     });
-    let restarts: Vec<_> = said.iter().filter(|line| line.contains(" follows in ")).collect();
+    let restarts: Vec<_> = said
+        .iter()
+        .filter(|line| line.contains(" follows in "))
+        .collect();
     assert_eq!(restarts.len(), 2, "{said:#?}");
     assert!(restarts[0].starts_with("WARN") && restarts[0].contains("context=server"));
     assert!(restarts[0].contains("task feed (spawned at tests/it/supervision.rs:"));
     assert!(restarts[0].contains("failed: error 1; attempt 2 follows in 0ms"));
     assert!(restarts[1].contains(", 10 times so far"), "{restarts:#?}");
-    let gave_up: Vec<_> = said.iter().filter(|line| line.contains("used up")).collect();
+    let gave_up: Vec<_> = said
+        .iter()
+        .filter(|line| line.contains("used up"))
+        .collect();
     assert_eq!((gave_up.len(), said.len()), (1, 3), "{said:#?}");
     assert!(gave_up[0].starts_with("ERROR"), "{gave_up:#?}");
 }
@@ -1105,7 +1290,10 @@ fn a_storm_of_restarts_is_one_event_a_line() {
 fn a_restart_after_a_return_and_a_stop_say_nothing() {
     let said = said(|| async {
         let ctx = server();
-        let feed = ctx.task("feed").restart(Restart::always()).run(|_| async {});
+        let feed = ctx
+            .task("feed")
+            .restart(Restart::always())
+            .run(|_| async {});
         sleep(TICK).await;
         feed.restart_now();
         sleep(TICK).await;
@@ -1143,26 +1331,21 @@ async fn what_is_printed_names_the_task() {
     );
     let unnamed = ctx.task("feed").restart(rules());
     assert!(format!("{unnamed:?}").starts_with("SupervisedBuilder { name: Some(\"feed\")"));
-    assert_eq!(SupervisionEnd::RuntimeGone.to_string(), "its runtime has ended");
-}
-
-fn is_send<T: Send + Sync + 'static>(_: &T) {}
-
-#[tokio::test]
-async fn types_cross_threads() {
-    let ctx = server();
-    let feed = fails(&ctx, rules(), 0);
-    is_send(&feed);
-    is_send(&rules().unless(|_: &std::rc::Rc<u8>| false));
-    fn future<T: Future + Send + 'static>(_: &T) {}
-    future(&feed.ended());
+    assert_eq!(
+        SupervisionEnd::RuntimeGone.to_string(),
+        "its runtime has ended"
+    );
 }
 
 /// The destructor of the closure runs while the task is listed, and may use what it likes.
 #[tokio::test(start_paused = true)]
 async fn the_closure_is_dropped_before_the_end_is_told() {
     let (ctx, log) = (server(), Log::default());
-    let (held, noted, wake) = (Notes(log.clone(), "dropped"), log.clone(), Arc::new(Notify::new()));
+    let (held, noted, wake) = (
+        Notes(log.clone(), "dropped"),
+        log.clone(),
+        Arc::new(Notify::new()),
+    );
     let woken = Arc::clone(&wake);
     let feed = ctx.task("feed").restart(rules()).run(move |_| {
         let (_held, woken) = (&held, Arc::clone(&woken));
@@ -1177,4 +1360,88 @@ async fn the_closure_is_dropped_before_the_end_is_told() {
     wake.notify_one();
     in_time(wait).await.unwrap();
     assert_eq!(log.all(), ["dropped", "told"]);
+}
+
+/// On several threads: whatever comes between what, the close ends, and nothing is left.
+#[test]
+fn commands_and_a_close_may_come_at_any_time() {
+    let runtime = crate::util::multi_thread(2);
+    for round in 0..300_u32 {
+        runtime.block_on(async {
+            let registry = Registry::new();
+            let ctx = registry.context("server");
+            let alive = Counter::default();
+            let made = alive.clone();
+            let rules = rules().backoff(Duration::ZERO, Duration::ZERO);
+            let feed = ctx
+                .task("feed")
+                .cancellable()
+                .restart(rules)
+                .run(move |attempt| {
+                    assert_eq!(made.alive(), 0, "attempts overlap");
+                    let guard = made.guard();
+                    async move {
+                        let _guard = guard;
+                        tokio::task::yield_now().await;
+                        if attempt.number() % 3 > 0 {
+                            return Err("again");
+                        }
+                        pending::<Result<(), _>>().await
+                    }
+                });
+            let commands = (0..3).map(|n| {
+                let feed = feed.clone();
+                tokio::spawn(async move {
+                    for _ in 0..round % 17 {
+                        feed.restart_now();
+                        tokio::task::yield_now().await;
+                    }
+                    if n == round % 6 {
+                        feed.stop();
+                    }
+                })
+            });
+            let commands: Vec<_> = commands.collect();
+            for _ in 0..round % 13 {
+                tokio::task::yield_now().await;
+            }
+            let report = in_time(ctx.close()).await;
+            assert_eq!(alive.alive(), 0);
+            let attempts = report.finished() + report.cancelled() + report.aborted();
+            assert_eq!((attempts, report.panicked()), (feed.attempts(), 0));
+            let end = end(&feed).await;
+            assert!(
+                matches!(end, SupervisionEnd::Closed | SupervisionEnd::Stopped),
+                "{end}"
+            );
+            for command in commands {
+                in_time(command).await.unwrap();
+            }
+            drop(ctx);
+            assert_eq!(registry.count(), 0);
+        });
+    }
+}
+
+/// The close begins, and the runtime ends, before each poll of it in turn.
+#[cfg(feature = "testing")]
+#[test]
+fn whatever_disturbs_it_nothing_is_left() {
+    headcount::testing::close_anywhere(async |registry: Registry| {
+        let ctx = registry.context("server");
+        let rules = rules().backoff(TICK, TICK);
+        let task = ctx.task("feed").cancellable();
+        let feed = task.restart(rules).run(|attempt| async move {
+            tokio::task::yield_now().await;
+            if attempt.number() < 4 {
+                Err("again")
+            } else {
+                Ok(())
+            }
+        });
+        sleep(TICK / 2).await;
+        feed.restart_now();
+        feed.ended().await;
+        ctx.close().await;
+    });
 }

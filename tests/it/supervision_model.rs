@@ -200,8 +200,15 @@ fn script(random: &mut Random) -> VecDeque<(u64, Does)> {
     (0..600).map(|_| step()).collect()
 }
 
-fn attempt(steps: &Script, alive: &Arc<AtomicUsize>) -> impl Future<Output = Result<(), bool>> + use<> {
-    let (length, does) = steps.lock().unwrap().pop_front().expect("it is long enough");
+fn attempt(
+    steps: &Script,
+    alive: &Arc<AtomicUsize>,
+) -> impl Future<Output = Result<(), bool>> + use<> {
+    let (length, does) = steps
+        .lock()
+        .unwrap()
+        .pop_front()
+        .expect("it is long enough");
     let alone = Alone::new(alive);
     async move {
         let _alone = alone;
@@ -221,7 +228,11 @@ impl Pair {
         let ctx = registry.context("pair");
         let (script, always) = (script(random), random.below(2) == 0);
         let budget = u32::try_from(random.below(8)).unwrap();
-        let rules = if always { Restart::always() } else { Restart::on_failure() };
+        let rules = if always {
+            Restart::always()
+        } else {
+            Restart::on_failure()
+        };
         let rules = rules
             .jitter(false)
             .backoff(millis(MIN), millis(MAX))
@@ -231,7 +242,9 @@ impl Pair {
         let alive = Arc::new(AtomicUsize::new(0));
         let (steps, counted) = (Arc::new(Mutex::new(script.clone())), Arc::clone(&alive));
         let task = ctx.task("feed").cancellable();
-        let feed = task.restart(rules).run(move |_: Attempt| attempt(&steps, &counted));
+        let feed = task
+            .restart(rules)
+            .run(move |_: Attempt| attempt(&steps, &counted));
         let mut model = Model {
             now: 0,
             stage: Stage::Ended,
@@ -249,7 +262,12 @@ impl Pair {
         };
         model.begin();
         settle().await;
-        Self { ctx, feed, model, alive }
+        Self {
+            ctx,
+            feed,
+            model,
+            alive,
+        }
     }
 
     /// What is so after each operation.
@@ -265,7 +283,10 @@ impl Pair {
                 assert_eq!(state, Some(State::Running));
             }
             Stage::BackingOff(until) => {
-                assert_eq!(feed.state(), SupervisedState::BackingOff(millis(until - model.now)));
+                assert_eq!(
+                    feed.state(),
+                    SupervisedState::BackingOff(millis(until - model.now))
+                );
                 assert_eq!(state, Some(State::BackingOff));
             }
             Stage::Ended => {
@@ -294,7 +315,11 @@ impl Pair {
     fn check_report(&self, report: &CloseReport, was_seen: bool) {
         let model = &self.model;
         assert_eq!(report.restarted(), model.restarted, "{report}");
-        assert_eq!((report.failed(), report.panicked()), (model.failed, model.panicked), "{report}");
+        assert_eq!(
+            (report.failed(), report.panicked()),
+            (model.failed, model.panicked),
+            "{report}"
+        );
         let is_clean = was_seen || model.end != Some("gave up");
         assert_eq!(report.is_clean(), is_clean, "{report}");
         let ended = report.finished() + report.cancelled() + report.aborted() + report.panicked();
