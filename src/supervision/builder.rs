@@ -127,10 +127,19 @@ impl<U> SupervisedBuilder<'_, U> {
         U: ErrorFilter<<F::Output as AttemptOutput>::Error>,
     {
         let started = self.start(TaskOrigin::of::<F>("task"), factory);
-        started.map_err(|refused| refused.rejected.refused(refused.factory))
+        started.map_err(|refused| {
+            let Refused {
+                rejected, factory, ..
+            } = *refused;
+            rejected.refused(factory)
+        })
     }
 
-    fn start<B, F>(mut self, origin: TaskOrigin, factory: B) -> Result<Supervised, Refused<B, U>>
+    fn start<B, F>(
+        mut self,
+        origin: TaskOrigin,
+        factory: B,
+    ) -> Result<Supervised, Box<Refused<B, U>>>
     where
         B: FnMut(Attempt) -> F + Send + 'static,
         F: Future + Send + 'static,
@@ -149,12 +158,12 @@ impl<U> SupervisedBuilder<'_, U> {
         let (core, guard) = match self.options.admit(lent.core()) {
             Ok(admitted) => admitted,
             Err(reason) => {
-                return Err(Refused {
+                return Err(Box::new(Refused {
                     rejected: self.options.reject(origin, reason),
                     factory,
                     plan,
                     restart: self.restart,
-                });
+                }));
             }
         };
         let runtime = self.options.runtime().clone();

@@ -40,6 +40,7 @@ pub(super) struct PauseEnd<F: Future> {
 }
 
 /// What is to follow.
+#[derive(Clone, Copy)]
 enum Follows {
     /// Another attempt, after this pause.
     Attempt(Duration),
@@ -83,13 +84,13 @@ impl<F: Future + 'static> End for AttemptEnd<F> {
             Verdict::Failed(failed) => Some(failed),
             _ => None,
         };
-        let over = Over {
+        let mut over = Over {
             guard,
             outcome,
             failed,
             is_attempt: true,
         };
-        supervision.go_on(over, follows, &|| self.code.discard());
+        supervision.go_on(&mut over, follows, &|| self.code.discard());
     }
 }
 
@@ -99,7 +100,7 @@ impl<F: Future + 'static> End for PauseEnd<F> {
     fn end(&self, guard: &mut TaskGuard<'static>, result: Ended<PauseOver>) {
         let is_lost = result.is_err() && guard.how_aborted() == Some(Outcome::RuntimeEnded);
         let follows = self.supervision.after_pause(&result, is_lost);
-        let over = Over {
+        let mut over = Over {
             guard,
             // The end of a runtime is told, as it is of any other task.
             outcome: if is_lost {
@@ -111,7 +112,7 @@ impl<F: Future + 'static> End for PauseEnd<F> {
             is_attempt: false,
         };
         self.supervision
-            .go_on(over, follows, &|| self.code.discard());
+            .go_on(&mut over, follows, &|| self.code.discard());
     }
 }
 
@@ -144,15 +145,16 @@ impl Supervision {
         let command = self.take_command();
         match (command, result) {
             (Some(Command::Stop), _) => Follows::End(Ending::Stopped),
-            (Some(Command::Restart), _) => Follows::Attempt(Duration::ZERO),
-            (None, Ok(PauseOver::Due)) => Follows::Attempt(Duration::ZERO),
+            (Some(Command::Restart), _) | (None, Ok(PauseOver::Due)) => {
+                Follows::Attempt(Duration::ZERO)
+            }
             (None, Err(_)) if is_lost => Follows::End(Ending::RuntimeGone),
             (None, Ok(PauseOver::Closing) | Err(_)) => Follows::End(Ending::Closed),
         }
     }
 
     /// Goes on with what follows, if the context takes it, and lets the task leave that is over.
-    fn go_on(&self, over: Over<'_>, follows: Follows, discard: &dyn Fn()) {
+    fn go_on(&self, over: &mut Over<'_>, follows: Follows, discard: &dyn Fn()) {
         // Borrowed for this call: it counts as no handle (I3).
         let core = self.node.core.upgrade();
         let pause = match follows {
@@ -184,12 +186,12 @@ impl Supervision {
     }
 
     /// There is no other attempt: what is left goes, and then the task does.
-    fn finish(&self, over: Over<'_>, ending: Ending, discard: &dyn Fn()) {
+    fn finish(&self, over: &mut Over<'_>, ending: Ending, discard: &dyn Fn()) {
         let has_handle = self.begin_to_end();
         over.guard.enter(discard);
         let failure = over
             .failure(ending)
-            .or_else(|| self.ended_early(&over, ending));
+            .or_else(|| self.ended_early(over, ending));
         let failure = failure.map(|failure| {
             if has_handle {
                 failure.pending()

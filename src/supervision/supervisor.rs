@@ -18,8 +18,9 @@ use std::{
 
 pin_project_lite::pin_project! {
     /// Runs attempts and pauses until none follows. What is dropped before that ends as a task does that is dropped.
-    pub(super) struct Supervisor<F: Future>
+    pub(super) struct Supervisor<F>
     where
+        F: Future,
         F: 'static,
     {
         supervision: Arc<Supervision>,
@@ -28,8 +29,9 @@ pin_project_lite::pin_project! {
         phase: Phase<F>,
     }
 
-    impl<F: Future> PinnedDrop for Supervisor<F>
+    impl<F> PinnedDrop for Supervisor<F>
     where
+        F: Future,
         F: 'static,
     {
         fn drop(this: Pin<&mut Self>) {
@@ -48,8 +50,9 @@ pin_project_lite::pin_project! {
 pin_project_lite::pin_project! {
     /// What is polled.
     #[project = PhaseProjection]
-    enum Phase<F: Future>
+    enum Phase<F>
     where
+        F: Future,
         F: 'static,
     {
         Attempt {
@@ -66,8 +69,9 @@ pin_project_lite::pin_project! {
 
 pin_project_lite::pin_project! {
     /// One attempt: the first poll calls the closure, as code of the task.
-    struct Start<F: Future>
+    struct Start<F>
     where
+        F: Future,
         F: 'static,
     {
         supervision: Arc<Supervision>,

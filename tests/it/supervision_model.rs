@@ -3,9 +3,9 @@
 //! The model knows when each attempt ends and when each pause does. The runtime's clock has a resolution of a millisecond, so all
 //! times are whole ones, pauses included.
 
-use crate::util::{in_time, settle};
+use crate::util::in_time;
 use headcount::{
-    CloseReport, Context, FailureKind, Registry, State,
+    CloseReport, Context, FailureKind, Registry, Resource, State,
     supervision::{Attempt, Restart, Supervised, SupervisedState, SupervisionEnd},
 };
 use std::{
@@ -26,6 +26,13 @@ const MIN: u64 = 125;
 const MAX: u64 = 500;
 const PERIOD: u64 = 2_000;
 const HEALTHY: u64 = 750;
+
+/// Lets the few tasks that there are have their turns.
+async fn settle() {
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+}
 
 struct Random(u64);
 
@@ -276,7 +283,7 @@ impl Pair {
         assert_eq!(feed.attempts(), model.attempts);
         let live = self.ctx.live().await;
         let entry = live.find("feed");
-        let state = entry.map(|entry| entry.state());
+        let state = entry.map(Resource::state);
         match model.stage {
             Stage::Running(..) => {
                 assert_eq!(feed.state(), SupervisedState::Running);
