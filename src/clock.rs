@@ -154,6 +154,17 @@ pub(crate) fn sleep(duration: Duration) -> Sleep {
     Sleep(State::Unarmed(duration))
 }
 
+#[cfg(feature = "supervision")]
+impl Sleep {
+    /// Another one that waits as long, if this has not begun to.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match self.0 {
+            State::Unarmed(duration) => Some(sleep(duration)),
+            _ => None,
+        }
+    }
+}
+
 impl State {
     fn armed(duration: Duration) -> Self {
         let paused = Handle::try_current().ok().filter(|_| is_paused());

@@ -38,6 +38,7 @@
 //! | count futures and streams that a library polls | [`Context::wrap`], [`Context::wrap_stream`] |
 //! | be notified of the close | [`WeakContext::cancelled`], [`TaskBuilder::cancellable`], [`Context::on_closing`] |
 //! | clean up at the close | [`Context::on_close`], [`Context::own`] |
+//! | start a task again when it fails, after a pause that grows | [`TaskBuilder::restart`], [`supervision`] |
 //! | decide what follows from a failure | [`ContextBuilder::on_failure`], [`TaskBuilder::essential`], [`TaskBuilder::fallible`] |
 //! | keep a context for each client, also while the client is cut off | [`Context::sessions`], [`sessions`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
@@ -58,6 +59,7 @@
 //! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], `dump::Dump` and [`leaks::Graph`], and
 //!   adds `Graph::json`.
 //! * `signal`: makes a dump at a signal, such as `kill -USR1`: `Registry::dump_on`. Needs `dump`, and Unix.
+//! * `supervision` (on by default): tasks that are started again when they fail, [`supervision`].
 //! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
 //!   pauses and advances. It switches on tokio's `test-util`, because `close_anywhere` pauses the clock: name it in `[dev-dependencies]`.
 
@@ -86,6 +88,9 @@ mod registry;
 pub mod sessions;
 
 mod slab;
+#[cfg(feature = "supervision")]
+pub mod supervision;
+
 mod symbol;
 mod sync;
 mod table;

@@ -502,6 +502,11 @@ impl Record for Node {
             self.gate.leave_finished()
         } else {
             self.tally.task(outcome);
+            #[cfg(all(feature = "supervision", feature = "testing"))]
+            if outcome == Outcome::Paused {
+                // It is in no count, so it was none that was accepted.
+                self.table.accepted.fetch_sub(1, SeqCst);
+            }
             self.gate.leave()
         };
         on_leave(self, left);

@@ -91,6 +91,8 @@ pub enum FailureKind {
     TaskFailed,
     /// An [essential](crate::TaskBuilder::essential) task ended while its context was open.
     EssentialEnded,
+    /// A [supervised](crate::supervision) task that is always restarted has returned more often than its budget allows.
+    ReturnedTooOften,
     /// A hook panicked.
     HookPanicked,
     /// A hook returned an error.

@@ -24,9 +24,9 @@ impl<E: fmt::Display> HookOutput for Result<(), E> {
 }
 
 /// `!`, by a name that the stable compiler accepts.
-type Never = <fn() -> ! as Returns>::Output;
+pub(crate) type Never = <fn() -> ! as Returns>::Output;
 
-trait Returns {
+pub(crate) trait Returns {
     type Output;
 }
 

@@ -47,6 +47,9 @@ pub(crate) enum Event {
     /// A session was to be attached to by an owner that it does not have.
     #[cfg(feature = "sessions")]
     WrongOwner,
+    /// A supervised task failed, and is started again.
+    #[cfg(feature = "supervision")]
+    Restarted,
     /// Tasks wait for each other.
     #[cfg(feature = "dump")]
     Deadlock,

@@ -92,6 +92,8 @@ pub(crate) struct Log {
     seen: SeenFailures,
     /// Tasks that returned an error, or were essential and ended.
     failed: u64,
+    /// Attempts of supervised tasks after which another one was to follow.
+    restarted: u64,
     /// Spawns and wraps that were dropped because they came too late, or found the context full.
     refused: u64,
     /// Whether work was among them that was lost: it came from inside.
@@ -151,12 +153,19 @@ impl Log {
 
     /// Notes anything else that went wrong in this context.
     pub(crate) fn failure(&mut self, failure: Failure) {
-        use FailureKind::{EssentialEnded, TaskFailed};
-        self.failed += u64::from(matches!(failure.kind(), TaskFailed | EssentialEnded));
+        self.failed += u64::from(is_counted(failure.kind()));
         if self.failures.len() < LISTED {
             self.failures.push(failure.clone());
         }
         self.seen.add(failure);
+    }
+
+    /// Counts an attempt of a supervised task after which another one follows, and which failed in this way, if it did. That is
+    /// no failure of the task.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn restarted(&mut self, failed: Option<FailureKind>) {
+        self.restarted += 1;
+        self.failed += u64::from(failed.is_some_and(is_counted));
     }
 
     /// Counts a spawn or wrap that was dropped because it came too late, or found no room. `is_lost` if it came from inside. False
@@ -195,6 +204,7 @@ impl Log {
         Counts {
             refused: self.refused,
             failed: self.failed,
+            restarted: self.restarted,
             ..tally
         }
     }
@@ -220,6 +230,7 @@ impl Log {
     /// Adds what a closed child noted.
     pub(crate) fn child(&mut self, child: Self) {
         self.failed += child.failed;
+        self.restarted += child.restarted;
         self.refused += child.refused;
         self.has_lost_work |= child.has_lost_work;
         self.seen.child(child.seen);
@@ -236,6 +247,12 @@ impl Log {
             self.deadlock(members, text);
         }
     }
+}
+
+/// Whether it is counted by the log: a panic is counted by the tally.
+fn is_counted(kind: FailureKind) -> bool {
+    use FailureKind::{EssentialEnded, ReturnedTooOften, TaskFailed};
+    matches!(kind, TaskFailed | EssentialEnded | ReturnedTooOften)
 }
 
 impl CloseReport {
@@ -312,6 +329,13 @@ impl CloseReport {
     /// [essential](crate::TaskBuilder::essential). They are also counted as finished, cancelled or aborted.
     pub fn failed(&self) -> u64 {
         self.0.counts.failed
+    }
+
+    /// Attempts of [supervised](crate::supervision) tasks after which another attempt was to follow. Each is also counted as
+    /// finished, panicked, aborted or cancelled, and as [failed](Self::failed) if it returned an error. They are none of the
+    /// [failures](Self::failures): only giving up is one.
+    pub fn restarted(&self) -> u64 {
+        self.0.counts.restarted
     }
 
     /// Tasks that panicked.
@@ -434,6 +458,7 @@ impl fmt::Display for CloseReport {
             (counts.panicked, "panicked"),
             (counts.refused, "refused"),
             (counts.failed, "failed"),
+            (counts.restarted, "restarted"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;

@@ -35,7 +35,7 @@ use crate::{
     registry::state::RegistryState,
     sync::{AtomicUsize, Mutex, Notify, Ordering::SeqCst, SetOnce, lock, order},
     table::{
-        record::{Facts, Meta, State},
+        record::{Detail, Facts, Meta, State},
         store::Table,
     },
 };
@@ -120,7 +120,7 @@ pub(crate) struct Node {
     pub(crate) detail: OnceLock<Arc<dyn Detail>>,
     /// Set when the close has ended, last of all.
     pub(crate) report: SetOnce<CloseReport>,
-    /// Notified when the close begins, when it ends, and when it lost its driver.
+    /// Notified when it begins to finish, when the close begins, when it ends, and when it lost its driver.
     pub(crate) changed: Notify,
     /// Notified when the last one left the gate and a waiter wants to know.
     pub(crate) drained: Notify,
@@ -208,11 +208,6 @@ pub(crate) trait CloseObserver: Send + Sync {
     fn closing(&self, reason: &CloseReason);
     /// Nothing is left of the context. Its parent is still waiting for it.
     fn closed(&self, reason: &CloseReason);
-}
-
-/// What is to be said of a context in listings, beside its state. It holds facts alone (I5).
-pub(crate) trait Detail: Send + Sync {
-    fn text(&self) -> Option<String>;
 }
 
 impl Detail for Quotas {
@@ -360,6 +355,8 @@ impl Node {
             self.finish.fetch_or(FINISHES_HERE, SeqCst);
         }
         self.gate.finish();
+        // Pauses between attempts of supervised tasks end.
+        panics::notify_all(&self.changed);
     }
 
     /// No task sees to it any more that it closes when it has run dry.

@@ -32,6 +32,8 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     /// They are in one of the others as well.
     pub(crate) failed: u64,
+    /// Attempts of supervised tasks after which another one was to follow; they are in one of the others as well.
+    pub(crate) restarted: u64,
     pub(crate) children: u64,
     /// Those of the aborted ones that a close ended by force.
     pub(crate) forced: u64,
@@ -75,6 +77,8 @@ impl Tally {
                 self.runtime_ended.fetch_add(1, Relaxed);
                 &self.aborted
             }
+            #[cfg(feature = "supervision")]
+            Outcome::Paused => return,
         };
         counter.fetch_add(1, Relaxed);
     }
@@ -114,6 +118,7 @@ impl Counts {
             panicked: self.panicked + other.panicked,
             refused: self.refused + other.refused,
             failed: self.failed + other.failed,
+            restarted: self.restarted + other.restarted,
             children: self.children + other.children,
             forced: self.forced + other.forced,
             runtime_ended: self.runtime_ended + other.runtime_ended,

@@ -52,6 +52,7 @@
 //! | watches [`WeakContext::cancelled`](crate::WeakContext::cancelled), or a token | ends by itself: `finished` |
 //! | was spawned [`cancellable`](crate::TaskBuilder::cancellable) | is dropped at its next wait: `cancelled` |
 //! | waits for its [slot](crate::TaskBuilder::slot) | waits on, and is aborted or cancelled as if it had begun |
+//! | is [supervised](crate::supervision), and backs off | ends at once, and is not counted; no other attempt begins |
 //! | does neither | is aborted after the grace period: `aborted` |
 //! | never waits, or is a blocking closure that has started | cannot be ended: the close waits, and names it |
 //!
@@ -74,6 +75,9 @@
 //! task's own upwards, that was opened with [`on_failure`](crate::ContextBuilder::on_failure), and last to the
 //! [registry](crate::RegistryBuilder::on_failure):
 //!
+//! A [supervised](crate::supervision) task fails when it is not started again: see
+//! [its chapter](super::supervision#failures-and-the-report).
+//!
 //! | setting | a failure of a task |
 //! |---|---|
 //! | `OnFailure::Report`, the default of a registry | is reported |
@@ -88,6 +92,7 @@
 //! | clean in spite of | not clean because of |
 //! |---|---|
 //! | a task that was aborted by hand or superseded, a wrapped future that was dropped | a task that the close aborted, or that ended with its runtime |
+//! | a failure of an attempt of a supervised task that another was to follow | one that nothing follows, and that was not seen |
 //! | a failure whose result was taken from the handle before the report | a failure that was not; that of a hook, a destructor or a wrapped future |
 //! | a spawn from outside that came too late, or found the context full | a spawn by a task or a hook of the context, or below it, that came too late, or found the context full, and was dropped |
 //! | a spawn from inside that a `try_` method handed back | the reason `Failed` |
@@ -134,6 +139,8 @@
 //! | tasks and hooks wait for each other | warning | each group once; counted (text but for its numbers) |
 //! | a runtime does not answer a close or a dump; a hook or a destructor blocks its thread | warning | after its limit, and when the time has doubled |
 //! | a task without a handle failed | error | counted (line that spawned it, message but for its numbers) |
+//! | a supervised task failed, and is started again | warning | counted (line that started it, message but for its numbers) |
+//! | a supervised task is given up; it failed and nothing follows, and it has no handle | error | counted (line that started it, message but for its numbers) |
 //! | a task ended with its runtime | error | counted (line that spawned it) |
 //! | a late result was dropped | debug | counted while it is heard (line that spawned the task) |
 //! | a spawn or a wrap was refused, because its context closes or is full | warning | counted (reason, its line) |

@@ -22,6 +22,7 @@
 //!   → context     the gate, hooks, the close, and the handles
 //!   → limits      the handles of a limit, which start tasks
 //!   → sessions    contexts by key, which clients hold (feature `sessions`)
+//!   → supervision tasks that are started again (feature `supervision`)
 //!   → leaks       findings, culprits and victims, reports, graphs, growth
 //!   → registry    the root of a tree of contexts, and its table
 //!   → testing     checks for tests (feature `testing`)
@@ -211,17 +212,19 @@
 //! closed, whatever closed it, and before a parent can see that. So a session has no task of its own while it is open, and a table has one:
 //! its timer, while something is due.
 //!
-//! # Sessions
+//! # Supervised tasks
 //!
-//! A table of sessions is a map, a queue of idle sessions and a queue of what is due, under one lock (`sessions/table.rs`). Its methods
-//! decide, and return what follows as values: contexts to close, waiters to notify, keys to drop. That is done when the lock is free
-//! (`sessions/shared.rs`). So the table can be modelled without contexts, and no code of users runs under it but `Eq` of keys, and
-//! that of keys only whose hashes are the same.
+//! A supervised task is one future of the runtime (`supervision/supervisor.rs`), which polls its attempts and the pauses between
+//! them one after the other. Each of those is a `Running` with a guard and an entry of its own, as a spawned future is, so the
+//! rest of the crate needs to know nothing of them: an abort, a close, a dump and a listing find tasks. The future of an attempt
+//! lies in place, so that attempts cannot overlap, and a restart allocates nothing.
 //!
-//! The strong handles of sessions are in the table, and the table is held by an observer of its own context, which lets go of it when
-//! the close begins (`CloseObserver` in `context/state.rs`). An observer of each session's context takes its entry out when that is
-//! closed, whatever closed it, and before a parent can see that. So a session has no task of its own while it is open, and a table has one:
-//! its timer, while something is due.
+//! What follows is decided in the `end` of the one that is over (`supervision/ends.rs`), which is called when its future is
+//! dropped, wherever that happens, and before it leaves the gate: what follows enters first. The decision is under one lock with
+//! what handles have asked for (`supervision/state.rs`). A command notes itself there and then aborts what is listed; what is
+//! listed next is noted there and then looks for a command: so either the command finds a task, or the task finds the
+//! command. Budget and pauses are a plain value (`supervision/restarts.rs`) on the iterator of the library
+//! [backon](https://docs.rs/backon). The closures of the user lie in a cell, and are out of it while they run.
 //!
 //! # What is checked how
 //!

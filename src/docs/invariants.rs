@@ -21,7 +21,7 @@
 //! * Kept by: the gate. Its state and the number of what is inside are one atomic word, so entering and learning whether
 //!   the context is open are one step.
 //! * Shown by: the models `closing`, `finishing` and `weak_spawns`, `tests/it/close.rs`, `tests/it/weak.rs`,
-//!   `tests/it/refusals.rs`, `tests/it/limits.rs`, `tests/stress/spawn_close.rs`.
+//!   `tests/it/refusals.rs`, `tests/it/limits.rs`, `tests/it/supervision.rs`, `tests/stress/spawn_close.rs`.
 //!
 //! # I3 Weak
 //!
@@ -114,7 +114,8 @@
 //!
 //! # I12 Failures
 //!
-//! A failure of a task reaches its handle and the reports: a panic, an error of a
+//! A failure of a task reaches its handle and the reports (of a [supervised](crate::supervision) one, when no other attempt
+//! follows): a panic, an error of a
 //! [`fallible`](crate::TaskBuilder::fallible) task, the end of an [`essential`](crate::TaskBuilder::essential) one while its
 //! context is open. It reaches other tasks only by policy: the nearest context, from the task's own upwards, that set
 //! [`on_failure`](crate::ContextBuilder::on_failure) decides, then the registry, and
@@ -122,8 +123,8 @@
 //!
 //! * Kept by: every call of user code is caught by `panics`; `task::guard` notes the failure. Which context it closes is
 //!   decided when a context is opened (`FailurePolicy`), so a failure costs the same at every depth.
-//! * Shown by: `tests/it/failures.rs`, `tests/it/tasks.rs`, `tests/it/unwind.rs`, `tests/it/wrap.rs`, `tests/matrix`, and the
-//!   fuzzer.
+//! * Shown by: `tests/it/failures.rs`, `tests/it/tasks.rs`, `tests/it/unwind.rs`, `tests/it/wrap.rs`, `tests/it/supervision.rs`,
+//!   `tests/matrix`, and the fuzzer.
 //!
 //! # I13 Depth and width
 //!

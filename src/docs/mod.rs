@@ -11,6 +11,8 @@
 //! * [`limits`]: what is refused when, who waits, and what is not promised.
 //! * [`performance`]: what it costs, compared with the alternatives.
 //! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
+//! * *Supervision* (`docs::supervision`, with the feature `supervision`): tasks that are started again, what is counted, and what is
+//!   not promised.
 
 pub mod closing;
 #[cfg(feature = "dump")]
@@ -25,3 +27,5 @@ pub mod limits;
 pub mod performance;
 #[cfg(feature = "sessions")]
 pub mod sessions;
+#[cfg(feature = "supervision")]
+pub mod supervision;

@@ -256,7 +256,7 @@ fn thing((registry, locked): (u32, &Locked), stack: &AwaitStack) -> Option<Thing
         } => Some(Some(*id)),
         Awaited::Idle => (stack.registry == registry).then_some(None),
         Awaited::Lock { id, .. } => locked.is_locked(id).then_some(Some(*id)),
-        Awaited::Close { .. } | Awaited::Cancellation => None,
+        Awaited::Close { .. } | Awaited::Cancellation | Awaited::BackOff { .. } => None,
     }
 }
 

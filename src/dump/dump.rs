@@ -235,8 +235,9 @@ impl<'a> GroupKey<'a> {
 }
 
 fn stack_key(stack: &AwaitStack) -> StackKey<'_> {
-    let is_task = |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. });
-    let awaited = stack.awaited.as_ref().filter(|awaited| !is_task(awaited));
+    let differs =
+        |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. } | Awaited::BackOff { .. });
+    let awaited = stack.awaited.as_ref().filter(|awaited| !differs(awaited));
     (&*stack.frames, stack.leaf.as_deref(), stack.yields, awaited)
 }
 

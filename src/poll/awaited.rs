@@ -1,11 +1,12 @@
 //! What a stack waits for, where that is something of a registry.
 
 use crate::{
+    clock::human,
     id::ResourceId,
     ledger::lock_log::LockHolder,
     name::{Printed, Quoted},
 };
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// What an [`AwaitStack`](crate::dump::AwaitStack) waits for, where that is a task, a close, or a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +51,13 @@ pub enum Awaited {
     Idle,
     /// The cancellation of its own context: nothing else will end it.
     Cancellation,
+    /// The end of the pause before the next attempt of a [supervised](crate::supervision) task.
+    BackOff {
+        /// The number of that attempt.
+        attempt: u64,
+        /// When it begins, from the moment of the answer.
+        left: Duration,
+    },
 }
 
 /// The kind of a tracked lock.
@@ -88,6 +96,7 @@ impl Awaited {
             Self::Idle => Some("headcount::Registry::idle"),
             // Its method, which is tokio's, is on the stack.
             Self::Lock { .. } | Self::Cancellation => None,
+            Self::BackOff { .. } => Some("headcount::supervision"),
         }
     }
 }
@@ -118,6 +127,9 @@ impl fmt::Display for Awaited {
             }
             Self::Idle => f.write_str("its registry to be idle"),
             Self::Cancellation => f.write_str("nothing but its cancellation"),
+            Self::BackOff { attempt, left } => {
+                write!(f, "its attempt {attempt}, in {}", human(*left))
+            }
         }
     }
 }

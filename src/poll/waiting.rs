@@ -24,6 +24,9 @@ pub(crate) enum For<'a> {
     Idle(u32),
     /// That the context of the running task is cancelled.
     Cancellation,
+    /// The attempt of this number of a supervised task, which is due then.
+    #[cfg(feature = "supervision")]
+    Attempt(u64, tokio::time::Instant),
 }
 
 /// Runs a poll that waits for this.
@@ -34,7 +37,7 @@ pub(crate) fn waiting<T>(
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
     let result = capture::waiting(cx, || what.awaited(), poll);
-    if result.is_pending() && !matches!(what, For::Cancellation) {
+    if result.is_pending() && what.is_of_others() {
         note_wait();
     }
     result
@@ -55,6 +58,16 @@ fn note_wait() {
 }
 
 impl For<'_> {
+    /// Whether it may be part of a deadlock.
+    fn is_of_others(self) -> bool {
+        match self {
+            Self::Lock(_) | Self::Task(_) | Self::Close(..) | Self::Idle(_) => true,
+            Self::Cancellation => false,
+            #[cfg(feature = "supervision")]
+            Self::Attempt(..) => false,
+        }
+    }
+
     /// What it is called, and of which registry it is.
     fn awaited(self) -> (Awaited, u32) {
         let registry = match self {
@@ -62,6 +75,8 @@ impl For<'_> {
             Self::Task(record) | Self::Close(record, _) => record.meta().id.table,
             Self::Idle(registry) => registry,
             Self::Cancellation => 0,
+            #[cfg(feature = "supervision")]
+            Self::Attempt(..) => 0,
         };
         let awaited = match self {
             Self::Lock(what) => return what(),
@@ -80,6 +95,11 @@ impl For<'_> {
             },
             Self::Idle(_) => Awaited::Idle,
             Self::Cancellation => Awaited::Cancellation,
+            #[cfg(feature = "supervision")]
+            Self::Attempt(attempt, due) => Awaited::BackOff {
+                attempt,
+                left: due.saturating_duration_since(crate::clock::now()),
+            },
         };
         (awaited, registry)
     }

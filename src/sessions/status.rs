@@ -2,8 +2,8 @@
 
 use crate::{
     clock::{self, human},
-    context::state::Detail,
     sync::{Mutex, lock},
+    table::record::Detail,
 };
 use std::time::Duration;
 use tokio::time::Instant;

@@ -136,6 +136,9 @@ pub enum State {
     Waiting,
     /// A task that was polled, or a blocking closure that was started.
     Running,
+    /// A task that is to be [started again](crate::supervision) after a pause.
+    #[cfg_attr(feature = "serde", serde(rename = "backing off"))]
+    BackingOff,
     /// A registered, owned or tracked resource.
     Live,
 }
@@ -148,6 +151,7 @@ impl std::fmt::Display for State {
             Self::Closed => "closed",
             Self::Waiting => "waiting",
             Self::Running => "running",
+            Self::BackingOff => "backing off",
             Self::Live => "live",
         })
     }
@@ -168,6 +172,14 @@ pub(crate) enum Outcome {
     RuntimeEnded,
     /// It panicked.
     Panicked,
+    /// It was the pause between two attempts of a supervised task, which counts as nothing.
+    #[cfg(feature = "supervision")]
+    Paused,
+}
+
+/// What is to be said of something in listings, beside its state. It holds facts alone (I5).
+pub(crate) trait Detail: Send + Sync {
+    fn text(&self) -> Option<String>;
 }
 
 /// One entry of the table. Records hold facts, never the user's value.

@@ -5,7 +5,7 @@ use crate::table::task_entry::TaskHold as _;
 use crate::{
     clock::Stamp,
     id::ResourceId,
-    slab::{directory::EntryRef, pins::Pinned},
+    slab::{directory::EntryRef, guard::Hold as _, pins::Pinned},
     table::{
         numbers::Numbers,
         record::{Class, Record, State},
@@ -189,9 +189,12 @@ impl Resource {
     }
 
     /// What there is to say of it beside its state: of a [session](crate::sessions) how many hold it, or for how long it has
-    /// been idle. At this moment, not when it was listed.
+    /// been idle; of a [supervised](crate::supervision) task its attempt. At this moment, not when it was listed.
     pub fn detail(&self) -> Option<String> {
-        self.record().detail()
+        match &self.facts {
+            Facts::Task(task) => task.aside().detail(),
+            Facts::Record(record) => record.detail(),
+        }
     }
 
     /// When it was created, as wall-clock time. Reckoned from the monotonic clock, so later

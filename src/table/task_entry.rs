@@ -12,7 +12,7 @@ use crate::{
         slab::Slab,
         stripe,
     },
-    table::record::{Class, Facts, Meta, Outcome, Record, State},
+    table::record::{Class, Detail, Facts, Meta, Outcome, Record, State},
 };
 use std::{
     any::Any,
@@ -49,7 +49,8 @@ pub(crate) struct TaskAside {
     /// future is not in there any more when it has ended. A wrapped future is polled now by this, now by that.
     waker: WakerCell,
     /// The place for a task's output, once it is needed. The output is taken out by the last one of task and handle, never
-    /// by the drop of this: a listing may be the last to release it (I5).
+    /// by the drop of this: a listing may be the last to release it (I5). An attempt of a supervised task has no handle that
+    /// could take an output, and what listings say of it in this place.
     output: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -72,6 +73,9 @@ pub(crate) enum TaskKind {
     Wrapped,
     /// A closure on a thread that may block.
     Blocking,
+    /// The pause between two attempts of a supervised task.
+    #[cfg(feature = "supervision")]
+    BackOff,
 }
 
 impl Default for TaskEntry {
@@ -129,7 +133,7 @@ fn lower_half(thread: u32) -> u16 {
 pub(crate) struct TaskRemains {
     parent: Option<Arc<dyn Record>>,
     waker: Latest,
-    /// Empty: the last one of task and handle has taken what was in it.
+    /// Empty, because the last one of task and handle has taken what was in it; or facts for listings.
     output: Option<Box<dyn Any + Send + Sync>>,
 }
 
@@ -273,7 +277,22 @@ pub(crate) trait TaskHold: Hold<Entry = TaskEntry> {
 
 impl<H: Hold<Entry = TaskEntry>> TaskHold for H {}
 
+/// What listings say of a task that has no handle.
+struct TaskDetail(Box<dyn Detail>);
+
 impl TaskAside {
+    /// Has listings say this of a task that has no handle.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn set_detail(&self, detail: Box<dyn Detail>) {
+        let _ = self.output.set(Box::new(TaskDetail(detail)));
+    }
+
+    /// What listings say of it beside its state.
+    pub(crate) fn detail(&self) -> Option<String> {
+        let detail: &TaskDetail = self.output.get()?.downcast_ref()?;
+        detail.0.text()
+    }
+
     /// The place for the output, made by `make` if it is the first time. Every caller makes the same kind.
     pub(crate) fn output<O: Any + Send + Sync>(&self, make: impl FnOnce() -> O) -> &O {
         let output = self.output.get_or_init(|| Box::new(make()));
@@ -300,6 +319,8 @@ impl Record for TaskEntry {
     fn state(&self) -> State {
         match self.role {
             Role::Registration { .. } => State::Live,
+            #[cfg(feature = "supervision")]
+            Role::Task(TaskKind::BackOff) => State::BackingOff,
             Role::Task(_) if self.poll_state.has_started() => State::Running,
             Role::Task(_) => State::Waiting,
         }

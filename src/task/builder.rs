@@ -126,6 +126,12 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
         self.checked()
     }
 
+    /// The context and the options.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn into_parts(self) -> (Target<'a>, TaskOptions) {
+        (self.target, self.options)
+    }
+
     /// The same task, with another check.
     fn checked<D>(self) -> TaskBuilder<'a, D> {
         let Self {

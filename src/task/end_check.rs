@@ -25,6 +25,10 @@ pub trait CheckKind: sealed::Sealed + 'static {
     type Essential: CheckKind;
     /// The same, of a task that is fallible.
     type Fallible: CheckKind;
+
+    /// Whether the task is essential.
+    #[doc(hidden)]
+    const IS_ESSENTIAL: bool = false;
 }
 
 /// A check of tasks with this output.
@@ -64,11 +68,13 @@ impl CheckKind for Fallible {
 impl CheckKind for Essential {
     type Essential = Self;
     type Fallible = Essential<Fallible>;
+    const IS_ESSENTIAL: bool = true;
 }
 
 impl CheckKind for Essential<Fallible> {
     type Essential = Self;
     type Fallible = Self;
+    const IS_ESSENTIAL: bool = true;
 }
 
 impl<T> EndCheck<T> for Unchecked {

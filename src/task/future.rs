@@ -42,7 +42,7 @@ pin_project_lite::pin_project! {
     /// by panicking, or by being dropped wherever the runtime drops it.
     pub(crate) struct Running<F, O>
     where
-        O: Outlet,
+        O: End,
     {
         #[pin]
         future: Option<F>,
@@ -52,7 +52,7 @@ pin_project_lite::pin_project! {
 
     impl<F, O> PinnedDrop for Running<F, O>
     where
-        O: Outlet,
+        O: End,
     {
         fn drop(this: Pin<&mut Self>) {
             if this.future.is_some() {
@@ -64,7 +64,25 @@ pin_project_lite::pin_project! {
 
 type Payload = Box<dyn Any + Send>;
 
-impl<F, O: Outlet> Running<F, O> {
+/// What becomes of a task whose future is dropped.
+pub(crate) trait End {
+    type Output;
+
+    /// Sees to what the task came to, and lets it leave.
+    fn end(&self, guard: &mut TaskGuard<'static>, result: Ended<Self::Output>);
+}
+
+/// The result goes to the handle of the task.
+impl<O: Outlet> End for O {
+    type Output = O::Output;
+
+    #[inline(always)]
+    fn end(&self, guard: &mut TaskGuard<'static>, result: Ended<O::Output>) {
+        finish(self, guard, result);
+    }
+}
+
+impl<F, O: End> Running<F, O> {
     pub(crate) fn new(future: F, outlet: O, guard: TaskGuard<'static>) -> Self {
         Self {
             future: Some(future),
@@ -82,7 +100,7 @@ impl<F, O: Outlet> Running<F, O> {
         }
         let drop_it = || panics::guarded(|| this.future.set(None));
         let dropped = this.guard.discard(drop_it);
-        finish(this.outlet, this.guard, ended(result, dropped));
+        this.outlet.end(this.guard, ended(result, dropped));
     }
 }
 
@@ -192,7 +210,7 @@ fn finish_unclaimed<O: Outlet>(guard: &mut TaskGuard<'static>, result: Ended<O::
 }
 
 #[inline]
-fn outcome<T>(result: &Ended<T>) -> Outcome {
+pub(crate) fn outcome<T>(result: &Ended<T>) -> Outcome {
     match result {
         Ok(_) => Outcome::Finished,
         Err(TaskError::Cancelled | TaskError::TimedOut) => Outcome::Cancelled,
@@ -264,6 +282,20 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The same settings for another task, which has no place in the line yet, and room by itself.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            slot: self.slot.clone(),
+            on_conflict: self.on_conflict,
+            turn: None,
+            permit: None,
+            quota: None,
+            deadline: self.deadline.as_ref().and_then(Sleep::again),
+            span: self.span.clone(),
+        }
+    }
+
     /// Takes a place in the line of the slot, if there is one.
     #[cold]
     pub(crate) fn enter_slot(&mut self, core: &Core) -> Result<(), RefusedReason> {
@@ -350,7 +382,7 @@ impl<F: Future> Work for Configured<F> {
 impl<F, O> Future for Running<F, O>
 where
     F: Work,
-    O: Outlet<Output = F::Output>,
+    O: End<Output = F::Output>,
 {
     type Output = ();
 
@@ -383,7 +415,7 @@ where
             guard.park(cx);
             return Poll::Pending;
         };
-        finish(this.outlet, guard, result);
+        this.outlet.end(guard, result);
         Poll::Ready(())
     }
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "testing")]
 use crate::poll::observer;
+#[cfg(feature = "supervision")]
+use crate::{clock, slab::guard::Hold as _, table::record::Detail};
 use crate::{
     context::{
         close,
@@ -230,6 +232,20 @@ impl TaskGuard<'_> {
         }
     }
 
+    /// How the task was ended, if it did not end by itself.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn how_aborted(&self) -> Option<Outcome> {
+        self.task().map(how_aborted)
+    }
+
+    /// Has listings say this of a task that has no handle.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn set_detail(&self, detail: Box<dyn Detail>) {
+        if let Some(entry) = self.entry() {
+            entry.aside().set_detail(detail);
+        }
+    }
+
     #[cold]
     fn abandon(&mut self) {
         if let Stage::Unlisted(Some(context)) = self.0 {
@@ -277,33 +293,54 @@ impl TaskGuard<'_> {
         message: String,
         has_handle: bool,
     ) -> Option<TaskFailure> {
-        let task = self.task()?;
-        let (node, meta) = (context_of(task), task.meta());
         let verb = match kind {
             FailureKind::TaskPanicked => "panicked: ",
             FailureKind::TaskFailed => "failed: ",
             FailureKind::EssentialEnded => "ended although it is essential: ",
             _ => "left an output whose destructor panicked: ",
         };
+        let mut failure = self.failure(kind, (verb, message))?;
+        if has_handle {
+            failure = failure.pending();
+        }
+        self.report(&failure)
+    }
+
+    /// A failure of the task, which is not noted.
+    pub(crate) fn failure(
+        &self,
+        kind: FailureKind,
+        said: (&'static str, String),
+    ) -> Option<Failure> {
+        let task = self.task()?;
+        let (node, meta) = (context_of(task), task.meta());
         let subject = Subject::Task {
             name: meta.name.clone(),
             location: meta.location,
         };
         let path = resource::short_path(node);
-        let mut failure = Failure::new(kind, subject, path, (verb, message));
         if kind == FailureKind::TaskPanicked {
             node.table.tracking.note_panic(meta.id);
         }
-        if has_handle {
-            failure = failure.pending();
-        }
+        Some(Failure::new(kind, subject, path, said))
+    }
+
+    /// Notes a failure of the task for the reports, and closes the context whose policy that is.
+    pub(crate) fn report(&self, failure: &Failure) -> Option<TaskFailure> {
+        let node = context_of(self.task()?);
         if let Some(core) = node.core.upgrade() {
             lock(&core.log).failure(failure.clone());
         }
         // The failure of a destructor is the output's, not the task's.
-        if kind != FailureKind::DestructorPanicked {
-            close_on_failure(node, &failure);
+        if failure.kind() != FailureKind::DestructorPanicked {
+            close_on_failure(node, failure);
         }
+        self.told(failure.clone())
+    }
+
+    /// A failure of the task, to be told of.
+    pub(crate) fn told(&self, failure: Failure) -> Option<TaskFailure> {
+        let node = context_of(self.task()?);
         Some(TaskFailure {
             context: node.meta.name.clone(),
             registry: registry_of(node),
@@ -351,6 +388,27 @@ pub(crate) struct TaskFailure {
 impl TaskFailure {
     pub(crate) fn into_inner(self) -> Failure {
         self.failure
+    }
+
+    #[cfg(feature = "supervision")]
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
+    /// Says that the attempt with this number follows, after a pause.
+    #[cfg(feature = "supervision")]
+    #[cold]
+    pub(crate) fn emit_restart(&self, attempt: u64, pause: std::time::Duration) {
+        let sentence = self.failure.sentence();
+        let Some(line) = self.failure.location() else {
+            return;
+        };
+        let repeats = repeats(self.registry.as_ref());
+        if let Some(so_far) = repeats.tell_text(Event::Restarted, line, &sentence) {
+            let context = Printed(&self.context);
+            let pause = clock::human(pause);
+            event::emit!(WARN, %context, "{sentence}; attempt {attempt} follows in {pause}{so_far}");
+        }
     }
 
     #[cold]

@@ -129,11 +129,7 @@ impl TaskOptions {
         core: Option<&'c Arc<Core>>,
     ) -> Result<Admitted<'c>, RefusedReason> {
         let core = core.ok_or(RefusedReason::Closed)?;
-        let admitted = TaskGuard::admit(&core.node);
-        let guard = admitted.map_err(|left| {
-            close::on_leave(&core.node, left);
-            RefusedReason::Closed
-        })?;
+        let guard = enter_gate(core)?;
         if let Some(quota) = &core.node.max_tasks {
             self.enter_quota(quota)?;
         }
@@ -141,6 +137,25 @@ impl TaskOptions {
             settings.enter_slot(core)?;
         }
         Ok((core, guard))
+    }
+
+    /// Asks for a place for what follows another task, and has the room of that.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn admit_another<'c>(
+        &mut self,
+        core: &'c Arc<Core>,
+    ) -> Result<TaskGuard<'c>, RefusedReason> {
+        let guard = enter_gate(core)?;
+        if let Some(settings) = &mut self.settings {
+            settings.enter_slot(core)?;
+        }
+        Ok(guard)
+    }
+
+    /// The room that it has taken, for those that follow it.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn take_quota(&mut self) -> Option<QuotaPermit> {
+        self.settings.as_mut()?.quota.take()
     }
 
     /// Takes room in a context that has not room for any number of tasks. Kept beside the future, and dropped after it.
@@ -165,7 +180,7 @@ impl TaskOptions {
     }
 
     #[inline(always)]
-    fn take_facts(&mut self, origin: TaskOrigin) -> Facts {
+    pub(crate) fn take_facts(&mut self, origin: TaskOrigin) -> Facts {
         let or = |given: Option<Label>, name| given.unwrap_or(Label::borrowed(name));
         Facts {
             name: or(self.name.take(), origin.name),
@@ -191,9 +206,52 @@ impl TaskOptions {
         (guard, handle)
     }
 
+    /// Those of a task without any settings.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn plain() -> Self {
+        Self {
+            name: None,
+            kind: None,
+            runtime: None,
+            is_cancellable: false,
+            settings: None,
+        }
+    }
+
+    /// The same options for another task.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn again(&self) -> Self {
+        let settings = self.settings.as_ref();
+        Self {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            runtime: self.runtime.clone(),
+            is_cancellable: self.is_cancellable,
+            settings: settings.map(|settings| Box::new(settings.again())),
+        }
+    }
+
+    /// Lists the task, without a handle.
+    #[cfg(feature = "supervision")]
+    pub(crate) fn list_alone(
+        &mut self,
+        node: &Node,
+        origin: TaskOrigin,
+        guard: TaskGuard<'_>,
+        kind: TaskKind,
+    ) -> TaskGuard<'static> {
+        let guard = guard.list_alone(self.take_facts(origin), Role::Task(kind));
+        let settings = self.settings.as_ref();
+        let turn = settings.and_then(|settings| settings.turn.as_ref());
+        if let (Some(turn), Some(task)) = (turn, guard.task()) {
+            turn.set_task(node.table.table_ref(), task.meta().id);
+        }
+        guard
+    }
+
     /// The runtime to spawn on.
     #[inline]
-    fn runtime(&self) -> &Handle {
+    pub(crate) fn runtime(&self) -> &Handle {
         let runtime = self.runtime.as_ref();
         runtime.expect("a task that needs a runtime is admitted only with one")
     }
@@ -206,8 +264,8 @@ impl TaskOptions {
 
     /// A future with the settings of its task.
     #[cold]
-    fn configure<F>(&mut self, future: F, core: &Core) -> Configured<F> {
-        let token = self.is_cancellable.then(|| core.node.token.clone());
+    pub(crate) fn configure<F>(&mut self, future: F, node: &Node) -> Configured<F> {
+        let token = self.is_cancellable.then(|| node.token.clone());
         Configured {
             future: Some(future),
             cancelled: token.map(CancellationToken::cancelled_owned),
@@ -243,6 +301,14 @@ impl TaskOptions {
     }
 }
 
+#[inline(always)]
+fn enter_gate(core: &Core) -> Result<TaskGuard<'_>, RefusedReason> {
+    TaskGuard::admit(&core.node).map_err(|left| {
+        close::on_leave(&core.node, left);
+        RefusedReason::Closed
+    })
+}
+
 /// The runtime for a task that was given none. It is this thread's, if that is the one that its context was first used on, so that it
 /// has not ended.
 #[inline(always)]
@@ -272,7 +338,7 @@ where
         let running = Running::new(Plain { future }, outlet, guard);
         drop(options.runtime().spawn(running));
     } else {
-        let future = options.configure(future, core);
+        let future = options.configure(future, &core.node);
         let running = Running::new(future, outlet, guard);
         drop(options.runtime().spawn(running));
     }
@@ -340,7 +406,7 @@ where
     if options.is_plain() {
         drop(spawn_local(Running::new(Plain { future }, outlet, guard)));
     } else {
-        let future = options.configure(future, core);
+        let future = options.configure(future, &core.node);
         drop(spawn_local(Running::new(future, outlet, guard)));
     }
     Task::accepted(handle, Whereabouts::Apart(output))
@@ -360,11 +426,22 @@ impl Rejected {
     /// If there is no runtime, as `tokio::spawn` does.
     #[track_caller]
     pub(crate) fn task<F, T>(self, node: &Node, future: F) -> Task<T> {
+        let (name, reason) = self.drop_task(node, future);
+        Task::refused(name, reason)
+    }
+
+    /// Drops what was refused, and notes it; returns what it was called and why.
+    ///
+    /// # Panics
+    ///
+    /// If there is no runtime.
+    #[track_caller]
+    pub(crate) fn drop_task<F>(self, node: &Node, future: F) -> (Label, RefusedReason) {
         assert!(self.reason != RefusedReason::NoRuntime, "{NO_RUNTIME}");
         let (Facts { name, location, .. }, reason) = (self.facts, self.reason);
         guard::note_refusal(node, ("a task", &name), (location, reason));
         panics::discard(future);
-        Task::refused(name, reason)
+        (name, reason)
     }
 
     /// As [`task`](Self::task), where another would have polled it.

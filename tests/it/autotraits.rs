@@ -130,3 +130,20 @@ async fn what_waits_for_a_context_can_be_spawned() {
     );
     assert!(tokio::spawn(registry.close()).await.unwrap().is_clean());
 }
+
+#[cfg(feature = "supervision")]
+#[test]
+fn supervised_tasks_cross_threads() {
+    use headcount::supervision::{
+        Attempt, Restart, Supervised, SupervisedBuilder, SupervisedState, SupervisionEnd, Unless,
+    };
+    assert_impl! {
+        Supervised: Send, Sync, Clone, Unpin;
+        SupervisedBuilder<'static>: Send, Sync;
+        SupervisedState: Send, Sync, Copy;
+        SupervisionEnd: Send, Sync, Clone;
+        Attempt: Send, Sync, Clone;
+        Restart: Send, Sync, Clone;
+        Restart<Unless<Rc<u8>>>: Send, Sync, Clone;
+    }
+}

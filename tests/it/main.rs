@@ -75,6 +75,10 @@ mod slots;
 mod sockets;
 mod source;
 mod streams;
+#[cfg(feature = "supervision")]
+mod supervision;
+#[cfg(feature = "supervision")]
+mod supervision_model;
 mod task_handles;
 mod task_set;
 mod tasks;
