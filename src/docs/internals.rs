@@ -200,18 +200,6 @@
 //! closed, whatever closed it, and before a parent can see that. So a session has no task of its own while it is open, and a table has one:
 //! its timer, while something is due.
 //!
-//! # Sessions
-//!
-//! A table of sessions is a map, a queue of idle sessions and a queue of what is due, under one lock (`sessions/table.rs`). Its methods
-//! decide, and return what follows as values: contexts to close, waiters to notify, keys to drop. That is done when the lock is free
-//! (`sessions/shared.rs`). So the table can be modelled without contexts, and no code of users runs under it but `Eq` of keys, and
-//! that of keys only whose hashes are the same.
-//!
-//! The strong handles of sessions are in the table, and the table is held by an observer of its own context, which lets go of it when
-//! the close begins (`CloseObserver` in `context/state.rs`). An observer of each session's context takes its entry out when that is
-//! closed, whatever closed it, and before a parent can see that. So a session has no task of its own while it is open, and a table has one:
-//! its timer, while something is due.
-//!
 //! # Supervised tasks
 //!
 //! A supervised task is one future of the runtime (`supervision/supervisor.rs`), which polls its attempts and the pauses between
