@@ -902,28 +902,29 @@ async fn restart_now_before_the_first_poll_begins_the_second_attempt() {
     assert_eq!((feed.attempts(), called.load(SeqCst)), (2, 1));
 }
 
-/// The failure is known, and spends nothing.
+/// The failures are known, and spend nothing: the fifth one finds the budget whole.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_fails_while_it_is_restarted_spends_no_budget() {
     let ctx = server();
     let handle = Arc::new(Mutex::new(None::<Supervised>));
     let own = Arc::clone(&handle);
-    let feed = ctx
-        .task("feed")
-        .restart(rules().budget(0, SECOND))
-        .run(move |attempt| {
-            let own = own.lock().unwrap().clone();
-            async move {
-                if attempt.number() < 5 {
+    let rules = rules().budget(1, Duration::MAX);
+    let feed = ctx.task("feed").restart(rules).run(move |attempt| {
+        let own = own.lock().unwrap().clone();
+        async move {
+            match attempt.number() {
+                1..5 => {
                     assert!(own.unwrap().restart_now());
-                    return Err("meanwhile");
+                    Err("meanwhile")
                 }
-                Ok(())
+                5 => Err("by itself"),
+                _ => Ok(()),
             }
-        });
+        }
+    });
     *handle.lock().unwrap() = Some(feed.clone());
     assert_eq!(end(&feed).await, SupervisionEnd::Finished);
-    assert_eq!((feed.attempts(), message(&feed)), (5, "meanwhile".into()));
+    assert_eq!((feed.attempts(), message(&feed)), (6, "by itself".into()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -1444,4 +1445,24 @@ fn whatever_disturbs_it_nothing_is_left() {
         feed.ended().await;
         ctx.close().await;
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_closure_is_dropped_as_code_of_the_task_before_that_has_ended() {
+    let (ctx, log) = (server(), Log::default());
+    let handle = Arc::new(Mutex::new(None::<Supervised>));
+    let (own, noted) = (Arc::clone(&handle), log.clone());
+    let held = OnDrop::new(move || {
+        let state = own.lock().unwrap().as_ref().map(Supervised::state);
+        let context = Context::current().map(|context| context.path());
+        noted.note(format!("{state:?} {context:?}"));
+    });
+    let feed = ctx.task("feed").restart(rules()).run(move |_| {
+        let _held = &held;
+        async {}
+    });
+    *handle.lock().unwrap() = Some(feed.clone());
+    assert_eq!(end(&feed).await, SupervisionEnd::Finished);
+    assert_eq!(log.all(), ["Some(Running) Some(\"server\")"]);
+    handle.lock().unwrap().take();
 }
