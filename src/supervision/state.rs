@@ -385,3 +385,47 @@ impl Stage {
 pub(super) fn id_of(guard: &TaskGuard<'_>) -> ResourceId {
     guard.task().expect("it is listed").meta().id
 }
+
+#[cfg(all(test, not(headcount_loom)))]
+mod tests {
+    use super::*;
+    use crate::{context::haste::Limits, supervision::Restart};
+
+    /// A supervised task of this context whose first attempt is over.
+    fn between(core: &Arc<Core>) -> Supervision {
+        let plan = Plan {
+            options: TaskOptions::plain(),
+            origin: TaskOrigin::of::<()>("task"),
+            is_essential: false,
+            always: false,
+            give_up: GiveUp::Report,
+        };
+        let rules = Restart::on_failure().rules;
+        let (node, name) = (Arc::clone(&core.node), Label::borrowed("feed"));
+        Supervision::at(node, name, (plan, &rules), Stage::Between, 1)
+    }
+
+    /// Lists what follows after this pause, and says whether it is to end.
+    fn is_aborted(core: &Arc<Core>, command: Command, pause: Duration) -> bool {
+        let supervision = between(core);
+        assert!(supervision.command(command));
+        let admitted = supervision.admit(core, pause);
+        supervision.list(admitted.expect("it is open"));
+        let next = supervision.take_next();
+        let (Next::Attempt { guard, .. } | Next::Pause { guard, .. }) =
+            next.expect("it was listed");
+        guard.is_aborting()
+    }
+
+    /// It comes when there is no task that it could abort: the next one is aborted when it is listed.
+    #[test]
+    fn a_command_between_two_tasks_ends_the_next_one() {
+        let core = Core::of_registry(Limits::default(), None);
+        let second = Duration::from_secs(1);
+        assert!(is_aborted(&core, Command::Stop, Duration::ZERO));
+        assert!(is_aborted(&core, Command::Stop, second));
+        assert!(is_aborted(&core, Command::Restart, second));
+        // The attempt that is about to begin is the one that was asked for.
+        assert!(!is_aborted(&core, Command::Restart, Duration::ZERO));
+    }
+}

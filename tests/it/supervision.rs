@@ -902,28 +902,29 @@ async fn restart_now_before_the_first_poll_begins_the_second_attempt() {
     assert_eq!((feed.attempts(), called.load(SeqCst)), (2, 1));
 }
 
-/// The failure is known, and spends nothing.
+/// The failures are known, and spend nothing: the fifth one finds the budget whole.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_fails_while_it_is_restarted_spends_no_budget() {
     let ctx = server();
     let handle = Arc::new(Mutex::new(None::<Supervised>));
     let own = Arc::clone(&handle);
-    let feed = ctx
-        .task("feed")
-        .restart(rules().budget(0, SECOND))
-        .run(move |attempt| {
-            let own = own.lock().unwrap().clone();
-            async move {
-                if attempt.number() < 5 {
+    let rules = rules().budget(1, Duration::MAX);
+    let feed = ctx.task("feed").restart(rules).run(move |attempt| {
+        let own = own.lock().unwrap().clone();
+        async move {
+            match attempt.number() {
+                1..5 => {
                     assert!(own.unwrap().restart_now());
-                    return Err("meanwhile");
+                    Err("meanwhile")
                 }
-                Ok(())
+                5 => Err("by itself"),
+                _ => Ok(()),
             }
-        });
+        }
+    });
     *handle.lock().unwrap() = Some(feed.clone());
     assert_eq!(end(&feed).await, SupervisionEnd::Finished);
-    assert_eq!((feed.attempts(), message(&feed)), (5, "meanwhile".into()));
+    assert_eq!((feed.attempts(), message(&feed)), (6, "by itself".into()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -1208,7 +1209,7 @@ async fn attempts_and_pauses_are_listed() {
     let entry = live.find("feed").unwrap();
     assert_eq!((entry.state(), entry.kind()), (State::BackingOff, "task"));
     assert_eq!(entry.detail().unwrap(), "attempt 3 in 1.5s");
-    let line = "feed  task · backing off · attempt 3 in 1.5s · 500ms · ";
+    let line = "feed  task · backing off · attempt 3 in 1.5s · ";
     assert!(live.to_string().contains(line), "{live}");
     assert_eq!(live.tasks().len(), 1);
     sleep(2 * SECOND).await;
@@ -1466,4 +1467,24 @@ async fn a_supervised_task_keeps_its_room_between_attempts() {
     assert_eq!(feed.attempts(), 4);
     ctx.try_spawn(async {}).unwrap().await.unwrap();
     ctx.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_closure_is_dropped_as_code_of_the_task_before_that_has_ended() {
+    let (ctx, log) = (server(), Log::default());
+    let handle = Arc::new(Mutex::new(None::<Supervised>));
+    let (own, noted) = (Arc::clone(&handle), log.clone());
+    let held = OnDrop::new(move || {
+        let state = own.lock().unwrap().as_ref().map(Supervised::state);
+        let context = Context::current().map(|context| context.path());
+        noted.note(format!("{state:?} {context:?}"));
+    });
+    let feed = ctx.task("feed").restart(rules()).run(move |_| {
+        let _held = &held;
+        async {}
+    });
+    *handle.lock().unwrap() = Some(feed.clone());
+    assert_eq!(end(&feed).await, SupervisionEnd::Finished);
+    assert_eq!(log.all(), ["Some(Running) Some(\"server\")"]);
+    handle.lock().unwrap().take();
 }
