@@ -1,6 +1,6 @@
 //! The clients: as the server's process sees them, and in the process that they live in.
 
-use crate::server::{ROOMS, next_line, room_name};
+use crate::server::next_line;
 use futures::{TryStreamExt, stream::FuturesUnordered};
 use headcount::{Registry, Task};
 use std::{
@@ -22,20 +22,32 @@ use tokio::{
 
 pub(crate) const CLIENTS: usize = 500;
 
-/// What each client says before the thirds part.
-const REMARKS: usize = 4;
-/// What the last third says at most while it waits for the server to close.
-const LAST_REMARKS: usize = 1_000;
+/// What each client says before the fifths part.
+const REMARKS: usize = 3;
+/// What those who stay say at most while they wait for the server to close.
+const LAST_REMARKS: usize = 2_000;
+/// How long a client that found the server full waits before it knocks again.
+const FULL: Duration = Duration::from_millis(100);
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// What the server's process tells the clients, one word after the other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Word {
+    Wait,
+    /// As many as there is room for are here.
+    Chat,
+    /// The sessions of those who were cut off for too long are gone.
+    Late,
+}
 
 // ---- seen from the server's process ------------------------------------------------------------
 
 /// The process that the clients live in.
 pub(crate) struct Clients {
     process: Child,
-    /// The clients wait for a line here.
-    start: ChildStdin,
+    /// The clients wait for a word here.
+    words: ChildStdin,
 }
 
 impl Clients {
@@ -47,13 +59,13 @@ impl Clients {
             .stdin(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let start = process.stdin.take().ok_or("the clients have no stdin")?;
-        Ok(Self { process, start })
+        let words = process.stdin.take().ok_or("the clients have no stdin")?;
+        Ok(Self { process, words })
     }
 
-    /// Tells them that everybody is here.
-    pub(crate) async fn chat(&mut self) -> io::Result<()> {
-        self.start.write_all(b"chat\n").await
+    /// Gives them the next word.
+    pub(crate) async fn go_on(&mut self) -> io::Result<()> {
+        self.words.write_all(b"go on\n").await
     }
 
     /// Waits for something that they bring about, unless they fail.
@@ -74,20 +86,25 @@ impl Clients {
 
 // ---- in their own process ----------------------------------------------------------------------
 
-/// How a client ends.
+/// What becomes of a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Third {
+pub(crate) enum Fifth {
     /// Says `/quit` and listens until the server hangs up.
     Leaves,
-    /// Resets the connection, and is gone.
-    IsCutOff,
-    /// Goes on until the server says goodbye.
-    Stays,
+    /// Resets the connection, and is back in time.
+    ComesBack,
+    /// Resets the connection, and is back when its session is gone.
+    ComesTooLate,
+    /// Connects a second time, which takes over from the first.
+    IsTakenOver,
+    /// Another one tries to come in by its name.
+    IsPosedAs,
 }
 
-impl Third {
+impl Fifth {
     pub(crate) fn of(n: usize) -> Self {
-        [Self::Leaves, Self::IsCutOff, Self::Stays][n % 3]
+        use Fifth::{ComesBack, ComesTooLate, IsPosedAs, IsTakenOver, Leaves};
+        [Leaves, ComesBack, ComesTooLate, IsTakenOver, IsPosedAs][n % 5]
     }
 
     /// How many clients there are of this kind.
@@ -104,16 +121,26 @@ pub(crate) async fn client_process(address: &str, folder: &Path) -> Result {
     let address: SocketAddr = address.parse()?;
     let registry = Registry::new();
     let clients = registry.context("clients");
-    let (start, started) = watch::channel(false);
+    let (word, words) = watch::channel(Word::Wait);
     let outcomes: FuturesUnordered<_> = (0..CLIENTS)
         .map(|n| {
-            let received = folder.join(client_name(n));
-            let life = live_as_client(n, address, received, started.clone());
-            outcome(clients.task(client_name(n)).spawn(life))
+            let client = Client {
+                address,
+                name: client_name(n),
+                folder: folder.to_owned(),
+                session: 0,
+                last: 0,
+                received: String::new(),
+            };
+            outcome(
+                clients
+                    .task(client_name(n))
+                    .spawn(client.live(Fifth::of(n), words.clone())),
+            )
         })
         .collect();
     // The first one that fails ends this process, and with it the run.
-    tokio::try_join!(outcomes.try_collect::<()>(), wait_for_the_word(start))?;
+    tokio::try_join!(outcomes.try_collect::<()>(), pass_on(word))?;
     clients.close().await;
     Ok(())
 }
@@ -126,112 +153,176 @@ async fn outcome(client: Task<Result>) -> Result {
         .map_err(|error| format!("{name}: {error}").into())
 }
 
-/// Starts the chat when the server's process says so, or has ended.
-async fn wait_for_the_word(start: watch::Sender<bool>) -> Result {
+/// Passes the words on that the server's process says. At its end it says them all.
+async fn pass_on(word: watch::Sender<Word>) -> Result {
     let mut stdin = BufReader::new(tokio::io::stdin());
-    stdin.read_line(&mut String::new()).await?;
-    start.send_replace(true);
+    for next in [Word::Chat, Word::Late] {
+        stdin.read_line(&mut String::new()).await?;
+        word.send_replace(next);
+    }
     Ok(())
 }
 
-/// The life of a client. At its end it writes down what it received.
-async fn live_as_client(
-    n: usize,
-    address: SocketAddr,
-    received: PathBuf,
-    mut started: watch::Receiver<bool>,
-) -> Result {
-    let mut client = Client::connect(address, client_name(n)).await?;
-    client
-        .send(&format!("{} {}", room_name(n % ROOMS), client.name))
-        .await?;
-    client.hear(&format!("* {} is here", client.name)).await?;
-    started.wait_for(|started| *started).await?;
-    for remark in 0..REMARKS {
-        client.chat(&format!("remark {remark}")).await?;
-    }
-    match Third::of(n) {
-        Third::Leaves => {
-            client.send("/quit").await?;
-            client.hear("* goodbye").await?;
-        }
-        Third::IsCutOff => client.socket.get_ref().set_zero_linger()?,
-        Third::Stays => {
-            client.chat_until_goodbye().await?;
-            // Takes its time to hang up, some more than others.
-            sleep(Duration::from_millis(n as u64 % 40 * 5)).await;
-        }
-    }
-    Ok(tokio::fs::write(received, client.hang_up()).await?)
-}
-
 struct Client {
+    address: SocketAddr,
     name: String,
-    socket: BufReader<TcpStream>,
+    /// Where it writes down what it received.
+    folder: PathBuf,
+    /// How many sessions of it there were.
+    session: usize,
+    /// The number of the last line that it received in this one.
+    last: usize,
+    /// What it received in this one.
     received: String,
 }
 
+/// A connection of a client that was let in.
+struct Connection {
+    socket: BufReader<TcpStream>,
+    welcome: String,
+}
+
 impl Client {
-    async fn connect(address: SocketAddr, name: String) -> Result<Self> {
-        let socket = TcpStream::connect(address).await?;
+    /// The life of a client.
+    async fn live(mut self, fifth: Fifth, mut words: watch::Receiver<Word>) -> Result {
+        let mut socket = self.come_in("new").await?;
+        words.wait_for(|word| *word >= Word::Chat).await?;
+        for remark in 0..REMARKS {
+            self.chat(&mut socket, &format!("remark {remark}")).await?;
+        }
+        match fifth {
+            Fifth::Leaves => {
+                send(&mut socket, "/quit").await?;
+                self.hear(&mut socket, "* goodbye").await?;
+                return self.write_down().await;
+            }
+            Fifth::ComesBack => {
+                cut_off(&socket)?;
+                drop(socket);
+                sleep(Duration::from_millis(50)).await;
+                socket = self.come_in("back").await?;
+            }
+            Fifth::ComesTooLate => {
+                cut_off(&socket)?;
+                drop(socket);
+                words.wait_for(|word| *word >= Word::Late).await?;
+                socket = self.come_in("new").await?;
+            }
+            Fifth::IsTakenOver => {
+                let mut first = std::mem::replace(&mut socket, self.come_in("back").await?);
+                while receive(&mut first).await?.as_str() != "* taken over" {}
+            }
+            Fifth::IsPosedAs => {
+                let refused = self.knock("somebody-else").await?;
+                if refused.welcome != "* wrong owner" {
+                    return Err(format!("posed as: {}", refused.welcome).into());
+                }
+            }
+        }
+        self.chat_until_goodbye(&mut socket).await?;
+        self.write_down().await
+    }
+
+    /// Connects, and says who it is and what it has received.
+    async fn knock(&self, owner: &str) -> Result<Connection> {
+        let socket = TcpStream::connect(self.address).await?;
         socket.set_nodelay(true)?;
-        Ok(Self {
-            name,
-            socket: BufReader::new(socket),
-            received: String::new(),
-        })
+        let mut socket = BufReader::new(socket);
+        send(&mut socket, &format!("{} {owner} {}", self.name, self.last)).await?;
+        let welcome = receive(&mut socket).await?;
+        Ok(Connection { socket, welcome })
     }
 
-    async fn send(&mut self, line: &str) -> Result {
-        let line = format!("{line}\n");
-        Ok(self.socket.write_all(line.as_bytes()).await?)
+    /// Connects until there is room, as one who is new, or is back.
+    async fn come_in(&mut self, expected: &str) -> Result<BufReader<TcpStream>> {
+        loop {
+            let Connection { socket, welcome } =
+                self.knock(&format!("token-of-{}", self.name)).await?;
+            match welcome.strip_prefix("* welcome ") {
+                Some(how) if how == expected => {
+                    if how == "new" {
+                        self.begin_session().await?;
+                    }
+                    return Ok(socket);
+                }
+                None if welcome == "* full" => sleep(FULL).await,
+                _ => return Err(format!("to come in as {expected}: {welcome}").into()),
+            }
+        }
     }
 
-    /// The next line from the server, written down.
-    async fn receive(&mut self) -> Option<String> {
-        let line = next_line(&mut self.socket).await?;
-        self.received.push_str(&line);
+    /// What comes now is of another session.
+    async fn begin_session(&mut self) -> Result {
+        if self.session > 0 {
+            self.write_down().await?;
+        }
+        self.session += 1;
+        self.last = 0;
+        self.received.clear();
+        Ok(())
+    }
+
+    async fn write_down(&self) -> Result {
+        let file = self.folder.join(format!("{}-{}", self.name, self.session));
+        Ok(tokio::fs::write(file, &self.received).await?)
+    }
+
+    /// The next line of the session, which has the next number.
+    async fn line(&mut self, socket: &mut BufReader<TcpStream>) -> Result<String> {
+        let numbered = receive(socket).await?;
+        let (number, line) = numbered.split_once(' ').ok_or("a line without a number")?;
+        if number.parse() != Ok(self.last + 1) {
+            return Err(format!("line {number} after line {}", self.last).into());
+        }
+        self.last += 1;
+        self.received.push_str(line);
         self.received.push('\n');
-        Some(line)
+        Ok(line.to_owned())
     }
 
     /// Listens until this line comes.
-    async fn hear(&mut self, expected: &str) -> Result {
-        while let Some(line) = self.receive().await {
-            if line == expected {
-                return Ok(());
-            }
-        }
-        Err(format!("the server hung up before it said {expected:?}").into())
+    async fn hear(&mut self, socket: &mut BufReader<TcpStream>, expected: &str) -> Result {
+        while self.line(socket).await? != expected {}
+        Ok(())
     }
 
     /// Says something, and waits until the room has heard it.
-    async fn chat(&mut self, remark: &str) -> Result {
-        self.send(remark).await?;
-        self.hear(&format!("{}: {remark}", self.name)).await
+    async fn chat(&mut self, socket: &mut BufReader<TcpStream>, remark: &str) -> Result {
+        send(socket, remark).await?;
+        let echo = format!("{}: {remark}", self.name);
+        self.hear(socket, &echo).await
     }
 
     /// Goes on talking until the server says goodbye.
-    async fn chat_until_goodbye(&mut self) -> Result {
+    async fn chat_until_goodbye(&mut self, socket: &mut BufReader<TcpStream>) -> Result {
         for n in 0..LAST_REMARKS {
             let remark = format!("last remark {n}");
-            self.send(&remark).await?;
+            send(socket, &remark).await?;
             let echo = format!("{}: {remark}", self.name);
             loop {
-                match self.receive().await {
-                    Some(line) if line == "* goodbye" => return Ok(()),
-                    Some(line) if line == echo => break,
-                    Some(_) => {}
-                    None => return Err("the server hung up without a goodbye".into()),
+                match self.line(socket).await? {
+                    line if line == "* goodbye" => return Ok(()),
+                    line if line == echo => break,
+                    _ => {}
                 }
             }
-            sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(20)).await;
         }
-        self.hear("* goodbye").await
+        self.hear(socket, "* goodbye").await
     }
+}
 
-    /// Closes the socket, and returns what came out of it.
-    fn hang_up(self) -> String {
-        self.received
-    }
+/// Resets the connection.
+fn cut_off(socket: &BufReader<TcpStream>) -> Result {
+    Ok(socket.get_ref().set_zero_linger()?)
+}
+
+async fn send(socket: &mut BufReader<TcpStream>, line: &str) -> Result {
+    let line = format!("{line}\n");
+    Ok(socket.write_all(line.as_bytes()).await?)
+}
+
+async fn receive(socket: &mut BufReader<TcpStream>) -> Result<String> {
+    let line = next_line(socket).await;
+    Ok(line.ok_or("the server hung up without a goodbye")?)
 }

@@ -1,35 +1,44 @@
-//! A TCP line-chat server with 500 real connections, and the proof that nothing of it is left when it
-//! has closed.
+//! A TCP chat server with 500 real clients and room for 400 sessions, and the proof that nothing of it is left or lost.
 //!
 //! ```text
-//! server                        a context, with a task that accepts
-//! └─ room-00 … room-19          a context each, kept by a task of the server
-//!    └─ client-000 …            a context per connection, kept by a task of its room
-//!       ├─ client-000.log       owned: the log, flushed by a hook when the connection closes
-//!       ├─ reader               client → room
-//!       ├─ writer               room → client, and into the log
-//!       └─ idle timer
+//! server                        a context, with a task that accepts, and one that greets each connection
+//! ├─ statistician               a worker, restarted when it fails
+//! └─ chats                      the table of sessions: at most 400, kept for 3 s without a connection
+//!    └─ client-000 …            a session of each client
+//!       └─ generation 1
+//!          ├─ client-000-1.log  owned: the log, flushed by a hook when the session closes
+//!          ├─ listener          room → backlog and log, also while the client is cut off
+//!          ├─ connection        holds the session
+//!          └─ socket            a context for each connection
+//!             ├─ reader         client → room
+//!             └─ writer         backlog → client
 //! ```
 //!
-//! The clients are a process of their own, this program started a second time. They join, chat, and
-//! then a third leaves politely, a third is cut off without a word, and a third is still chatting when
-//! the server closes. What is left after that is looked at from the outside: by the registry, by the
-//! tokio runtime, by the operating system, and by the clients, who wrote down every line they received.
+//! The clients are a process of their own, this program started a second time. They come, and 100 find the server full and knock
+//! again until there is room. They chat, and then a fifth leaves, a fifth is cut off and is back in time, a fifth is cut off and comes
+//! back when its session is gone, a fifth connects a second time and takes over from itself, and a fifth is posed as by another
+//! one. Those who are left are still chatting when the server closes. What is left after that is looked at from the outside: by the
+//! registry, by the tokio runtime, by the operating system, and by the clients, who wrote down every line they received.
 //!
-//! Run it with `cargo run --example sessions`. It takes a few seconds and 520 file descriptors per
-//! process, and exits with 1 if anything is left or lost.
+//! Run it with `cargo run --example sessions`. It takes about ten seconds and 520 file descriptors per process, and exits with 1 if
+//! anything is left or lost.
 
 mod clients;
+mod journal;
 mod log;
 mod proof;
 mod server;
+mod session;
+mod worker;
 
-use clients::{CLIENTS, Clients, Result, Third, client_process};
-use headcount::{CloseReason, CloseReport, Context, Live, Registry};
-use log::Journal;
+use clients::{CLIENTS, Clients, Fifth, Result, client_process};
+use headcount::{CloseReason, CloseReport, Context, Registry, sessions::Sessions};
+use journal::Journal;
 use proof::{Folder, Outside, Proof};
-use server::{ROOMS, listen, open_server};
-use std::{env, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use server::{CAPACITY, listen, open_chat, open_server};
+use std::{
+    env, path::Path, process::ExitCode, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration,
+};
 use tokio::{
     runtime::Builder,
     time::{sleep, timeout},
@@ -76,48 +85,65 @@ async fn server_process() -> Result {
 
     let listener = listen()?;
     let address = listener.local_addr()?;
-    let server = open_server(&registry, listener, &journal);
+    let server = open_server(&registry);
+    let (worker, teller, counted) = worker::start(&server);
+    let sessions = open_chat(&server, listener, &journal, teller);
     let mut clients = Clients::start(address, &folder.received)?;
 
-    let live = clients
-        .bring_about(until_connected(&registry, CLIENTS))
+    clients
+        .bring_about(until(|| sessions.counts().held == CAPACITY))
         .await?;
     println!(
-        "== {CLIENTS} clients in {ROOMS} rooms ==\n{}\n",
-        live.trimmed(4)
+        "== {CAPACITY} of {CLIENTS} clients are in ==\n{}\n",
+        registry.live().await.trimmed(4)
     );
 
-    clients.chat().await?;
-    let live = clients
-        .bring_about(until_connected(&registry, Third::Stays.size()))
+    clients.go_on().await?;
+    let late = Fifth::ComesTooLate.size();
+    clients
+        .bring_about(until(|| journal.tally().culled == late))
+        .await?;
+    println!("== {late} sessions were culled ==\n{:?}\n", journal.tally());
+
+    clients.go_on().await?;
+    clients
+        .bring_about(until(|| is_settled(&sessions, &journal)))
         .await?;
     println!(
-        "== a third left, a third was cut off ==\n{}\n",
-        live.trimmed(2)
+        "== all are in that have not left ==\n{:?}\n",
+        sessions.counts()
     );
 
     println!("== the server closes under load ==");
     let report = close_with_progress(&server).await;
     println!("{report}\n");
-    drop(server);
+    drop((server, sessions));
 
     println!("== what is left ==\n{}\n", registry.live().await);
     let mut proof = Proof::default();
     proof.nothing_is_left(&registry, before).await;
     clients.finish().await?;
-    proof.everything_closed_well(&report, &journal);
+    proof.sessions_were_kept(&report, &journal);
+    proof.the_worker_lost_nothing(&worker, counted.load(Relaxed), journal.tally().said);
     proof.nothing_is_lost(&folder, &journal);
     proof.result()?;
     folder.remove()
 }
 
-/// Waits until so many connections are there, no more and no less.
-async fn until_connected(registry: &Registry, count: usize) -> Live {
-    loop {
-        let live = registry.live().await;
-        if live.kind("connection").len() == count {
-            return live;
-        }
+/// Whether every client has left, or has come back from where it was, and has its session.
+fn is_settled(sessions: &Sessions<String>, journal: &Journal) -> bool {
+    let (counts, tally) = (sessions.counts(), journal.tally());
+    let size = Fifth::size;
+    counts.total == counts.held
+        && counts.held == CLIENTS - size(Fifth::Leaves)
+        && journal.connected() == counts.held
+        && tally.opened == CLIENTS + size(Fifth::ComesTooLate)
+        && tally.came_back == size(Fifth::ComesBack) + size(Fifth::IsTakenOver)
+        && tally.refused_owner == size(Fifth::IsPosedAs)
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
         sleep(Duration::from_millis(10)).await;
     }
 }
@@ -135,9 +161,8 @@ async fn close_with_progress(server: &Context) -> CloseReport {
                     println!("{}\n", live.trimmed(2));
                 }
                 println!(
-                    "… {} connections in {} rooms, {} tasks to go",
-                    live.kind("connection").len(),
-                    live.kind("room").len(),
+                    "… {} sessions, {} tasks to go",
+                    live.kind("session").len(),
                     live.tasks().len()
                 );
             }

@@ -1,15 +1,15 @@
 //! The proof: what is looked at from the outside, and compared, once the server has closed.
 
 use crate::{
-    clients::{CLIENTS, Result, Third, client_name},
-    log::Journal,
-    server::{CUT_OFF, LEFT},
+    clients::{CLIENTS, Fifth, Result},
+    journal::Journal,
+    server::CAPACITY,
+    worker::FAILURES,
 };
-use headcount::{CloseReason, CloseReport, Registry};
+use headcount::{CloseReason, CloseReport, Registry, supervision::Supervised};
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 use tokio::{runtime::Handle, time::sleep};
@@ -88,67 +88,104 @@ impl Proof {
         );
     }
 
-    pub(crate) fn everything_closed_well(&mut self, report: &CloseReport, journal: &Journal) {
+    /// Compares what the sessions were with what the clients did.
+    pub(crate) fn sessions_were_kept(&mut self, report: &CloseReport, journal: &Journal) {
+        let size = Fifth::size;
+        let (tally, full) = (journal.tally(), CLIENTS - CAPACITY);
+        self.check(
+            tally.opened == CLIENTS + size(Fifth::ComesTooLate),
+            &format!(
+                "{} sessions for {CLIENTS} clients, of which {} came back too late",
+                tally.opened,
+                size(Fifth::ComesTooLate)
+            ),
+        );
+        self.check(
+            tally.most <= CAPACITY && tally.refused_full >= full,
+            &format!(
+                "at most {} were open, and {} connections were refused for that",
+                tally.most, tally.refused_full
+            ),
+        );
+        self.check(
+            tally.came_back == size(Fifth::ComesBack) + size(Fifth::IsTakenOver),
+            &format!("{} connections came back to their session", tally.came_back),
+        );
+        self.check(
+            tally.refused_owner == size(Fifth::IsPosedAs),
+            &format!("{} wrong owners were refused", tally.refused_owner),
+        );
+        self.check(
+            tally.culled == size(Fifth::ComesTooLate) && tally.culled_while_held == 0,
+            &format!(
+                "{} sessions were culled, {} of them while held",
+                tally.culled, tally.culled_while_held
+            ),
+        );
         self.check(report.is_clean(), "the close report is clean");
-        let pages = journal.pages();
-        let reports: Vec<_> = pages
+        let inner = journal.read();
+        let reports: Vec<_> = inner
+            .pages
             .values()
             .filter_map(|page| page.report.as_ref())
             .collect();
-        let flushed = reports
-            .iter()
-            .filter(|report| report.is_clean() && report.hooks().ran == 1)
-            .count();
+        let is_well = |report: &&&CloseReport| report.is_clean() && report.hooks().ran == 2;
+        let well = reports.iter().filter(is_well).count();
         self.check(
-            flushed == CLIENTS,
-            &format!("{flushed} connections closed cleanly and flushed their logs"),
+            well == tally.opened,
+            &format!("{well} sessions closed cleanly and flushed their logs"),
         );
-        for (third, reason) in [
-            (Third::Leaves, CloseReason::from(LEFT)),
-            (Third::IsCutOff, CloseReason::from(CUT_OFF)),
-            (
-                Third::Stays,
-                CloseReason::Parent(Arc::new(CloseReason::Shutdown)),
-            ),
+        let stay = CLIENTS - size(Fifth::Leaves);
+        for (reason, expected) in [
+            (CloseReason::Left, size(Fifth::Leaves)),
+            (CloseReason::Culled, size(Fifth::ComesTooLate)),
+            (CloseReason::Shutdown, stay),
         ] {
             let count = reports
                 .iter()
-                .filter(|report| *report.reason() == reason)
+                .filter(|report| *report.reason().root() == reason)
                 .count();
             self.check(
-                count == third.size(),
+                count == expected,
                 &format!("{count} of them closed because: {reason}"),
             );
         }
     }
 
-    /// Compares what the server counted, what its logs say, and what the clients wrote down.
+    /// The worker has counted every line, though it failed in between.
+    pub(crate) fn the_worker_lost_nothing(&mut self, worker: &Supervised, counted: u64, said: u64) {
+        let attempts = worker.attempts();
+        self.check(
+            attempts == FAILURES + 1 && counted == said,
+            &format!("the worker counted {counted} of {said} lines in {attempts} attempts"),
+        );
+    }
+
+    /// Compares what the server counted, what its logs say, and what the clients wrote down. The clients have seen to it that no
+    /// line was missing between two that they received, whatever connection those came over.
     pub(crate) fn nothing_is_lost(&mut self, folder: &Folder, journal: &Journal) {
-        let pages = journal.pages();
-        let mut lines = 0;
-        let (mut complete, mut confirmed) = (0, 0);
-        for n in 0..CLIENTS {
-            let name = client_name(n);
-            let log = contents(&journal.log_of(&name));
-            let received = contents(&folder.received.join(&name));
-            let delivered = pages
-                .get(&name)
-                .map_or(0, |page| page.delivered.load(Relaxed));
-            lines += delivered;
-            complete += usize::from(log.lines().count() as u64 == delivered);
-            confirmed += usize::from(match Third::of(n) {
-                // What is on its way to a client that is cut off never gets there.
-                Third::IsCutOff => log.starts_with(&received),
-                Third::Leaves | Third::Stays => log == received,
+        let inner = journal.read();
+        let (mut lines, mut complete, mut confirmed) = (0, 0, 0);
+        for (name, page) in &inner.pages {
+            let log = contents(&journal.log_of(name));
+            let received = contents(&folder.received.join(name));
+            lines += page.lines;
+            complete += usize::from(log.lines().count() == page.lines);
+            let reason = page.report.as_ref().map(|report| report.reason().root());
+            confirmed += usize::from(match reason {
+                // What was said when its client was gone has no one who received it.
+                Some(CloseReason::Culled) => log.starts_with(&received),
+                _ => log == received,
             });
         }
+        let all = inner.pages.len();
         self.check(
-            complete == CLIENTS,
-            &format!("{complete} logs have each of the {lines} lines that were delivered"),
+            complete == all,
+            &format!("{complete} logs have each of the {lines} lines that there were"),
         );
         self.check(
-            confirmed == CLIENTS,
-            &format!("{confirmed} clients received what their logs say"),
+            confirmed == all,
+            &format!("{confirmed} sessions whose clients received what the logs say"),
         );
     }
 }

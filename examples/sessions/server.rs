@@ -1,15 +1,19 @@
-//! The server: it accepts, greets, and keeps the rooms and their connections.
+//! The server: it accepts, greets, attaches each connection to its session, and carries lines.
 
-use crate::log::{Journal, SessionLog, open_log};
-use headcount::{Context, Registry, Tracked, WeakContext};
+use crate::{
+    journal::Journal,
+    session::{Backlog, Backlogs, Founding, Line, open_session},
+    worker::Teller,
+};
+use headcount::{
+    Context, Registry, WeakContext,
+    sessions::{Arrival, AttachError, Lease, Loss, Sessions},
+};
 use std::{
     collections::HashMap,
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -18,42 +22,42 @@ use tokio::{
         TcpListener, TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{Notify, broadcast, mpsc},
+    sync::broadcast,
     time::{sleep, timeout},
 };
 
 pub(crate) const ROOMS: usize = 20;
+/// How many sessions there are at most.
+pub(crate) const CAPACITY: usize = 400;
+/// How long a client that is cut off has to come back.
+pub(crate) const IDLE: Duration = Duration::from_secs(3);
 
-/// Lines in flight in a room. No client has more than one under way, so no client ever misses one.
+/// Lines in flight in a room. No client has more than one under way, so no session ever misses one.
 const CHAT: usize = 256;
 /// The longest line that a client may send, in bytes.
 const LINE: u64 = 256;
-
-/// Why connections close, if it is not the server that closes them.
-pub(crate) const LEFT: &str = "left";
-pub(crate) const CUT_OFF: &str = "cut off";
-const SILENT: &str = "silent for too long";
 
 /// How long a connection has to say who it is.
 const GREETING: Duration = Duration::from_secs(5);
 /// How long a client may take to make room for a line.
 const STALLED: Duration = Duration::from_secs(10);
-/// How long a client may be silent.
-const IDLE: Duration = Duration::from_secs(30);
-/// How long clients who are told goodbye have to hang up.
+/// How long clients that are told goodbye have to hang up.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A line, shared by all who receive it.
-type Line = Arc<str>;
+/// What the server says before it hangs up.
+const FULL: &str = "* full";
+const WRONG_OWNER: &str = "* wrong owner";
+const TAKEN_OVER: &str = "* taken over";
 
-/// Where each room takes in its visitors.
-type Entrances = HashMap<String, mpsc::Sender<Visitor>>;
+type Rooms = HashMap<String, broadcast::Sender<Line>>;
 
-/// A client that has sent its room and its name.
-struct Visitor {
-    name: String,
-    reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+/// What every connection is served with.
+struct Shared {
+    sessions: Sessions<String>,
+    rooms: Arc<Rooms>,
+    backlogs: Backlogs,
+    journal: Arc<Journal>,
+    teller: Teller,
 }
 
 /// A listener for many who come at once: with a shorter queue, some would have to knock again.
@@ -63,42 +67,54 @@ pub(crate) fn listen() -> io::Result<TcpListener> {
     socket.listen(1_024)
 }
 
-/// Opens the rooms, then the entrance.
-pub(crate) fn open_server(
-    registry: &Registry,
+pub(crate) fn open_server(registry: &Registry) -> Context {
+    registry.context_builder("server").grace(GRACE).open()
+}
+
+/// Opens the table of sessions, then the entrance.
+pub(crate) fn open_chat(
+    server: &Context,
     listener: TcpListener,
     journal: &Arc<Journal>,
-) -> Context {
-    let server = registry.context_builder("server").grace(GRACE).open();
-    let mut entrances = Entrances::new();
-    for n in 0..ROOMS {
-        let room = server.child_builder(room_name(n)).kind("room").open();
-        let (entrance, visitors) = mpsc::channel(16);
-        entrances.insert(room_name(n), entrance);
-        server
-            .task(format!("handler of {}", room_name(n)))
-            .spawn(keep_room(room, visitors, Arc::clone(journal)));
-    }
-    server.task("accept").cancellable().spawn(accept(
-        server.downgrade(),
-        listener,
-        Arc::new(entrances),
-    ));
-    server
+    teller: Teller,
+) -> Sessions<String> {
+    let room = |n| (room_name(n), broadcast::channel(CHAT).0);
+    let rooms: Arc<Rooms> = Arc::new((0..ROOMS).map(room).collect());
+    let founding = Founding {
+        backlogs: Backlogs::default(),
+        journal: Arc::clone(journal),
+        server: server.downgrade(),
+    };
+    let (backlogs, chats) = (founding.backlogs.clone(), Arc::clone(&rooms));
+    let sessions = server
+        .sessions::<String>("chats")
+        .idle(IDLE)
+        .max(CAPACITY)
+        .label(Clone::clone)
+        .on_open(move |client: String, session| {
+            let chat = chats[&room_of(&client)].clone();
+            open_session(founding.clone(), client, chat, session)
+        })
+        .open();
+    let shared = Shared {
+        sessions: sessions.clone(),
+        rooms,
+        backlogs,
+        journal: Arc::clone(journal),
+        teller,
+    };
+    let accepting = accept(server.downgrade(), listener, Arc::new(shared));
+    server.task("accept").cancellable().spawn(accepting);
+    sessions
 }
 
 /// Takes connections, and has each greeted by a task of its own.
-async fn accept(server: WeakContext, listener: TcpListener, entrances: Arc<Entrances>) {
+async fn accept(server: WeakContext, listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
-                let Some(server) = server.upgrade() else {
-                    return;
-                };
-                server
-                    .task("greeter")
-                    .cancellable()
-                    .spawn(greet(socket, Arc::clone(&entrances)));
+                let greeting = greet(socket, Arc::clone(&shared));
+                server.task("greeter").cancellable().spawn(greeting);
             }
             Err(error) => {
                 // Mostly "too many open files", which gets better when a client leaves.
@@ -109,197 +125,225 @@ async fn accept(server: WeakContext, listener: TcpListener, entrances: Arc<Entra
     }
 }
 
-/// Reads the first line, `room name`, and hands the visitor to its room. One that sends something else is
+/// A client that has said who it is.
+struct Visitor {
+    client: String,
+    /// The last line that it has received.
+    last: usize,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+/// Reads the first line, `client owner last`, and attaches the client to its session. One that sends something else is
 /// disconnected, by dropping the socket.
-async fn greet(socket: TcpStream, entrances: Arc<Entrances>) -> Option<()> {
+async fn greet(socket: TcpStream, shared: Arc<Shared>) -> Option<()> {
     socket.set_nodelay(true).ok()?;
     let (reader, writer) = socket.into_split();
     let mut reader = BufReader::new(reader);
     let hello = timeout(GREETING, next_line(&mut reader)).await.ok()??;
-    let (room, name) = hello.split_once(' ')?;
-    // It becomes part of a file name.
-    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    let visitor = Visitor {
-        name: is_plain.then(|| name.to_owned())?,
+    let mut words = hello.split(' ');
+    let (client, owner, last) = (words.next()?, words.next()?, words.next()?);
+    // It becomes part of a file name, and says its room.
+    let is_plain = client
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '-');
+    shared.rooms.get(&room_of(client)).filter(|_| is_plain)?;
+    let mut visitor = Visitor {
+        client: client.to_owned(),
+        last: last.parse().ok()?,
         reader,
         writer,
     };
-    entrances.get(room)?.send(visitor).await.ok()
-}
-
-/// A task of the server: keeps the context of one room, and opens one below it for each visitor.
-async fn keep_room(room: Context, mut visitors: mpsc::Receiver<Visitor>, journal: Arc<Journal>) {
-    let (chat, _) = broadcast::channel(CHAT);
-    while let Some(visitor) = room.run_until_cancelled(visitors.recv()).await.flatten() {
-        let connection = room
-            .child_builder(visitor.name.clone())
-            .kind("connection")
-            .open();
-        room.task(format!("handler of {}", visitor.name))
-            .spawn(keep_connection(
-                connection,
+    // A second connection of a client takes over from the first.
+    let attach = shared
+        .sessions
+        .attach_as(visitor.client.clone(), owner, "app");
+    match attach.await {
+        Ok(lease) => {
+            let session = lease.context();
+            session.task("connection").spawn(keep_connection(
+                session.clone(),
+                lease,
                 visitor,
-                chat.clone(),
-                Arc::clone(&journal),
+                shared,
             ));
+        }
+        Err(AttachError::Full(_)) => {
+            shared.journal.count(|tally| tally.refused_full += 1);
+            send(&mut visitor.writer, FULL).await.ok()?;
+        }
+        Err(AttachError::WrongOwner) => {
+            shared.journal.count(|tally| tally.refused_owner += 1);
+            send(&mut visitor.writer, WRONG_OWNER).await.ok()?;
+        }
+        Err(_) => {}
     }
-    room.close().await;
+    Some(())
 }
 
-/// A task of the room: keeps the context of one connection until there is a reason to close it.
+/// A task of the session: it holds the session as long as the connection lives.
 async fn keep_connection(
-    connection: Context,
+    session: WeakContext,
+    lease: Lease<String>,
     visitor: Visitor,
-    chat: broadcast::Sender<Line>,
-    journal: Arc<Journal>,
-) {
+    shared: Arc<Shared>,
+) -> Option<()> {
     let Visitor {
-        name,
+        client,
+        last,
         reader,
         writer,
     } = visitor;
-    let Some(log) = open_log(&connection, &journal.log_of(&name)) else {
-        return;
+    let backlog = shared.backlogs.of(&client)?;
+    // What was said in the last life of the session is not in this one's backlog.
+    let (last, welcome) = match lease.arrival() {
+        Arrival::New => (0, "* welcome new"),
+        _ => (last, "* welcome back"),
     };
-    let delivered = journal.open_page(&name);
-    let heard = Arc::new(Notify::new());
-    let writer = Writer {
-        connection: connection.downgrade(),
+    if welcome.ends_with("back") {
+        shared.journal.count(|tally| tally.came_back += 1);
+    }
+    let connection = session.try_child("socket").ok()?;
+    let chat = shared.rooms.get(&room_of(&client))?.clone();
+    let lines = Writer {
         socket: writer,
-        log,
-        delivered,
+        backlog,
+        last,
+        lost: lease.lost(),
     };
+    let mut writer = connection.task("writer").spawn(lines.run(welcome));
+    let journal = Arc::clone(&shared.journal);
     let reader = Reader {
-        connection: connection.downgrade(),
-        name: name.clone(),
+        client: client.clone(),
         socket: reader,
-        chat: chat.clone(),
-        heard: Arc::clone(&heard),
+        chat,
+        shared: Arc::clone(&shared),
+        session,
     };
-    let mut writer = connection
-        .task("writer")
-        .spawn(writer.run(chat.subscribe()));
     let mut reader = connection.task("reader").spawn(reader.run());
-    let mut timer = connection
-        .task("idle timer")
-        .cancellable()
-        .spawn(idle_timer(heard));
-    say(&chat, format!("* {name} is here"));
-
-    let reason = tokio::select! {
-        reason = &mut reader => reason.unwrap_or(CUT_OFF),
-        _ = &mut writer => CUT_OFF,
-        _ = &mut timer => SILENT,
-    };
-    // The first reason wins: if the room is closing, this one changes nothing.
-    connection.request_close(reason);
-    let report = connection.close().await;
-    say(&chat, format!("* {name} is gone"));
-    journal.close_page(&name, report);
+    let held = journal.hold(&client);
+    tokio::select! {
+        gone = &mut reader => {
+            drop(held);
+            if let Ok(Gone::Left(socket)) = gone {
+                // The session closes, and the writer delivers the rest.
+                lease.leave();
+                let _ = writer.await;
+                until_hung_up(socket).await;
+            } else {
+                writer.abort();
+                drop(lease);
+            }
+        }
+        sent = &mut writer => {
+            match sent {
+                // It was told goodbye, or that another connection took over.
+                Ok(Ok(())) => drop(reader.await),
+                // It takes nothing any more.
+                _ => reader.abort(),
+            }
+            drop(held);
+            drop(lease);
+        }
+    }
+    connection.close().await;
+    Some(())
 }
 
-/// Says something in a room, if a client is there to receive it.
-fn say(chat: &broadcast::Sender<Line>, line: String) {
-    let _ = chat.send(line.into());
+/// Reads on, and throws it away. A socket that is dropped with something unread resets the connection, and the client may never see
+/// what was sent to it last.
+async fn until_hung_up(mut socket: BufReader<OwnedReadHalf>) {
+    let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+}
+
+/// How a client has gone.
+enum Gone {
+    /// It said so, and still listens.
+    Left(BufReader<OwnedReadHalf>),
+    CutOff,
 }
 
 /// Carries lines from the client into the room.
 struct Reader {
-    connection: WeakContext,
-    name: String,
+    client: String,
     socket: BufReader<OwnedReadHalf>,
     chat: broadcast::Sender<Line>,
-    heard: Arc<Notify>,
+    shared: Arc<Shared>,
+    session: WeakContext,
 }
 
 impl Reader {
-    /// Returns why the connection should close.
-    async fn run(mut self) -> &'static str {
+    async fn run(mut self) -> Gone {
         loop {
-            let line = tokio::select! {
-                line = next_line(&mut self.socket) => line,
-                _ = self.connection.cancelled() => break,
-            };
-            self.heard.notify_one();
-            match line.as_deref() {
-                Some("/quit") => return LEFT,
-                Some(line) => say(&self.chat, format!("{}: {line}", self.name)),
-                None => return CUT_OFF,
+            let next = self
+                .session
+                .run_until_cancelled(next_line(&mut self.socket));
+            match next.await.as_ref().map(Option::as_deref) {
+                Some(Some("/quit")) => return Gone::Left(self.socket),
+                Some(Some(line)) => self.say(line),
+                Some(None) => return Gone::CutOff,
+                // The session closes, and the room hears no more.
+                None => break,
             }
         }
-        // Listens on until the client hangs up. A socket that is dropped with something unread resets
-        // the connection, and the client may never see what was sent to it last.
-        let _ = tokio::io::copy(&mut self.socket, &mut tokio::io::sink()).await;
-        // The connection is closing, so this reason comes too late to count.
-        LEFT
+        until_hung_up(self.socket).await;
+        Gone::CutOff
+    }
+
+    fn say(&self, line: &str) {
+        self.shared.journal.count(|tally| tally.said += 1);
+        let _ = self.shared.teller.send(());
+        // Its own session listens as long as it is open; one that closes does not hear it.
+        let _ = self.chat.send(format!("{}: {line}", self.client).into());
     }
 }
 
-/// Carries lines from the room to the client, and into the log.
-struct Writer {
-    connection: WeakContext,
+/// Carries lines from the backlog to the client.
+struct Writer<L> {
     socket: OwnedWriteHalf,
-    log: Tracked<SessionLog>,
-    delivered: Arc<AtomicU64>,
+    backlog: Arc<Backlog>,
+    /// The last line that the client has.
+    last: usize,
+    /// Resolves when the lease of the connection is lost.
+    lost: L,
 }
 
-impl Writer {
-    async fn run(mut self, mut chat: broadcast::Receiver<Line>) -> io::Result<()> {
+impl<L: Future<Output = Loss>> Writer<L> {
+    async fn run(self, welcome: &str) -> io::Result<()> {
+        let Self {
+            mut socket,
+            backlog,
+            mut last,
+            lost,
+        } = self;
+        let mut lost = std::pin::pin!(lost);
+        let mut is_closing = false;
+        send(&mut socket, welcome).await?;
         loop {
             let line = tokio::select! {
-                line = chat.recv() => line,
-                _ = self.connection.cancelled() => break,
-            };
-            match line {
-                Ok(line) => self.deliver(&line).await?,
-                Err(broadcast::error::RecvError::Lagged(lines)) => {
-                    self.deliver(&format!("* you missed {lines} lines")).await?;
+                biased;
+                loss = &mut lost, if !is_closing => {
+                    if loss == Loss::TakenOver {
+                        send(&mut socket, TAKEN_OVER).await?;
+                        break;
+                    }
+                    // The session closes. What is in the backlog is delivered yet.
+                    is_closing = true;
+                    continue;
                 }
-                Err(broadcast::error::RecvError::Closed) => break,
-            }
+                line = backlog.after(last) => line,
+            };
+            let Some(line) = line else { break };
+            last += 1;
+            send(&mut socket, &format!("{last} {line}")).await?;
         }
-        while let Ok(line) = chat.try_recv() {
-            self.deliver(&line).await?;
-        }
-        self.deliver("* goodbye").await?;
-        self.socket.shutdown().await
-    }
-
-    /// Sends a line. It is delivered when the socket has taken all of it, and what is delivered is in
-    /// the log: there is no wait between the two at which this task could be aborted.
-    async fn deliver(&mut self, line: &str) -> io::Result<()> {
-        let line = format!("{line}\n");
-        timeout(STALLED, self.socket.write_all(line.as_bytes())).await??;
-        self.delivered.fetch_add(1, Relaxed);
-        let is_long = self.log.record(&line);
-        if is_long {
-            self.save_log().await;
-        }
-        Ok(())
-    }
-
-    /// Writes the log to the disk, unless the connection is closing: then its hook does.
-    async fn save_log(&self) {
-        let saving = match self.connection.upgrade() {
-            // Not kept while this task waits: a task should not hold its own context open.
-            Some(connection) if !connection.is_cancelled() => {
-                let log = self.log.clone();
-                connection
-                    .task("save log")
-                    .try_spawn_blocking(move || log.flush())
-            }
-            _ => return,
-        };
-        if let Ok(saving) = saving {
-            // If it fails, the lines are still there for the hook, which tries again and reports.
-            let _ = saving.await;
-        }
+        socket.shutdown().await
     }
 }
 
-/// Ends when nothing was heard for too long.
-async fn idle_timer(heard: Arc<Notify>) {
-    while timeout(IDLE, heard.notified()).await.is_ok() {}
+async fn send(socket: &mut OwnedWriteHalf, line: &str) -> io::Result<()> {
+    let line = format!("{line}\n");
+    timeout(STALLED, socket.write_all(line.as_bytes())).await?
 }
 
 /// The next line, without its end. `None` when there are no more, and for a line that is too long.
@@ -309,6 +353,12 @@ pub(crate) async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Optio
     line.strip_suffix('\n').map(str::to_owned)
 }
 
-pub(crate) fn room_name(n: usize) -> String {
+fn room_name(n: usize) -> String {
     format!("room-{n:02}")
+}
+
+/// The room of a client: by the number in its name, so that each has clients of every kind.
+fn room_of(client: &str) -> String {
+    let digits: String = client.chars().filter(char::is_ascii_digit).collect();
+    room_name(digits.parse::<usize>().unwrap_or_default() / 5 % ROOMS)
 }
