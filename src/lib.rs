@@ -101,13 +101,15 @@ mod timer;
 mod tracked;
 
 pub use context::builder::ContextBuilder;
+pub use context::close_reason::CloseReason;
 pub use context::context::Context;
 pub use context::failure::{Failure, FailureKind, OnFailure};
 pub use context::haste::Deadline;
 pub use context::refusal::Refusal;
-pub use context::report::{CloseReason, CloseReport, CloseStatus, HookCounts};
+pub use context::report::{CloseReport, CloseStatus};
 pub use context::slots::OnConflict;
 pub use context::still_closing::StillClosing;
+pub use context::tally::HookCounts;
 pub use context::weak::WeakContext;
 pub use context::{hook_output::HookOutput, hooks::Hook};
 

@@ -213,7 +213,7 @@ impl Client {
                 while receive(&mut first).await?.as_str() != "* taken over" {}
             }
             Fifth::IsPosedAs => {
-                let refused = self.knock("somebody-else").await?;
+                let refused = self.knock("another").await?;
                 if refused.welcome != "* wrong owner" {
                     return Err(format!("posed as: {}", refused.welcome).into());
                 }

@@ -3,7 +3,7 @@
 
 use crate::{
     clock,
-    context::{haste::Hurry, report::CloseReason, state::Core, telling::Telling},
+    context::{close_reason::CloseReason, haste::Hurry, state::Core, telling::Telling},
     id::ResourceId,
     panics::{self, notify_all},
     sync::lock,

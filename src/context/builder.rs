@@ -3,11 +3,13 @@
 use crate::{
     clock,
     context::{
-        begin, close, current, driver,
+        begin, close,
+        close_reason::CloseReason,
+        current, driver,
         failure::OnFailure,
         haste::Limits,
         quota::Quota,
-        report::{CloseReason, CloseReport, CloseStatus},
+        report::{CloseReport, CloseStatus},
         state::{ContextOptions, Core, Node},
         tally::Counts,
     },

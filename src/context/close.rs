@@ -18,12 +18,14 @@ use crate::context::{deadlocks, escalation::CHECK};
 use crate::{
     clock,
     context::{
-        begin, blocked, current,
+        begin, blocked,
+        close_reason::CloseReason,
+        current,
         escalation::{Escalation, Goal, Step},
         gate::OnLeave,
         hook_run::HookRun,
         hooks::Kept,
-        report::{CloseReason, CloseReport, CloseStatus},
+        report::{CloseReport, CloseStatus},
         state::{Core, Node},
         stragglers::{self, LastAnswers},
         unwind::{drop_value, unwind_undriven},

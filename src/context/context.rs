@@ -5,11 +5,12 @@ use crate::{context::blocked, context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
     context::{
         builder::ContextBuilder,
+        close_reason::CloseReason,
         current, driver, finish,
         haste::Deadline,
         hook_output::HookOutput,
         hooks::{Hook, Kept, Owned, When},
-        report::{CloseReason, CloseReport},
+        report::CloseReport,
         state::{Core, Node},
         still_closing::StillClosing,
         wait,

@@ -9,10 +9,10 @@ use crate::{
     context::{
         begin, blocked,
         close::{self, Driver},
+        close_reason::CloseReason,
         gate::OnLeave,
         haste::Hurry,
         line_counts::Event,
-        report::CloseReason,
         runtimes::note_ended,
         state::{Core, GiveBack, Node},
         unwind,

@@ -6,10 +6,12 @@
 use crate::{
     clock,
     context::{
-        close, current,
+        close,
+        close_reason::CloseReason,
+        current,
         driver::{self, Begun, runtimes},
         haste::{Deadline, Hurry},
-        report::{CloseReason, CloseReport},
+        report::CloseReport,
         state::Core,
         still_closing::StillClosing,
         wait::{closed_by, wait, wait_until},

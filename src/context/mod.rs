@@ -1,6 +1,7 @@
 //! Contexts: scopes that own tasks, hooks, values and child contexts, and close for certain.
 //!
-//! From the bottom up: [`refusal`], [`failure`] and [`report`] say what came too late, what went wrong, and how a close went;
+//! From the bottom up: [`refusal`] and [`failure`] say what came too late and what went wrong, [`close_reason`] why a context closes. The
+//! [`log`] collects that, and a [`report`] of how the close went is made of it;
 //! [`tally`] counts. [`hooks`] are what a context keeps for its close, in a [`stack`]. Its [`gate`] refuses what comes too late and
 //! knows when the last one has left; the [`lease`] decides who drives its close; [`haste`] says by when it is to be over. Its
 //! [`slots`] put tasks in line, and its [`quota`] says how many there may be. Of these a context's [`state`] is made; [`current`] knows whose code is running.
@@ -13,6 +14,7 @@ pub(crate) mod begin;
 pub(crate) mod blocked;
 pub(crate) mod builder;
 pub(crate) mod close;
+pub(crate) mod close_reason;
 #[expect(clippy::module_inception, reason = "it is the context")]
 pub(crate) mod context;
 pub(crate) mod current;
@@ -31,6 +33,7 @@ pub(crate) mod hook_run;
 pub(crate) mod hooks;
 pub(crate) mod lease;
 pub(crate) mod line_counts;
+pub(crate) mod log;
 pub(crate) mod needs;
 pub(crate) mod question;
 pub(crate) mod quota;

@@ -3,16 +3,15 @@
 use crate::{
     clock,
     context::{
-        failure::{Failure, FailureKind, LISTED, SeenFailures, overrun},
-        hooks::{HookEnd, Origin},
-        refusal::{Refusal, Refusals, RefusedOn},
-        tally::Counts,
+        close_reason::CloseReason,
+        failure::Failure,
+        log::Log,
+        refusal::Refusal,
+        tally::{Counts, HookCounts},
     },
-    id::ResourceId,
     name::Printed,
-    table::{record::Record, resource},
 };
-use std::{borrow::Cow, fmt, mem, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// How a close went: why, how long, and what became of every task and hook.
 ///
@@ -68,191 +67,6 @@ pub enum CloseStatus {
     /// The close was asked for from inside and goes on in the background (I10). The counts are those
     /// so far.
     Begun,
-}
-
-/// What became of the hooks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct HookCounts {
-    /// Hooks that ran to their end, those that failed included.
-    pub ran: u64,
-    /// Hooks that returned an error or panicked, or could not run because no runtime was left.
-    pub failed: u64,
-    /// Hooks that were dropped at the time limit, and those that had blocked their thread beyond that, and for a second at least,
-    /// when they were done.
-    pub timed_out: u64,
-}
-
-/// What went wrong so far, in a context and in those below it that have closed: kept until its close has ended.
-#[derive(Debug, Default)]
-pub(crate) struct Log {
-    hooks: HookCounts,
-    failures: Vec<Failure>,
-    seen: SeenFailures,
-    /// Tasks that returned an error, or were essential and ended.
-    failed: u64,
-    /// Attempts of supervised tasks after which another one was to follow.
-    restarted: u64,
-    /// Spawns and wraps that were dropped because they came too late, or found the context full.
-    refused: u64,
-    /// Whether work was among them that was lost: it came from inside.
-    has_lost_work: bool,
-    /// The context has closed: what comes from here on is noted above it.
-    is_closed: bool,
-    pub(crate) refusals: Refusals,
-    /// Tasks that were ended by force, and hooks at their time limit.
-    pub(crate) stuck: Vec<Arc<str>>,
-    /// Tasks and hooks that waited for each other, and the words for it.
-    deadlocks: Vec<(Vec<ResourceId>, Arc<str>)>,
-}
-
-impl Log {
-    /// Notes how a hook of this context ended; returns what went wrong, if something did.
-    pub(crate) fn hook(
-        &mut self,
-        context: &dyn Record,
-        origin: Origin,
-        end: HookEnd,
-    ) -> Option<Failure> {
-        let path = || resource::short_path(context);
-        let failure = match end {
-            HookEnd::Ran => {
-                self.hooks.ran += 1;
-                return None;
-            }
-            HookEnd::Overran(took, limit) => {
-                self.hooks.ran += 1;
-                self.hooks.timed_out += 1;
-                let said = overrun(took, limit);
-                Failure::new(FailureKind::HookTimedOut, origin.subject(), path(), said)
-            }
-            HookEnd::Failed(kind, said) => {
-                self.hooks.ran += 1;
-                self.hooks.failed += 1;
-                Failure::new(kind, origin.subject(), path(), said)
-            }
-            HookEnd::TimedOut { at, .. } => {
-                self.hooks.timed_out += 1;
-                if self.stuck.len() < LISTED {
-                    self.stuck.extend(at.clone());
-                }
-                let (kind, said) = (FailureKind::HookTimedOut, ("", "timed out".to_owned()));
-                Failure::new(kind, origin.subject(), path(), said).with_stack(at)
-            }
-        };
-        self.failure(failure.clone());
-        Some(failure)
-    }
-
-    /// Notes a hook that did not run to its end because its runtime was gone.
-    pub(crate) fn interrupted(&mut self, failure: Failure) {
-        self.hooks.failed += 1;
-        self.failure(failure);
-    }
-
-    /// Notes anything else that went wrong in this context.
-    pub(crate) fn failure(&mut self, failure: Failure) {
-        self.failed += u64::from(is_counted(failure.kind()));
-        if self.failures.len() < LISTED {
-            self.failures.push(failure.clone());
-        }
-        self.seen.add(failure);
-    }
-
-    /// Counts an attempt of a supervised task after which another one follows, and which failed in this way, if it did. That is
-    /// no failure of the task.
-    #[cfg(feature = "supervision")]
-    pub(crate) fn restarted(&mut self, failed: Option<FailureKind>) {
-        self.restarted += 1;
-        self.failed += u64::from(failed.is_some_and(is_counted));
-    }
-
-    /// Counts a spawn or wrap that was dropped because it came too late, or found no room. `is_lost` if it came from inside. False
-    /// if the context has closed, so that it is not counted here.
-    pub(crate) fn refused(&mut self, line: RefusedOn, is_lost: bool) -> bool {
-        if !self.is_closed {
-            self.refused += 1;
-            self.has_lost_work |= is_lost;
-            self.refusals.note(line);
-        }
-        !self.is_closed
-    }
-
-    /// The context has closed: takes everything out, for its parent.
-    pub(crate) fn close(&mut self) -> Self {
-        let closed = Self {
-            is_closed: true,
-            ..Self::default()
-        };
-        mem::replace(self, closed)
-    }
-
-    /// Whether a failure is unseen at this moment.
-    #[cfg(feature = "testing")]
-    pub(crate) fn any_unseen(&mut self) -> bool {
-        self.seen.any_unseen()
-    }
-
-    /// The first failures.
-    pub(crate) fn failures(&self) -> &[Failure] {
-        &self.failures
-    }
-
-    /// Fills in what the tally does not count.
-    pub(crate) fn counts(&self, tally: Counts) -> Counts {
-        Counts {
-            refused: self.refused,
-            failed: self.failed,
-            restarted: self.restarted,
-            ..tally
-        }
-    }
-
-    /// Notes which tasks were ended by force, and where they were.
-    pub(crate) fn stuck(&mut self, tasks: Vec<String>) {
-        let room = LISTED - self.stuck.len();
-        let texts = tasks.into_iter().take(room);
-        self.stuck.extend(texts.map(Arc::from));
-    }
-
-    /// Notes tasks that wait for each other, once: what is known of them now.
-    #[cfg(feature = "dump")]
-    pub(crate) fn deadlock(&mut self, members: &[ResourceId], text: &Arc<str>) {
-        let mut known = self.deadlocks.iter_mut();
-        if let Some((_, known)) = known.find(|(known, _)| known == members) {
-            *known = Arc::clone(text);
-        } else if self.deadlocks.len() < LISTED {
-            self.deadlocks.push((members.to_vec(), Arc::clone(text)));
-        }
-    }
-
-    /// Adds what a closed child noted.
-    pub(crate) fn child(&mut self, child: Self) {
-        self.failed += child.failed;
-        self.restarted += child.restarted;
-        self.refused += child.refused;
-        self.has_lost_work |= child.has_lost_work;
-        self.seen.child(child.seen);
-        self.hooks.ran += child.hooks.ran;
-        self.hooks.failed += child.hooks.failed;
-        self.hooks.timed_out += child.hooks.timed_out;
-        let room = LISTED - self.failures.len();
-        self.failures.extend(child.failures.into_iter().take(room));
-        self.refusals.child(&child.refusals);
-        let room = LISTED - self.stuck.len();
-        self.stuck.extend(child.stuck.iter().take(room).cloned());
-        #[cfg(feature = "dump")]
-        for (members, text) in &child.deadlocks {
-            self.deadlock(members, text);
-        }
-    }
-}
-
-/// Whether it is counted by the log: a panic is counted by the tally.
-fn is_counted(kind: FailureKind) -> bool {
-    use FailureKind::{EssentialEnded, ReturnedTooOften, TaskFailed};
-    matches!(kind, TaskFailed | EssentialEnded | ReturnedTooOften)
 }
 
 impl CloseReport {
@@ -526,8 +340,8 @@ fn write_stuck(f: &mut fmt::Formatter<'_>, stuck: &[Arc<str>]) -> fmt::Result {
 }
 
 /// The last part of what is said of a task: where it was spawned.
-fn origin(head: &str) -> Option<&str> {
-    head.rsplit(", ").next()
+fn origin(head: &str) -> &str {
+    head.rsplit_once(", ").map_or(head, |(_, origin)| origin)
 }
 
 impl fmt::Debug for CloseReport {
@@ -551,129 +365,5 @@ impl fmt::Debug for CloseReport {
 impl serde::Serialize for CloseReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
-    }
-}
-
-/// Why a context was closed. The first reason given wins (I8).
-///
-/// Text becomes [`Requested`](Self::Requested):
-///
-/// ```
-/// use headcount::CloseReason;
-/// assert_eq!(CloseReason::from("deploy").to_string(), "requested: deploy");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(rename_all = "lowercase")
-)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The program asked for it, with these words.
-    Requested(Cow<'static, str>),
-    /// Its parent closed, or the registry it belongs to, for this reason, which is never `Parent` itself.
-    Parent(#[cfg_attr(feature = "serde", serde(serialize_with = "root"))] Arc<CloseReason>),
-    /// Something that it needs was to close ([`needs`](crate::ContextBuilder::needs)).
-    Needed,
-    /// It had run dry after [`finish`](crate::Context::finish).
-    Finished,
-    /// The last strong handle was dropped while it was open (I11).
-    Dropped,
-    /// It was idle for too long, in the judgement of the code that closed it: a [session](crate::sessions) that was not held
-    /// for its idle window.
-    Culled,
-    /// A [session](crate::sessions) whose last client left on purpose.
-    Left,
-    /// A [session](crate::sessions) that had to make room.
-    Evicted,
-    /// A [session](crate::sessions) that had reached its greatest age.
-    Expired,
-    /// A generation of a [session](crate::sessions), which the next one follows.
-    Restarted,
-    /// The service is shutting down.
-    Shutdown,
-    /// This task failed, in the context or below it, and the context was opened with
-    /// [`on_failure(Close)`](crate::ContextBuilder::on_failure).
-    Failed(Failure),
-    /// Something newer took its place, in the judgement of the code that closed it.
-    Superseded,
-    /// Its parent had as many children as it may ([`max_children`](crate::ContextBuilder::max_children)): it was closed from the start.
-    Full,
-}
-
-impl CloseReason {
-    /// Where it began: the reason of the outermost context that closed, or this one.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use headcount::{CloseReason, Registry};
-    /// let app = Registry::new().context("app");
-    /// let conn = app.child("conn");
-    /// app.close_with("deploy").await;
-    /// let reason = conn.close_reason().unwrap();
-    /// assert!(matches!(reason, CloseReason::Parent(_)));
-    /// assert_eq!(reason.root(), &CloseReason::from("deploy"));
-    /// # }
-    /// ```
-    pub fn root(&self) -> &Self {
-        match self {
-            Self::Parent(root) => root,
-            other => other,
-        }
-    }
-
-    /// The reason for what lies below.
-    pub(crate) fn of_parent(&self) -> Self {
-        Self::Parent(match self {
-            Self::Parent(root) => Arc::clone(root),
-            other => Arc::new(other.clone()),
-        })
-    }
-}
-
-#[cfg(feature = "serde")]
-fn root<S: serde::Serializer>(root: &CloseReason, serializer: S) -> Result<S::Ok, S::Error> {
-    serde::Serialize::serialize(root, serializer)
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Requested(text) => {
-                return write!(f, "requested: {}", Printed(text));
-            }
-            Self::Parent(root) => return write!(f, "its parent closed, {root}"),
-            Self::Needed => "what it needs closed",
-            Self::Finished => "finished",
-            Self::Dropped => "its last handle was dropped",
-            Self::Culled => "culled",
-            Self::Left => "left",
-            Self::Evicted => "evicted",
-            Self::Expired => "expired",
-            Self::Restarted => "restarted",
-            Self::Shutdown => "shutdown",
-            Self::Failed(failure) => return write!(f, "failed: {failure}"),
-            Self::Superseded => "superseded",
-            Self::Full => "its parent was full",
-        })
-    }
-}
-
-impl From<&'static str> for CloseReason {
-    fn from(text: &'static str) -> Self {
-        Self::Requested(Cow::Borrowed(text))
-    }
-}
-
-impl From<String> for CloseReason {
-    fn from(text: String) -> Self {
-        Self::Requested(Cow::Owned(text))
-    }
-}
-
-impl From<Cow<'static, str>> for CloseReason {
-    fn from(text: Cow<'static, str>) -> Self {
-        Self::Requested(text)
     }
 }

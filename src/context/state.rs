@@ -11,6 +11,7 @@
 
 use crate::{
     context::{
+        close_reason::CloseReason,
         failure::{FailurePolicy, OnFailure},
         gate::{Gate, OnLeave},
         handles::Handles,
@@ -18,8 +19,9 @@ use crate::{
         hook_count::HookCount,
         hooks::Hooks,
         lease::Lease,
+        log::Log,
         quota::{Quota, QuotaPermit, Quotas},
-        report::{CloseReason, CloseReport, Log},
+        report::CloseReport,
         runtimes::Runtimes,
         slots::Slots,
         tally::{Counts, Tally},

@@ -125,3 +125,17 @@ impl Counts {
         }
     }
 }
+
+/// What became of the hooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct HookCounts {
+    /// Hooks that ran to their end, those that failed included.
+    pub ran: u64,
+    /// Hooks that returned an error or panicked, or could not run because no runtime was left.
+    pub failed: u64,
+    /// Hooks that were dropped at the time limit, and those that had blocked their thread beyond that, and for a second at least,
+    /// when they were done.
+    pub timed_out: u64,
+}

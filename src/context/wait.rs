@@ -4,10 +4,12 @@
 use crate::{
     clock,
     context::{
-        close, current,
+        close,
+        close_reason::CloseReason,
+        current,
         driver::{Begun, begin_at, drive_here, ensure_driver, respawn_drivers},
         haste::{Deadline, HOOK_AT_ONCE, Hurry},
-        report::{CloseReason, CloseReport},
+        report::CloseReport,
         state::{Core, Node},
         still_closing::StillClosing,
     },

@@ -3,9 +3,10 @@
 use crate::{
     context::{
         close,
+        close_reason::CloseReason,
         hook_output::HookOutput,
         hooks::{Hook, When},
-        report::{CloseReason, CloseReport},
+        report::CloseReport,
         state::{Core, Node},
     },
     error::{ClosedError, RefusedError},

@@ -1,6 +1,6 @@
 //! A context for one piece of code: opened before it, closed behind it.
 
-use crate::context::{driver, report::CloseReason, state::Core, wait};
+use crate::context::{close_reason::CloseReason, driver, state::Core, wait};
 use futures::FutureExt;
 use std::{
     panic::{AssertUnwindSafe, Location, resume_unwind},

@@ -126,7 +126,7 @@ pub(crate) fn find(tasks: &[TaskDump], hooks: &[HookDump]) -> Vec<Deadlock> {
 struct Locked(HashMap<ResourceId, Option<ResourceId>>);
 
 impl Locked {
-    /// A mutex of which two answers do not say the same has changed hands meanwhile: whoever waits for it goes on.
+    /// A mutex of which two answers do not say the same has changed hands meanwhile: those that wait for it go on.
     fn of<'a>(stacks: impl Iterator<Item = &'a AwaitStack>) -> Self {
         let mut locked = HashMap::new();
         for (id, task) in stacks.filter_map(|stack| mutex(stack.awaited.as_ref()?)) {

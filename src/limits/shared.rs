@@ -2,7 +2,7 @@
 
 use crate::{
     context::{
-        report::CloseReason,
+        close_reason::CloseReason,
         state::{CloseObserver, Core, Node},
     },
     limits::places::Places,

@@ -10,11 +10,11 @@ use super::{
 use crate::{
     context::{
         close,
+        close_reason::CloseReason,
         context::Context,
         driver,
         finish::{Watch, mark, run_dry},
         gate::Gate,
-        report::CloseReason,
         state::Node,
     },
     registry::registry::Registry,

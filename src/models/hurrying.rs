@@ -6,10 +6,10 @@ use super::outcomes::{Outcomes, bounded_long};
 use crate::{
     clock,
     context::{
+        close_reason::CloseReason,
         context::Context,
         driver::Begun,
         haste::Hurry,
-        report::CloseReason,
         state::{Core, Node},
     },
     registry::registry::Registry,

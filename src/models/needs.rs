@@ -5,7 +5,7 @@
 
 use super::outcomes::{Outcomes, bounded_long};
 use crate::{
-    context::{begin, close, context::Context, report::CloseReason, state::Core},
+    context::{begin, close, close_reason::CloseReason, context::Context, state::Core},
     registry::registry::Registry,
     sync::lock,
     table::record::State,

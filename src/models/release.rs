@@ -7,7 +7,9 @@ use super::{
     polled::Polled,
 };
 use crate::{
-    context::{begin, close, context::Context, escalation::Goal, report::CloseReason, state::Core},
+    context::{
+        begin, close, close_reason::CloseReason, context::Context, escalation::Goal, state::Core,
+    },
     registry::registry::Registry,
     sync::Ordering::SeqCst,
     table::record::{Outcome, Record as _},

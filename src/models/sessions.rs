@@ -4,7 +4,7 @@
 
 use super::outcomes::Outcomes;
 use crate::{
-    context::{gate::Gate, report::CloseReason},
+    context::{close_reason::CloseReason, gate::Gate},
     sessions::{
         joining::{Attach, Progress, Request, Ticket},
         key::{Key, Probe},

@@ -8,6 +8,7 @@ use crate::{
 use crate::{
     context::{
         builder::ContextBuilder,
+        close_reason::CloseReason,
         context::Context,
         current::{self, Scope, Scoped},
         driver, finish,
@@ -15,7 +16,7 @@ use crate::{
         haste::Limits,
         hook_output::HookOutput,
         hooks::{Hook, When},
-        report::{CloseReason, CloseReport},
+        report::CloseReport,
         state::{Core, Node},
         still_closing::StillClosing,
         wait,

@@ -3,10 +3,10 @@
 use crate::{
     context::{
         builder::ContextBuilder,
+        close_reason::CloseReason,
         context::Context,
         driver,
         failure::{Failure, FailureKind, Subject},
-        report::CloseReason,
         state::{CloseObserver, Core},
         weak::WeakContext,
     },

@@ -1,7 +1,7 @@
 //! What is due, and what the one timer is told.
 
 use crate::{
-    context::report::CloseReason,
+    context::close_reason::CloseReason,
     sessions::{
         idle::Since,
         leaving::Going,

@@ -1,7 +1,7 @@
 //! How a client comes in: to a session that is there, or one that is to be opened.
 
 use crate::{
-    context::report::CloseReason,
+    context::close_reason::CloseReason,
     sessions::{
         error::{AttachError, Limit},
         key::Key,

@@ -1,7 +1,7 @@
 //! How a client goes, and how it shows that it has not.
 
 use crate::{
-    context::report::CloseReason,
+    context::close_reason::CloseReason,
     sessions::{
         key::Hashed,
         session::{Heartbeat, Id, Phase, Scope},

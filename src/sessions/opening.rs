@@ -1,7 +1,7 @@
 //! How a session is opened, and opened again.
 
 use crate::{
-    context::report::CloseReason,
+    context::close_reason::CloseReason,
     sessions::{
         error::AttachError,
         key::{Hashed, Key},

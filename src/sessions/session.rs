@@ -1,7 +1,7 @@
 //! [`Session`]: one entry of the table.
 
 use crate::{
-    context::report::CloseReason,
+    context::close_reason::CloseReason,
     sessions::{
         idle::Since,
         key::Key,

@@ -1,7 +1,7 @@
 //! [`Sessions`]: the handle of a table of sessions.
 
 use crate::{
-    context::{current, report::CloseReason, weak::WeakContext},
+    context::{close_reason::CloseReason, current, weak::WeakContext},
     sessions::{
         attach::attach,
         build::{Restarted, restart},

@@ -3,10 +3,10 @@
 use crate::{
     clock,
     context::{
+        close_reason::CloseReason,
         context::Context,
         driver,
         line_counts::{Event, LineCounts},
-        report::CloseReason,
         state::{CloseObserver, Core},
         weak::WeakContext,
     },

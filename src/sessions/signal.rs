@@ -1,7 +1,7 @@
 //! What waits, waits for these: a [`Watch`] for each session, a [`LeaseSignal`] for each lease.
 
 use crate::{
-    context::{report::CloseReason, weak::WeakContext},
+    context::{close_reason::CloseReason, weak::WeakContext},
     sessions::error::AttachError,
     sync::{Mutex, Notify, SetOnce, lock},
 };

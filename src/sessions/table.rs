@@ -7,7 +7,7 @@
 //! A context may begin to close by itself at any time. The table is told of that, and until then sees it when it looks.
 
 use crate::{
-    context::report::CloseReason,
+    context::close_reason::CloseReason,
     sessions::{
         idle::IdleQueue,
         key::{Hashed, Key, PreHashed},

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     context::{
+        close_reason::CloseReason,
         driver,
         failure::{Failure, FailureKind},
-        report::CloseReason,
     },
     error::RefusedReason,
     poll::scope::{self, Owner},

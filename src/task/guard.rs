@@ -7,14 +7,13 @@ use crate::{clock, slab::guard::Hold as _, table::record::Detail};
 use crate::{
     context::{
         close,
+        close_reason::CloseReason,
         current::{self, context_of},
         driver,
         failure::{Failure, FailureKind, FailurePolicy, Subject},
         gate::OnLeave,
         line_counts::{Event, LineCounts, PROCESS},
-        refusal,
-        report::CloseReason,
-        runtimes,
+        refusal, runtimes,
         state::Node,
     },
     error::RefusedReason,
