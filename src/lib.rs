@@ -127,7 +127,7 @@ pub use limits::limited_task::LimitedTask;
 pub use limits::permit::Permit;
 pub use limits::usage::LimitUsage;
 
-pub use locks::held::Held;
+pub use locks::guard::TrackedGuard;
 
 pub use registry::builder::RegistryBuilder;
 pub use registry::free::{context, live, register, spawn, track, with_context};

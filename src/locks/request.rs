@@ -5,7 +5,7 @@ use crate::{
         lock_log::{LockLog, Number, Part},
         tracking::Tracking,
     },
-    locks::held::{Held, HeldRecord},
+    locks::guard::{LockRecord, TrackedGuard},
     poll::{
         awaited::{Awaited, LockKind},
         scope,
@@ -26,22 +26,22 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn record(&self, part: Part) -> HeldRecord<'a> {
+    fn record(&self, part: Part) -> LockRecord<'a> {
         let log = self.log;
         let number = log.add(part, self.tracking, self.location, scope::acquirer);
-        HeldRecord { log, part, number }
+        LockRecord { log, part, number }
     }
 
     /// What is held as of now.
-    pub(crate) fn held<G>(&self, guard: G) -> Held<'a, G> {
-        Held::new(guard, self.record(Part::Held))
+    pub(crate) fn held<G>(&self, guard: G) -> TrackedGuard<'a, G> {
+        TrackedGuard::new(guard, self.record(Part::Held))
     }
 
     /// Waits for it. As cancel safe as the future is that it is given.
     pub(crate) async fn wait<G, E>(
         self,
         future: impl Future<Output = Result<G, E>>,
-    ) -> Result<Held<'a, G>, E> {
+    ) -> Result<TrackedGuard<'a, G>, E> {
         let (mut future, asking) = (pin!(future), OnceLock::new());
         let awaited = || self.awaited(asking.get().map_or(Number::UNTRACKED, number));
         let result = poll_fn(|cx| {
@@ -59,7 +59,10 @@ impl<'a> Request<'a> {
     }
 
     /// As [`wait`](Self::wait), for what is always granted in the end.
-    pub(crate) async fn wait_for_lock<G>(self, future: impl Future<Output = G>) -> Held<'a, G> {
+    pub(crate) async fn wait_for_lock<G>(
+        self,
+        future: impl Future<Output = G>,
+    ) -> TrackedGuard<'a, G> {
         match self.wait(future.map(Ok::<_, Infallible>)).await {
             Ok(held) => held,
             Err(never) => match never {},
@@ -82,6 +85,6 @@ impl<'a> Request<'a> {
     }
 }
 
-fn number(record: &HeldRecord<'_>) -> Number {
+fn number(record: &LockRecord<'_>) -> Number {
     record.number
 }

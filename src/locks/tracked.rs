@@ -2,7 +2,7 @@
 
 use crate::{
     ledger::lock_log::LockHolder,
-    locks::{held::Held, request::Request},
+    locks::{guard::TrackedGuard, request::Request},
     poll::awaited::LockKind,
     tracked::Tracked,
 };
@@ -61,7 +61,7 @@ impl<T> Tracked<Mutex<T>> {
     ///
     /// A branch at [`Level::Off`](crate::Level::Off); about 100 ns otherwise, and a lock that others who ask for it also take.
     #[track_caller]
-    pub fn lock(&self) -> impl Future<Output = Held<'_, MutexGuard<'_, T>>> {
+    pub fn lock(&self) -> impl Future<Output = TrackedGuard<'_, MutexGuard<'_, T>>> {
         let request = self.request(LockKind::Mutex, Location::caller());
         request.wait_for_lock(Mutex::lock(self))
     }
@@ -72,7 +72,7 @@ impl<T> Tracked<Mutex<T>> {
     ///
     /// It is locked.
     #[track_caller]
-    pub fn try_lock(&self) -> Result<Held<'_, MutexGuard<'_, T>>, TryLockError> {
+    pub fn try_lock(&self) -> Result<TrackedGuard<'_, MutexGuard<'_, T>>, TryLockError> {
         let guard = Mutex::try_lock(self)?;
         let request = self.request(LockKind::Mutex, Location::caller());
         Ok(request.held(guard))
@@ -92,7 +92,7 @@ impl<T> Tracked<RwLock<T>> {
     ///
     /// As with [`RwLock::read`]: a call that is dropped loses its place in the queue.
     #[track_caller]
-    pub fn read(&self) -> impl Future<Output = Held<'_, RwLockReadGuard<'_, T>>> {
+    pub fn read(&self) -> impl Future<Output = TrackedGuard<'_, RwLockReadGuard<'_, T>>> {
         let request = self.request(LockKind::RwLock, Location::caller());
         request.wait_for_lock(RwLock::read(self))
     }
@@ -103,7 +103,7 @@ impl<T> Tracked<RwLock<T>> {
     ///
     /// As with [`RwLock::write`]: a call that is dropped loses its place in the queue.
     #[track_caller]
-    pub fn write(&self) -> impl Future<Output = Held<'_, RwLockWriteGuard<'_, T>>> {
+    pub fn write(&self) -> impl Future<Output = TrackedGuard<'_, RwLockWriteGuard<'_, T>>> {
         let request = self.request(LockKind::RwLock, Location::caller());
         request.wait_for_lock(RwLock::write(self))
     }
@@ -114,7 +114,7 @@ impl<T> Tracked<RwLock<T>> {
     ///
     /// A writer has it, or waits for it.
     #[track_caller]
-    pub fn try_read(&self) -> Result<Held<'_, RwLockReadGuard<'_, T>>, TryLockError> {
+    pub fn try_read(&self) -> Result<TrackedGuard<'_, RwLockReadGuard<'_, T>>, TryLockError> {
         let guard = RwLock::try_read(self)?;
         let request = self.request(LockKind::RwLock, Location::caller());
         Ok(request.held(guard))
@@ -126,7 +126,7 @@ impl<T> Tracked<RwLock<T>> {
     ///
     /// It is locked.
     #[track_caller]
-    pub fn try_write(&self) -> Result<Held<'_, RwLockWriteGuard<'_, T>>, TryLockError> {
+    pub fn try_write(&self) -> Result<TrackedGuard<'_, RwLockWriteGuard<'_, T>>, TryLockError> {
         let guard = RwLock::try_write(self)?;
         let request = self.request(LockKind::RwLock, Location::caller());
         Ok(request.held(guard))
@@ -152,7 +152,7 @@ impl Tracked<Semaphore> {
     #[track_caller]
     pub fn acquire(
         &self,
-    ) -> impl Future<Output = Result<Held<'_, SemaphorePermit<'_>>, AcquireError>> {
+    ) -> impl Future<Output = Result<TrackedGuard<'_, SemaphorePermit<'_>>, AcquireError>> {
         let request = self.request(LockKind::Semaphore, Location::caller());
         request.wait(Semaphore::acquire(self))
     }
@@ -170,7 +170,7 @@ impl Tracked<Semaphore> {
     pub fn acquire_many(
         &self,
         permits: u32,
-    ) -> impl Future<Output = Result<Held<'_, SemaphorePermit<'_>>, AcquireError>> {
+    ) -> impl Future<Output = Result<TrackedGuard<'_, SemaphorePermit<'_>>, AcquireError>> {
         let request = self.request(LockKind::Semaphore, Location::caller());
         request.wait(Semaphore::acquire_many(self, permits))
     }
@@ -181,7 +181,7 @@ impl Tracked<Semaphore> {
     ///
     /// There is none, or the semaphore is closed.
     #[track_caller]
-    pub fn try_acquire(&self) -> Result<Held<'_, SemaphorePermit<'_>>, TryAcquireError> {
+    pub fn try_acquire(&self) -> Result<TrackedGuard<'_, SemaphorePermit<'_>>, TryAcquireError> {
         let permit = Semaphore::try_acquire(self)?;
         let request = self.request(LockKind::Semaphore, Location::caller());
         Ok(request.held(permit))
@@ -196,7 +196,7 @@ impl Tracked<Semaphore> {
     pub fn try_acquire_many(
         &self,
         permits: u32,
-    ) -> Result<Held<'_, SemaphorePermit<'_>>, TryAcquireError> {
+    ) -> Result<TrackedGuard<'_, SemaphorePermit<'_>>, TryAcquireError> {
         let permits = Semaphore::try_acquire_many(self, permits)?;
         let request = self.request(LockKind::Semaphore, Location::caller());
         Ok(request.held(permits))

@@ -1,4 +1,4 @@
-//! [`Held`]: a lock or a permit that is held, and recorded as long as it is.
+//! [`TrackedGuard`]: a lock or a permit that is held, and recorded as long as it is.
 
 use crate::ledger::lock_log::{LockLog, Number, Part};
 use std::{
@@ -11,14 +11,14 @@ use tokio::sync::SemaphorePermit;
 ///
 /// It is used as tokio's guard is. [`into_inner`](Self::into_inner) returns that.
 #[must_use = "the lock is given back when this is dropped"]
-pub struct Held<'a, G> {
+pub struct TrackedGuard<'a, G> {
     // Given back first: it is listed for a moment longer than it is held, and never shorter.
     guard: G,
-    record: HeldRecord<'a>,
+    record: LockRecord<'a>,
 }
 
-impl<'a, G> Held<'a, G> {
-    pub(crate) fn new(guard: G, record: HeldRecord<'a>) -> Self {
+impl<'a, G> TrackedGuard<'a, G> {
+    pub(crate) fn new(guard: G, record: LockRecord<'a>) -> Self {
         Self { guard, record }
     }
 
@@ -29,7 +29,7 @@ impl<'a, G> Held<'a, G> {
     }
 }
 
-impl Held<'_, SemaphorePermit<'_>> {
+impl TrackedGuard<'_, SemaphorePermit<'_>> {
     /// How many permits of the semaphore it is.
     pub fn num_permits(&self) -> usize {
         self.guard.num_permits()
@@ -41,7 +41,7 @@ impl Held<'_, SemaphorePermit<'_>> {
     }
 }
 
-impl<G: Deref> Deref for Held<'_, G> {
+impl<G: Deref> Deref for TrackedGuard<'_, G> {
     type Target = G::Target;
 
     fn deref(&self) -> &G::Target {
@@ -49,27 +49,27 @@ impl<G: Deref> Deref for Held<'_, G> {
     }
 }
 
-impl<G: DerefMut> DerefMut for Held<'_, G> {
+impl<G: DerefMut> DerefMut for TrackedGuard<'_, G> {
     fn deref_mut(&mut self) -> &mut G::Target {
         &mut self.guard
     }
 }
 
 /// Does not print the value.
-impl<G> fmt::Debug for Held<'_, G> {
+impl<G> fmt::Debug for TrackedGuard<'_, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").finish_non_exhaustive()
+        f.debug_struct("TrackedGuard").finish_non_exhaustive()
     }
 }
 
 /// The record of something that is held or asked for, as long as it is.
-pub(crate) struct HeldRecord<'a> {
+pub(crate) struct LockRecord<'a> {
     pub(crate) log: &'a LockLog,
     pub(crate) part: Part,
     pub(crate) number: Number,
 }
 
-impl Drop for HeldRecord<'_> {
+impl Drop for LockRecord<'_> {
     fn drop(&mut self) {
         self.log.remove(self.part, self.number);
     }
