@@ -58,13 +58,21 @@ impl fmt::Display for OpenError {
         match self {
             Self::Closed => f.write_str("the parent is closing or closed"),
             Self::NeedClosed(name) => {
-                write!(f, "it needs {}, which is closing or closed", Printed(name))
+                write!(
+                    f,
+                    "the context needs {}, which is closing or closed",
+                    Printed(name)
+                )
             }
-            Self::NeedsAncestor(name) => write!(f, "it needs {}, which it is in", Printed(name)),
+            Self::NeedsAncestor(name) => write!(
+                f,
+                "the context cannot need {}, because it lies inside it",
+                Printed(name)
+            ),
             Self::OtherRegistry(name) => {
                 write!(
                     f,
-                    "it needs {}, which is of another registry",
+                    "the context cannot need {}, which belongs to another registry",
                     Printed(name)
                 )
             }
@@ -121,7 +129,11 @@ impl<F> RefusedError<F> {
 
 impl<F> fmt::Display for RefusedError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; the future is in the error", self.reason)
+        write!(
+            f,
+            "{}; `into_inner()` returns the future or closure",
+            self.reason
+        )
     }
 }
 

@@ -448,9 +448,9 @@ impl Seen {
             return;
         }
         let held_up = if code.is_empty() {
-            "something else blocks it, or it is not being run".to_owned()
+            "other code blocks the runtime, or no thread runs it".to_owned()
         } else {
-            format!("it is in {}", code.join(", "))
+            format!("the runtime is inside {}", code.join(", "))
         };
         let is_dump = |(_, close): &&(Arc<Core>, UnderWay)| close.dumps_on.is_some();
         let (dumps, closes): (Vec<_>, Vec<_>) = under_way.into_iter().partition(is_dump);
@@ -465,7 +465,7 @@ impl Seen {
             dispatcher::with_default(&first.subscriber, || {
                 event::emit!(
                     WARN,
-                    "the {what} of {names} does not get on: its runtime has not answered for {lasts}; {held_up}"
+                    "the {what} of {names} makes no progress: its runtime has not run any new task for {lasts}; {held_up}"
                 );
             });
         }

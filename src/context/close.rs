@@ -418,7 +418,12 @@ fn emit_others() {
         event::emit!(
             INFO,
             tasks,
-            "the registry is closed; {tasks} more of the tasks of this runtime are not in it, and run on"
+            "the registry is closed; {} on this runtime not part of it and still running",
+            if tasks == 1 {
+                "1 other task is".to_owned()
+            } else {
+                format!("{tasks} other tasks are")
+            }
         );
     }
 }

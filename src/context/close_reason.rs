@@ -92,8 +92,8 @@ impl fmt::Display for CloseReason {
             Self::Requested(text) => {
                 return write!(f, "requested: {}", Printed(text));
             }
-            Self::Parent(root) => return write!(f, "its parent closed, {root}"),
-            Self::Needed => "what it needs closed",
+            Self::Parent(root) => return write!(f, "its parent closed: {root}"),
+            Self::Needed => "a context that it needs is closing",
             Self::Finished => "finished",
             Self::Dropped => "its last handle was dropped",
             Self::Culled => "culled",

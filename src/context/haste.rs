@@ -144,9 +144,9 @@ impl Haste {
     /// Why tasks are aborted at this moment.
     pub(crate) fn why_abort(&self, now: Instant) -> &'static str {
         match self.abort_at() {
-            Some(_) if self.is_now => "to close at once, aborting",
-            Some(at) if at <= now => "the deadline is near, aborting",
-            _ => "the grace period is over, aborting",
+            Some(_) if self.is_now => "`close_now` was called, aborting these tasks",
+            Some(at) if at <= now => "the deadline is near, aborting these tasks",
+            _ => "the grace period is over, aborting these tasks",
         }
     }
 

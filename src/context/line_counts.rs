@@ -99,7 +99,13 @@ pub(crate) fn is_told_with(latest: u64, count: u64) -> bool {
     digits(count) > digits(count - latest)
 }
 
-/// `, 100 times so far`
+/// The next count after this one that is told.
+pub(crate) fn next_told(count: u64) -> u64 {
+    let digits = count.checked_ilog10().map_or(0, |digits| digits + 1);
+    10_u64.checked_pow(digits).unwrap_or(u64::MAX)
+}
+
+/// `, 100 times so far; reported again at 1,000 times`
 pub(crate) struct SoFar(pub(crate) u64);
 
 impl fmt::Display for SoFar {
@@ -109,8 +115,9 @@ impl fmt::Display for SoFar {
         }
         write!(
             f,
-            ", {} so far; the next warning comes at ten times as many",
-            Times(self.0)
+            ", {} so far; reported again at {}",
+            Times(self.0),
+            Times(next_told(self.0))
         )
     }
 }
@@ -144,6 +151,12 @@ mod tests {
             .filter(|count| is_told_with(1, *count))
             .collect();
         assert_eq!(warned, [1, 10, 100, 1_000]);
+    }
+
+    #[test]
+    fn it_is_said_when_the_next_one_comes() {
+        let next = [0, 1, 9, 10, 57, 999, 1_000].map(next_told);
+        assert_eq!(next, [1, 10, 10, 100, 100, 1_000, 10_000]);
     }
 
     #[test]

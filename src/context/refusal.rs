@@ -94,7 +94,7 @@ impl fmt::Display for Refusal {
             ),
             Some(task) => write!(
                 f,
-                "{} was refused {times} at {file}:{line}{full}",
+                "spawns by task {} were refused {times} at {file}:{line}{full}",
                 Printed(task)
             ),
             None => write!(f, "spawns were refused {times} at {file}:{line}{full}"),
@@ -202,7 +202,8 @@ pub(crate) fn warn(
         context = %Printed(context),
         task = %Printed(name),
         count = so_far.0,
-        "{what} was refused because its context is closing or closed (at {}:{}{so_far})",
+        "{what} was refused because its context {} is closing or closed (at {}:{}{so_far})",
+        Printed(context),
         line.file(),
         line.line()
     );

@@ -279,11 +279,17 @@ impl fmt::Display for CloseReport {
             }
         }
         if facts.has_lost_work {
-            write!(f, "\n  ! work of its own was refused and lost")?;
+            write!(
+                f,
+                "\n  ! work spawned from inside the context was refused and lost"
+            )?;
         }
         if counts.runtime_ended > 0 {
-            let ended = counts.runtime_ended;
-            write!(f, "\n  ! the runtime of {ended} of them ended first")?;
+            let tasks = match counts.runtime_ended {
+                1 => "1 task ended because its".to_owned(),
+                ended => format!("{ended} tasks ended because their"),
+            };
+            write!(f, "\n  ! {tasks} runtime ended")?;
         }
         if counts.children > 0 {
             write!(f, "\n  descendants: {} closed", counts.children)?;

@@ -107,7 +107,7 @@ impl Runtimes {
                 event::emit!(
                     WARN,
                     context = %name,
-                    "a task was refused: the runtime of its context has ended, and none is at hand{}",
+                    "a task was refused: the runtime of its context has ended, and this thread is in no other runtime{}",
                     SoFar(count)
                 );
             }
@@ -119,7 +119,7 @@ impl Runtimes {
             event::emit!(
                 WARN,
                 context = %name,
-                "the runtime of the context has ended; from now on its tasks run on the one at hand{so_far}"
+                "the runtime of the context has ended; from now on its tasks run on the runtime of the current thread{so_far}"
             );
         }
         Ok(here)

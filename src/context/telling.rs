@@ -9,7 +9,7 @@ use crate::{
     context::{
         alike::{Alike, NAMED, Paths},
         failure::Failure,
-        line_counts::{Event, SoFar, Times, is_told_with},
+        line_counts::{Event, SoFar, Times, is_told_with, next_told},
         refusal::{Refusals, Repeated},
     },
     event,
@@ -42,7 +42,8 @@ const SHOWN: usize = 256;
 const LINES: usize = 64;
 
 /// What is said of tasks that have outlived an abort.
-pub(crate) const STILL: &str = "still closing";
+pub(crate) const STILL: &str =
+    "still closing, because these tasks did not end when they were aborted";
 
 type CallSite = &'static Location<'static>;
 
@@ -294,7 +295,7 @@ impl Forced {
             contexts,
             tasks = self.tasks.count(),
             stacks = shown.as_ref().map(tracing::field::display),
-            "{said} after {since}: {}{}{}",
+            "{said} ({since} after the close began): {}{}{}",
             self.tasks,
             Repeated(&self.refusals),
             Closes(context.location, count)
@@ -351,7 +352,7 @@ impl Hooks {
         let stacks = self.stacks.as_ref().map(tracing::field::display);
         let outside = self.outside.as_ref().map_or_else(String::new, |tasks| {
             format!(
-                "; outside of the context there still run {tasks}: has it waited for one of them?"
+                "; tasks outside of the context still run, and the hook may wait for one of them: {tasks}"
             )
         });
         let sentence = &self.sentence;
@@ -368,9 +369,10 @@ impl fmt::Display for Closes {
             return Ok(());
         }
         let (file, line, times) = (self.0.file(), self.0.line(), Times(self.1));
+        let next = Times(next_told(self.1));
         write!(
             f,
-            "; that is so of contexts opened at {file}:{line}, {times} so far; the next warning comes at ten times as many"
+            "; closes of contexts opened at {file}:{line} have come to this {times} so far; reported again at {next}"
         )
     }
 }

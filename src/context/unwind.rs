@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// Notes a hook that did not run to its end because no runtime was left, and says so.
 pub(super) fn note_interrupted(node: &Node, origin: Origin) {
-    let said = "could not run to its end, its runtime is gone".to_owned();
+    let said = "could not run to its end because its runtime has ended".to_owned();
     let (kind, path) = (FailureKind::HookInterrupted, resource::short_path(node));
     let failure = Failure::new(kind, origin.subject(), path, ("", said));
     let sentence = failure.sentence();

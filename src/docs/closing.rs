@@ -73,9 +73,7 @@
 //! [`essential`](crate::TaskBuilder::essential) one by its end, however it ends, while its context is open. The failure reaches
 //! the task's handle and the reports, as a [`Failure`](crate::Failure). What else follows is up to the nearest context, from the
 //! task's own upwards, that was opened with [`on_failure`](crate::ContextBuilder::on_failure), and last to the
-//! [registry](crate::RegistryBuilder::on_failure):
-//!
-//! A [supervised](crate::supervision) task fails when it is not started again: see
+//! [registry](crate::RegistryBuilder::on_failure). A [supervised](crate::supervision) task fails when it is not started again: see
 //! [its chapter](super::supervision#failures-and-the-report).
 //!
 //! | setting | a failure of a task |
@@ -148,7 +146,7 @@
 //! | the runtime of a context has ended | warning | counted (line that opened it) |
 //! | a task ran for long without waiting | warning | counted in the process (line that spawned it) |
 //! | a probe panicked | warning | counted (probe) |
-//! | a leak was found by [`watch_leaks`](crate::Registry::watch_leaks) | warning | each make once, at ten times as many, and after an hour if there are more |
+//! | a leak was found by [`watch_leaks`](crate::Registry::watch_leaks) | warning | each group once, at ten times as many, and after an hour if there are more |
 //! | an attach to a session of another owner was refused | warning | counted (its line) |
 //! | tasks run on where a registry has closed | info | each registry once |
 //! | [`headcount::spawn`](crate::spawn) outside of any context; an unknown `HEADCOUNT_LEVEL` | info, warning | once |

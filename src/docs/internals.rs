@@ -110,7 +110,7 @@
 //! waker that captures stacks. Their protocols are modelled with loom, and run under the address sanitizer.
 //!
 //! A slab in safe code was built and measured: a slot with a `Weak` to an entry that has an allocation of its own, entered by
-//! `try_` operations only. With it, registering an entry takes 1.03 times as long as in a `DashMap`, where it takes 0.77 here. A
+//! `try_` operations only. With it, registering an entry takes 1.03 times as long as in a `DashMap`, where it takes 0.8 here. A
 //! task takes 1.18 to 1.26 times as long as here if 1,000 are spawned at a time, and 1.4 to 1.55 times if 100,000 are. Most of
 //! that is the allocation.
 //!
@@ -130,7 +130,7 @@
 //! A `JoinSet` knows its tasks, awaits them, and aborts them. Here the gate and the list do the first two already, so a `JoinSet`
 //! would be there for the abort alone, at a third of the cost of a short task: it allocates an entry for each task, locks three
 //! times, and keeps what is left of a finished task until it is read, so that a reader is needed. Measured with a `JoinSet`, a
-//! task cost 1.9 times as much as on a bare `JoinSet`; without it, and all else being equal, 1.4 times.
+//! task cost 1.9 times as much as on a bare `JoinSet`; without it, and all else being equal, 1.4 times, on the machine of that measurement.
 //!
 //! So a task is spawned bare, and tokio's handle to it is dropped at once. An abort marks the entry and wakes the task; the poll
 //! that finds the mark drops the future, as the runtime would have. Two pairs of steps make that safe:

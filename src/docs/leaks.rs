@@ -9,7 +9,7 @@
 //! | `ClosedButHeld` | a context that is closed, and a handle is still held; or a value that a context owned, after that context has closed |
 //! | `StillRunning` | a task whose context was closed longer ago than its grace period |
 //! | `DroppedOpen` | a context whose last handle was dropped while it was open; the registry remembers the last 64, for an hour |
-//! | `PinsItself` | an open context of which only its own tasks have handles, each for longer than the policy lets things settle: nothing else can ever close it |
+//! | `PinsItself` | an open context of which only its own tasks have handles, each for longer than the policy's settle time: nothing else can ever close it |
 //!
 //! Limits that a policy sets: `TooOld` and `TooMany` of a kind, `Growing` by the line that makes them. And at the end
 //! of a test or a program, with [`LeakPolicy::nothing_left`](crate::leaks::LeakPolicy::nothing_left), whatever is alive:
@@ -68,7 +68,7 @@
 //! ```
 //!
 //! The number in brackets is the *fingerprint*: the same for equal leaks from run to run, and after edits that only move
-//! code ([`Allow::fingerprint`](crate::leaks::Allow::fingerprint) says what it is made of). It names a leak that is known to [`Allow::fingerprint`](crate::leaks::Allow::fingerprint).
+//! code ([`Allow::fingerprint`](crate::leaks::Allow::fingerprint) says what it is made of). With it an allow list accepts a known leak.
 //!
 //! # Waiting
 //!

@@ -113,7 +113,7 @@ impl Dump {
             ),
             (
                 self.tasks.iter().any(is_untimed),
-                "how long they have been parked is not known: `headcount::dump::set_long_poll_threshold` turns on the timing of polls",
+                "it is not known how long tasks have been parked: call `headcount::dump::set_long_poll_threshold` to time polls",
             ),
         ]
         .into_iter()
@@ -501,7 +501,7 @@ fn write_stack(f: &mut fmt::Formatter<'_>, stack: &AwaitStack, names_awaited: bo
         _ => {}
     }
     if stack.yields {
-        f.write_str(" (only lets others run)")?;
+        f.write_str(" (only yields to other tasks)")?;
     }
     Ok(())
 }

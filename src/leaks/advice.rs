@@ -16,9 +16,12 @@ pub(crate) fn of(finding: &Finding) -> String {
         LeakKind::PinsItself => pinned(finding),
         _ if is_kept_by_its_own_task(finding) => pinned(finding),
         LeakKind::StillRunning => running(subject),
-        LeakKind::ClosedButHeld => release(finding, "does not have to outlive it"),
+        LeakKind::ClosedButHeld => release(finding),
         LeakKind::TooOld if class(subject) == Some(Class::Task) => {
-            format!("see what the task spawned at {} waits for", subject.site())
+            format!(
+                "find out what the task spawned at {} waits for",
+                subject.site()
+            )
         }
         _ => still_there(finding),
     }
@@ -41,29 +44,29 @@ fn still_there(finding: &Finding) -> String {
     let state = subject.resource.as_ref().map(Resource::state);
     match (class(subject), state) {
         (Some(Class::Task), _) => format!(
-            "await it, abort it, or spawn it on a context that is closed: the task spawned at {}",
+            "await or abort the task spawned at {}, or spawn it on a context that you close",
             subject.site()
         ),
         (Some(Class::Context), Some(State::Open)) => match held_at(finding) {
             Some(line) => {
                 let says = format!(
-                    "close it, `close().await`, when it is no longer used, and drop the handle taken at {line}"
+                    "close the context with `close().await` when it is no longer used, and drop the handle taken at {line}"
                 );
                 says + &in_a_hook(finding).unwrap_or_default()
             }
-            None => format!("close it: the context opened at {}", subject.site()),
+            None => format!("close the context opened at {}", subject.site()),
         },
         (Some(Class::Context), _) => match running_hook(finding) {
             Some(hook) => format!(
-                "see what the {hook} waits for: the close of the context opened at {} waits for it",
+                "find out what the {hook} waits for: it holds up the close of the context opened at {}",
                 subject.site()
             ),
             None => format!(
-                "see what its close waits for: the context opened at {}",
+                "find out what the close of the context opened at {} waits for (`close_within` names it)",
                 subject.site()
             ),
         },
-        _ => release(finding, "is not needed any more"),
+        _ => release(finding),
     }
 }
 
@@ -71,7 +74,7 @@ fn still_there(finding: &Finding) -> String {
 fn in_a_hook(finding: &Finding) -> Option<String> {
     let hooks = fact(finding, "hooks")?;
     Some(format!(
-        "; if a hook has it, keep a `WeakContext` there: they were registered at {hooks}"
+        "; if a hook captured the handle, capture a `WeakContext` instead (hooks were registered at {hooks})"
     ))
 }
 
@@ -89,7 +92,7 @@ fn pinned(finding: &Finding) -> String {
     let task = task.unwrap_or_default();
     let line = held_at(finding).unwrap_or_default();
     format!(
-        "in the task spawned at {task}, keep a `WeakContext` (`downgrade()`) and no handle: the one taken at {line}"
+        "in the task spawned at {task}, keep a `WeakContext` (`downgrade()`) instead of the handle taken at {line}"
     )
 }
 
@@ -98,13 +101,13 @@ fn running(subject: &Subject) -> String {
     let site = subject.site();
     match kind {
         "blocking" => format!(
-            "let the closure spawned at {site} look at `is_cancelled()`: nothing can end it from outside"
+            "make the blocking closure spawned at {site} check `is_cancelled()`: nothing can end it from outside"
         ),
         "wrapped" => format!(
             "poll or drop the future wrapped at {site}: its context waits for it and cannot drop it"
         ),
         _ => format!(
-            "let the task spawned at {site} watch `cancelled()`, or spawn it `cancellable()`"
+            "make the task spawned at {site} watch `cancelled()`, or spawn it with `cancellable()`"
         ),
     }
 }
@@ -113,25 +116,25 @@ fn running(subject: &Subject) -> String {
 #[cfg(feature = "dump")]
 pub(crate) fn never_waits(subject: &Subject) -> String {
     format!(
-        "let the task spawned at {} come to an `.await` that waits, such as `yield_now()`, or move its work to `spawn_blocking` and \
-         look at `is_cancelled()` there: it never waits, so neither a cancellation nor an abort reaches it",
+        "add an `.await` that yields, such as `yield_now().await`, to the task spawned at {}, or move its work to `spawn_blocking` \
+         and check `is_cancelled()` there: the task never yields, so neither a cancellation nor an abort reaches it",
         subject.site()
     )
 }
 
 /// Handles are dropped; a registration goes with what it was put into.
-fn release(finding: &Finding, when: &str) -> String {
+fn release(finding: &Finding) -> String {
     let subject = &finding.subject;
     let Some(holders) = &finding.holders else {
         return format!(
-            "drop what the registration made at {} was put into",
+            "drop the registration made at {}, or the value that holds it",
             subject.site()
         );
     };
     match held_at(finding) {
         Some(line) if is_library(&line) => behind(&line, holders),
         Some(line) => {
-            format!("drop the handle taken at {line}, or keep a weak one there if it {when}")
+            format!("drop the handle taken at {line}, or keep a weak handle there instead")
         }
         None => unknown(subject, holders),
     }
@@ -153,7 +156,7 @@ fn behind(line: &str, holders: &Holders) -> String {
             "give the library a weak handle (`downgrade()`), or end what keeps the handle that {what} took: no line of yours is on its stack"
         ),
         None => format!(
-            "build with `debug = \"limited\"` and set HEADCOUNT_LEVEL=holders: then the line is named that called the library at {line}"
+            "build with `debug = \"limited\"` and set HEADCOUNT_LEVEL=holders: the report then names the line that called the library at {line}"
         ),
     }
 }
@@ -162,7 +165,7 @@ fn unknown(subject: &Subject, holders: &Holders) -> String {
     let untracked = holders.untracked();
     match subject.resource.as_ref() {
         Some(resource) if resource.record().ledger().is_none() => format!(
-            "look for who has the `Arc` tracked at {} ({untracked} strong); `registry.own` instead of `track` would name them",
+            "find the holders of the `Arc` tracked at {} ({untracked} strong); with `registry.own` instead of `track` the report would name them",
             subject.site()
         ),
         _ => format!(

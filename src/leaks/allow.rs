@@ -237,7 +237,7 @@ impl Allow {
             Some(Ok(left)) if !left.is_zero() => format!(", for another {}", clock::human(left)),
             Some(over) => {
                 let ago = over.map_or_else(|over| over.duration(), |_| Duration::ZERO);
-                format!(", until {} ago", clock::human(ago))
+                format!(", expired {} ago", clock::human(ago))
             }
         };
         let what = self.what();
@@ -436,9 +436,9 @@ mod tests {
         );
         assert_eq!(
             allow.terms(now + day),
-            "name conn-*, until 1d 0h ago: a bug"
+            "name conn-*, expired 1d 0h ago: a bug"
         );
-        assert_eq!(allow.terms(now), "name conn-*, until 0ms ago: a bug");
+        assert_eq!(allow.terms(now), "name conn-*, expired 0ms ago: a bug");
     }
 
     #[test]

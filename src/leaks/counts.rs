@@ -115,19 +115,19 @@ impl Counts {
 pub(crate) fn advice(kind: &str, site: &str) -> Option<String> {
     let says = match kind {
         HOOK => format!(
-            "cancel each hook registered at {site} (`Hook::cancel`) when what it is for has ended, or register it on a context that closes then"
+            "cancel each hook registered at {site} (`Hook::cancel`) as soon as it is no longer needed, or register it on a context that closes then"
         ),
         KEPT => format!(
             "await or drop the handles of the tasks spawned at {site}: each keeps the output of its task"
         ),
         WEAK | OUTLIVED => format!(
-            "see what keeps weak handles of the contexts opened at {site}: each keeps what is known of its context"
+            "find out what keeps weak handles to the contexts opened at {site}: each keeps the record of its context in memory"
         ),
         kind if kind.starts_with(HANDLE) => {
-            format!("see what keeps the handles taken at {site}")
+            format!("find out what keeps the handles taken at {site}")
         }
         kind if kind.starts_with(UNTRACKED) => format!(
-            "see what keeps handles of what was made at {site}; HEADCOUNT_LEVEL=holders names the lines that took them"
+            "find out what keeps handles to the things made at {site}; HEADCOUNT_LEVEL=holders names the lines that took them"
         ),
         _ => return None,
     };

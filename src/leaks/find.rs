@@ -176,7 +176,9 @@ fn notes(
 ) -> Vec<String> {
     let mut notes = Vec::new();
     if snapshot.has_asking() {
-        notes.push("the task that asks, and its contexts, are not counted".to_owned());
+        notes.push(
+            "not counted: the task that made this report and the contexts it runs in".to_owned(),
+        );
     }
     let suspects: Vec<_> = findings.iter().map(Finding::as_suspect).collect();
     let covers_nothing = |entry: &&Allow| !suspects.iter().any(|suspect| entry.covers(suspect));
@@ -226,7 +228,7 @@ fn dropped<'a>(
     entry.map(|entry| {
         let ago = Duration::from_nanos(snapshot.now.since(entry.at));
         let ago = clock::human(ago);
-        let state = format!("dropped {ago} ago ({} inside)", entry.inside);
+        let state = format!("dropped {ago} ago ({} tasks and child contexts inside)", entry.inside);
         let subject = Subject {
             name: entry.name.to_string(),
             literal: entry.name.literal(),
@@ -240,7 +242,7 @@ fn dropped<'a>(
         let last = entry.last.as_ref().map(ToString::to_string);
         facts.extend(last.map(|last| ("last handle", last)));
         let advice =
-            format!("`close().await` the context opened at {site} before its last handle goes");
+            format!("close the context opened at {site} with `close().await` before its last handle is dropped");
         let finding = Finding::of_fact(LeakKind::DroppedOpen, subject, facts, advice);
         finding.with_last_handle(entry.last.as_ref().map(|last| last.location))
     })
@@ -272,7 +274,7 @@ fn too_many<'a>(
         ];
         facts.extend(held::facts(snapshot, all));
         let advice = format!(
-            "see what keeps the oldest: it was {} at {}",
+            "find out what keeps the oldest one, which was {} at {}",
             oldest.made,
             oldest.site()
         );

@@ -29,7 +29,7 @@ pub(crate) fn find(
         .map(|rise| format!("reported below, and growing: {rise}"));
     let found = new.iter().map(|rise| {
         let mut subject =
-            Subject::unlisted(rise.name(), format!("{:.1} more a sample", rise.rate()));
+            Subject::unlisted(rise.name(), format!("{:.1} more per sample", rise.rate()));
         let mut facts = vec![("counts", rise.to_string())];
         let all = makes.get(&rise.counted).map_or(&[][..], Vec::as_slice);
         if let Some(&at) = all.last() {
@@ -50,7 +50,7 @@ pub(crate) fn find(
         let advice = match rise.site() {
             Some((file, line)) => {
                 let line = format!("{file}:{line}");
-                let usual = || format!("see what should let go of what is made at {line}{by}");
+                let usual = || format!("find out what should drop the things made at {line}{by}");
                 counts::advice(rise.name(), &line).unwrap_or_else(usual)
             }
             None => format!("see what the probe {} counts", rise.name()),

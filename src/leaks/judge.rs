@@ -54,12 +54,12 @@ impl fmt::Display for LeakKind {
             Self::ClosedButHeld => "closed but still held",
             Self::StillRunning => "cancelled but still running",
             Self::DroppedOpen => "dropped while open",
-            Self::PinsItself => "held by its own task alone",
+            Self::PinsItself => "held only by its own task",
             Self::TooOld => "older than allowed",
             Self::TooMany => "more than allowed",
             Self::Growing => "growing",
             Self::StillThere => "still there",
-            Self::BareSpawn => "not counted by any context",
+            Self::BareSpawn => "belongs to no context",
         })
     }
 }

@@ -247,7 +247,7 @@ impl Style {
             let makes = rest.len();
             write!(
                 f,
-                "\n\n… {more} more leaks of {makes} other makes are not printed"
+                "\n\n… {more} more leaks in {makes} other groups are not printed"
             )?;
         }
         for finding in &contents.allowed {

@@ -100,7 +100,7 @@ impl fmt::Display for UnknownLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is no level: use off, counts, holders or backtraces",
+            "`{}` is not a level; use off, counts, holders or backtraces",
             crate::name::Printed(&self.0)
         )
     }
@@ -126,11 +126,11 @@ mod tests {
         for bad in ["lots\n", "backtraces/16", "backtraces/", "holders/2", ""] {
             let error = bad.parse::<Level>().unwrap_err().to_string();
             assert!(
-                error.ends_with(" is no level: use off, counts, holders or backtraces"),
+                error.ends_with(" is not a level; use off, counts, holders or backtraces"),
                 "{error}"
             );
         }
         let error = "lots\n".parse::<Level>().unwrap_err().to_string();
-        assert!(error.starts_with("`lots\\n` is no level"), "{error}");
+        assert!(error.starts_with("`lots\\n` is not a level"), "{error}");
     }
 }

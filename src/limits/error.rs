@@ -31,7 +31,7 @@ impl fmt::Display for AcquireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Closed => "the context of the limit is closing or closed",
-            Self::Full => "all places of the limit are taken, and so is its queue",
+            Self::Full => "all places of the limit are taken, and its queue is full",
         })
     }
 }

@@ -128,7 +128,7 @@ impl fmt::Display for Awaited {
             Self::Idle => f.write_str("its registry to be idle"),
             Self::Cancellation => f.write_str("nothing but its cancellation"),
             Self::BackOff { attempt, left } => {
-                write!(f, "its attempt {attempt}, in {}", human(*left))
+                write!(f, "attempt {attempt}, which begins in {}", human(*left))
             }
         }
     }

@@ -111,8 +111,8 @@ fn say_global(location: &Location<'_>) {
         let (file, line) = (location.file(), location.line());
         event::emit!(
             INFO,
-            "`headcount::spawn` outside of any context, at {file}:{line}: the task is on the global registry, and only a close of \
-             that awaits it"
+            "`headcount::spawn` was called outside of any context at {file}:{line}: the task belongs to the global registry, and only \
+             closing that registry waits for it"
         );
     }
 }

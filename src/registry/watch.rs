@@ -198,7 +198,7 @@ impl News {
                 WARN,
                 fingerprint,
                 alike,
-                "leak: {alike} are alike, up to {before} were told of before: {block}"
+                "leak: now {alike} of the same kind, at most {before} were reported before: {block}"
             ),
         }
     }

@@ -208,7 +208,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
 
 fn unicode(name: &'static str, value: OsString) -> Result<String, EnvError> {
     let value = value.into_string();
-    value.map_err(|value| EnvError::new(name, &value.to_string_lossy(), "it is no text"))
+    value.map_err(|value| EnvError::new(name, &value.to_string_lossy(), "it is not valid UTF-8"))
 }
 
 /// Seconds, or what a person writes.

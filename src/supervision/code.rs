@@ -114,7 +114,9 @@ impl Failed {
         let mut message = said
             .unwrap_or_else(|panic| format!("an error that panicked when it was printed: {panic}"));
         let is_final = guarded(|| filter.is_final(error)).unwrap_or_else(|panic| {
-            message = format!("{message} (whether it is to be retried is not known, for `unless` panicked: {panic})");
+            message = format!(
+                "{message} (`unless` panicked, so the error is treated as retryable: {panic})"
+            );
             false
         });
         Self {

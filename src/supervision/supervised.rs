@@ -151,7 +151,7 @@ impl fmt::Display for SupervisionEnd {
         match self {
             Self::Finished => f.write_str("finished"),
             Self::Stopped => f.write_str("stopped"),
-            Self::Closed => f.write_str("its context closes"),
+            Self::Closed => f.write_str("its context closed"),
             Self::GaveUp(failure) => write!(f, "given up: {failure}"),
             Self::RuntimeGone => f.write_str("its runtime has ended"),
             Self::Refused(reason) => write!(f, "refused: {reason}"),

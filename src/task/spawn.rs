@@ -447,7 +447,7 @@ impl Rejected {
     /// As [`task`](Self::task), where another would have polled it.
     pub(crate) fn drop_wrapped<F>(self, node: &Node, future: F) {
         let (Facts { name, location, .. }, reason) = (self.facts, self.reason);
-        guard::note_refusal(node, ("a wrap", &name), (location, reason));
+        guard::note_refusal(node, ("a wrapped future", &name), (location, reason));
         panics::discard(future);
     }
 }

@@ -271,7 +271,9 @@ impl CloseAnywhere {
             let mut known = self.disturbances.iter().chain(&Disturbance::ALL);
             match known.find(|known| known.to_string() == name) {
                 Some(disturbance) => self.only = Some((poll, *disturbance)),
-                None => panic!("HEADCOUNT_DISTURBANCE is {name:?}, which is no disturbance"),
+                None => {
+                    panic!("HEADCOUNT_DISTURBANCE is {name:?}, which is not a known disturbance")
+                }
             }
         }
     }

@@ -65,7 +65,7 @@ impl fmt::Display for Unclean {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, report) in self.reports.iter().take(PRINTED).enumerate() {
             let apart = if n > 0 { "\n\n" } else { "" };
-            write!(f, "{apart}not a clean close:\n{report}")?;
+            write!(f, "{apart}a close was not clean:\n{report}")?;
         }
         if self.count > PRINTED {
             write!(f, "\n\n… {} more closes", self.count - PRINTED)?;
@@ -74,7 +74,7 @@ impl fmt::Display for Unclean {
             f.write_str("\n\n")?;
         }
         if !self.unseen.is_empty() {
-            f.write_str("no handle was awaited for:")?;
+            f.write_str("these failures were not seen, because no handle was awaited:")?;
         }
         for failure in self.unseen.iter().take(PRINTED) {
             write!(f, "\n  ! {failure}")?;

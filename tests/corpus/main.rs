@@ -122,7 +122,7 @@ programs! {
         goes_while_watched / goes_while_watched_fixed: named(StillThere);
         held_twice / held_twice_fixed: named(StillThere).among(2);
         entry_in_value / entry_in_value_fixed: named(StillThere).among(2);
-        plain_arc / plain_arc_fixed: unseen(StillThere, "1 untracked", "who has the `Arc` tracked at");
+        plain_arc / plain_arc_fixed: unseen(StillThere, "1 untracked", "find the holders of the `Arc` tracked at");
         context_while_off / context_while_off_fixed: unseen(ClosedButHeld, "1 untracked", "nothing was recorded when these handles were taken");
         value_while_off / value_while_off_fixed: unseen(StillThere, "1 untracked", "nothing was recorded when these handles were taken");
     }

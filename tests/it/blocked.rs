@@ -35,14 +35,16 @@ fn told<'a>(said: &'a [String], text: &str) -> &'a String {
 fn a_hook_that_blocks_the_only_thread_is_named_while_it_does() {
     let said = said_while(&current_thread(), |said| async move {
         let app = Registry::new().context("app");
-        app.on_close(|| async move { block_until_said(&said, "does not get on") })
+        app.on_close(|| async move { block_until_said(&said, "makes no progress") })
             .unwrap();
         in_time(app.close()).await;
     });
-    let told = told(&said, "does not get on");
+    let told = told(&said, "makes no progress");
     assert!(
-        told.contains("the close of app does not get on: its runtime has not answered for ")
-            && told.contains("it is in the on_close hook it::blocked::a_hook_that_blocks")
+        told.contains(
+            "the close of app makes no progress: its runtime has not run any new task for "
+        ) && told
+            .contains("the runtime is inside the on_close hook it::blocked::a_hook_that_blocks")
             && told.contains("blocked.rs:")
             && told.contains("[app]"),
         "{told}"
@@ -57,11 +59,11 @@ fn a_task_that_blocks_the_only_thread_is_named_while_it_does() {
         let own = app.downgrade();
         worker.task("grinder").spawn(async move {
             own.cancelled().await;
-            block_until_said(&said, "does not get on");
+            block_until_said(&said, "makes no progress");
         });
         in_time(app.close()).await;
     });
-    let told = told(&said, "does not get on");
+    let told = told(&said, "makes no progress");
     assert!(
         told.contains("the task app/worker/grinder (spawned at tests/it/blocked.rs:"),
         "{told}"
@@ -73,7 +75,7 @@ fn a_task_that_blocks_the_only_thread_is_named_while_it_does() {
 fn a_task_whose_destructor_blocks_is_named_while_it_does() {
     let said = said_while(&current_thread(), |said| async move {
         let app = Registry::new().context("app");
-        let blocks = Blocks(said, "does not get on");
+        let blocks = Blocks(said, "makes no progress");
         app.task("holder").spawn(async move {
             let _blocks = blocks;
             std::future::pending::<()>().await;
@@ -81,7 +83,7 @@ fn a_task_whose_destructor_blocks_is_named_while_it_does() {
         tokio::task::yield_now().await;
         in_time(app.close_now()).await;
     });
-    let told = told(&said, "does not get on");
+    let told = told(&said, "makes no progress");
     assert!(told.contains("the task app/holder (spawned at"), "{told}");
 }
 
@@ -89,16 +91,16 @@ fn a_task_whose_destructor_blocks_is_named_while_it_does() {
 fn a_value_whose_destructor_blocks_is_named_while_it_does() {
     let said = said_while(&current_thread(), |said| async move {
         let app = Registry::new().context("app");
-        let blocks = Blocks(said, "does not get on");
+        let blocks = Blocks(said, "makes no progress");
         drop(
             app.own("pool", "connections", std::sync::Mutex::new(blocks))
                 .unwrap(),
         );
         in_time(app.close()).await;
     });
-    let told = told(&said, "does not get on");
+    let told = told(&said, "makes no progress");
     assert!(
-        told.contains("it is in the destructor of the value pool [app]"),
+        told.contains("the runtime is inside the destructor of the value pool [app]"),
         "{told}"
     );
 }
@@ -174,8 +176,11 @@ fn a_dump_that_waits_for_a_blocked_runtime_is_told() {
     });
     let told = told(&said, "the dump of");
     assert!(
-        told.contains("the dump of registry does not get on: its runtime has not answered for ")
-            && told.contains("it is in the task app/grinder (spawned at tests/it/blocked.rs:"),
+        told.contains(
+            "the dump of registry makes no progress: its runtime has not run any new task for "
+        ) && told.contains(
+            "the runtime is inside the task app/grinder (spawned at tests/it/blocked.rs:"
+        ),
         "{told}"
     );
 }

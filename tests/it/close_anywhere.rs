@@ -214,7 +214,7 @@ fn what_a_failure_prints_runs_only_that_one_again() {
     );
     let said = run(&[poll, ("HEADCOUNT_DISTURBANCE", "flood")]);
     assert!(
-        said.contains("\"flood\", which is no disturbance"),
+        said.contains("\"flood\", which is not a known disturbance"),
         "{said}"
     );
     let said = run(&[("HEADCOUNT_SEED", "x")]);

@@ -162,7 +162,9 @@ fn stragglers_are_named_again_and_again() {
         .collect();
     assert_eq!(warned.len(), 4, "after 2, 6, 14 and 30 seconds: {said:#?}");
     assert!(
-        warned[0].contains("the grace period is over, aborting after 2.0s: "),
+        warned[0].contains(
+            "the grace period is over, aborting these tasks (2.0s after the close began): "
+        ),
         "{said:#?}"
     );
     assert!(
@@ -175,11 +177,11 @@ fn stragglers_are_named_again_and_again() {
         "{said:#?}"
     );
     assert!(
-        warned[1].contains("still closing after 6.0s: svc/core::future::pending::Pending<()>"),
+        warned[1].contains("still closing, because these tasks did not end when they were aborted (6.0s after the close began): svc/core::future::pending::Pending<()>"),
         "{said:#?}"
     );
     assert!(
-        warned[2].contains("after 14.0s") && warned[3].contains("after 30.0s"),
+        warned[2].contains("(14.0s after") && warned[3].contains("(30.0s after"),
         "{said:#?}"
     );
 }
@@ -495,7 +497,7 @@ fn a_registry_that_has_closed_says_how_many_tasks_run_on() {
     });
     assert_eq!(said.len(), 1, "{said:#?}");
     assert!(
-        said[0].starts_with("INFO") && said[0].contains("; 1 more of the tasks of this runtime"),
+        said[0].starts_with("INFO") && said[0].contains("; 1 other task is on this runtime"),
         "{said:#?}"
     );
 }

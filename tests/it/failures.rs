@@ -707,7 +707,9 @@ mod clean {
         assert_eq!((report.aborted(), report.forced()), (1, 0));
         assert!(!report.is_clean(), "{report}");
         assert!(
-            report.to_string().contains("the runtime of 1 of them"),
+            report
+                .to_string()
+                .contains("1 task ended because its runtime ended"),
             "{report}"
         );
     }

@@ -77,7 +77,7 @@ fn a_hook_that_timed_out_is_told_with_the_tasks_that_still_run_elsewhere() {
     let told: Vec<_> = said.iter().filter(|l| l.contains("timed out")).collect();
     assert_eq!(told.len(), 1, "{said:#?}");
     assert!(
-        told[0].contains("outside of the context there still run jobs/saver (task")
+        told[0].contains("the hook may wait for one of them: jobs/saver (task")
             && told[0].matches("jobs/saver").count() == 10
             && told[0].contains(", …"),
         "{told:#?}"
@@ -116,7 +116,7 @@ fn a_warning_that_comes_again_has_asked_again() {
     assert!(
         still
             .iter()
-            .all(|line| line.contains("still closing after"))
+            .all(|line| line.contains("still closing, because"))
     );
     assert!(!still.iter().any(|line| line.contains("deaf")), "{said:#?}");
 }
@@ -134,7 +134,10 @@ fn what_is_left_behind_is_not_told_twice_at_once() {
         in_time(ctx.closed()).await;
     });
     assert_eq!(said.len(), 1, "{said:#?}");
-    assert!(said[0].contains("the deadline is near, aborting after 300ms"));
+    assert!(
+        said[0]
+            .contains("the deadline is near, aborting these tasks (300ms after the close began)")
+    );
 }
 
 /// It is neither parked, nor does it not answer: its future is gone but for a destructor.

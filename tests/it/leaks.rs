@@ -858,7 +858,7 @@ async fn what_is_cut_is_said() {
     assert!(printed.contains("30 × taken at "), "{printed}");
     assert!(printed.contains("… 2 more\n"), "{printed}");
     assert!(
-        printed.contains("… 11 more leaks of 11 other makes are not printed"),
+        printed.contains("… 11 more leaks in 11 other groups are not printed"),
         "{printed}"
     );
 }
@@ -961,7 +961,7 @@ async fn an_expired_entry_allows_nothing_and_is_named() {
     assert_eq!(report.findings().len(), 1);
     let printed = report.to_string();
     assert!(
-        printed.contains("was allowed   kind pool, until 1d 0h ago: until the rewrite"),
+        printed.contains("was allowed   kind pool, expired 1d 0h ago: until the rewrite"),
         "{printed}"
     );
 }
@@ -1260,7 +1260,7 @@ async fn a_report_may_be_asked_for_in_a_hook_and_in_a_task() {
     assert_eq!(said.len(), 2);
     for report in said {
         assert!(
-            report.starts_with("no leaks\n· the task that asks, and its contexts"),
+            report.starts_with("no leaks\n· not counted: the task that made this report"),
             "{report}"
         );
     }

@@ -191,7 +191,7 @@ async fn at_the_end_the_hooks_that_may_have_the_handle_are_named() {
         "{report}"
     );
     let hooks = format!(
-        "if a hook has it, keep a `WeakContext` there: they were registered at {}:{line}",
+        "capture a `WeakContext` instead (hooks were registered at {}:{line}",
         file!()
     );
     assert!(advice.contains(&hooks), "{report}");

@@ -110,7 +110,7 @@ fn a_line_that_is_refused_again_and_again_is_told_at_powers_of_ten() {
         4
     );
     assert_eq!(
-        told("a wrap was refused because its context ctx is full"),
+        told("a wrapped future was refused because its context ctx is full"),
         4
     );
     assert_eq!(said.len(), 8, "{said:#?}");
@@ -132,7 +132,7 @@ async fn a_task_that_is_refused_again_and_again_is_not_said_to_miss_a_close() {
     assert_eq!((refusal.count(), refusal.task()), (20, Some("supervisor")));
     let said = refusal.to_string();
     assert!(
-        said.starts_with("supervisor was refused 20 times at "),
+        said.starts_with("spawns by task supervisor were refused 20 times at "),
         "{said}"
     );
     assert!(!report.to_string().contains("keeps spawning"), "{report}");

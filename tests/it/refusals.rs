@@ -96,7 +96,7 @@ fn a_line_that_is_refused_in_many_contexts_is_told_at_powers_of_ten() {
     });
     let told = |what: &str| said.iter().filter(|line| line.contains(what)).count();
     assert_eq!(told("a task was refused"), 4, "{said:#?}");
-    assert_eq!(told("a wrap was refused"), 4, "{said:#?}");
+    assert_eq!(told("a wrapped future was refused"), 4, "{said:#?}");
     assert_eq!(said.len(), 8, "{said:#?}");
 }
 

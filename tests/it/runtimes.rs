@@ -64,7 +64,7 @@ fn a_close_whose_runtime_ends_is_taken_over_by_who_awaits_it() {
     assert!(
         report.failures()[0]
             .message()
-            .contains("its runtime is gone"),
+            .contains("its runtime has ended"),
         "{report}"
     );
     drop((ctx, child));

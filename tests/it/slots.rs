@@ -157,7 +157,7 @@ async fn a_task_whose_slot_is_taken_is_refused_and_handed_back() {
     );
     assert_eq!(
         refused.to_string(),
-        "another task has the slot; the future is in the error"
+        "another task has the slot; `into_inner()` returns the future or closure"
     );
     in_time(refused.into_inner()).await;
     let refused = in_time(slot(&ctx, OnConflict::Reject).spawn(async {})).await;

@@ -1249,7 +1249,10 @@ async fn a_dump_names_attempts_and_pauses() {
     let dump = ctx.dump().await;
     let text = dump.to_string();
     assert!(text.contains("server/feed: parked"), "{text}");
-    assert!(text.contains("waits for its attempt 3, in 1.5s"), "{text}");
+    assert!(
+        text.contains("waits for attempt 3, which begins in 1.5s"),
+        "{text}"
+    );
     assert_eq!(dump.tasks()[0].stacks().len(), 1, "{text}");
     sleep(2 * SECOND).await;
     let text = ctx.dump().await.to_string();

@@ -577,7 +577,10 @@ async fn an_unclean_close_fails_with_its_report() {
     let said = panic_of(quick().run(provoke)).await.unwrap();
     let first = format!("something was lost in the check at {}:", file!());
     assert!(said.starts_with(&first), "{said}");
-    assert!(said.contains("not a clean close:\nclosed svc"), "{said}");
+    assert!(
+        said.contains("a close was not clean:\nclosed svc"),
+        "{said}"
+    );
     assert!(said.contains("disk full [svc]"), "{said}");
     quick().allow_unclean_closes().run(provoke).await;
 }
@@ -596,7 +599,7 @@ async fn a_panic_in_the_background_fails_unless_its_handle_is_awaited() {
             }),
     );
     let said = open.await.unwrap();
-    assert!(said.contains("no handle was awaited for"), "{said}");
+    assert!(said.contains("because no handle was awaited"), "{said}");
     assert!(said.contains("panicked: a bug [open]"), "{said}");
 
     let free = panic_of(quick().run(async |_| drop(headcount::spawn(async { panic!("a bug") }))));
@@ -639,7 +642,7 @@ async fn a_leak_and_an_unclean_close_are_reported_together() {
     }));
     let said = said.await.unwrap();
     assert!(said.contains("closed but still held"), "{said}");
-    assert!(said.contains("not a clean close"), "{said}");
+    assert!(said.contains("a close was not clean"), "{said}");
 }
 
 #[tokio::test]
@@ -653,6 +656,6 @@ async fn of_many_unclean_closes_a_few_are_printed_and_all_are_counted() {
         }
     }));
     let said = said.await.unwrap();
-    assert_eq!(said.matches("not a clean close").count(), 8, "{said}");
+    assert_eq!(said.matches("a close was not clean").count(), 8, "{said}");
     assert!(said.contains("… 32 more closes"), "{said}");
 }

@@ -34,7 +34,7 @@ fn fifty_connections_that_hang_are_one_warning() {
     let told = that_say(&said, "aborting");
     assert_eq!(told.len(), 1, "{said:#?}");
     assert!(
-        told[0].contains("the grace period is over, aborting after 5.0s: server/conn-*/handler (50 × task running for ")
+        told[0].contains("the grace period is over, aborting these tasks (5.0s after the close began): server/conn-*/handler (50 × task running for ")
             && told[0].contains(age("for 5.0s, spawned at tests/it/tree_warnings.rs:"))
             && told[0].contains("context=server ")
             && told[0].contains("contexts=50 tasks=50"),
@@ -135,12 +135,12 @@ fn a_child_with_a_shorter_grace_is_told_when_that_ends() {
     let told = that_say(&said, "aborting");
     assert_eq!(told.len(), 2, "{said:#?}");
     assert!(
-        told[0].contains("after 1.0s: server/*/hasty (2 × task running for ")
+        told[0].contains("(1.0s after the close began): server/*/hasty (2 × task running for ")
             && told[0].contains(age("for 1.0s, spawned at")),
         "{told:#?}"
     );
     assert!(
-        told[1].contains("after 5.0s: server/conn-*/handler (3 × task"),
+        told[1].contains("(5.0s after the close began): server/conn-*/handler (3 × task"),
         "{told:#?}"
     );
 }
@@ -168,7 +168,7 @@ fn what_is_told_again_is_told_once_for_all() {
     let told = that_say(&said, "after");
     assert_eq!(told.len(), 3, "after 5, 15 and 35 seconds: {said:#?}");
     assert!(
-        told[1].contains("still closing after 15.0s: server/conn-*/kept (50 × wrapped"),
+        told[1].contains("still closing, because these tasks did not end when they were aborted (15.0s after the close began): server/conn-*/kept (50 × wrapped"),
         "{told:#?}"
     );
 }

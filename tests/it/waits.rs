@@ -349,7 +349,7 @@ fn a_task_that_never_waits_is_not_told_to_look_at_its_token() {
         let found = report.of_kind(LeakKind::StillRunning).next().unwrap();
         let advice = found.advice();
         assert!(
-            advice.contains("it never waits") && !advice.contains("cancellable"),
+            advice.contains("the task never yields") && !advice.contains("cancellable"),
             "{report}"
         );
         drop(go);

@@ -35,7 +35,13 @@ async fn leak(registry: &Registry, many: usize) -> Vec<Context> {
 /// How many were alike in each event that tells of more of them; 1 in the first one.
 fn told(said: &[String]) -> Vec<usize> {
     let leaks = said.iter().filter_map(|line| line.split("leak: ").nth(1));
-    let again = |text: &str| text.split(" are alike").next()?.parse().ok();
+    let again = |text: &str| {
+        text.strip_prefix("now ")?
+            .split(" of the same")
+            .next()?
+            .parse()
+            .ok()
+    };
     leaks.map(|text| again(text).unwrap_or(1)).collect()
 }
 
@@ -51,8 +57,7 @@ fn leaks_that_are_alike_are_told_with_their_number_and_again_at_ten_times() {
         }
     });
     assert_eq!(told(&said), [1, 20], "{said:?}");
-    let again =
-        "leak: 20 are alike, up to 2 were told of before: 1. context conn-0: closed but still held";
+    let again = "leak: now 20 of the same kind, at most 2 were reported before: 1. context conn-0: closed but still held";
     assert!(said.iter().any(|line| line.contains(again)), "{said:?}");
 }
 
@@ -116,7 +121,7 @@ fn a_context_that_only_its_own_task_holds_is_told_while_nothing_closes() {
     });
     let told = said
         .iter()
-        .filter(|line| line.contains("held by its own task alone"));
+        .filter(|line| line.contains("held only by its own task"));
     assert_eq!(told.count(), 1, "{said:?}");
 }
 

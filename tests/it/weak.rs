@@ -250,7 +250,7 @@ fn a_weak_handle_of_a_context_that_is_gone_refuses() {
         assert_eq!(report.refused(), 5, "{report}");
     });
     assert_eq!(count(&said, "a task was refused"), 2, "{said:?}");
-    assert_eq!(count(&said, "a wrap was refused"), 1, "{said:?}");
+    assert_eq!(count(&said, "a wrapped future was refused"), 1, "{said:?}");
 }
 
 /// Nothing counts it any more; it is refused and said all the same.

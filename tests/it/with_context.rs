@@ -182,7 +182,7 @@ async fn a_registration_that_outlives_its_context_is_a_leak() {
     );
     let advice = report.findings()[0].advice();
     assert!(
-        advice.starts_with("drop what the registration made at "),
+        advice.starts_with("drop the registration made at "),
         "{advice}"
     );
     drop((upload, late));
