@@ -71,6 +71,20 @@
 //! A thousand contexts of a hundred tasks each close in 1.1 to 1.3 times the time that one `JoinSet` of as many
 //! tasks takes to be cancelled and joined. A context by itself costs 1.5 µs to close; the rest is the tasks.
 //!
+//! # Sessions, and tasks that are restarted
+//!
+//! | 10,000 sessions, `current_thread` | headcount | by hand: a mutex, and a timer task each | `moka` |
+//! |---|---|---|---|
+//! | attach to a session that is there, and lose it | 1.6 µs | 1.0 µs | 0.5 µs (a get) |
+//! | open, and cull with all that a close does | 16 µs | 0.8 µs, which closes nothing | |
+//! | an idle session | 5.5 KB | 0.3 KB | 0.2 KB |
+//!
+//! A session is two contexts, one below the other. To open and close two contexts in turn takes 4.4 µs; 10,000 that close at once are
+//! cold in the cache. Among 100,000 idle sessions an attach costs 1.0 to 1.16 times what it does among 1,000: there is one timer, and it
+//! sleeps until something is due.
+//!
+//! An attempt of a supervised task that fails, and the restart without a pause, take 0.96 µs; to spawn, join and spawn again 0.56 µs.
+//!
 //! # Handles, and dumps
 //!
 //! A clone of a context costs 11 ns with tracking off, 33 ns at `Counts` and 42 ns at `Holders`; its
@@ -83,7 +97,7 @@
 //!
 //! ```text
 //! cargo bench --bench bars                         all figures that have a limit, two minutes
-//! cargo bench --package benches --bench spawn      one question at length: spawn, idle, register, live, close, memory, holders, dump
+//! cargo bench --package benches --bench spawn      one question at length: spawn, idle, register, live, close, memory, holders, dump, sessions
 //! cargo bench --package benches --bench instructions   instruction counts, against those noted in the repository
 //! ```
 //!
