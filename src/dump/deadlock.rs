@@ -123,30 +123,40 @@ pub(crate) fn find(tasks: &[TaskDump], hooks: &[HookDump]) -> Vec<Deadlock> {
 }
 
 /// Who has locked the mutexes that are waited for.
-struct Locked(HashMap<ResourceId, Option<ResourceId>>);
+struct Locked {
+    /// The task that has a mutex.
+    by_mutex: HashMap<ResourceId, Option<ResourceId>>,
+    /// The mutexes that a task has.
+    by_task: HashMap<ResourceId, Vec<Thing>>,
+}
 
 impl Locked {
     /// A mutex of which two answers do not say the same has changed hands meanwhile: those that wait for it go on.
     fn of<'a>(stacks: impl Iterator<Item = &'a AwaitStack>) -> Self {
-        let mut locked = HashMap::new();
+        let mut by_mutex = HashMap::new();
         for (id, task) in stacks.filter_map(|stack| mutex(stack.awaited.as_ref()?)) {
-            let known = locked.entry(id).or_insert(task);
+            let known = by_mutex.entry(id).or_insert(task);
             if *known != task {
                 *known = None;
             }
         }
-        Self(locked)
+        let mut by_task: HashMap<_, Vec<_>> = HashMap::new();
+        for (mutex, task) in &by_mutex {
+            if let Some(task) = task {
+                by_task.entry(*task).or_default().push(Some(*mutex));
+            }
+        }
+        Self { by_mutex, by_task }
     }
 
     /// The mutexes that a task has.
     fn by(&self, task: ResourceId) -> impl Iterator<Item = Thing> {
-        let by_it = self.0.iter().filter(move |(_, by)| **by == Some(task));
-        by_it.map(|(mutex, _)| Some(*mutex))
+        self.by_task.get(&task).into_iter().flatten().copied()
     }
 
     /// Whether a task is known that has to go on before this mutex is free.
     fn is_locked(&self, mutex: &ResourceId) -> bool {
-        self.0.get(mutex).is_some_and(Option::is_some)
+        self.by_mutex.get(mutex).is_some_and(Option::is_some)
     }
 }
 
