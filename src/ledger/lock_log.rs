@@ -84,11 +84,16 @@ impl LockLog {
         drop(entry);
     }
 
-    /// Those that hold it, the longest first.
-    pub(crate) fn holders(&self) -> Vec<LockHolder> {
-        let entries = self.0.get().map(|entries| lock(entries).held.clone());
-        let entries = entries.unwrap_or_default();
-        entries.values().map(LockHolder::of).collect()
+    /// Those that hold it, the longest first, at most so many; and how many more there are.
+    pub(crate) fn holders(&self, most: usize) -> (Vec<LockHolder>, usize) {
+        let Some(entries) = self.0.get() else {
+            return (Vec::new(), 0);
+        };
+        let entries = lock(entries);
+        let held: Vec<_> = entries.held.values().take(most).cloned().collect();
+        let more = entries.held.len() - held.len();
+        drop(entries);
+        (held.iter().map(LockHolder::of).collect(), more)
     }
 
     /// The oldest request, if nothing is held, and unless it is this one: a lock that is free was given to that.

@@ -16,6 +16,9 @@ use crate::{
 use futures::FutureExt;
 use std::{convert::Infallible, future::poll_fn, panic::Location, pin::pin, sync::OnceLock};
 
+/// How many holders each that waits is told of: there may be as many who wait as there are who hold.
+const HOLDERS: usize = 16;
+
 /// One call that asks for a lock or for permits.
 pub(crate) struct Request<'a> {
     pub(crate) kind: LockKind,
@@ -71,7 +74,8 @@ impl<'a> Request<'a> {
 
     /// What a request of this number waits for.
     fn awaited(&self, asking: Number) -> (Awaited, u32) {
-        let (meta, held_by) = (self.value.meta(), self.log.holders());
+        let meta = self.value.meta();
+        let (held_by, more) = self.log.holders(HOLDERS);
         // Others let several in, or not the oldest first.
         let gives_in_order = self.kind == LockKind::Mutex && asking != Number::UNTRACKED;
         let awaited = Awaited::Lock {
@@ -80,6 +84,7 @@ impl<'a> Request<'a> {
             name: meta.name.to_string(),
             given_to: gives_in_order.then(|| self.log.given_to(asking)).flatten(),
             held_by,
+            more,
         };
         (awaited, meta.id.table)
     }

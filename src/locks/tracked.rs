@@ -80,7 +80,7 @@ impl<T> Tracked<Mutex<T>> {
 
     /// Who holds it now, as far as that is recorded: not if it was locked at [`Level::Off`](crate::Level::Off).
     pub fn lock_holders(&self) -> Vec<LockHolder> {
-        self.lock_log().holders()
+        self.lock_log().holders(usize::MAX).0
     }
 }
 
@@ -134,7 +134,7 @@ impl<T> Tracked<RwLock<T>> {
 
     /// Who holds it now, as far as that is recorded: not if it was locked at [`Level::Off`](crate::Level::Off).
     pub fn lock_holders(&self) -> Vec<LockHolder> {
-        self.lock_log().holders()
+        self.lock_log().holders(usize::MAX).0
     }
 }
 
@@ -204,6 +204,6 @@ impl Tracked<Semaphore> {
 
     /// Who holds permits now, as far as that is recorded: not if they were taken at [`Level::Off`](crate::Level::Off).
     pub fn lock_holders(&self) -> Vec<LockHolder> {
-        self.lock_log().holders()
+        self.lock_log().holders(usize::MAX).0
     }
 }

@@ -41,8 +41,10 @@ pub enum Awaited {
         kind: LockKind,
         /// The name of the tracked value.
         name: String,
-        /// Who holds it, the longest first, as far as that is recorded.
+        /// Who holds it, the longest first, as far as that is recorded: at most 16.
         held_by: Vec<LockHolder>,
+        /// How many more hold it.
+        more: usize,
         /// Who has been given a mutex that is held by none of them: a request that has not been polled since. Either its task is
         /// about to, or it does not poll that future any more.
         given_to: Option<LockHolder>,
@@ -119,11 +121,12 @@ impl fmt::Display for Awaited {
                 kind,
                 name,
                 held_by,
+                more,
                 given_to,
                 ..
             } => {
                 write!(f, "the {} {}, ", kind.noun(), Printed(name))?;
-                write_holders(f, held_by, given_to.as_ref())
+                write_holders(f, (held_by, *more), given_to.as_ref())
             }
             Self::Idle => f.write_str("its registry to be idle"),
             Self::Cancellation => f.write_str("nothing but its cancellation"),
@@ -139,7 +142,7 @@ const HOLDERS: usize = 3;
 
 fn write_holders(
     f: &mut fmt::Formatter<'_>,
-    held_by: &[LockHolder],
+    (held_by, more): (&[LockHolder], usize),
     given_to: Option<&LockHolder>,
 ) -> fmt::Result {
     if let Some(given_to) = given_to {
@@ -156,7 +159,7 @@ fn write_holders(
         let separator = if n > 0 { ", " } else { "" };
         write!(f, "{separator}{holder}")?;
     }
-    match held_by.len().saturating_sub(HOLDERS) {
+    match held_by.len().saturating_sub(HOLDERS) + more {
         0 => Ok(()),
         more => write!(f, " and {more} more"),
     }

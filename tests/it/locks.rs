@@ -181,6 +181,7 @@ mod dumps {
             kind: LockKind::Mutex,
             name: "db".to_owned(),
             held_by: vec![holder.clone()],
+            more: 0,
             given_to: None,
         };
         assert_eq!(stack.awaited(), Some(&awaited));
@@ -195,8 +196,8 @@ mod dumps {
     #[tokio::test]
     async fn many_holders_are_cut() {
         let (registry, ctx) = registry();
-        let pool = registry.own("pool", "semaphore", Semaphore::new(5));
-        for _ in 0..6 {
+        let pool = registry.own("pool", "semaphore", Semaphore::new(20));
+        for _ in 0..21 {
             let pool = pool.clone();
             ctx.task("job").spawn(async move {
                 let _permit = pool.acquire().await.unwrap();
@@ -209,7 +210,7 @@ mod dumps {
             said.contains("→ the semaphore pool, held by task job at "),
             "{said}"
         );
-        assert!(said.contains(" and 2 more"), "{said}");
+        assert!(said.contains(" and 17 more"), "{said}");
         ctx.close_now().await;
     }
 
