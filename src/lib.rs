@@ -82,6 +82,7 @@ mod models;
 mod name;
 mod offload;
 mod panics;
+mod plural;
 mod poll;
 mod registry;
 #[cfg(feature = "sessions")]

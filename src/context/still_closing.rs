@@ -10,6 +10,7 @@ use crate::{
         tally::Counts,
     },
     name::{Printed, Quoted},
+    plural::plural,
     sync::lock,
     table::{live::Live, resource},
 };
@@ -249,11 +250,10 @@ impl fmt::Display for StillClosing {
             return f.write_str(": nothing is left but owned values that are being dropped");
         }
         if !tasks.is_empty() {
-            let plural = if tasks.len() == 1 { "" } else { "s" };
             write!(
                 f,
-                ", waiting for {} task{plural}: {}",
-                tasks.len(),
+                ", waiting for {}: {}",
+                plural(tasks.len(), "task"),
                 Alike::of(tasks.iter())
             )?;
         }

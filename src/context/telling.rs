@@ -16,6 +16,7 @@ use crate::{
     id::ResourceId,
     name::{Printed, Shape},
     panics,
+    plural::plural,
     registry::state::RegistryState,
     table::record::{Meta, Record},
 };
@@ -269,7 +270,8 @@ fn tell_of_more_hooks(context: &Meta, more: usize, registry: &RegistryState) {
         event::emit!(
             WARN,
             context = %Printed(&context.name),
-            "{more} more hooks failed, each in its own way{so_far}"
+            "{} failed, each in its own way{so_far}",
+            plural(more, "more hook")
         );
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     id::ResourceId,
     ledger::lock_log::LockHolder,
     name::Quoted,
+    plural::plural,
     poll::awaited::{Awaited, LockKind},
     table::{
         record::{Record, State},
@@ -377,10 +378,6 @@ fn from_oldest(mut members: Vec<usize>) -> Vec<usize> {
     members
 }
 
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hooks = self
@@ -394,11 +391,8 @@ impl fmt::Display for Deadlock {
             (tasks, 0) => write!(f, "deadlock: {tasks} tasks wait for each other")?,
             (0, hooks) => write!(f, "deadlock: {hooks} hooks wait for each other")?,
             (tasks, hooks) => {
-                let (some, more) = (plural(tasks), plural(hooks));
-                write!(
-                    f,
-                    "deadlock: {tasks} task{some} and {hooks} hook{more} wait for each other"
-                )?;
+                let (tasks, hooks) = (plural(tasks, "task"), plural(hooks, "hook"));
+                write!(f, "deadlock: {tasks} and {hooks} wait for each other")?;
             }
         }
         let following = self.waiters.iter().cycle().skip(1);

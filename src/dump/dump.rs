@@ -7,6 +7,7 @@ use crate::{
         view::{Activity, AwaitStack, HookDump, StackFrame, TaskDump, Whereabouts, named},
     },
     name::{Printed, Quoted},
+    plural::{are, plural},
     poll::awaited::Awaited,
     table::resource::short_path,
 };
@@ -266,12 +267,9 @@ impl fmt::Display for Dump {
 
 /// The head of a dump: how many tasks and hooks there are, what is unknown, and the deadlocks.
 fn write_top(f: &mut fmt::Formatter<'_>, dump: &Dump) -> fmt::Result {
-    let plural = if dump.tasks.len() == 1 { "" } else { "s" };
-    write!(f, "{} task{plural}", dump.tasks.len())?;
-    match dump.hooks.len() {
-        0 => {}
-        1 => f.write_str(", 1 hook")?,
-        n => write!(f, ", {n} hooks")?,
+    write!(f, "{}", plural(dump.tasks.len(), "task"))?;
+    if !dump.hooks.is_empty() {
+        write!(f, ", {}", plural(dump.hooks.len(), "hook"))?;
     }
     let silent = |hook: &&HookDump| hook.found.is_silent();
     let silent = dump.unanswered().count() + dump.hooks.iter().filter(silent).count();
@@ -287,7 +285,12 @@ fn write_top(f: &mut fmt::Formatter<'_>, dump: &Dump) -> fmt::Result {
     }
     match dump.deadlocks.len().saturating_sub(GROUPS) {
         0 => Ok(()),
-        more => write!(f, "\n\n… {more} more deadlocks are not printed"),
+        more => write!(
+            f,
+            "\n\n… {} {} not printed",
+            plural(more, "more deadlock"),
+            are(more)
+        ),
     }
 }
 
@@ -300,7 +303,12 @@ fn write_groups<S: DumpEntry>(f: &mut fmt::Formatter<'_>, all: &[S]) -> fmt::Res
     }
     match groups.len().saturating_sub(GROUPS) {
         0 => Ok(()),
-        more => write!(f, "\n\n… {more} more groups are not printed"),
+        more => write!(
+            f,
+            "\n\n… {} {} not printed",
+            plural(more, "more group"),
+            are(more)
+        ),
     }
 }
 
@@ -385,7 +393,7 @@ fn write_stacks(
         write_stack(f, stack, names_awaited && *count == 1)?;
     }
     if found.cut > 0 {
-        write!(f, "\n    … {} more stacks", found.cut)?;
+        write!(f, "\n    … {}", plural(found.cut, "more stack"))?;
     }
     if found.stacks.is_empty() && matches!(found.activity, Activity::Parked(_)) {
         // It shows only the wakers that were taken in the poll that answered.

@@ -21,6 +21,7 @@ use crate::{
         snapshot::{LeakSnapshot, Subject, Thing, asking},
     },
     offload::beside_the_runtime,
+    plural::plural,
     table::{live::Live, record::State},
 };
 #[cfg(feature = "dump")]
@@ -193,7 +194,12 @@ fn notes(
     let forgotten = snapshot.dropped.forgotten(policy.dropped_before);
     if forgotten > 0 && policy.asks_for.dropped_open {
         notes.push(format!(
-            "{forgotten} more contexts were dropped while open: only the latest are remembered"
+            "{} dropped while open: only the latest are remembered",
+            if forgotten == 1 {
+                "1 more context was".to_owned()
+            } else {
+                format!("{forgotten} more contexts were")
+            }
         ));
     }
     if pending {
@@ -346,7 +352,7 @@ fn most_of(mut counts: Vec<(String, usize)>) -> String {
         .map(|(site, count)| format!("{site} ({count})"))
         .collect();
     if counts.len() > SITES {
-        text.push(format!("… {} more lines", counts.len() - SITES));
+        text.push(format!("… {}", plural(counts.len() - SITES, "more line")));
     }
     text.join(", ")
 }

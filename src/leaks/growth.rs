@@ -4,6 +4,7 @@ use crate::{
     clock::Stamp,
     context::state::Core,
     leaks::{counts::unseen, trend},
+    plural::plural,
     table::{live::Live, resource::Resource, store::Table},
 };
 use std::{
@@ -268,7 +269,11 @@ impl fmt::Display for Growth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rising = self.rising();
         if rising.is_empty() {
-            return write!(f, "nothing rises over {} samples", self.samples.len());
+            return write!(
+                f,
+                "nothing rises over {}",
+                plural(self.samples.len(), "sample")
+            );
         }
         let lines: Vec<_> = rising.iter().map(ToString::to_string).collect();
         f.write_str(&lines.join("\n"))

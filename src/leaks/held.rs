@@ -5,6 +5,7 @@ use crate::{
     leaks::snapshot::{LeakSnapshot, Thing},
     ledger::acquirer::Acquirer,
     name::Printed,
+    plural::plural,
 };
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -42,7 +43,10 @@ fn describe(snapshot: &LeakSnapshot, all: &[usize]) -> Vec<String> {
         .collect();
     let hidden = held.len().saturating_sub(NAMED);
     if hidden > 0 {
-        said.push(format!("and handles taken in {hidden} other ways"));
+        said.push(format!(
+            "and handles taken in {}",
+            plural(hidden, "other way")
+        ));
     }
     let unknown = things()
         .filter(|thing| thing.holders.untracked() > 0)

@@ -14,6 +14,7 @@ use crate::{
     },
     ledger::{caller, handle_log::Acquisition},
     name::Quoted,
+    plural::{are, plural},
 };
 use std::{fmt, io::IsTerminal, sync::Arc, time::SystemTime};
 
@@ -244,10 +245,12 @@ impl Style {
         }
         if let Some(rest) = groups.get(BLOCKS..).filter(|rest| !rest.is_empty()) {
             let more: usize = rest.iter().map(Vec::len).sum();
-            let makes = rest.len();
             write!(
                 f,
-                "\n\n… {more} more leaks in {makes} other groups are not printed"
+                "\n\n… {} in {} {} not printed",
+                plural(more, "more leak"),
+                plural(rest.len(), "other group"),
+                are(more)
             )?;
         }
         for finding in &contents.allowed {
@@ -294,7 +297,7 @@ impl Style {
         for (n, link) in chain.iter().enumerate() {
             if (1..=cut).contains(&n) {
                 if n == cut {
-                    write!(f, "\n   ┆  … {cut} more steps")?;
+                    write!(f, "\n   ┆  … {}", plural(cut, "more step"))?;
                 }
                 continue;
             }

@@ -4,6 +4,7 @@ use crate::{
     clock,
     id::ResourceId,
     name::Printed,
+    plural::plural,
     table::{record::Class, resource::Resource},
 };
 use std::{
@@ -146,8 +147,7 @@ impl fmt::Display for Summary<'_> {
         ] {
             let count = self.0.iter().filter(|item| item.class() == class).count();
             if count > 0 {
-                let plural = if count == 1 { "" } else { "s" };
-                write!(f, "{separator}{count} {name}{plural}")?;
+                write!(f, "{separator}{}", plural(count, name))?;
                 separator = ", ";
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     context::{failure::Failure, report::CloseReport, state::Core},
+    plural::plural,
     registry::registry::Registry,
     sync::lock,
 };
@@ -68,7 +69,7 @@ impl fmt::Display for Unclean {
             write!(f, "{apart}a close was not clean:\n{report}")?;
         }
         if self.count > PRINTED {
-            write!(f, "\n\n… {} more closes", self.count - PRINTED)?;
+            write!(f, "\n\n… {}", plural(self.count - PRINTED, "more close"))?;
         }
         if self.count > 0 && !self.unseen.is_empty() {
             f.write_str("\n\n")?;
