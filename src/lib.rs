@@ -63,6 +63,9 @@
 //! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
 //!   pauses and advances. It switches on tokio's `test-util`, because `close_anywhere` pauses the clock: name it in `[dev-dependencies]`.
 
+// The build on docs.rs says which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod clock;
 mod codebase;
 mod context;

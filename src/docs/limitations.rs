@@ -7,7 +7,7 @@
 //! * **Local tasks move only while their `LocalSet` is polled.** A close that is awaited elsewhere waits
 //!   for that.
 //! * **A blocking closure cannot wait for its [slot](crate::TaskBuilder::slot).** It is refused if that is taken.
-//! * **A deadlock is found only where tasks await each other's handles**, closes, or [tracked mutexes](super::dumps#who-holds-a-lock).
+//! * **A deadlock is found only where tasks await each other's handles**, closes, or [tracked mutexes](crate::Tracked#impl-Tracked%3CMutex%3CT%3E%3E).
 //!   One by way of a [`TaskSet`](crate::TaskSet) or a slot is not.
 //! * **A task that waits for a place of a [limit](crate::Limit) which it holds itself waits for ever**, and is not found as a
 //!   deadlock. The close ends that. See [limits](super::limits).
