@@ -1,4 +1,4 @@
-//! Know who is still inside before you lock the door: an async-native resource manager for tokio.
+//! An async-native resource manager for tokio: it lists what is alive, closes for certain, and says who still holds on.
 //!
 //! It answers three questions. What is alive right now: [`registry.live().await`](Registry::live). Is everything really
 //! finished: when [`ctx.close().await`](Context::close) returns, nothing of that context runs any more. Who still holds on:
@@ -156,5 +156,5 @@ pub use tracked::{Tracked, WeakTracked};
 
 /// Compiles and runs the code in the README.
 #[doc = include_str!("../README.md")]
-#[cfg(all(doctest, feature = "testing"))]
+#[cfg(all(doctest, unix, feature = "signal", feature = "testing"))]
 struct Readme;

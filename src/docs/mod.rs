@@ -9,6 +9,7 @@
 //! * [`leaks`]: what counts as a leak, how the report is made, what it cannot see.
 //! * [`limitations`]: what to know before relying on it.
 //! * [`limits`]: what is refused when, who waits, and what is not promised.
+//! * [`migrating`]: from `TaskTracker`, from `JoinSet`, from tokio-graceful-shutdown.
 //! * [`performance`]: what it costs, compared with the alternatives.
 //! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
 //! * *Supervision* (`docs::supervision`, with the feature `supervision`): tasks that are started again, what is counted, and what is
@@ -24,6 +25,7 @@ pub mod leak_tests;
 pub mod leaks;
 pub mod limitations;
 pub mod limits;
+pub mod migrating;
 pub mod performance;
 #[cfg(feature = "sessions")]
 pub mod sessions;
