@@ -34,6 +34,20 @@
 //! [`Check`](crate::testing::Check) with a [`LeakPolicy`](crate::leaks::LeakPolicy): leave out a kind or a site, or
 //! [allow](crate::leaks::LeakPolicy::allow) what is known, with a reason and an end.
 //!
+//! A pool may keep some: `Allow::kind("conn").at_most(2)` accepts two, and none where there are three.
+//!
+//! # A whole test binary
+//!
+//! Each test has a registry of its own, so each is checked by itself, and the tests of a binary may run side by side: there is no
+//! check of the binary as a whole, which could not say which test it was. What tests share is not in their registries: a client
+//! or a pool in a `static` belongs to the [global](crate::Registry::global) registry, or to one that it keeps itself, outlives each test
+//! and is no leak of theirs. Its tasks run on the runtime of the test that came first, and end with that: give what is shared a
+//! runtime of its own, on a thread of its own. A test binary with a `main` of its own (`harness = false`) can wrap that in
+//! [`check`](crate::testing::check).
+//!
+//! There is no attribute such as `#[headcount::test]`: it would have to repeat each setting of `#[tokio::test]`, and would hide which
+//! registry the body gets. One line inside does the same, and works with every attribute that makes a runtime.
+//!
 //! # Nothing may be lost
 //!
 //! A check also fails if a close in its registry was not [clean](crate::CloseReport::is_clean), and prints its report: a task had

@@ -31,6 +31,8 @@ pub struct Allow {
     /// Empty if none was given.
     reason: String,
     until: Option<SystemTime>,
+    /// How many findings it accepts.
+    most: Option<usize>,
 }
 
 /// The part of a finding that an entry is compared with.
@@ -171,6 +173,28 @@ impl Allow {
         self
     }
 
+    /// Accepts so many findings at most, such as the connections that a pool keeps. If it covers more than that in one report, it
+    /// accepts none of them, because nothing tells which of them are too many. Zero accepts nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Registry, leaks::{Allow, LeakPolicy}};
+    /// let registry = Registry::new();
+    /// let two = LeakPolicy::nothing_left().allow(Allow::kind("conn").at_most(2).because("the pool keeps two"));
+    /// let kept = [1, 2].map(|n| registry.register(format!("conn {n}"), "conn"));
+    /// assert!(registry.leaks(&two).await.is_clean());
+    ///
+    /// let third = registry.register("conn 3", "conn");
+    /// assert_eq!(registry.leaks(&two).await.findings().len(), 3);
+    /// # drop((kept, third));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn at_most(mut self, findings: usize) -> Self {
+        self.most = Some(findings);
+        self
+    }
+
     fn new(part: Part, text: &str, is_prefix: bool) -> Self {
         Self {
             part,
@@ -178,7 +202,13 @@ impl Allow {
             is_prefix,
             reason: String::new(),
             until: None,
+            most: None,
         }
+    }
+
+    /// Whether it accepts so many findings.
+    pub(crate) fn accepts(&self, findings: usize) -> bool {
+        self.most.is_none_or(|most| findings <= most)
     }
 
     /// Whether the finding is one of those it is about, also if it has ended.
@@ -218,7 +248,7 @@ impl Allow {
         self.until
     }
 
-    /// Which findings, in the words of the calls: `name conn-*`.
+    /// Which findings, in the words of the calls: `name conn-*, at most 2`.
     pub(crate) fn what(&self) -> String {
         let part = match self.part {
             Part::Fingerprint => "fingerprint",
@@ -227,7 +257,9 @@ impl Allow {
             Part::Site => "site",
         };
         let rest = if self.is_prefix { "*" } else { "" };
-        format!("{part} {}{rest}", Quoted(&self.text))
+        let most = self.most.map(|most| format!(", at most {most}"));
+        let most = most.unwrap_or_default();
+        format!("{part} {}{rest}{most}", Quoted(&self.text))
     }
 
     /// Which findings, until when, and why: `kind pool, for another 12d 3h: its owner moves this winter`.

@@ -11,7 +11,8 @@ use crate::{
     id::ResourceId,
     leaks::{
         advice,
-        allow::{Allow, Suspect},
+        allow::Suspect,
+        allow_list,
         attribution::Attribution,
         counts,
         finding::Finding,
@@ -33,7 +34,7 @@ use std::{
     panic::Location,
     pin::pin,
     sync::{Arc, Weak},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 /// The findings of one scan.
@@ -59,7 +60,7 @@ pub(crate) struct LeakScan {
 impl LeakScan {
     /// Adds a finding of another search.
     pub(crate) fn add(&mut self, mut finding: Finding, policy: &LeakPolicy) {
-        apply_allow_list(&mut finding, policy);
+        allow_list::apply(&mut finding, policy);
         match finding.allowed {
             Some(_) => self.allowed.push(finding),
             None => self.findings.push(finding),
@@ -124,21 +125,17 @@ fn find(snapshot: &LeakSnapshot, verdicts: Verdicts, policy: &LeakPolicy) -> Lea
     findings.extend(too_many(snapshot, policy));
     findings.extend(too_many_unseen(snapshot, policy));
     for finding in &mut findings {
-        apply_allow_list(finding, policy);
+        allow_list::apply(finding, policy);
     }
     let (mut more, growing_too) = growing::find(snapshot, policy, &findings);
     for finding in &mut more {
-        apply_allow_list(finding, policy);
+        allow_list::apply(finding, policy);
     }
     findings.append(&mut more);
     let mut notes = notes(snapshot, policy, &findings, pending);
+    notes.extend(allow_list::withdraw_exceeded(&mut findings, policy));
     notes.extend(growing_too);
-    let is_allowed = |finding: &Finding| finding.allowed.is_some();
-    let (allowed, findings) = if findings.iter().any(is_allowed) {
-        findings.into_iter().partition(is_allowed)
-    } else {
-        (Vec::new(), findings)
-    };
+    let (allowed, findings) = allow_list::split(findings);
     let things = snapshot.things.iter();
     LeakScan {
         allowed,
@@ -181,16 +178,7 @@ fn notes(
             "not counted: the task that made this report and the contexts it runs in".to_owned(),
         );
     }
-    let suspects: Vec<_> = findings.iter().map(Finding::as_suspect).collect();
-    let covers_nothing = |entry: &&Allow| !suspects.iter().any(|suspect| entry.covers(suspect));
-    let idle = policy.allowed.iter().filter(covers_nothing);
-    let idle: Vec<_> = idle.map(Allow::what).collect();
-    if !idle.is_empty() {
-        let idle = idle.join(", ");
-        notes.push(format!(
-            "these entries of the allow list cover nothing: {idle}"
-        ));
-    }
+    notes.extend(allow_list::of_no_use(findings, policy));
     let forgotten = snapshot.dropped.forgotten(policy.dropped_before);
     if forgotten > 0 && policy.asks_for.dropped_open {
         notes.push(format!(
@@ -206,17 +194,6 @@ fn notes(
         notes.push("a close is still within its grace period".to_owned());
     }
     notes
-}
-
-/// Looks a finding up in the allow list. An entry that holds beats those that have ended; of these it is the one that
-/// ended last.
-fn apply_allow_list(finding: &mut Finding, policy: &LeakPolicy) {
-    let (suspect, now) = (finding.as_suspect(), SystemTime::now());
-    let covering = || policy.allowed.iter().filter(|entry| entry.covers(&suspect));
-    let allowed = covering().find(|entry| entry.holds_at(now)).cloned();
-    let expired = covering().max_by_key(|entry| entry.end()).cloned();
-    finding.expired = expired.filter(|_| allowed.is_none());
-    finding.allowed = allowed;
 }
 
 fn dropped<'a>(

@@ -24,6 +24,7 @@
 
 pub(crate) mod advice;
 pub(crate) mod allow;
+mod allow_list;
 pub(crate) mod attribution;
 pub(crate) mod chain;
 pub(crate) mod counts;

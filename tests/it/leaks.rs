@@ -967,6 +967,48 @@ async fn an_expired_entry_allows_nothing_and_is_named() {
 }
 
 #[tokio::test]
+async fn an_entry_accepts_as_many_as_it_says_or_none() {
+    let registry = registry();
+    let idle = Allow::kind("conn").at_most(2).because("the pool keeps two");
+    let mut kept = vec![
+        registry.own("one", "conn", ()),
+        registry.own("two", "conn", ()),
+    ];
+    let report = registry.leaks(&over().allow(idle.clone())).await;
+    assert!(report.is_clean(), "{report}");
+    assert!(
+        report
+            .to_string()
+            .contains("(kind conn, at most 2: the pool"),
+        "{report}"
+    );
+
+    kept.push(registry.own("three", "conn", ()));
+    let report = registry.leaks(&over().allow(idle.clone())).await;
+    assert_eq!(
+        (3, 0),
+        (report.findings().len(), report.allowed().len()),
+        "{report}"
+    );
+    assert!(
+        report
+            .to_string()
+            .contains("covers 3, and accepts none therefore: kind conn, at most 2"),
+        "{report}"
+    );
+
+    // Another entry that covers one of them leaves two.
+    let one = Allow::name("three").because("known");
+    let report = registry.leaks(&over().allow(one).allow(idle)).await;
+    assert!(report.is_clean(), "{report}");
+    let none = Allow::kind("conn").at_most(0);
+    assert_eq!(
+        3,
+        registry.leaks(&over().allow(none)).await.findings().len()
+    );
+}
+
+#[tokio::test]
 async fn an_entry_that_holds_beats_those_that_have_ended() {
     let registry = registry();
     let _pool = registry.own("users", "pool", ());
