@@ -22,13 +22,13 @@
 //!   stack instead of a return from its poll, and resumed later or elsewhere, would leave a dangling pointer in that list.
 //! * **A `current_thread` runtime that is not run** takes a close and does not drive it: a close that was begun by a drop on a
 //!   plain thread waits until that runtime runs or is dropped. After some seconds an event says so.
-//! * **The outermost context of a close tells what those below it have to tell.** Where its driver waits for a runtime, that waits as
-//!   well.
+//! * **The warnings of a close come from its outermost context**, also those about contexts below it. While the runtime of the
+//!   outermost one is not run, none of them is told.
 //! * **Blocking work of tokio's own keeps a process from ending.** Reads of `tokio::io::stdin`, look-ups of names and file operations
 //!   run on threads of the runtime's pool, and the drop of a runtime waits for them; `#[tokio::main]` does so at its end. They
 //!   are in no registry. End with `std::process::exit` after the close, or leave them behind with `Runtime::shutdown_timeout`.
-//! * **A context remembers its first runtime.** Where that has ended, and no task of this crate was on it then, a spawn from a plain
-//!   thread may be taken by the runtime that has ended once more: the task ends as aborted, and an event says so.
+//! * **A context remembers its first runtime.** If that ended while no task of this crate was on it, the context has not noticed, and
+//!   the next spawn from a plain thread goes to it: the task ends as aborted, and an event says so. Spawns after that do not.
 //! * **An essential task may end in the moment of the close.** Its end is a failure if the close of its context, and of each of the
 //!   64 contexts above it, had not begun by then. A token that the program cancels by itself is no close.
 //! * **A failure of a wrapped future counts as unseen.** Its panic goes to the code that polls it, and whether that looks at it is not
