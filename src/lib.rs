@@ -84,6 +84,8 @@ mod offload;
 mod panics;
 mod poll;
 mod registry;
+#[cfg(feature = "signal")]
+mod run;
 #[cfg(feature = "sessions")]
 pub mod sessions;
 
@@ -131,7 +133,17 @@ pub use locks::guard::TrackedGuard;
 
 pub use registry::builder::RegistryBuilder;
 pub use registry::free::{context, live, register, spawn, track, with_context};
-pub use registry::registry::{Readiness, Registry};
+pub use registry::readiness::Readiness;
+pub use registry::registry::Registry;
+
+#[cfg(feature = "signal")]
+pub use run::app::App;
+#[cfg(feature = "signal")]
+pub use run::builder::AppBuilder;
+#[cfg(feature = "signal")]
+pub use run::main_function::run;
+#[cfg(feature = "signal")]
+pub use run::options::StopOptions;
 
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;
