@@ -6,6 +6,8 @@
 //!
 //! Under `headcount::run`, warnings and errors go to standard error where no subscriber is installed ([`printed`]).
 
+use tracing::{Dispatch, dispatcher, subscriber::NoSubscriber};
+
 #[cfg(feature = "signal")]
 pub(crate) mod printed;
 
@@ -68,6 +70,16 @@ macro_rules! print_field {
 
 #[cfg(feature = "signal")]
 pub(crate) use print_field;
+
+/// Emits events to this subscriber, which another thread had. Where that had none, to the one of this thread: to set none would
+/// count for `tracing` as having one, for ever, and with its feature `log` no logger would get events any more.
+pub(crate) fn to(subscriber: &Dispatch, emit: impl FnOnce()) {
+    if subscriber.is::<NoSubscriber>() {
+        emit();
+    } else {
+        dispatcher::with_default(subscriber, emit);
+    }
+}
 
 /// Whether any subscriber may hear events of this level. No code of a subscriber runs.
 pub(crate) fn is_heard(level: tracing::Level) -> bool {

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// After so long a process is stuck, and the test has failed.
-const STUCK: Duration = Duration::from_secs(120);
+const STUCK: Duration = Duration::from_secs(60);
 
 /// A process, killed when the test is over.
 struct Process {
@@ -194,7 +194,7 @@ fn the_third_signal_ends_a_process_whose_runtime_is_blocked() {
             "{said}"
         );
         assert!(
-            said.contains("main: polling for") && said.contains("clock/behind: did not answer"),
+            said.contains("main: polling for") && said.contains("clock/behind: never polled"),
             "{said}"
         );
     }
@@ -213,7 +213,7 @@ fn a_process_whose_runtime_is_blocked_ends_when_the_time_is_up() {
             "{said}"
         );
         assert!(
-            said.contains("behind  task · running") && said.contains("main  main · running"),
+            said.contains("behind  task · waiting") && said.contains("main  main · running"),
             "{said}"
         );
     }
@@ -305,9 +305,11 @@ fn a_runtime_that_never_comes_up() {
 
 /// Each state as systemd got it, up to one with this in it.
 fn states_until(socket: &UnixDatagram, text: &str) -> Vec<String> {
-    let mut states = Vec::new();
+    let mut states: Vec<String> = Vec::new();
     let mut buffer = [0; 4_096];
+    let begun = std::time::Instant::now();
     loop {
+        assert!(begun.elapsed() < STUCK, "no `{text}`: {states:#?}");
         let got = socket.recv(&mut buffer);
         let got = got.unwrap_or_else(|error| panic!("no `{text}` but {error}: {states:#?}"));
         states.push(String::from_utf8(buffer[..got].to_vec()).unwrap());
@@ -347,7 +349,7 @@ fn systemd_is_told_of_each_stage_in_order() {
     // It is said again until the end, and no more time is asked for without progress.
     let states = states_until(
         &socket,
-        "1 task and 2 contexts left: clock/stubborn (task running for",
+        "1 task and 1 context left: clock/stubborn (task running for",
     );
     assert!(
         states.iter().all(|state| !state.contains("READY")),
