@@ -9,7 +9,8 @@ use crate::{
         stop::{Stage, Stop},
     },
 };
-use std::{fmt, sync::Arc};
+use futures::future::select;
+use std::{fmt, pin::pin, sync::Arc};
 
 /// A running service, as its body sees it: made by [`run`](crate::run()).
 ///
@@ -74,10 +75,6 @@ impl App {
         }
     }
 
-    pub(super) fn stop(&self) -> Arc<Stop> {
-        Arc::clone(&self.inner.stop)
-    }
-
     /// The context of the service, with its name. What is spawned on it, or below it, is closed by the stop.
     ///
     /// The body itself does not belong to it, so the body may await its [`idle`](Context::idle), its
@@ -119,10 +116,23 @@ impl App {
     ///
     /// Nothing is lost when it is dropped.
     pub fn stopping(&self) -> impl Future<Output = CloseReason> + use<> {
-        let stop = Arc::clone(&self.inner.stop);
+        let (stop, closing) = (Arc::clone(&self.inner.stop), self.closing());
         async move {
-            stop.reached(Stage::Closing).await;
+            // Not by way of the watch thread alone: a clock that is paused does not wait for that.
+            select(pin!(stop.reached(Stage::Closing)), pin!(closing)).await;
             stop.reason()
+        }
+    }
+
+    /// Waits until the context or the registry closes, for whatever reason, and then stops the service. It holds no handle.
+    pub(super) fn closing(&self) -> impl Future<Output = ()> + use<> {
+        let stop = Arc::clone(&self.inner.stop);
+        let root = Arc::clone(&self.inner.registry.root().node);
+        let context = Arc::clone(self.inner.context.node());
+        async move {
+            let (root, context) = (pin!(root.cancelled()), pin!(context.cancelled()));
+            let reason = select(root, context).await.factor_first().0;
+            stop.request_now(reason.root().clone());
         }
     }
 }

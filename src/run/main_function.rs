@@ -19,12 +19,11 @@ use crate::{
     table::record::State,
     task::wrapped::Wrapped,
 };
-use futures::{FutureExt, future::select};
+use futures::FutureExt;
 use std::{
     fmt::Debug,
     io,
     panic::{AssertUnwindSafe, Location},
-    pin::pin,
     process::ExitCode,
     sync::Arc,
     thread,
@@ -181,7 +180,7 @@ where
     let app = App::new(context, registry.clone(), Arc::clone(&stop));
     // Also keeps the context open when the body has dropped its own: until the close, which then has the right reason.
     let kept = app.clone();
-    watch.spawn(stop_with(app.clone()));
+    watch.spawn(app.closing());
     // A signal may have come already.
     let main = registry.task("main").kind("main");
     let main = main.try_wrap(async move { body(app).await }).ok();
@@ -212,17 +211,6 @@ fn could_not_start(stop: &Stop, error: &io::Error, codes: ExitCodes) -> ExitCode
     print(format_args!("{} could not start: {error}", stop.name));
     stop.end();
     codes.error.into()
-}
-
-/// Stops the service when its context or its registry closes for another reason.
-async fn stop_with(app: App) {
-    let cancelled = app.context().cancelled_owned();
-    let root = Arc::clone(&app.registry().root().node);
-    let stop = app.stop();
-    drop(app);
-    let (cancelled, root) = (pin!(cancelled), pin!(root.cancelled()));
-    let reason = select(cancelled, root).await.factor_first().0;
-    stop.request_now(reason.root().clone());
 }
 
 /// Runs the body, and closes everything behind it.
