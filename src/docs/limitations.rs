@@ -26,7 +26,8 @@
 //!   well.
 //! * **Blocking work of tokio's own keeps a process from ending.** Reads of `tokio::io::stdin`, look-ups of names and file operations
 //!   run on threads of the runtime's pool, and the drop of a runtime waits for them; `#[tokio::main]` does so at its end. They
-//!   are in no registry. End with `std::process::exit` after the close, or leave them behind with `Runtime::shutdown_timeout`.
+//!   are in no registry. `headcount::run` leaves them behind after 100 ms. Elsewhere
+//!   end with `std::process::exit` after the close, or with `Runtime::shutdown_timeout`.
 //! * **A context remembers its first runtime.** Where that has ended, and no task of this crate was on it then, a spawn from a plain
 //!   thread may be taken by the runtime that has ended once more: the task ends as aborted, and an event says so.
 //! * **An essential task may end in the moment of the close.** Its end is a failure if the close of its context, and of each of the

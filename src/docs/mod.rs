@@ -10,6 +10,7 @@
 //! * [`limitations`]: what to know before relying on it.
 //! * [`limits`]: what is refused when, who waits, and what is not promised.
 //! * [`performance`]: what it costs, compared with the alternatives.
+//! * *Running a service* (`docs::running`, with the feature `signal`): the stages of a stop, exit codes, Kubernetes and systemd.
 //! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
 //! * *Supervision* (`docs::supervision`, with the feature `supervision`): tasks that are started again, what is counted, and what is
 //!   not promised.
@@ -25,6 +26,8 @@ pub mod leaks;
 pub mod limitations;
 pub mod limits;
 pub mod performance;
+#[cfg(feature = "signal")]
+pub mod running;
 #[cfg(feature = "sessions")]
 pub mod sessions;
 #[cfg(feature = "supervision")]
