@@ -4,7 +4,9 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "tests unwrap")]
 
+use headcount::{App, Registry, StopOptions};
 use std::{
+    future::pending,
     io::{BufRead, BufReader, Read},
     os::unix::net::UnixDatagram,
     path::PathBuf,
@@ -95,7 +97,7 @@ impl Process {
 
     fn printed(&self, which: Output) -> String {
         let lines = self.said.iter().filter(|(from, _)| *from == which);
-        lines.map(|(_, line)| format!("{line}\n")).collect()
+        lines.flat_map(|(_, line)| [line, "\n"]).collect()
     }
 }
 
@@ -298,9 +300,34 @@ fn a_runtime_that_never_comes_up() {
             thread::sleep(STUCK);
         }
     };
-    headcount::App::builder("late")
+    App::builder("late")
         .runtime(never)
         .run(async |_| Ok::<(), ()>(()));
+}
+
+/// Signals do not end a process any more that listens to them, and this one has nothing left to close.
+#[test]
+fn without_run_the_first_signal_closes_the_registry_and_the_next_one_ends_the_process() {
+    let mut process = Process::test("closes_on_signals");
+    process.says("ready: true");
+    process.signal("TERM");
+    process.says("closed registry (requested: SIGTERM)");
+    process.says("ready: false");
+    process.signal("INT");
+    assert_eq!(process.ends().0, Some(130));
+}
+
+#[tokio::test]
+#[ignore = "run as a process by another test"]
+async fn closes_on_signals() {
+    let registry = Registry::new();
+    registry.close_on_signals(StopOptions::new()).unwrap();
+    let ctx = registry.context("ctx");
+    ctx.task("worker").cancellable().spawn(pending::<()>());
+    println!("ready: {}", registry.readiness().is_ready());
+    println!("{}", registry.closed().await);
+    println!("ready: {}", registry.readiness().is_ready());
+    pending().await
 }
 
 /// Each state as systemd got it, up to one with this in it.

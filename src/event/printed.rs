@@ -7,10 +7,7 @@
 use std::{
     fmt::{self, Write as _},
     io::{self, Write as _},
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst},
 };
 use tracing::dispatcher;
 
@@ -38,25 +35,27 @@ pub(crate) fn is_printed() -> bool {
     SERVICES.load(SeqCst) > 0 && !dispatcher::has_been_set() && !is_logged()
 }
 
+/// It is not known yet whether a logger gets the events.
+const UNKNOWN: u8 = 0;
+const LOGGED: u8 = 1;
+const NOT_LOGGED: u8 = 2;
+
 /// Whether a logger gets the events. There is no way to ask `tracing` for that, so it is given an event whose text notices that it
-/// is printed. That is done once, before the first event that would be printed, and printed with it.
+/// is printed. That is done before the first event that would be printed, and the text is printed with it. No lock is held: a logger
+/// is user code (I9).
 fn is_logged() -> bool {
-    static IS_LOGGED: OnceLock<bool> = OnceLock::new();
-    *IS_LOGGED.get_or_init(|| {
+    static KNOWN: AtomicU8 = AtomicU8::new(UNKNOWN);
+    if KNOWN.load(SeqCst) == UNKNOWN {
         let notice = Notice(AtomicBool::new(false));
-        #[expect(
-            clippy::disallowed_macros,
-            reason = "a panic is contained by the caller"
-        )]
-        {
-            tracing::warn!("{notice}");
-        }
+        tracing::event!(tracing::Level::WARN, "{notice}");
         let is_logged = notice.0.load(SeqCst);
-        if !is_logged {
+        let found = if is_logged { LOGGED } else { NOT_LOGGED };
+        let is_first = KNOWN.compare_exchange(UNKNOWN, found, SeqCst, SeqCst);
+        if is_first.is_ok() && !is_logged {
             let _ = writeln!(io::stderr(), "headcount: {notice}");
         }
-        is_logged
-    })
+    }
+    KNOWN.load(SeqCst) == LOGGED
 }
 
 /// A text that notices that it is printed.

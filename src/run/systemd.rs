@@ -19,7 +19,7 @@ use crate::{
 };
 use futures::future::select;
 use sd_notify::NotifyState;
-use std::{env, future::pending, pin::pin, sync::Arc, thread, time::Duration};
+use std::{env, fmt::Write, future::pending, pin::pin, sync::Arc, thread, time::Duration};
 use tokio::{runtime::Builder, time::sleep};
 
 /// How often systemd is told who is inside.
@@ -126,7 +126,7 @@ fn inside(registry: &Registry) -> String {
         plural(contexts)
     );
     if !tasks.is_empty() {
-        text.push_str(&format!(": {}", Alike::of(tasks.iter())));
+        let _ = write!(text, ": {}", Alike::of(tasks.iter()));
     }
     text
 }

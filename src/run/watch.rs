@@ -39,8 +39,8 @@ pub(super) fn start(stop: &Arc<Stop>) -> io::Result<Handle> {
         runtime.block_on(async {
             tokio::spawn(go_through_stages(Arc::clone(&stop)));
             tokio::spawn(enforce_limit(Arc::clone(&stop)));
-            count_signals(stop, signals).await
-        })
+            count_signals(stop, signals).await;
+        });
     })?;
     Ok(handle)
 }

@@ -280,7 +280,9 @@ fn inside_a_runtime_it_panics_and_says_what_to_do() {
 #[test]
 fn a_second_time_with_the_same_registry_it_panics_and_says_what_to_do() {
     let registry = Registry::new();
-    let run = || drop(service(&registry).run(async |_| Ok::<(), TaskError>(())));
+    let run = || {
+        let _ = service(&registry).run(async |_| Ok::<(), TaskError>(()));
+    };
     run();
     let said = panic_of(run);
     assert!(
