@@ -339,7 +339,7 @@ async fn closes_on_signals() {
     println!("ready: {}", registry.readiness().is_ready());
     println!("{}", registry.closed().await);
     println!("ready: {}", registry.readiness().is_ready());
-    pending().await
+    pending::<()>().await;
 }
 
 /// Each state as systemd got it, up to one with this in it.

@@ -32,7 +32,7 @@ async fn the_close_begins_when_the_future_is_done() {
     );
 }
 
-/// It is no task: whoever waits for those is not held up by it.
+/// It is no task: code that waits for tasks is not held up by it.
 #[tokio::test(start_paused = true)]
 async fn it_holds_up_neither_idle_nor_finish_and_ends_with_the_close() {
     let ctx = Registry::new().context("ctx");
