@@ -41,6 +41,8 @@
 //! | start a task again when it fails, after a pause that grows | [`TaskBuilder::restart`], [`supervision`] |
 //! | decide what follows from a failure | [`ContextBuilder::on_failure`], [`TaskBuilder::essential`], [`TaskBuilder::fallible`] |
 //! | keep a context for each client, also while the client is cut off | [`Context::sessions`], [`sessions`] |
+//! | write the main function of a service: signals, readiness, exit codes, systemd | `headcount::run`, `App` |
+//! | close at a signal, or when a future is done | `Registry::close_on_signals`, [`Context::stop_on`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | see who holds a lock or a permit | [`Tracked::lock`], [`Tracked::acquire`], [`Tracked::lock_holders`] |
@@ -58,7 +60,8 @@
 //! * `sessions` (on by default): the table of [`sessions`].
 //! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], `dump::Dump` and [`leaks::Graph`], and
 //!   adds `Graph::json`.
-//! * `signal`: makes a dump at a signal, such as `kill -USR1`: `Registry::dump_on`. Needs `dump`, and Unix.
+//! * `signal`: the main function of a service, `headcount::run`; `Registry::close_on_signals`; and a dump at a signal, such as
+//!   `kill -USR1`: `Registry::dump_on` (Unix). Switches on `dump`, and tokio's `rt-multi-thread`.
 //! * `supervision` (on by default): tasks that are started again when they fail, [`supervision`].
 //! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
 //!   pauses and advances. It switches on tokio's `test-util`, because `close_anywhere` pauses the clock: name it in `[dev-dependencies]`.
@@ -88,6 +91,8 @@ mod panics;
 mod plural;
 mod poll;
 mod registry;
+#[cfg(feature = "signal")]
+mod run;
 #[cfg(feature = "sessions")]
 pub mod sessions;
 
@@ -135,7 +140,17 @@ pub use locks::guard::TrackedGuard;
 
 pub use registry::builder::RegistryBuilder;
 pub use registry::free::{context, live, register, spawn, track, with_context};
-pub use registry::registry::{Readiness, Registry};
+pub use registry::readiness::Readiness;
+pub use registry::registry::Registry;
+
+#[cfg(feature = "signal")]
+pub use run::app::App;
+#[cfg(feature = "signal")]
+pub use run::builder::AppBuilder;
+#[cfg(feature = "signal")]
+pub use run::main_function::run;
+#[cfg(feature = "signal")]
+pub use run::options::StopOptions;
 
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;

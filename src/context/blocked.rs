@@ -462,7 +462,7 @@ impl Seen {
                 continue;
             };
             let (names, lasts) = (Names(&waiting), clock::human(lasts));
-            dispatcher::with_default(&first.subscriber, || {
+            event::to(&first.subscriber, || {
                 event::emit!(
                     WARN,
                     "the {what} of {names} makes no progress: its runtime has not run any new task for {lasts}; {held_up}"
@@ -478,7 +478,7 @@ impl Seen {
         }
         let (name, lasts) = (Printed(&code.core.node.meta.name), clock::human(code.lasts));
         let (what, limit) = (&code.what, clock::human(limit));
-        dispatcher::with_default(&code.subscriber, || {
+        event::to(&code.subscriber, || {
             event::emit!(
                 WARN,
                 context = %name,

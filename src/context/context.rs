@@ -13,7 +13,7 @@ use crate::{
         report::CloseReport,
         state::{Core, Node},
         still_closing::StillClosing,
-        wait,
+        stop_on, wait,
         weak::{WeakContext, add_hook},
         with_context::run_with,
     },
@@ -708,6 +708,36 @@ impl Context {
     ) -> impl Future<Output = Result<CloseReport, StillClosing>> + use<> {
         let reason = CloseReason::from("close");
         wait::close_within(&self.core, limit, reason, Location::caller())
+    }
+
+    /// Begins the close of the context when this future is done: at a message, at the change of a file, at a signal of your own.
+    ///
+    /// The future runs in the background, and is dropped when the close begins for another reason. It is not counted: it keeps
+    /// neither the context open, nor its [`idle`](Self::idle) or [`finish`](Self::finish) waiting. If it panics, a warning event
+    /// says so, and the context stays open.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{CloseReason, Registry};
+    /// let (stop, asked) = tokio::sync::oneshot::channel::<()>();
+    /// let ctx = Registry::new().context("server");
+    /// ctx.stop_on(asked, "told by the admin");
+    ///
+    /// stop.send(()).unwrap();
+    /// let report = ctx.closed().await;
+    /// assert_eq!(report.reason(), &CloseReason::from("told by the admin"));
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime: the context remembers none and none is on this thread.
+    #[track_caller]
+    pub fn stop_on<F>(&self, future: F, reason: impl Into<CloseReason>)
+    where
+        F: Future + Send + 'static,
+    {
+        stop_on::stop_on(self.used(), future, reason.into(), Location::caller());
     }
 
     /// Waits until no task and no open child is left. Closes nothing itself.

@@ -44,6 +44,7 @@ pub(crate) mod slots;
 pub(crate) mod stack;
 pub(crate) mod state;
 pub(crate) mod still_closing;
+pub(crate) mod stop_on;
 pub(crate) mod stragglers;
 pub(crate) mod tally;
 pub(crate) mod telling;

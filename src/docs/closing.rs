@@ -125,7 +125,8 @@
 //! # Events
 //!
 //! All that the crate says to `tracing`, and how often. *Counted* means the first time, the tenth, the hundredth and so on, with the
-//! number so far, for each registry; what is counted together is in brackets.
+//! number so far, for each registry; what is counted together is in brackets. Under `headcount::run` warnings and errors are printed
+//! to standard error where no subscriber is installed.
 //!
 //! | event | level | how often |
 //! |---|---|---|
@@ -150,6 +151,8 @@
 //! | an attach to a session of another owner was refused | warning | counted (its line) |
 //! | tasks run on where a registry has closed | info | each registry once |
 //! | [`headcount::spawn`](crate::spawn) outside of any context; an unknown `HEADCOUNT_LEVEL` | info, warning | once |
+//! | a future of [`stop_on`](crate::Context::stop_on) panicked | warning | each |
+//! | `headcount::run` or `close_on_signals` got a signal | info | each |
 //! | a context closed | debug | each |
 //!
 //! # From inside

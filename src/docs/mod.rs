@@ -11,6 +11,7 @@
 //! * [`limits`]: what is refused when, who waits, and what is not promised.
 //! * [`migrating`]: from `TaskTracker`, from `JoinSet`, from tokio-graceful-shutdown.
 //! * [`performance`]: what it costs, compared with the alternatives.
+//! * *Running a service* (`docs::running`, with the feature `signal`): the stages of a stop, exit codes, Kubernetes and systemd.
 //! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
 //! * *Supervision* (`docs::supervision`, with the feature `supervision`): tasks that are started again, what is counted, and what is
 //!   not promised.
@@ -27,6 +28,8 @@ pub mod limitations;
 pub mod limits;
 pub mod migrating;
 pub mod performance;
+#[cfg(feature = "signal")]
+pub mod running;
 #[cfg(feature = "sessions")]
 pub mod sessions;
 #[cfg(feature = "supervision")]

@@ -4,6 +4,7 @@
 pub(crate) mod builder;
 pub(crate) mod coalesced_scan;
 pub(crate) mod free;
+pub(crate) mod readiness;
 #[expect(clippy::module_inception, reason = "it is the registry")]
 pub(crate) mod registry;
 #[cfg(all(feature = "signal", unix))]

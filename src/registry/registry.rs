@@ -17,9 +17,9 @@ use crate::{
         hook_output::HookOutput,
         hooks::{Hook, When},
         report::CloseReport,
-        state::{Core, Node},
+        state::Core,
         still_closing::StillClosing,
-        wait,
+        stop_on, wait,
         weak::add_hook,
     },
     error::ClosedError,
@@ -27,7 +27,7 @@ use crate::{
     leaks::{find, growth::Growth, policy::LeakPolicy, report::LeakReport},
     ledger::level::Level,
     name::{Name, label},
-    registry::{builder::RegistryBuilder, watch::LeakWatch},
+    registry::{builder::RegistryBuilder, readiness::Readiness, watch::LeakWatch},
     table::{
         live::Live,
         record::{Facts, Record, State},
@@ -358,6 +358,60 @@ impl Registry {
         driver::request_at(&self.root, reason.into(), Location::caller());
     }
 
+    /// Begins the close of the registry when this future is done. See [`Context::stop_on`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime.
+    #[track_caller]
+    pub fn stop_on<F>(&self, future: F, reason: impl Into<CloseReason>)
+    where
+        F: Future + Send + 'static,
+    {
+        stop_on::stop_on(&self.root, future, reason.into(), Location::caller());
+    }
+
+    /// Closes the registry when the process gets ctrl-c (`SIGINT`) or `SIGTERM`, for a program that owns its runtime;
+    /// [`run`](crate::run()) does more. Needs the feature `signal`.
+    ///
+    /// The first signal does what it does under [`run`](crate::run()#what-stops-it): the [readiness](Self::readiness) is no, the
+    /// [drain delay](crate::StopOptions::drain_delay) passes, and the registry closes by the [deadline](crate::StopOptions::deadline), with the
+    /// name of the signal as the reason. The second one aborts what is left, and prints where it was. The third one ends the process,
+    /// with the exit code 130 after `SIGINT` and 143 after `SIGTERM`; so does a thread of the crate's own, when the registry is not
+    /// closed [some time](crate::StopOptions::exit_after) after the deadline.
+    ///
+    /// It does not keep the registry. Signals do not end the process by themselves any more, so when the registry is closed or gone the
+    /// next one ends the process at once, in the same way as the third.
+    ///
+    /// ```no_run
+    /// use headcount::{Registry, StopOptions};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let registry = Registry::global();
+    ///     registry.close_on_signals(crate::StopOptions::new())?;
+    ///     let server = registry.context("server");
+    ///     server.task("ticker").cancellable().spawn(std::future::pending::<()>());
+    ///
+    ///     let report = registry.closed().await;
+    ///     println!("{report}");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the signals cannot be listened to, or the system cannot start a thread.
+    ///
+    /// # Panics
+    ///
+    /// If there is no tokio runtime.
+    #[cfg(feature = "signal")]
+    #[track_caller]
+    pub fn close_on_signals(&self, options: crate::StopOptions) -> std::io::Result<()> {
+        crate::run::close_on_signals::close_on_signals(self, options, Location::caller())
+    }
+
     /// Waits until other code has closed the registry. See [`Context::closed`].
     pub fn closed(&self) -> impl Future<Output = CloseReport> + use<> {
         wait::closed(&self.root)
@@ -423,6 +477,8 @@ impl Registry {
 
     /// Whether the registry takes new work, for a readiness probe. It is cheap to clone, and can be asked from any thread.
     ///
+    /// Under `headcount::run` also whether the service has said that it is ready, and was not told to stop.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
     /// let registry = headcount::Registry::new();
@@ -433,7 +489,7 @@ impl Registry {
     /// # }
     /// ```
     pub fn readiness(&self) -> Readiness {
-        Readiness(Arc::clone(&self.root.node))
+        Readiness::of(&self.root)
     }
 
     /// Looks for leaks: facts, never guesses.
@@ -682,25 +738,6 @@ fn facts(name: impl Into<Name>, kind: impl Into<Name>) -> Facts {
         name: label(name.into()),
         kind: label(kind.into()),
         location: Location::caller(),
-    }
-}
-
-/// Whether a registry takes new work. Made by [`Registry::readiness`].
-#[derive(Clone)]
-pub struct Readiness(Arc<Node>);
-
-impl Readiness {
-    /// Whether the registry is open: neither its close nor a [`finish`](Registry::finish) has begun. One atomic load.
-    pub fn is_ready(&self) -> bool {
-        self.0.gate.state() == State::Open && !self.0.gate.is_finishing()
-    }
-}
-
-impl fmt::Debug for Readiness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Readiness")
-            .field("is_ready", &self.is_ready())
-            .finish()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     ledger::handle_log::Acquisition,
     name::Label,
     panics,
-    registry::coalesced_scan::CoalescedScan,
+    registry::{coalesced_scan::CoalescedScan, readiness::ServiceState},
     sync::{AtomicUsize, Mutex, Notify, Ordering::SeqCst, lock},
     table::{
         record::Record,
@@ -34,6 +34,8 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
 pub(crate) struct RegistryState {
     /// Contexts whose last handle was dropped while they were open.
     pub(crate) dropped: DroppedContexts,
+    /// Whether the service that the registry belongs to is ready.
+    pub(crate) service: ServiceState,
     /// How often each line did what is not told each time.
     pub(crate) repeats: LineCounts,
     /// Closes that were not clean, for the check at the end of a test.

@@ -62,6 +62,8 @@ mod refusals;
 mod registry;
 mod repeats;
 mod reports;
+#[cfg(feature = "signal")]
+mod run;
 #[cfg(feature = "dump")]
 mod running_hooks;
 mod runtimes;
@@ -74,6 +76,7 @@ mod sessions;
 mod slots;
 mod sockets;
 mod source;
+mod stop_on;
 mod streams;
 #[cfg(feature = "supervision")]
 mod supervision;
