@@ -171,5 +171,6 @@
 //! | `f.cancel_on_shutdown(&subsys)` | [`WeakContext::run_until_cancelled`](crate::WeakContext::run_until_cancelled), [`cancellable()`](crate::TaskBuilder::cancellable) | |
 //! | `request_shutdown()` | [`registry.request_close(reason)`](crate::Registry::request_close) | With a reason, which tasks and the report can read. |
 //! | `handle_shutdown_requests(limit)` | [`close_by(limit)`](crate::Context::close_by) | Tasks that are left are aborted, and the error names them. |
+//! | `catch_signals()` | `headcount::run`, or `Registry::close_on_signals` (feature `signal`) | A second signal aborts, a third one ends the process, also where the runtime is blocked. |
 //! | errors propagate | [`OnFailure::Close`](crate::OnFailure), [`fallible()`](crate::TaskBuilder::fallible) | It is decided for each context. |
 //! | shut down in an order | [`needs`](crate::ContextBuilder::needs) | What needs the database is closed before it. |
