@@ -49,6 +49,8 @@ mod leak_practice;
 mod leaks;
 #[cfg(feature = "dump")]
 mod leaves;
+#[cfg(feature = "dump")]
+mod limit_holders;
 mod limit_model;
 mod limits;
 mod listing;
