@@ -64,6 +64,8 @@ mod refusals;
 mod registry;
 mod repeats;
 mod reports;
+#[cfg(feature = "supervision")]
+mod restart_requests;
 #[cfg(feature = "dump")]
 mod running_hooks;
 mod runtimes;
