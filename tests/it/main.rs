@@ -74,6 +74,8 @@ mod service;
 #[cfg(feature = "sessions")]
 mod session_model;
 #[cfg(feature = "sessions")]
+mod session_values;
+#[cfg(feature = "sessions")]
 mod sessions;
 mod slots;
 mod sockets;
