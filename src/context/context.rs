@@ -9,21 +9,18 @@ use crate::{
         current, driver, finish,
         haste::Deadline,
         hook_output::HookOutput,
-        hooks::{Hook, Kept, Owned, When},
+        hooks::{Hook, When},
         report::CloseReport,
         state::{Core, Node},
         still_closing::StillClosing,
         stop_on, wait,
-        weak::{WeakContext, add_hook},
+        weak::{WeakContext, add_hook, own},
         with_context::run_with,
     },
     error::{ClosedError, OpenError, RefusedError},
     holders::{self, Container, Holders},
     id::ResourceId,
-    ledger::{
-        acquirer::{Acquirer, Who},
-        handle_log::{HandleId, How},
-    },
+    ledger::handle_log::{HandleId, How},
     name::{Name, label},
     table::{
         live::Live,
@@ -520,31 +517,8 @@ impl Context {
         kind: impl Into<Name>,
         value: T,
     ) -> Result<Tracked<T>, ClosedError<T>> {
-        let node = &self.used().node;
         let facts = Facts::new(name.into(), kind.into(), Location::caller());
-        let parent: Arc<dyn Record> = Arc::clone(node) as _;
-        let name = facts.name.clone();
-        let tracked = Tracked::new(&node.table, facts, (Some(parent), true), value);
-        let kept = tracked.clone();
-        kept.pass(Acquirer::Owner(Who::new(node.meta.id, &node.meta.name)));
-        let owned = Owned {
-            id: tracked.id(),
-            name,
-            value: Box::new(kept),
-        };
-        match self.core().hooks.on_close.push(Kept::Value(owned)) {
-            Ok(key) => {
-                let owner: std::sync::Weak<Core> = Arc::downgrade(self.core());
-                tracked.owned_by(owner, key);
-                Ok(tracked)
-            }
-            Err(refused) => {
-                drop(refused);
-                Err(ClosedError(
-                    tracked.into_inner().expect("no other handle was given out"),
-                ))
-            }
-        }
+        own(self.used(), facts, value)
     }
 
     /// Lists something under this context for as long as the returned [`Registration`] lives, whatever code calls this.

@@ -5,19 +5,23 @@ use crate::{
         close,
         close_reason::CloseReason,
         hook_output::HookOutput,
-        hooks::{Hook, When},
+        hooks::{Hook, Kept, Owned, When},
         report::CloseReport,
         state::{Core, Node},
     },
     error::{ClosedError, RefusedError},
     holders::Holders,
     id::ResourceId,
+    ledger::acquirer::{Acquirer, Who},
     name::{Name, label},
     panics,
     poll::waiting::{For, waiting},
-    table::{record::State, resource},
+    table::{
+        record::{Facts, Record, State},
+        resource,
+    },
     task::{builder::TaskBuilder, handle::Task, task_set::TaskSet, wrapped::Wrapped},
-    tracked::ValueOwner,
+    tracked::{Tracked, ValueOwner},
 };
 use futures::{FutureExt, future::Fuse};
 use std::{
@@ -77,6 +81,10 @@ impl WeakContext {
     }
 
     pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(crate) fn node_arc(&self) -> &Arc<Node> {
         &self.node
     }
 
@@ -265,6 +273,69 @@ impl WeakContext {
         match self.node.core.upgrade() {
             Some(core) => add_hook(&core, When::Close, hook, Location::caller()),
             None => Err(ClosedError(hook)),
+        }
+    }
+
+    /// Gives a value to the context, which keeps it until the close; see [`Context::own`](crate::Context::own).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server = headcount::Registry::new().context("server");
+    /// let pages = server.sessions::<u64>("pages").on_open(async |_id, ctx| {
+    ///     ctx.own("cart", "cart", vec!["a pear"]).map(drop).map_err(|_| "too late")
+    /// });
+    /// let lease = pages.open().attach(7, "alice").await.unwrap();
+    /// assert!(server.live().await.find("cart").is_some());
+    /// # drop(lease);
+    /// # server.close().await;
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedError`], with the value in it, once owned values have been dropped, or the context is gone.
+    #[track_caller]
+    pub fn own<T: Send + Sync + 'static>(
+        &self,
+        name: impl Into<Name>,
+        kind: impl Into<Name>,
+        value: T,
+    ) -> Result<Tracked<T>, ClosedError<T>> {
+        let facts = Facts::new(name.into(), kind.into(), Location::caller());
+        match self.node.core.upgrade() {
+            Some(core) => own(&core, facts, value),
+            None => Err(ClosedError(value)),
+        }
+    }
+}
+
+/// Gives a value to a context that is not gone.
+pub(crate) fn own<T: Send + Sync + 'static>(
+    core: &Arc<Core>,
+    facts: Facts,
+    value: T,
+) -> Result<Tracked<T>, ClosedError<T>> {
+    let node = &core.node;
+    let parent: Arc<dyn Record> = Arc::clone(node) as _;
+    let name = facts.name.clone();
+    let tracked = Tracked::new(&node.table, facts, (Some(parent), true), value);
+    let kept = tracked.clone();
+    kept.pass(Acquirer::Owner(Who::new(node.meta.id, &node.meta.name)));
+    let owned = Owned {
+        id: tracked.id(),
+        name,
+        value: Box::new(kept),
+    };
+    match core.hooks.on_close.push(Kept::Value(owned)) {
+        Ok(key) => {
+            let owner: Weak<Core> = Arc::downgrade(core);
+            tracked.owned_by(owner, key);
+            Ok(tracked)
+        }
+        Err(refused) => {
+            drop(refused);
+            let value = tracked.into_inner();
+            Err(ClosedError(value.expect("no other handle was given out")))
         }
     }
 }

@@ -103,7 +103,7 @@
 //! A [`Mutex`](tokio::sync::Mutex), an [`RwLock`](tokio::sync::RwLock) or a [`Semaphore`](tokio::sync::Semaphore) of tokio that is a
 //! [`Tracked`](crate::Tracked) value records who holds it, from the level [`Holders`](crate::Level::Holders) on. Its methods are
 //! called as before, and [return a guard](crate::TrackedGuard) that is used as tokio's is. A dump then says who holds what a task waits for,
-//! and tasks that wait for each other's mutexes are a deadlock:
+//! and tasks that wait for each other's mutexes are a deadlock. So is a [limit](crate::Limit), whose places tasks have. For example:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {

@@ -7,10 +7,11 @@
 //! * **Local tasks move only while their `LocalSet` is polled.** A close that is awaited elsewhere waits
 //!   for that.
 //! * **A blocking closure cannot wait for its [slot](crate::TaskBuilder::slot).** It is refused if that is taken.
-//! * **A deadlock is found only where tasks await each other's handles**, closes, or [tracked mutexes](crate::Tracked#impl-Tracked%3CMutex%3CT%3E%3E).
+//! * **A deadlock is found only where tasks await each other's handles**, closes,
+//!   [tracked mutexes](crate::Tracked#impl-Tracked%3CMutex%3CT%3E%3E), or places of a [limit](crate::Limit) of which tasks have all.
 //!   One by way of a [`TaskSet`](crate::TaskSet) or a slot is not.
-//! * **A task that waits for a place of a [limit](crate::Limit) which it holds itself waits for ever**, and is not found as a
-//!   deadlock. The close ends that. See [limits](super::limits).
+//! * **A task that waits for a place of a [limit](crate::Limit) which it holds itself waits for ever**, until the context of the limit
+//!   closes. It is found as a deadlock where the holders are recorded. See [limits](super::limits).
 //! * **A wrapped future or stream belongs to its owner.** If the owner neither polls nor drops it, the close waits, and names
 //!   it.
 //! * **On a `current_thread` runtime** a task that does not yield starves everything, also the timer of the grace period.

@@ -57,11 +57,12 @@
 //!
 //! | the session | `attach` | `resume` | `restart` | `evict` |
 //! |---|---|---|---|---|
-//! | is not there | opens it; where there are too many: `Full`, or waits, then `TimedOut` | `NotFound` | `NotFound` | false |
-//! | waits for a place | waits with it | waits with it | joins the opening | false |
+//! | is not there | opens it; where there are too many: `Full`, or waits, then `TimedOut`; where too many wait: `Full` | `NotFound` | `NotFound` | false |
+//! | waits for a place | waits with it; where too many wait: `Full` | the same | joins the opening | false |
 //! | is opening | waits for the same init | the same | joins the opening | closes it |
 //! | is held or idle | comes in | comes in | begins | closes it |
 //! | is restarting | comes in, and waits for the next generation | the same | joins it | closes it |
+//! | is held or idle, and its context finishes | comes in | the same | `Closed` | closes it |
 //! | is closing | waits for its end, and opens the next; or as [told](crate::sessions::WhileClosing) | `NotFound` | `Closed` | false |
 //! | has another owner | `WrongOwner` | `WrongOwner` | is not asked | is not asked |
 //! | its table is closing | `Closed` | `Closed` | `Closed` | false |
@@ -77,6 +78,16 @@
 //! other waiting. Only idle sessions make room, by [`Overflow::EvictIdle`](crate::sessions::Overflow::EvictIdle),
 //! [`max_idle`](crate::sessions::SessionsBuilder::max_idle) and [`shed`](crate::sessions::Sessions::shed), the longest idle first. One that
 //! closes by itself is waited for, before another one is evicted.
+//!
+//! With [`Overflow::Wait`](crate::sessions::Overflow::Wait) at most [`queue`](crate::sessions::SessionsBuilder::queue) attaches wait,
+//! 1,024 unless set. The table is listed as `400 of 400 sessions, 3 waiting`. When it begins to close, all that wait get `Closed`.
+//!
+//! # Values
+//!
+//! A table opened with an [`init`](crate::sessions::SessionsBuilder::init) has a value for each session: what that returns. A
+//! [`Lease`](crate::sessions::Lease::value) and a [`Session`](crate::sessions::Session::value) return it, so that the program needs no
+//! second table under the same keys, which it would have to keep in step with this one. The generation owns it, so it is dropped in the close, and a
+//! restart makes another one.
 //!
 //! # State that is to survive
 //!

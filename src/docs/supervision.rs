@@ -90,6 +90,7 @@
 //! | runs | aborts, and begins the next | aborts | waits |
 //! | is between an attempt and what follows | skips the pause | ends what follows | waits |
 //! | is in a pause | ends the pause | ends the pause | waits |
+//! | runs while its context closes or finishes | false, and does nothing | aborts | waits |
 //! | was told to stop | true, and does nothing | true, and does nothing | waits |
 //! | has ended, or drops what is left | false | false | says how |
 //!

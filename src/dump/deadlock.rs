@@ -19,7 +19,7 @@ use crate::{
     },
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fmt, iter,
 };
 
@@ -101,7 +101,8 @@ impl Waiter {
     }
 }
 
-/// Something that can be waited for: a task, a context or a tracked mutex by its id, or the registry, which is `None`.
+/// Something that can be waited for: a task, a context or a tracked mutex by its id, or the registry, which is `None`. A place of a
+/// limit is waited for as any of the tasks that have one.
 type Thing = Option<ResourceId>;
 
 /// Finds the deadlocks among tasks and hooks of one registry.
@@ -123,41 +124,89 @@ pub(crate) fn find(tasks: &[TaskDump], hooks: &[HookDump]) -> Vec<Deadlock> {
     circles(&followers(&stuck)).into_iter().map(made).collect()
 }
 
-/// Who has locked the mutexes that are waited for.
+/// Who has locked the mutexes that are waited for, and who has the places of limits.
 struct Locked {
+    /// The tasks that have all places of a limit; `None` if that is not known of all.
+    holders_of_limit: HashMap<ResourceId, Option<Vec<ResourceId>>>,
     /// The task that has a mutex.
-    by_mutex: HashMap<ResourceId, Option<ResourceId>>,
+    holder_of_mutex: HashMap<ResourceId, Option<ResourceId>>,
     /// The mutexes that a task has.
-    by_task: HashMap<ResourceId, Vec<Thing>>,
+    mutexes_of_task: HashMap<ResourceId, Vec<Thing>>,
 }
 
 impl Locked {
     /// A mutex of which two answers do not say the same has changed hands meanwhile: those that wait for it go on.
-    fn of<'a>(stacks: impl Iterator<Item = &'a AwaitStack>) -> Self {
-        let mut by_mutex = HashMap::new();
-        for (id, task) in stacks.filter_map(|stack| mutex(stack.awaited.as_ref()?)) {
-            let known = by_mutex.entry(id).or_insert(task);
-            if *known != task {
-                *known = None;
-            }
-        }
-        let mut by_task: HashMap<_, Vec<_>> = HashMap::new();
-        for (mutex, task) in &by_mutex {
+    fn of<'a>(stacks: impl Iterator<Item = &'a AwaitStack> + Clone) -> Self {
+        let holders_of_limit = agreed(
+            stacks
+                .clone()
+                .filter_map(|stack| limit(stack.awaited.as_ref()?)),
+        );
+        let holder_of_mutex = agreed(stacks.filter_map(|stack| mutex(stack.awaited.as_ref()?)));
+        let mut mutexes_of_task: HashMap<_, Vec<_>> = HashMap::new();
+        for (mutex, task) in &holder_of_mutex {
             if let Some(task) = task {
-                by_task.entry(*task).or_default().push(Some(*mutex));
+                mutexes_of_task.entry(*task).or_default().push(Some(*mutex));
             }
         }
-        Self { by_mutex, by_task }
+        Self {
+            holders_of_limit,
+            holder_of_mutex,
+            mutexes_of_task,
+        }
     }
 
     /// The mutexes that a task has.
     fn by(&self, task: ResourceId) -> impl Iterator<Item = Thing> {
-        self.by_task.get(&task).into_iter().flatten().copied()
+        self.mutexes_of_task
+            .get(&task)
+            .into_iter()
+            .flatten()
+            .copied()
     }
 
     /// Whether a task is known that has to go on before this mutex is free.
     fn is_locked(&self, mutex: &ResourceId) -> bool {
-        self.by_mutex.get(mutex).is_some_and(Option::is_some)
+        self.holder_of_mutex.get(mutex).is_some_and(Option::is_some)
+    }
+
+    /// The tasks of which one has to go on before there is a place in this limit, if they are known.
+    fn holders(&self, limit: &ResourceId) -> Option<Vec<Thing>> {
+        let holders = self.holders_of_limit.get(limit)?.as_ref()?;
+        Some(holders.iter().copied().map(Some).collect())
+    }
+}
+
+/// What all answers say, for each lock. `None` where they do not say the same: it has changed hands meanwhile.
+fn agreed<T: PartialEq>(
+    answers: impl Iterator<Item = (ResourceId, Option<T>)>,
+) -> HashMap<ResourceId, Option<T>> {
+    let mut agreed = HashMap::new();
+    for (id, answer) in answers {
+        match agreed.entry(id) {
+            Entry::Vacant(vacant) => drop(vacant.insert(answer)),
+            Entry::Occupied(mut known) if *known.get() != answer => drop(known.insert(None)),
+            Entry::Occupied(_) => {}
+        }
+    }
+    agreed
+}
+
+/// The id of the limit that is awaited, and the tasks that have its places. A task may have several of them.
+fn limit(awaited: &Awaited) -> Option<(ResourceId, Option<Vec<ResourceId>>)> {
+    match awaited {
+        Awaited::Lock {
+            id,
+            kind: LockKind::Limit,
+            held_by,
+            more,
+            ..
+        } => {
+            let tasks: Option<Vec<_>> = held_by.iter().map(LockHolder::task).collect();
+            // Without any it has no places, and waits for more.
+            Some((*id, tasks.filter(|tasks| *more == 0 && !tasks.is_empty())))
+        }
+        _ => None,
     }
 }
 
@@ -215,9 +264,14 @@ impl<'a> Waiting<'a> {
     ) -> Option<Self> {
         let stacks = found.stacks.iter();
         let stacks = stacks.filter(|stack| !stack.is_for_cancellation());
-        let awaited: Vec<_> = stacks
-            .map(|stack| Some((thing(registry, stack)?, stack)))
-            .collect::<Option<_>>()?;
+        let mut awaited = Vec::new();
+        for stack in stacks {
+            awaited.extend(
+                things(registry, stack)?
+                    .into_iter()
+                    .map(|thing| (thing, stack)),
+            );
+        }
         let is_parked = matches!(found.activity, Activity::Parked(_)) && found.cut == 0;
         (is_parked && !awaited.is_empty()).then(|| Self {
             dumped,
@@ -256,9 +310,15 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// What a stack waits for, if that is a thing that ends when tasks and hooks have ended, or have given it back.
-fn thing((registry, locked): (u32, &Locked), stack: &AwaitStack) -> Option<Thing> {
-    match stack.awaited.as_ref().filter(|_| !stack.yields)? {
+/// What a stack waits for, if those are things that end when tasks and hooks have ended, or have given them back. The first that ends
+/// lets it go on.
+fn things((registry, locked): (u32, &Locked), stack: &AwaitStack) -> Option<Vec<Thing>> {
+    let thing = match stack.awaited.as_ref().filter(|_| !stack.yields)? {
+        Awaited::Lock {
+            id,
+            kind: LockKind::Limit,
+            ..
+        } => return locked.holders(id),
         Awaited::Task { id, .. }
         | Awaited::Close {
             id,
@@ -268,7 +328,8 @@ fn thing((registry, locked): (u32, &Locked), stack: &AwaitStack) -> Option<Thing
         Awaited::Idle => (stack.registry == registry).then_some(None),
         Awaited::Lock { id, .. } => locked.is_locked(id).then_some(Some(*id)),
         Awaited::Close { .. } | Awaited::Cancellation | Awaited::BackOff { .. } => None,
-    }
+    };
+    thing.map(|thing| vec![thing])
 }
 
 /// Whether something outside of the task ends it, or can: its context, by an abort or because it is cancellable; an
@@ -440,6 +501,27 @@ impl fmt::Display for Waiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What has changed hands between two answers keeps nothing waiting for ever.
+    #[test]
+    fn answers_that_do_not_agree_say_nothing() {
+        let [one, two, three] = [1, 2, 3].map(|index| ResourceId {
+            index,
+            ..ResourceId::REFUSED
+        });
+        let answers = [
+            (one, Some(7)),
+            (two, Some(7)),
+            (one, Some(8)),
+            (two, Some(7)),
+            (three, None),
+        ];
+        let agreed = agreed(answers.into_iter());
+        assert_eq!(
+            agreed,
+            HashMap::from([(one, None), (two, Some(7)), (three, None)])
+        );
+    }
 
     #[test]
     fn following_leads_to_circles() {

@@ -9,7 +9,7 @@ use crate::{
     },
     sync::{Mutex, lock},
 };
-use std::{collections::BTreeMap, fmt, panic::Location, sync::OnceLock};
+use std::{collections::BTreeMap, fmt, mem, panic::Location, sync::OnceLock};
 
 /// Records what is held of one lock and asked for. Allocates nothing until there is something to record.
 #[derive(Default)]
@@ -75,6 +75,19 @@ impl LockLog {
         let number = entries.last;
         entries.part(part).insert(number, Entry { by, location });
         Number(number)
+    }
+
+    /// What is held is passed on to this holder.
+    pub(crate) fn pass(&self, number: Number, to: Acquirer) {
+        let entries = self.0.get().filter(|_| number != Number::UNTRACKED);
+        let before = entries.and_then(|entries| {
+            let mut entries = lock(entries);
+            let entry = entries.held.get_mut(&number.0)?;
+            // Where holders are not recorded, this one is not either.
+            let is_recorded = !matches!(entry.by, Acquirer::Unknown);
+            is_recorded.then(|| mem::replace(&mut entry.by, to))
+        });
+        drop(before);
     }
 
     pub(crate) fn remove(&self, part: Part, number: Number) {

@@ -1,18 +1,17 @@
 //! [`Limit`]: the handle.
 
 use crate::{
-    context::{context::Context, state::Node},
+    context::{context::Context, state::Node, weak::WeakContext},
     error::{RefusedError, RefusedReason},
     id::ResourceId,
-    limits::{
-        error::AcquireError, permit::Permit, places::Taking, shared::Shared, usage::LimitUsage,
-    },
+    limits::{error::AcquireError, permit::Permit, shared::Shared, usage::LimitUsage},
     name::Name,
+    poll::capture,
     table::record::{Facts, State},
     task::{builder::TaskBuilder, handle::Task, spawn::TaskOrigin},
 };
 use futures::future::{Either, select};
-use std::{fmt, panic::Location, pin::pin, sync::Arc};
+use std::{fmt, future::poll_fn, panic::Location, pin::pin, sync::Arc, task};
 
 impl Context {
     /// A limit of this context: so many may be inside at once, and a bounded queue of others waits. See [`Limit`].
@@ -24,8 +23,35 @@ impl Context {
     #[track_caller]
     pub fn limit(&self, name: impl Into<Name>, places: usize) -> Limit {
         let facts = Facts::new(name.into(), Name::Borrowed("limit"), Location::caller());
+        let core = self.core();
         Limit {
-            shared: Shared::new(self.core(), facts, places),
+            shared: Shared::new(&core.node, Some(core), facts, places),
+        }
+    }
+}
+
+impl WeakContext {
+    /// A limit of this context, as [`Context::limit`] makes it. If the context is closing, closed or gone, the limit is closed from
+    /// the start.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server = headcount::Registry::new().context("server");
+    /// let pages = server.sessions::<u64>("pages").open();
+    /// let page = pages.attach(7, "alice").await.unwrap();
+    /// // As a session has its context.
+    /// let uploads = page.context().limit("uploads", 2);
+    /// assert!(uploads.try_acquire().is_ok());
+    /// # server.close().await;
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn limit(&self, name: impl Into<Name>, places: usize) -> Limit {
+        let facts = Facts::new(name.into(), Name::Borrowed("limit"), Location::caller());
+        let node = self.node_arc();
+        let core = node.core.upgrade();
+        Limit {
+            shared: Shared::new(node, core.as_ref(), facts, places),
         }
     }
 }
@@ -166,9 +192,10 @@ impl Limit {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the queue. Calling it again joins it at its end. It needs no runtime.
+    #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<Permit, AcquireError>> + use<> {
-        let limit = self.clone();
-        async move { limit.take().await }
+        let (limit, location) = (self.clone(), Location::caller());
+        async move { limit.take(location).await }
     }
 
     /// Takes a place if one is free, without waiting.
@@ -176,9 +203,11 @@ impl Limit {
     /// # Errors
     ///
     /// [`AcquireError::Full`], whether any code waits or not; [`AcquireError::Closed`].
+    #[track_caller]
     pub fn try_acquire(&self) -> Result<Permit, AcquireError> {
         let place = self.shared.places.try_take()?;
-        Ok(Permit::new(place, &self.shared))
+        let request = self.shared.request(Location::caller());
+        Ok(Permit::new(place, &self.shared, request.number_held()))
     }
 
     /// Waits for a place, then spawns a future on the context of the limit, as [`Context::spawn`] does. The task has the place
@@ -218,7 +247,7 @@ impl Limit {
     {
         let (limit, origin) = (self.clone(), TaskOrigin::of::<F>("task"));
         async move {
-            match limit.take().await {
+            match limit.take(origin.location).await {
                 Ok(permit) => limit.builder().holding(permit).try_spawn_as(origin, future),
                 Err(error) => Err(RefusedError::new(future, error.into())),
             }
@@ -243,28 +272,85 @@ impl Limit {
         }
     }
 
+    /// Waits for a place, then spawns a future that may not leave this thread on the context of the limit, as
+    /// [`Context::spawn_local`] does.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::rc::Rc;
+    /// let ctx = headcount::Registry::new().context("ctx");
+    /// let pages = ctx.limit("pages", 1);
+    /// let local = tokio::task::LocalSet::new();
+    /// local.run_until(async {
+    ///     let page = Rc::new(42);
+    ///     let render = pages.spawn_local(async move { *page }).await.unwrap();
+    ///     assert_eq!(render.await.unwrap(), 42);
+    /// }).await;
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`LimitedTask::spawn_local`](crate::LimitedTask::spawn_local).
+    #[track_caller]
+    pub fn spawn_local<F>(
+        &self,
+        future: F,
+    ) -> impl Future<Output = Result<Task<F::Output>, RefusedError<F>>> + use<F>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let (limit, origin) = (self.clone(), TaskOrigin::of::<F>("task"));
+        async move {
+            match limit.take(origin.location).await {
+                Ok(permit) => {
+                    let builder = limit.builder().holding(permit);
+                    builder.try_spawn_local_as(origin, future)
+                }
+                Err(error) => Err(RefusedError::new(future, error.into())),
+            }
+        }
+    }
+
     fn builder(&self) -> TaskBuilder<'_> {
         TaskBuilder::weak(&self.shared.node, None)
     }
 
-    async fn take(&self) -> Result<Permit, AcquireError> {
-        let place = self.taking().await?;
-        Ok(Permit::new(place, &self.shared))
-    }
-
-    fn taking(&self) -> Taking {
-        self.shared.places.take()
+    /// Takes a place for the code on this line, and waits for one.
+    async fn take(&self, location: &'static Location<'static>) -> Result<Permit, AcquireError> {
+        let (shared, request) = (&self.shared, self.shared.request(location));
+        let held = |place| Permit::new(place, shared, request.number_held());
+        request.wait_as(shared.places.take(), held).await
     }
 
     /// Takes a place for a task of a context, and waits for one, as long as that is open.
-    pub(crate) async fn take_for(&self, node: &Node) -> Result<Permit, RefusedReason> {
+    pub(crate) async fn take_for(
+        &self,
+        node: &Node,
+        location: &'static Location<'static>,
+    ) -> Result<Permit, RefusedReason> {
         if node.meta.id == self.shared.node.meta.id {
-            return Ok(self.take().await?);
+            return Ok(self.take(location).await?);
         }
         if node.gate.state() != State::Open {
             return Err(RefusedReason::Closed);
         }
-        match select(pin!(self.take()), pin!(node.token.cancelled())).await {
+        let mut cancelled = pin!(node.token.cancelled());
+        let cancelled = poll_fn(|cx| {
+            // What it waits for is the place: a dump is not answered with this.
+            let mut unasked = task::Context::from_waker(capture::original(cx.waker()));
+            cancelled.as_mut().poll(&mut unasked)
+        });
+        match select(pin!(self.take(location)), cancelled).await {
             Either::Left((taken, _)) => Ok(taken?),
             Either::Right(_) => Err(RefusedReason::Closed),
         }

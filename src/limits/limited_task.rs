@@ -82,7 +82,7 @@ impl<'a, C: CheckKind> LimitedTask<'a, C> {
         let origin = TaskOrigin::of::<F>("task");
         async move {
             let Self { builder, limit } = self;
-            match limit.take_for(builder.node()).await {
+            match limit.take_for(builder.node(), origin.location).await {
                 Ok(permit) => builder.holding(permit).try_spawn_as(origin, future),
                 Err(reason) => Err(RefusedError::new(future, reason)),
             }
@@ -132,7 +132,7 @@ impl<'a, C: CheckKind> LimitedTask<'a, C> {
         let origin = TaskOrigin::of::<F>("blocking");
         async move {
             let Self { builder, limit } = self;
-            match limit.take_for(builder.node()).await {
+            match limit.take_for(builder.node(), origin.location).await {
                 Ok(permit) => builder
                     .holding(permit)
                     .try_spawn_blocking_as(origin, closure),
@@ -160,6 +160,65 @@ impl<'a, C: CheckKind> LimitedTask<'a, C> {
                 .holding(permit)
                 .try_spawn_blocking_as(origin, closure),
             Err(error) => Err(RefusedError::new(closure, error.into())),
+        }
+    }
+
+    /// Waits for a place, then spawns a future that may not leave this thread. See
+    /// [`Context::spawn_local`](crate::Context::spawn_local).
+    ///
+    /// # Errors
+    ///
+    /// As [`Limit::spawn`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Limit::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// When it has a place, outside a [`LocalSet`](tokio::task::LocalSet) and a [`LocalRuntime`](tokio::runtime::LocalRuntime). The
+    /// place is free again then.
+    #[track_caller]
+    pub fn spawn_local<F>(
+        self,
+        future: F,
+    ) -> impl Future<Output = Result<Task<F::Output>, RefusedError<F>>> + use<'a, F, C>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+        C: EndCheck<F::Output>,
+    {
+        let origin = TaskOrigin::of::<F>("task");
+        async move {
+            let Self { builder, limit } = self;
+            match limit.take_for(builder.node(), origin.location).await {
+                Ok(permit) => builder.holding(permit).try_spawn_local_as(origin, future),
+                Err(reason) => Err(RefusedError::new(future, reason)),
+            }
+        }
+    }
+
+    /// Spawns a future that may not leave this thread if a place is free, or hands it back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Limit::try_spawn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn_local`](Self::spawn_local).
+    #[track_caller]
+    pub fn try_spawn_local<F>(self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+        C: EndCheck<F::Output>,
+    {
+        let origin = TaskOrigin::of::<F>("task");
+        let Self { builder, limit } = self;
+        match limit.try_acquire() {
+            Ok(permit) => builder.holding(permit).try_spawn_local_as(origin, future),
+            Err(error) => Err(RefusedError::new(future, error.into())),
         }
     }
 }

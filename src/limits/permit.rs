@@ -1,6 +1,12 @@
 //! [`Permit`]: a place of a limit that is taken.
 
-use crate::limits::{places::Place, shared::Shared};
+use crate::{
+    ledger::{
+        acquirer::Acquirer,
+        lock_log::{Number, Part},
+    },
+    limits::{places::Place, shared::Shared},
+};
 use std::{fmt, sync::Arc};
 
 /// A place of a [`Limit`](crate::Limit), until this is dropped. Made by [`Limit::acquire`](crate::Limit::acquire) and
@@ -21,24 +27,44 @@ use std::{fmt, sync::Arc};
 /// ```
 #[must_use = "dropping a permit frees its place at once"]
 pub struct Permit {
-    // Given back first: while a place is taken the limit is listed.
+    // Given back first: while a place is taken the limit is listed, and its holder is recorded for a moment longer.
     _place: Place,
+    held: Held,
+}
+
+/// The record of a place that is taken.
+struct Held {
     limit: Arc<Shared>,
+    number: Number,
 }
 
 impl Permit {
-    pub(crate) fn new(place: Place, limit: &Arc<Shared>) -> Self {
+    /// A place whose holder is recorded under this number.
+    pub(crate) fn new(place: Place, limit: &Arc<Shared>, number: Number) -> Self {
+        let limit = Arc::clone(limit);
         Self {
             _place: place,
-            limit: Arc::clone(limit),
+            held: Held { limit, number },
         }
+    }
+
+    /// It is another's from now on, where the code that took it only passes it on.
+    pub(crate) fn pass(&self, to: Acquirer) {
+        let Held { limit, number } = &self.held;
+        limit.holders.pass(*number, to);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.limit.holders.remove(Part::Held, self.number);
     }
 }
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
-            .field("limit", self.limit.name())
+            .field("limit", self.held.limit.name())
             .finish_non_exhaustive()
     }
 }

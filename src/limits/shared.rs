@@ -5,15 +5,21 @@ use crate::{
         close_reason::CloseReason,
         state::{CloseObserver, Core, Node},
     },
+    ledger::lock_log::LockLog,
     limits::places::Places,
+    locks::request::Request,
     name::Label,
+    poll::awaited::LockKind,
     sync::order,
     table::{
         record::{Class, Facts, Meta, Record, State},
         registration::Listed,
     },
 };
-use std::sync::{Arc, Weak};
+use std::{
+    panic::Location,
+    sync::{Arc, Weak},
+};
 
 /// What handles of a limit share with the places that are taken. It is listed as long as this is there, and its context is not closed.
 pub(crate) struct Shared {
@@ -21,6 +27,8 @@ pub(crate) struct Shared {
     /// The context that it belongs to: its identity, not a handle.
     pub(crate) node: Arc<Node>,
     listed: Listed,
+    /// Who has places, and who waits for one.
+    pub(crate) holders: LockLog,
 }
 
 /// The facts that listings show. One that keeps them keeps no place, and nothing of what waits (I5).
@@ -31,9 +39,13 @@ struct LimitRecord {
 }
 
 impl Shared {
-    /// A limit of this context. If that is closing or closed, it is closed from the start.
-    pub(crate) fn new(core: &Arc<Core>, facts: Facts, max: usize) -> Arc<Self> {
-        let node = &core.node;
+    /// A limit of this context. If that is closing, closed or gone, it is closed from the start.
+    pub(crate) fn new(
+        node: &Arc<Node>,
+        core: Option<&Arc<Core>>,
+        facts: Facts,
+        max: usize,
+    ) -> Arc<Self> {
         let places = Arc::new(Places::new(max));
         let record = node.table.insert(facts, |meta| {
             let (parent, places) = (Arc::clone(node) as _, Arc::clone(&places));
@@ -48,17 +60,32 @@ impl Shared {
             places,
             node: Arc::clone(node),
             listed: Listed::new(record, &node.table),
+            holders: LockLog::default(),
         });
         let observer: Weak<Self> = Arc::downgrade(&shared);
-        core.add_part(id, observer);
+        if let Some(core) = core {
+            core.add_part(id, observer);
+        }
         // The close first changes the gate, then tells the parts: one of us sees the other.
         order();
         match node.gate.state() {
-            State::Open => {}
-            State::Closed => shared.end(),
+            State::Open if core.is_some() => {}
+            State::Open | State::Closed => shared.end(),
             _ => shared.places.close(),
         }
         shared
+    }
+
+    /// A call that asks for a place, on this line.
+    pub(crate) fn request(&self, location: &'static Location<'static>) -> Request<'_> {
+        Request {
+            kind: LockKind::Limit,
+            value: self.listed.record(),
+            log: &self.holders,
+            tracking: self.listed.tracking(),
+            location,
+            places: Some(&self.places),
+        }
     }
 
     pub(crate) fn meta(&self) -> &Meta {

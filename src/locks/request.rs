@@ -2,9 +2,10 @@
 
 use crate::{
     ledger::{
-        lock_log::{LockLog, Number, Part},
+        lock_log::{LockHolder, LockLog, Number, Part},
         tracking::Tracking,
     },
+    limits::places::Places,
     locks::guard::{LockRecord, TrackedGuard},
     poll::{
         awaited::{Awaited, LockKind},
@@ -26,6 +27,8 @@ pub(crate) struct Request<'a> {
     pub(crate) log: &'a LockLog,
     pub(crate) tracking: &'a Tracking,
     pub(crate) location: &'static Location<'static>,
+    /// The places, if it is a limit.
+    pub(crate) places: Option<&'a Places>,
 }
 
 impl<'a> Request<'a> {
@@ -40,11 +43,26 @@ impl<'a> Request<'a> {
         TrackedGuard::new(guard, self.record(Part::Held))
     }
 
+    /// The number under which it is recorded that the running code holds something, until that is removed.
+    pub(crate) fn number_held(&self) -> Number {
+        let (log, tracking) = (self.log, self.tracking);
+        log.add(Part::Held, tracking, self.location, scope::acquirer)
+    }
+
     /// Waits for it. As cancel safe as the future is that it is given.
     pub(crate) async fn wait<G, E>(
         self,
         future: impl Future<Output = Result<G, E>>,
     ) -> Result<TrackedGuard<'a, G>, E> {
+        self.wait_as(future, |guard| self.held(guard)).await
+    }
+
+    /// As [`wait`](Self::wait); `held` records what it was given.
+    pub(crate) async fn wait_as<G, H, E>(
+        &self,
+        future: impl Future<Output = Result<G, E>>,
+        held: impl FnOnce(G) -> H,
+    ) -> Result<H, E> {
         let (mut future, asking) = (pin!(future), OnceLock::new());
         let awaited = || self.awaited(asking.get().map_or(Number::UNTRACKED, number));
         let result = poll_fn(|cx| {
@@ -58,7 +76,7 @@ impl<'a> Request<'a> {
             })
         });
         // It holds it before it stops asking: in between, others would be said to have it.
-        result.await.map(|guard| self.held(guard))
+        result.await.map(held)
     }
 
     /// As [`wait`](Self::wait), for what is always granted in the end.
@@ -72,10 +90,20 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Who has the places of a limit. Those count as more that are not recorded, or were given to code that has not been polled since.
+    fn holders_of(&self, places: &Places) -> (Vec<LockHolder>, usize) {
+        let (held_by, _) = self.log.holders(HOLDERS);
+        let more = places.usage().used.saturating_sub(held_by.len());
+        (held_by, more)
+    }
+
     /// What a request of this number waits for.
     fn awaited(&self, asking: Number) -> (Awaited, u32) {
         let meta = self.value.meta();
-        let (held_by, more) = self.log.holders(HOLDERS);
+        let (held_by, more) = match self.places {
+            None => self.log.holders(HOLDERS),
+            Some(places) => self.holders_of(places),
+        };
         // Others let several in, or not the oldest first.
         let gives_in_order = self.kind == LockKind::Mutex && asking != Number::UNTRACKED;
         let awaited = Awaited::Lock {

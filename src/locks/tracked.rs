@@ -21,6 +21,7 @@ impl<T> Tracked<T> {
             log: self.lock_log(),
             tracking: listed.tracking(),
             location,
+            places: None,
         }
     }
 }

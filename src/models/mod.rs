@@ -22,5 +22,7 @@ mod sessions;
 mod slab;
 mod slots;
 mod stack;
+#[cfg(feature = "supervision")]
+mod supervision;
 mod wakers;
 mod weak_spawns;

@@ -40,6 +40,10 @@ impl Scope for Context {
         self.0.state() == State::Open
     }
 
+    fn takes_work(&self) -> bool {
+        self.is_open()
+    }
+
     fn inner(&self) {}
 }
 

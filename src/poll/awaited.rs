@@ -33,17 +33,17 @@ pub enum Awaited {
         /// Whether the close has begun; if not, it waits for somebody to begin it.
         has_begun: bool,
     },
-    /// A [tracked](crate::Tracked) lock, or permits of a tracked semaphore.
+    /// A [tracked](crate::Tracked) lock, permits of a tracked semaphore, or a place of a [limit](crate::Limit).
     Lock {
-        /// The tracked value's.
+        /// That of the tracked value, or of the limit.
         id: ResourceId,
         /// Which kind of lock.
         kind: LockKind,
-        /// The name of the tracked value.
+        /// The name of the tracked value, or of the limit.
         name: String,
         /// Who holds it, the longest first, as far as that is recorded: at most 16.
         held_by: Vec<LockHolder>,
-        /// How many more hold it.
+        /// How many more hold it. Of a limit, those included that are not recorded.
         more: usize,
         /// Who has been given a mutex that is held by none of them: a request that has not been polled since. Either its task is
         /// about to, or it does not poll that future any more.
@@ -77,6 +77,8 @@ pub enum LockKind {
     RwLock,
     /// [`tokio::sync::Semaphore`].
     Semaphore,
+    /// [`Limit`](crate::Limit).
+    Limit,
 }
 
 impl LockKind {
@@ -85,6 +87,7 @@ impl LockKind {
             Self::Mutex => "mutex",
             Self::RwLock => "lock",
             Self::Semaphore => "semaphore",
+            Self::Limit => "limit",
         }
     }
 }
@@ -96,6 +99,10 @@ impl Awaited {
             Self::Task { .. } => Some("headcount::Task"),
             Self::Close { .. } => Some("headcount::Context::closed"),
             Self::Idle => Some("headcount::Registry::idle"),
+            Self::Lock {
+                kind: LockKind::Limit,
+                ..
+            } => Some("headcount::Limit"),
             // Its method, which is tokio's, is on the stack.
             Self::Lock { .. } | Self::Cancellation => None,
             Self::BackOff { .. } => Some("headcount::supervision"),

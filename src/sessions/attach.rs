@@ -27,10 +27,10 @@ enum Tried {
 }
 
 /// Attaches to a session. The lease is in from the first poll on: dropping this future loses it.
-pub(crate) async fn attach<K: SessionKey>(
+pub(crate) async fn attach<K: SessionKey, V>(
     shared: Arc<Shared<K>>,
     request: Request<K>,
-) -> Result<Lease<K>, AttachError> {
+) -> Result<Lease<K, V>, AttachError> {
     let mut give_up = None;
     loop {
         match shared.with(|table, now, fx| table.attach(&request, now, fx)) {
@@ -70,7 +70,11 @@ fn is_inside(watch: &Watch) -> bool {
     })
 }
 
-fn lease<K: SessionKey>(shared: &Arc<Shared<K>>, request: &Request<K>, ticket: Ticket) -> Lease<K> {
+fn lease<K: SessionKey, V>(
+    shared: &Arc<Shared<K>>,
+    request: &Request<K>,
+    ticket: Ticket,
+) -> Lease<K, V> {
     let leases: Arc<dyn Leases> = Arc::<Shared<K>>::clone(shared);
     let arrival = if ticket.is_new {
         Arrival::New
@@ -86,9 +90,9 @@ fn lease<K: SessionKey>(shared: &Arc<Shared<K>>, request: &Request<K>, ticket: T
 }
 
 /// Waits until the session is open. The first one that finds that it has a place builds it.
-async fn wait<K: SessionKey>(
+async fn wait<K: SessionKey, V>(
     shared: &Arc<Shared<K>>,
-    lease: &Lease<K>,
+    lease: &Lease<K, V>,
     give_up: &mut Option<Instant>,
 ) -> Tried {
     let (id, watch) = (lease.id(), lease.watch());

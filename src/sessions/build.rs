@@ -19,7 +19,7 @@ use crate::{
         opening::Restart,
         session::Id,
         shared::{Code, InitFailed, Shared},
-        signal::{Generation, InitError, Watch},
+        signal::{Generation, InitError, Value, Watch},
     },
     sync::lock,
     table::resource,
@@ -65,10 +65,7 @@ pub(crate) fn build<K: SessionKey>(
     let inner = open_generation(shared, outer.core(), (id, 1), location);
     let inner = inner.map_err(|_| AttachError::Closed)?;
     let context = inner.downgrade();
-    watch.set_generation(Generation {
-        number: 1,
-        context: context.clone(),
-    });
+    watch.set_generation(Generation::new(1, context.clone()));
     let core = Arc::clone(outer.core());
     let built = shared.with(|table, _, _| table.built(id, outer, inner));
     std::mem::forget(unless_built);
@@ -211,11 +208,16 @@ struct Opening<K: SessionKey> {
 }
 
 impl<K: SessionKey> Opening<K> {
-    fn end(&mut self, ended: Result<Result<(), InitFailed>, Box<dyn Any + Send>>) {
+    fn end(&mut self, ended: Result<Result<Option<Value>, InitFailed>, Box<dyn Any + Send>>) {
         match ended {
-            Ok(Ok(())) => {
+            Ok(Ok(value)) => {
                 self.is_over = true;
                 if let Some(shared) = self.shared.upgrade() {
+                    // Before those that wait find it open.
+                    let watch = shared.ask(|table| Some(table.parts(self.id)?.0));
+                    if let Some((watch, value)) = watch.zip(value) {
+                        watch.set_value(value);
+                    }
                     shared.with(|table, _, fx| table.ready(self.id, self.number, fx));
                 }
             }
@@ -372,10 +374,7 @@ fn next_generation<K: SessionKey>(
         return false;
     };
     let context = inner.downgrade();
-    watch.set_generation(Generation {
-        number,
-        context: context.clone(),
-    });
+    watch.set_generation(Generation::new(number, context.clone()));
     match shared.with(|table, _, _| table.restarted(id, number, inner)) {
         Ok(()) => start_init(shared, (id, number), &context, &key, &code),
         Err(inner) => driver::request(inner.core(), CloseReason::Restarted),

@@ -1,17 +1,27 @@
 //! Opening a table of sessions.
 
 use crate::{
-    context::{builder::ContextBuilder, context::Context, state::Core, weak::WeakContext},
+    context::{
+        builder::ContextBuilder,
+        context::Context,
+        state::Core,
+        weak::{WeakContext, own},
+    },
     name::{Label, Name, label},
     sessions::{
         error::EnvError,
         sessions::Sessions,
         settings::{Overflow, Settings, WhileClosing},
         shared::{Code, Init, InitFailed, InitFn, LabelFn, Shared},
+        signal::Value,
     },
+    table::record::Facts,
 };
 use futures::FutureExt;
-use std::{env, ffi::OsString, fmt, hash::Hash, panic::Location, sync::Arc, time::Duration};
+use std::{
+    env, ffi::OsString, fmt, hash::Hash, marker::PhantomData, panic::Location, sync::Arc,
+    time::Duration,
+};
 
 /// The variable with the idle window.
 const CULL_TIMEOUT: &str = "HEADCOUNT_CULL_TIMEOUT";
@@ -32,6 +42,7 @@ impl Context {
             settings: Settings::default(),
             label: Box::new(|_| Name::Borrowed("session")),
             on_open: None,
+            value: PhantomData,
         }
     }
 }
@@ -57,16 +68,17 @@ impl Context {
 /// # }
 /// ```
 #[must_use = "a builder opens nothing until `open`"]
-pub struct SessionsBuilder<'a, K> {
+pub struct SessionsBuilder<'a, K, V = ()> {
     parent: &'a Arc<Core>,
     name: Label,
     location: &'static Location<'static>,
     settings: Settings,
     label: Box<LabelFn<K>>,
     on_open: Option<Init<K>>,
+    value: PhantomData<fn() -> V>,
 }
 
-impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
+impl<'a, K: Eq + Hash + Clone + Send + Sync + 'static, V> SessionsBuilder<'a, K, V> {
     /// For how long a session is kept when no lease is left; 24 hours otherwise. The window begins anew with each loss.
     /// [`Duration::ZERO`] culls at once, [`Duration::MAX`] never.
     pub fn idle(mut self, window: Duration) -> Self {
@@ -102,6 +114,31 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
     /// What becomes of an attach that would exceed a limit; it is rejected otherwise.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.settings.overflow = overflow;
+        self
+    }
+
+    /// How many attaches may wait for a place with [`Overflow::Wait`], in all; 1,024 otherwise. Beyond that they fail at once with
+    /// [`Full`](crate::sessions::AttachError::Full) of [`Limit::Queue`](crate::sessions::Limit::Queue). With 0 none waits.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// use headcount::{Registry, sessions::{AttachError, Limit, Overflow}};
+    /// use std::time::Duration;
+    /// let server = Registry::new().context("server");
+    /// let overflow = Overflow::Wait(Duration::from_secs(10));
+    /// let pages = server.sessions::<u64>("pages").max(1).overflow(overflow).queue(1).open();
+    /// let first = pages.attach(1, "alice").await.unwrap();
+    /// let second = tokio::spawn(pages.attach(2, "bob"));
+    /// tokio::task::yield_now().await;
+    /// assert_eq!(pages.counts().waiting_leases, 1);
+    /// let third = pages.attach(3, "carol").await;
+    /// assert!(matches!(third, Err(AttachError::Full(Limit::Queue))));
+    /// first.leave();
+    /// assert_eq!(second.await.unwrap().unwrap().key(), &2);
+    /// # }
+    /// ```
+    pub fn queue(mut self, attaches: usize) -> Self {
+        self.settings.queue = attaches;
         self
     }
 
@@ -149,7 +186,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn on_open<F, Fut, E>(mut self, init: F) -> Self
+    pub fn on_open<F, Fut, E>(self, init: F) -> SessionsBuilder<'a, K>
     where
         F: Fn(K, WeakContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
@@ -157,11 +194,67 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
     {
         let run: Box<InitFn<K>> = Box::new(move |key, context| {
             let init = init(key, context);
-            async move { init.await.map_err(Into::into) }.boxed()
+            async move { init.await.map(|()| None).map_err(Into::into) }.boxed()
         });
         let location = Location::caller();
-        self.on_open = Some(Init { run, location });
-        self
+        self.opened_by(Init { run, location })
+    }
+
+    /// As [`on_open`](Self::on_open), with a value: what the init returns is that of the session, until its generation closes.
+    /// [`Lease::value`](crate::sessions::Lease::value) returns it. So a table that is kept beside this one, under the same keys, is not
+    /// needed.
+    ///
+    /// The generation [owns](crate::Context::own) the value, and it is listed as such, with the name and the kind `value`. It is dropped
+    /// in the close, with the hooks, latest first: before those that the init has registered, and after those that were registered
+    /// when the session was open. After a [restart](crate::sessions::Sessions::restart) there is another one.
+    ///
+    /// Either this or `on_open` is the init of the table: the one that is called last.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Registry, sessions::Sessions};
+    /// use std::{io, sync::atomic::{AtomicUsize, Ordering}};
+    ///
+    /// #[derive(Default)]
+    /// struct Room { said: AtomicUsize }
+    ///
+    /// let server = Registry::new().context("server");
+    /// let rooms: Sessions<String, Room> = server
+    ///     .sessions("rooms")
+    ///     .init(async |_key: String, _ctx| Ok::<_, io::Error>(Room::default()))
+    ///     .open();
+    /// let lease = rooms.attach("lobby".to_owned(), "").await.unwrap();
+    /// lease.value().unwrap().said.fetch_add(1, Ordering::Relaxed);
+    /// # server.close().await;
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn init<F, Fut, W, E>(self, init: F) -> SessionsBuilder<'a, K, W>
+    where
+        F: Fn(K, WeakContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<W, E>> + Send + 'static,
+        W: Send + Sync + 'static,
+        E: Into<InitFailed>,
+    {
+        let location = Location::caller();
+        let run: Box<InitFn<K>> = Box::new(move |key, context: WeakContext| {
+            let own = context.clone();
+            let init = init(key, context);
+            async move { keep(&own, init.await.map_err(Into::into)?, location) }.boxed()
+        });
+        self.opened_by(Init { run, location })
+    }
+
+    fn opened_by<W>(self, init: Init<K>) -> SessionsBuilder<'a, K, W> {
+        SessionsBuilder {
+            parent: self.parent,
+            name: self.name,
+            location: self.location,
+            settings: self.settings,
+            label: self.label,
+            on_open: Some(init),
+            value: PhantomData,
+        }
     }
 
     /// Takes the idle window from `HEADCOUNT_CULL_TIMEOUT`, and the greatest number of sessions from `HEADCOUNT_MAX_SESSIONS`, where
@@ -191,7 +284,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
 
     /// Opens the table, as a context under its parent, of the kind `sessions`. If the parent is closing or closed, it is closed from
     /// the start.
-    pub fn open(self) -> Sessions<K> {
+    pub fn open(self) -> Sessions<K, V> {
         let Self {
             parent,
             name,
@@ -199,11 +292,26 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<'_, K> {
             settings,
             label,
             on_open,
+            ..
         } = self;
         let context = ContextBuilder::new(parent, name, location).kind("sessions");
         let code = Code { label, on_open };
         Sessions::new(Shared::new(context.open(), settings, code))
     }
+}
+
+/// Gives the value of a generation to its context. A weak handle to it, for those who ask for the value.
+fn keep<V: Send + Sync + 'static>(
+    context: &WeakContext,
+    value: V,
+    location: &'static Location<'static>,
+) -> Result<Option<Value>, InitFailed> {
+    let (name, kind) = (Name::Borrowed("value"), Name::Borrowed("value"));
+    let core = context.node().core.upgrade();
+    let core = core.ok_or("the session is closed")?;
+    let owned = own(&core, Facts::new(name, kind, location), value);
+    let owned = owned.map_err(|_| "the session is closed")?;
+    Ok(Some(Arc::new(owned.downgrade())))
 }
 
 fn unicode(name: &'static str, value: OsString) -> Result<String, EnvError> {
@@ -220,7 +328,7 @@ fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
     }
 }
 
-impl<K> fmt::Debug for SessionsBuilder<'_, K> {
+impl<K, V> fmt::Debug for SessionsBuilder<'_, K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionsBuilder")
             .field("name", &self.name)

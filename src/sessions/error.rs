@@ -14,7 +14,7 @@ pub enum AttachError {
     NotFound,
     /// The session belongs to another owner.
     WrongOwner,
-    /// There are as many sessions as there may be.
+    /// There are as many sessions as there may be; or, where attaches [wait](crate::sessions::Overflow::Wait) then, as many of those.
     Full(Limit),
     /// No place became free in the time of [`Overflow::Wait`](crate::sessions::Overflow::Wait).
     TimedOut,
@@ -33,6 +33,8 @@ pub enum Limit {
     Total,
     /// That of the owner: [`max_per_owner`](crate::sessions::SessionsBuilder::max_per_owner).
     PerOwner,
+    /// That of the attaches that wait for a place: [`queue`](crate::sessions::SessionsBuilder::queue).
+    Queue,
 }
 
 impl fmt::Display for AttachError {
@@ -46,6 +48,9 @@ impl fmt::Display for AttachError {
             Self::Full(Limit::Total) => f.write_str("there are as many sessions as there may be"),
             Self::Full(Limit::PerOwner) => {
                 f.write_str("the owner has as many sessions as one owner may have")
+            }
+            Self::Full(Limit::Queue) => {
+                f.write_str("there are as many sessions as there may be, and as many attaches wait for a place as may")
             }
             Self::TimedOut => f.write_str("no place for the session became free in time"),
             Self::Init(_) => f.write_str("the session could not be opened"),

@@ -82,7 +82,23 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
         if !bool::from(session.owner.ct_eq(&request.owner)) {
             return Attach::Refused(AttachError::WrongOwner);
         }
+        if self.is_too_many(index, request.device.as_ref()) {
+            return Attach::Refused(AttachError::Full(Limit::Queue));
+        }
         Attach::In(self.let_in(index, request.device.clone(), false, fx))
+    }
+
+    /// Whether one that joins a session which waits for a place would be one too many in the queue. One that takes over from another
+    /// lease has the place of that.
+    fn is_too_many(&self, index: usize, device: Option<&Arc<str>>) -> bool {
+        let session = &self.sessions[index];
+        let takes_over = device.is_some_and(|device| session.devices.contains_key(device));
+        session.phase == Phase::Queued && !takes_over && self.is_queue_full()
+    }
+
+    fn is_queue_full(&self) -> bool {
+        let waits = matches!(self.settings.overflow, Overflow::Wait(_));
+        waits && self.counts.waiting_leases >= self.settings.queue
     }
 
     /// A new session, or one that waits for a place.
@@ -115,12 +131,14 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
         };
         match self.settings.overflow {
             Overflow::Reject => Err(limit),
+            Overflow::Wait(_) if self.is_queue_full() => Err(Limit::Queue),
             Overflow::Wait(_) => Ok(()),
             Overflow::EvictIdle if self.places.has_spare(limit, owner) => Ok(()),
             Overflow::EvictIdle => {
-                let victim = match limit {
-                    Limit::Total => self.idle.first().map(|(_, index)| index),
-                    Limit::PerOwner => self.idle.first_of(owner),
+                let victim = if limit == Limit::PerOwner {
+                    self.idle.first_of(owner)
+                } else {
+                    self.idle.first().map(|(_, index)| index)
                 };
                 self.begin_close(victim.ok_or(limit)?, CloseReason::Evicted, fx);
                 Ok(())

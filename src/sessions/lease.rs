@@ -8,8 +8,9 @@ use crate::{
         session::Id,
         signal::{LeaseSignal, Loss, Watch},
     },
+    tracked::Tracked,
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 /// What a lease asks of its table.
 pub(crate) trait Leases: Send + Sync {
@@ -37,7 +38,7 @@ pub enum Arrival {
 /// A lease does not hold the session open against a close: where that begins, the lease is [lost](Self::lost). It holds no context,
 /// so it may outlive its session, its registry and its runtime; then it means nothing any more.
 #[must_use = "dropping a lease is losing it: the session is culled when its idle window is over"]
-pub struct Lease<K> {
+pub struct Lease<K, V = ()> {
     key: Arc<K>,
     leases: Arc<dyn Leases>,
     id: Id,
@@ -45,9 +46,10 @@ pub struct Lease<K> {
     arrival: Arrival,
     signal: Arc<LeaseSignal>,
     watch: Arc<Watch>,
+    value: PhantomData<fn() -> V>,
 }
 
-impl<K> Lease<K> {
+impl<K, V> Lease<K, V> {
     pub(crate) fn new(
         (key, leases): (Arc<K>, Arc<dyn Leases>),
         (id, number): (Id, u64),
@@ -62,6 +64,7 @@ impl<K> Lease<K> {
             arrival,
             signal,
             watch,
+            value: PhantomData,
         }
     }
 
@@ -91,6 +94,41 @@ impl<K> Lease<K> {
             .context
     }
 
+    /// What the [init](crate::sessions::SessionsBuilder::init) of the current generation returned. `None` once that is closed, while
+    /// the init of the next one runs, and for a table that was opened without such an init.
+    ///
+    /// The handle is one of a value that the generation owns: it is listed with its holders, and one that is kept keeps the value alive
+    /// after the close. So ask again, rather than keep it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::{convert::Infallible, sync::Mutex};
+    /// let server = headcount::Registry::new().context("server");
+    /// let carts = server
+    ///     .sessions::<u64>("carts")
+    ///     .init(async |_id, _ctx| Ok::<_, Infallible>(Mutex::new(Vec::new())))
+    ///     .open();
+    /// let lease = carts.attach(7, "alice").await.unwrap();
+    /// lease.value().unwrap().lock().unwrap().push("a pear");
+    ///
+    /// // Another lease of the session has the same one, and so have those who only look.
+    /// let other = carts.attach(7, "alice").await.unwrap();
+    /// assert_eq!(*other.value().unwrap().lock().unwrap(), ["a pear"]);
+    /// let session = carts.get(&7).unwrap();
+    /// assert_eq!(session.value().unwrap().lock().unwrap().len(), 1);
+    ///
+    /// assert!(server.close().await.is_clean());
+    /// assert!(lease.value().is_none());
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn value(&self) -> Option<Tracked<V>>
+    where
+        V: 'static,
+    {
+        self.watch.generation()?.value()
+    }
+
     /// The number of the current generation: 1, and one more with each restart.
     pub fn generation(&self) -> u64 {
         self.watch
@@ -109,7 +147,7 @@ impl<K> Lease<K> {
     /// # Cancel safety
     ///
     /// Nothing is lost when it is dropped.
-    pub fn lost(&self) -> impl Future<Output = Loss> + Send + use<K> {
+    pub fn lost(&self) -> impl Future<Output = Loss> + Send + use<K, V> {
         let signal = Arc::clone(&self.signal);
         async move { signal.lost().await }
     }
@@ -143,7 +181,7 @@ impl<K> Lease<K> {
     }
 }
 
-impl<K> Drop for Lease<K> {
+impl<K, V> Drop for Lease<K, V> {
     fn drop(&mut self) {
         // Most are in. One that is not has nothing to lose.
         if self.signal.loss().is_none() {
@@ -152,7 +190,7 @@ impl<K> Drop for Lease<K> {
     }
 }
 
-impl<K> fmt::Debug for Lease<K> {
+impl<K, V> fmt::Debug for Lease<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("arrival", &self.arrival)

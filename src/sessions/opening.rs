@@ -130,6 +130,10 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
         if session.is_closing() {
             return Restart::Refused(AttachError::Closed);
         }
+        let takes_work = session.outer.as_ref().is_none_or(Scope::takes_work);
+        if session.phase == Phase::Open && !takes_work {
+            return Restart::Refused(AttachError::Closed);
+        }
         let (id, watch) = (session.id(index), Arc::clone(&session.watch));
         let outer = session.outer.as_ref().map(Scope::inner);
         match (session.phase, outer) {

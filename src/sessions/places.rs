@@ -120,9 +120,10 @@ impl Places {
 
     /// Whether a place will become free that none of those that wait needs.
     pub(crate) fn has_spare(&self, limit: Limit, owner: &[u8]) -> bool {
-        match limit {
-            Limit::Total => self.all.has_spare(),
-            Limit::PerOwner => self.owners.get(owner).is_some_and(Limited::has_spare),
+        if limit == Limit::PerOwner {
+            self.owners.get(owner).is_some_and(Limited::has_spare)
+        } else {
+            self.all.has_spare()
         }
     }
 

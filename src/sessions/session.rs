@@ -27,6 +27,8 @@ pub(crate) trait Scope {
     type Inner;
     /// Whether its close was not asked for.
     fn is_open(&self) -> bool;
+    /// Whether it takes new work: it is open, and not finishing.
+    fn takes_work(&self) -> bool;
     fn inner(&self) -> Self::Inner;
 }
 
@@ -187,6 +189,14 @@ impl<K, C: Scope> Session<K, C> {
             Phase::Open => SessionState::Held,
             Phase::Restarting => SessionState::Restarting,
             Phase::Closing => SessionState::Closing,
+        }
+    }
+
+    /// The attaches that wait for a place.
+    pub(crate) fn waiting_leases(&self) -> usize {
+        match self.phase {
+            Phase::Queued => self.leases.len(),
+            _ => 0,
         }
     }
 

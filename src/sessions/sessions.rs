@@ -11,10 +11,15 @@ use crate::{
         lease::Lease,
         opening::Stage,
         shared::Shared,
+        signal::Generation,
         status::{SessionCounts, SessionState},
     },
+    tracked::Tracked,
 };
-use std::{fmt, future::poll_fn, hash::Hash, panic::Location, pin::pin, sync::Arc, task::Poll};
+use std::{
+    fmt, future::poll_fn, hash::Hash, marker::PhantomData, panic::Location, pin::pin, sync::Arc,
+    task::Poll,
+};
 
 /// A table of sessions: contexts by key, which stay open while clients hold them and for an idle window after that.
 ///
@@ -68,13 +73,20 @@ use std::{fmt, future::poll_fn, hash::Hash, panic::Location, pin::pin, sync::Arc
 ///
 /// One lock for the table, for the time of a decision; no code of its user runs under it, except `Eq`. One timer for all sessions, whose
 /// task exists while something is due. An attach to a session that is there allocates the lease's signal, and copies the owner.
-pub struct Sessions<K> {
+///
+/// # Values
+///
+/// `V` is what the [init](crate::sessions::SessionsBuilder::init) of a session returns, if there is one. [`Lease::value`] and
+/// [`Session::value`] return it.
+pub struct Sessions<K, V = ()> {
     shared: Arc<Shared<K>>,
+    value: PhantomData<fn() -> V>,
 }
 
-impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
+impl<K: Eq + Hash + Clone + Send + Sync + 'static, V> Sessions<K, V> {
     pub(crate) fn new(shared: Arc<Shared<K>>) -> Self {
-        Self { shared }
+        let value = PhantomData;
+        Self { shared, value }
     }
 
     /// Attaches to the session with this key, and opens it if it is not there. All who attach at once share one init.
@@ -97,7 +109,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
         &self,
         key: K,
         owner: O,
-    ) -> impl Future<Output = Result<Lease<K>, AttachError>> + Send + use<K, O> {
+    ) -> impl Future<Output = Result<Lease<K, V>, AttachError>> + Send + use<K, V, O> {
         self.request(key, owner.as_ref(), None, true, Location::caller())
     }
 
@@ -114,7 +126,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
         key: K,
         owner: O,
         device: D,
-    ) -> impl Future<Output = Result<Lease<K>, AttachError>> + Send + use<K, O, D> {
+    ) -> impl Future<Output = Result<Lease<K, V>, AttachError>> + Send + use<K, V, O, D> {
         let device = Arc::from(device.into());
         self.request(key, owner.as_ref(), Some(device), true, Location::caller())
     }
@@ -133,7 +145,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
         &self,
         key: &K,
         owner: O,
-    ) -> impl Future<Output = Result<Lease<K>, AttachError>> + Send + use<K, O> {
+    ) -> impl Future<Output = Result<Lease<K, V>, AttachError>> + Send + use<K, V, O> {
         self.request(key.clone(), owner.as_ref(), None, false, Location::caller())
     }
 
@@ -144,7 +156,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
         device: Option<Arc<str>>,
         opens: bool,
         location: &'static Location<'static>,
-    ) -> impl Future<Output = Result<Lease<K>, AttachError>> + Send + use<K> {
+    ) -> impl Future<Output = Result<Lease<K, V>, AttachError>> + Send + use<K, V> {
         let request = Request {
             key: Key::new(self.shared.hash(&key), key),
             owner: Arc::from(owner),
@@ -165,7 +177,8 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](AttachError::NotFound); [`Closed`](AttachError::Closed) if the session is closing, or closes meanwhile;
+    /// [`NotFound`](AttachError::NotFound); [`Closed`](AttachError::Closed) if the session is closing, or closes meanwhile, or if its
+    /// context [finishes](crate::Context::finish): then the generation that is there is left to come to its end;
     /// [`Init`](AttachError::Init) and [`Panicked`](AttachError::Panicked) if the init fails, which closes the session.
     ///
     /// # Cancel safety
@@ -179,7 +192,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
     pub fn restart(
         &self,
         key: &K,
-    ) -> impl Future<Output = Result<u64, AttachError>> + Send + use<K> {
+    ) -> impl Future<Output = Result<u64, AttachError>> + Send + use<K, V> {
         let begun = restart(&self.shared, key, Location::caller());
         let shared = Arc::clone(&self.shared);
         async move { restarted(&shared, begun?).await }
@@ -206,15 +219,15 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Sessions<K> {
 
     /// How the session with this key is doing at this moment, without attaching to it. `None` if there is none, or if it was not
     /// built yet.
-    pub fn get(&self, key: &K) -> Option<Session> {
+    pub fn get(&self, key: &K) -> Option<Session<V>> {
         let probe = self.shared.probe(key);
         let (state, leases, watch) = self.shared.ask(|table| table.get(&probe))?;
         let generation = watch.generation()?;
         Some(Session {
             state,
             leases,
-            generation: generation.number,
-            context: generation.context,
+            generation,
+            value: PhantomData,
         })
     }
 
@@ -273,14 +286,14 @@ async fn restarted<K: Eq + Hash + Clone + Send + Sync + 'static>(
     }
 }
 
-impl<K> Clone for Sessions<K> {
+impl<K, V> Clone for Sessions<K, V> {
     fn clone(&self) -> Self {
-        let shared = Arc::clone(&self.shared);
-        Self { shared }
+        let (shared, value) = (Arc::clone(&self.shared), PhantomData);
+        Self { shared, value }
     }
 }
 
-impl<K> fmt::Debug for Sessions<K> {
+impl<K, V> fmt::Debug for Sessions<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions")
             .field("context", &self.shared.root)
@@ -289,15 +302,14 @@ impl<K> fmt::Debug for Sessions<K> {
 }
 
 /// How a session was doing. Made by [`Sessions::get`]; holds nothing open.
-#[derive(Clone, Debug)]
-pub struct Session {
+pub struct Session<V = ()> {
     state: SessionState,
     leases: usize,
-    generation: u64,
-    context: WeakContext,
+    generation: Generation,
+    value: PhantomData<fn() -> V>,
 }
 
-impl Session {
+impl<V> Session<V> {
     /// How far along it was.
     pub fn state(&self) -> SessionState {
         self.state
@@ -310,11 +322,41 @@ impl Session {
 
     /// The number of its generation.
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.generation.number
     }
 
     /// The context of its generation.
     pub fn context(&self) -> WeakContext {
-        self.context.clone()
+        self.generation.context.clone()
+    }
+
+    /// What the init of that generation returned, as [`Lease::value`] does; `None` if it was not done then, or if the generation is
+    /// closed by now.
+    #[track_caller]
+    pub fn value(&self) -> Option<Tracked<V>>
+    where
+        V: 'static,
+    {
+        self.generation.value()
+    }
+}
+
+impl<V> Clone for Session<V> {
+    fn clone(&self) -> Self {
+        Self {
+            generation: self.generation.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<V> fmt::Debug for Session<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("state", &self.state)
+            .field("leases", &self.leases)
+            .field("generation", &self.generation())
+            .field("context", &self.generation.context)
+            .finish()
     }
 }

@@ -11,7 +11,8 @@ pub enum Overflow {
     #[default]
     Reject,
     /// It waits for so long, first come, first served; then it fails with
-    /// [`AttachError::TimedOut`](crate::sessions::AttachError::TimedOut).
+    /// [`AttachError::TimedOut`](crate::sessions::AttachError::TimedOut). How many may wait is said by
+    /// [`queue`](crate::sessions::SessionsBuilder::queue).
     Wait(Duration),
     /// The session that has been idle for longest is closed, for the reason [`Evicted`](crate::CloseReason::Evicted), and the
     /// attach waits for its end. Where all are held it fails as with `Reject`.
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) max_idle: usize,
     pub(crate) max_per_owner: usize,
     pub(crate) overflow: Overflow,
+    /// How many attaches may wait for a place, with [`Overflow::Wait`].
+    pub(crate) queue: usize,
     pub(crate) while_closing: WhileClosing,
     /// Whether an idle session that has tasks is kept.
     pub(crate) keeps_busy: bool,
@@ -47,6 +50,9 @@ pub(crate) struct Settings {
 
 /// For how long a client may be cut off, unless told.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many attaches may wait for a place, unless told.
+const QUEUE: usize = 1_024;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -57,6 +63,7 @@ impl Default for Settings {
             max_idle: usize::MAX,
             max_per_owner: usize::MAX,
             overflow: Overflow::default(),
+            queue: QUEUE,
             while_closing: WhileClosing::default(),
             keeps_busy: false,
         }

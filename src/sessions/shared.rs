@@ -19,7 +19,8 @@ use crate::{
         leaving::Going,
         session::{Id, Scope},
         settings::{Overflow, Settings},
-        signal::Watch,
+        signal::{Value, Watch},
+        status::TableStatus,
         table::{Effects, Table, TimerChange},
         timer::{self, Timed},
     },
@@ -48,6 +49,8 @@ pub(crate) struct Shared<K> {
     /// What its user gave to it, until it closes: closures may hold anything.
     code: Mutex<Option<Arc<Code<K>>>>,
     pub(crate) overflow: Overflow,
+    /// What listings show of the table.
+    status: Arc<TableStatus>,
     hasher: RandomState,
     wake: Arc<Notify>,
     wrong_owners: LineCounts,
@@ -61,7 +64,7 @@ pub(crate) struct Code<K> {
 
 pub(crate) type LabelFn<K> = dyn Fn(&K) -> Name + Send + Sync;
 pub(crate) type InitFn<K> =
-    dyn Fn(K, WeakContext) -> BoxFuture<'static, Result<(), InitFailed>> + Send + Sync;
+    dyn Fn(K, WeakContext) -> BoxFuture<'static, Result<Option<Value>, InitFailed>> + Send + Sync;
 pub(crate) type InitFailed = Box<dyn Error + Send + Sync>;
 
 /// What opens each generation.
@@ -79,6 +82,10 @@ impl Scope for Context {
         node.gate.state() == State::Open && node.close_reason().is_none()
     }
 
+    fn takes_work(&self) -> bool {
+        self.is_open() && !self.node().gate.is_finishing()
+    }
+
     fn inner(&self) -> Arc<Core> {
         Arc::clone(self.core())
     }
@@ -89,7 +96,10 @@ impl<K: SessionKey> Shared<K> {
     pub(crate) fn new(context: Context, settings: Settings, code: Code<K>) -> Arc<Self> {
         let (root, core) = (context.downgrade(), Arc::clone(context.core()));
         let is_open = context.is_open();
+        let status = Arc::new(TableStatus::new(settings.max));
+        let _ = context.node().detail.set(Arc::clone(&status) as _);
         let shared = Arc::new(Self {
+            status,
             overflow: settings.overflow,
             table: Mutex::new(Table::new(settings, Some(context))),
             root,
@@ -127,6 +137,7 @@ impl<K: SessionKey> Shared<K> {
             let mut table = lock(&self.table);
             let decided = decide(&mut table, now, &mut fx);
             fx.timer = fx.timer.or_else(|| table.timer());
+            self.status.set(&table.counts());
             decided
         });
         self.apply(fx);

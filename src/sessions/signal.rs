@@ -4,8 +4,9 @@ use crate::{
     context::{close_reason::CloseReason, weak::WeakContext},
     sessions::error::AttachError,
     sync::{Mutex, Notify, SetOnce, lock},
+    tracked::{Tracked, WeakTracked},
 };
-use std::{error::Error, pin::pin, sync::Arc};
+use std::{any::Any, error::Error, pin::pin, sync::Arc};
 
 /// What those who wait for a session look at. It stays readable after the session has left the table.
 pub(crate) struct Watch {
@@ -21,6 +22,30 @@ pub(crate) struct Watch {
 pub(crate) struct Generation {
     pub(crate) number: u64,
     pub(crate) context: WeakContext,
+    /// What its init returned, once that is done.
+    pub(crate) value: Option<Value>,
+}
+
+/// A weak handle to what the init of a generation returned, of the type that the handles of the table know.
+pub(crate) type Value = Arc<dyn Any + Send + Sync>;
+
+impl Generation {
+    pub(crate) fn new(number: u64, context: WeakContext) -> Self {
+        Self {
+            number,
+            context,
+            value: None,
+        }
+    }
+
+    /// The value, unless it is gone.
+    #[track_caller]
+    pub(crate) fn value<V: 'static>(&self) -> Option<Tracked<V>> {
+        self.value
+            .as_ref()?
+            .downcast_ref::<WeakTracked<V>>()?
+            .upgrade()
+    }
 }
 
 /// Why an init failed.
@@ -56,6 +81,13 @@ impl Watch {
     pub(crate) fn set_generation(&self, generation: Generation) {
         let before = lock(&self.generation).replace(generation);
         drop(before);
+    }
+
+    /// The init of the generation returned this. There is no next one before that.
+    pub(crate) fn set_value(&self, value: Value) {
+        if let Some(generation) = &mut *lock(&self.generation) {
+            generation.value = Some(value);
+        }
     }
 
     pub(crate) fn fail(&self, error: InitError) {

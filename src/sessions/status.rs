@@ -34,6 +34,8 @@ pub struct SessionCounts {
     pub total: usize,
     /// Those that wait for a place.
     pub waiting: usize,
+    /// The attaches that wait with those: what [`queue`](crate::sessions::SessionsBuilder::queue) limits. They count as leases.
+    pub waiting_leases: usize,
     /// Those that are opened for the first time.
     pub opening: usize,
     /// Those that are open and held.
@@ -58,6 +60,35 @@ impl SessionCounts {
             SessionState::Restarting => &mut self.restarting,
             SessionState::Closing => &mut self.closing,
         }
+    }
+}
+
+/// The facts of a table, which its node shows in listings. A listing that keeps them keeps nothing else.
+pub(crate) struct TableStatus {
+    max: usize,
+    /// How many sessions have a place, and how many attaches wait for one.
+    now: Mutex<(usize, usize)>,
+}
+
+impl TableStatus {
+    pub(crate) fn new(max: usize) -> Self {
+        let now = Mutex::new((0, 0));
+        Self { max, now }
+    }
+
+    pub(crate) fn set(&self, counts: &SessionCounts) {
+        *lock(&self.now) = (counts.total, counts.waiting_leases);
+    }
+}
+
+/// `400 of 400 sessions, 3 waiting`
+impl Detail for TableStatus {
+    fn text(&self) -> Option<String> {
+        let (total, waiting) = *lock(&self.now);
+        let sessions = (self.max < usize::MAX).then(|| format!("{total} of {} sessions", self.max));
+        let waiting = (waiting > 0).then(|| format!("{waiting} waiting"));
+        let parts: Vec<_> = sessions.into_iter().chain(waiting).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 }
 

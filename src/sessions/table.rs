@@ -134,9 +134,11 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
         let session = &mut self.sessions[index];
         *self.counts.of(session.state()) -= 1;
         self.counts.leases -= session.leases.len();
+        self.counts.waiting_leases -= session.waiting_leases();
         let changed = change(session);
         *self.counts.of(session.state()) += 1;
         self.counts.leases += session.leases.len();
+        self.counts.waiting_leases += session.waiting_leases();
         session.status.set(session.facts());
         changed
     }

@@ -5,9 +5,10 @@
 
 use super::{
     code::{Code, Failed, Verdict},
+    control::Command,
     pause::{PauseOver, may_start},
     restart::GiveUp,
-    state::{Command, Supervision},
+    state::Supervision,
     supervised::SupervisionEnd,
 };
 use crate::{
@@ -59,6 +60,13 @@ enum Ending {
     Spent,
     /// The error is not to be retried.
     Final,
+}
+
+impl Ending {
+    /// Whether it is what the attempt came to, and not what others decided.
+    fn is_of_itself(self) -> bool {
+        matches!(self, Self::Finished | Self::Spent | Self::Final)
+    }
 }
 
 /// A task that is over.
@@ -159,6 +167,10 @@ impl Supervision {
         let core = self.node.core.upgrade();
         let pause = match follows {
             Follows::Attempt(pause) => pause,
+            // A restart that was asked for since this was decided is kept to: it was not too late.
+            Follows::End(ending) if ending.is_of_itself() && self.begin_to_end().is_some() => {
+                Duration::ZERO
+            }
             Follows::End(ending) => return self.finish(over, ending, discard),
         };
         let core = core.as_ref().filter(|_| may_start(&self.node));
@@ -187,7 +199,7 @@ impl Supervision {
 
     /// There is no other attempt: what is left goes, and then the task does.
     fn finish(&self, over: &mut Over<'_>, ending: Ending, discard: &dyn Fn()) {
-        let has_handle = self.begin_to_end();
+        let has_handle = self.must_end();
         over.guard.enter(discard);
         let failure = over
             .failure(ending)

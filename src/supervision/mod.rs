@@ -29,6 +29,7 @@
 mod attempt;
 mod builder;
 mod code;
+pub(crate) mod control;
 mod ends;
 mod pause;
 mod restart;

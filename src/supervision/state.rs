@@ -1,7 +1,8 @@
 //! [`Supervision`]: how a supervised task is doing, which its handles share with the code that runs it.
 
 use super::{
-    pause::{Facts, due},
+    control::{Command, Control, Stage, Taken},
+    pause::{Facts, due, may_start},
     restart::{GiveUp, Rules},
     restarts::Restarts,
     supervised::{SupervisedState, SupervisionEnd},
@@ -24,7 +25,7 @@ use crate::{
         spawn::{TaskOptions, TaskOrigin},
     },
 };
-use std::{mem, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// What the handles of a supervised task share with the code that runs it. It holds no handle of the context (I3).
@@ -52,9 +53,7 @@ pub(super) struct Plan {
 }
 
 struct State {
-    stage: Stage,
-    /// What a handle has asked for, until the attempt or the pause is over that it is to end.
-    command: Option<Command>,
+    control: Control<ResourceId, SupervisionEnd>,
     attempts: u64,
     /// When the closure was called for the attempt that runs.
     since: Instant,
@@ -63,23 +62,6 @@ struct State {
     unseen: Option<Failure>,
     has_handle: bool,
     restarts: Restarts,
-}
-
-/// Between two of these it has no task, for a moment in which it is inside the gate of its context.
-enum Stage {
-    Between,
-    Attempt(ResourceId),
-    BackingOff(ResourceId, Instant),
-    /// What is left is dropped: commands come too late.
-    Ending,
-    Ended(SupervisionEnd),
-}
-
-/// What a handle asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Command {
-    Restart,
-    Stop,
 }
 
 /// A listed task that is inside the gate, and is to be polled next.
@@ -96,6 +78,9 @@ pub(super) enum Next {
         length: Duration,
     },
 }
+
+/// What is listed: the task, the number of its attempt, and the stage.
+type Listed = (Next, u64, Stage<ResourceId, SupervisionEnd>);
 
 /// What is inside the gate, and not listed yet.
 pub(super) enum Admitted<'c> {
@@ -133,12 +118,11 @@ impl Supervision {
         node: Arc<Node>,
         name: Label,
         (plan, rules): (Plan, &Rules),
-        stage: Stage,
+        stage: Stage<ResourceId, SupervisionEnd>,
         attempts: u64,
     ) -> Self {
         let state = State {
-            stage,
-            command: None,
+            control: Control::new(stage),
             attempts,
             since: clock::now(),
             last_failure: None,
@@ -157,21 +141,17 @@ impl Supervision {
         }
     }
 
-    /// Asks for the end of what runs or waits. False if it has ended.
+    /// Asks for the end of what runs or waits. False if it has ended, or for a restart if nothing may follow.
     pub(super) fn command(&self, command: Command) -> bool {
-        let task = {
-            let mut state = lock(&self.state);
-            if matches!(state.stage, Stage::Ending | Stage::Ended(_)) {
-                return false;
-            }
-            // To stop is final.
-            if state.command != Some(Command::Stop) {
-                state.command = Some(command);
-            }
-            state.stage.task()
-        };
-        // Between two tasks the next one is aborted by the code that lists it, which looks for a command then.
-        self.abort(task);
+        if command == Command::Restart && !may_start(&self.node) {
+            return false;
+        }
+        let taken = lock(&self.state).control.command(command);
+        match taken {
+            Taken::TooLate => return false,
+            Taken::Abort(task) => self.abort(Some(task)),
+            Taken::Noted => {}
+        }
         true
     }
 
@@ -191,9 +171,7 @@ impl Supervision {
 
     /// What was listed last is over. What was asked for meanwhile.
     pub(super) fn take_command(&self) -> Option<Command> {
-        let mut state = lock(&self.state);
-        state.stage = Stage::Between;
-        state.command.take()
+        lock(&self.state).control.leave()
     }
 
     /// The pause before another attempt after one that ends now; `None` if there may be no other.
@@ -240,7 +218,7 @@ impl Supervision {
         number
     }
 
-    fn list_attempt(&self, guard: TaskGuard<'_>, mut options: TaskOptions) -> (Next, u64, Stage) {
+    fn list_attempt(&self, guard: TaskGuard<'_>, mut options: TaskOptions) -> Listed {
         let number = {
             let mut state = lock(&self.state);
             state.attempts += 1;
@@ -258,7 +236,7 @@ impl Supervision {
         (next, number, stage)
     }
 
-    fn list_pause(&self, guard: TaskGuard<'_>, length: Duration) -> (Next, u64, Stage) {
+    fn list_pause(&self, guard: TaskGuard<'_>, length: Duration) -> Listed {
         let number = self.attempts() + 1;
         let mut options = self.plan.options.again();
         let origin = self.plan.origin;
@@ -274,18 +252,9 @@ impl Supervision {
         (next, number, stage)
     }
 
-    fn enter(&self, stage: Stage) {
-        let task = {
-            let mut state = lock(&self.state);
-            state.stage = stage;
-            // An attempt that is about to begin is what a restart asks for.
-            let is_attempt = matches!(state.stage, Stage::Attempt(_));
-            state
-                .command
-                .take_if(|command| is_attempt && *command == Command::Restart);
-            state.command.and_then(|_| state.stage.task())
-        };
-        self.abort(task);
+    fn enter(&self, stage: Stage<ResourceId, SupervisionEnd>) {
+        let aborted = lock(&self.state).control.enter(stage);
+        self.abort(aborted);
     }
 
     /// What was listed last.
@@ -293,17 +262,22 @@ impl Supervision {
         lock(&self.next).take()
     }
 
-    /// There is nothing more to run. True if a handle may still wait for the end.
-    pub(super) fn begin_to_end(&self) -> bool {
+    /// There is nothing more to run, unless a restart was asked for meanwhile: then that is returned.
+    pub(super) fn begin_to_end(&self) -> Option<Command> {
+        lock(&self.state).control.begin_to_end()
+    }
+
+    /// There is nothing more that could run. True if a handle may still wait for the end.
+    pub(super) fn must_end(&self) -> bool {
         let mut state = lock(&self.state);
-        state.stage = Stage::Ending;
+        state.control.must_end();
         state.has_handle
     }
 
     /// It has ended, with this failure if that is to be seen.
     pub(super) fn end(&self, end: SupervisionEnd, failure: Option<Failure>) {
         let mut state = lock(&self.state);
-        let stage = mem::replace(&mut state.stage, Stage::Ended(end));
+        let stage = state.control.end(end);
         if state.has_handle {
             state.unseen = failure;
         } else if let Some(failure) = failure {
@@ -333,7 +307,7 @@ impl Supervision {
 
     fn take_end(&self) -> Option<SupervisionEnd> {
         let mut state = lock(&self.state);
-        let Stage::Ended(end) = &state.stage else {
+        let Stage::Ended(end) = state.control.stage() else {
             return None;
         };
         let end = end.clone();
@@ -362,21 +336,12 @@ impl Supervision {
 
     pub(super) fn state(&self) -> SupervisedState {
         let now = clock::now();
-        match &lock(&self.state).stage {
+        match lock(&self.state).control.stage() {
             Stage::BackingOff(_, due) => {
                 SupervisedState::BackingOff(due.saturating_duration_since(now))
             }
             Stage::Ended(_) => SupervisedState::Ended,
             Stage::Between | Stage::Attempt(_) | Stage::Ending => SupervisedState::Running,
-        }
-    }
-}
-
-impl Stage {
-    fn task(&self) -> Option<ResourceId> {
-        match self {
-            Self::Attempt(task) | Self::BackingOff(task, _) => Some(*task),
-            Self::Between | Self::Ending | Self::Ended(_) => None,
         }
     }
 }

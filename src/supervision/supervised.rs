@@ -1,6 +1,6 @@
 //! [`Supervised`]: the handle to a supervised task.
 
-use super::state::{Command, Supervision};
+use super::{control::Command, state::Supervision};
 use crate::{context::failure::Failure, error::RefusedReason};
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -74,7 +74,8 @@ impl Supervised {
     }
 
     /// Begins the next attempt without waiting: ends the pause, or aborts the attempt that runs. Returns false if it has
-    /// [ended](Self::ended), or is about to.
+    /// [ended](Self::ended), or is about to; and if its context closes or [finishes](crate::Context::finish), so that no other attempt
+    /// may follow: then the attempt that runs is left to come to its end.
     ///
     /// This is no failure and not counted against the budget, whatever the attempt comes to meanwhile, and the next pause is as
     /// long as it would have been. The next attempt begins when the future of the one before is dropped, which is at its next

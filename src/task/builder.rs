@@ -510,13 +510,26 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
     ///
     /// Outside a [`LocalSet`](tokio::task::LocalSet) and a [`LocalRuntime`](tokio::runtime::LocalRuntime).
     #[track_caller]
-    pub fn try_spawn_local<F>(mut self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
+    pub fn try_spawn_local<F>(self, future: F) -> Result<Task<F::Output>, RefusedError<F>>
     where
         F: Future + 'static,
         F::Output: 'static,
         C: EndCheck<F::Output>,
     {
-        let origin = TaskOrigin::of::<F>("task");
+        self.try_spawn_local_as(TaskOrigin::of::<F>("task"), future)
+    }
+
+    /// The same for a task whose origin is known already.
+    pub(crate) fn try_spawn_local_as<F>(
+        mut self,
+        origin: TaskOrigin,
+        future: F,
+    ) -> Result<Task<F::Output>, RefusedError<F>>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+        C: EndCheck<F::Output>,
+    {
         let lent = self.target.lend();
         let reason = match self.options.admit_anywhere(lent.core()) {
             Ok((core, guard)) => {

@@ -9,6 +9,7 @@ use crate::{
         state::Core,
     },
     error::{RefusedReason, TaskError},
+    ledger::acquirer::{Acquirer, Who},
     limits::permit::Permit,
     name::Label,
     panics,
@@ -17,7 +18,10 @@ use crate::{
         scope::{self, Memory, Owner},
         waiting::{For, waiting},
     },
-    table::record::{Outcome, Record},
+    table::{
+        record::{Meta, Outcome, Record},
+        store::TableRef,
+    },
     task::{
         end_check::EndCheck,
         guard::{TaskFailure, TaskGuard},
@@ -29,6 +33,7 @@ use std::{
     fmt,
     mem::needs_drop,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -304,6 +309,17 @@ impl Settings {
             self.turn = Some(core.slots().enter(slot, self.on_conflict, table)?);
         }
         Ok(())
+    }
+
+    /// The task is listed: its place in a line, and in a limit, are those of this task from now on.
+    #[cold]
+    pub(crate) fn listed(&self, table: &Arc<TableRef>, task: &Meta) {
+        if let Some(turn) = &self.turn {
+            turn.set_task(table, task.id);
+        }
+        if let Some(permit) = &self.permit {
+            permit.pass(Acquirer::Task(Who::new(task.id, &task.name)));
+        }
     }
 
     /// Whether the future may run.

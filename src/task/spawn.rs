@@ -82,7 +82,7 @@ pub(crate) struct TaskOptions {
 pub(crate) struct TaskOrigin {
     name: &'static str,
     kind: &'static str,
-    location: &'static Location<'static>,
+    pub(crate) location: &'static Location<'static>,
 }
 
 /// A wrapped future that was let in.
@@ -199,9 +199,8 @@ impl TaskOptions {
         kind: TaskKind,
     ) -> (TaskGuard<'static>, TaskHandle) {
         let (guard, handle) = guard.list(self.take_facts(origin), Role::Task(kind));
-        let settings = self.settings.as_ref();
-        if let Some(turn) = settings.and_then(|settings| settings.turn.as_ref()) {
-            turn.set_task(core.node.table.table_ref(), handle.meta().id);
+        if let Some(settings) = &self.settings {
+            settings.listed(core.node.table.table_ref(), handle.meta());
         }
         (guard, handle)
     }
@@ -241,10 +240,8 @@ impl TaskOptions {
         kind: TaskKind,
     ) -> TaskGuard<'static> {
         let guard = guard.list_alone(self.take_facts(origin), Role::Task(kind));
-        let settings = self.settings.as_ref();
-        let turn = settings.and_then(|settings| settings.turn.as_ref());
-        if let (Some(turn), Some(task)) = (turn, guard.task()) {
-            turn.set_task(node.table.table_ref(), task.meta().id);
+        if let (Some(settings), Some(task)) = (&self.settings, guard.task()) {
+            settings.listed(node.table.table_ref(), task.meta());
         }
         guard
     }

@@ -193,6 +193,34 @@ mod dumps {
         ctx.close_now().await;
     }
 
+    /// A request that was given up is not among those that the mutex may have been given to.
+    #[tokio::test]
+    async fn a_mutex_is_given_to_the_oldest_request_that_is_left() {
+        let (registry, ctx) = registry();
+        let value = registry.own("db", "mutex", Mutex::new(()));
+        let guard = value.try_lock().unwrap();
+        let mut given_up = Box::pin(value.lock());
+        assert!(futures::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        let (mut next, line) = (Box::pin(value.lock()), line!());
+        assert!(futures::poll!(&mut next).is_pending());
+        let waits = value.clone();
+        ctx.task("waits")
+            .spawn(async move { drop(waits.lock().await) });
+        settle().await;
+        drop(guard);
+        let said = registry.dump().await.to_string();
+        let given =
+            |line: u32| said.contains(&format!("locks.rs:{line}, which has not been polled"));
+        assert!(
+            said.contains("→ the mutex db, given to the request of "),
+            "{said}"
+        );
+        assert!(given(line), "{said}");
+        drop(next);
+        ctx.close_now().await;
+    }
+
     #[tokio::test]
     async fn many_holders_are_cut() {
         let (registry, ctx) = registry();

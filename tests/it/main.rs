@@ -49,6 +49,8 @@ mod leak_practice;
 mod leaks;
 #[cfg(feature = "dump")]
 mod leaves;
+#[cfg(feature = "dump")]
+mod limit_holders;
 mod limit_model;
 mod limits;
 mod listing;
@@ -62,6 +64,8 @@ mod refusals;
 mod registry;
 mod repeats;
 mod reports;
+#[cfg(feature = "supervision")]
+mod restart_requests;
 #[cfg(feature = "signal")]
 mod run;
 #[cfg(feature = "dump")]
@@ -71,6 +75,8 @@ mod scans;
 mod service;
 #[cfg(feature = "sessions")]
 mod session_model;
+#[cfg(feature = "sessions")]
+mod session_values;
 #[cfg(feature = "sessions")]
 mod sessions;
 mod slots;

@@ -18,6 +18,8 @@ mod limits;
 mod races;
 mod registrations;
 mod sessions;
+#[cfg(unix)]
+mod socket_sessions;
 mod spawn_close;
 mod squares;
 mod wide;
