@@ -35,6 +35,7 @@ pub(crate) mod lease;
 pub(crate) mod line_counts;
 pub(crate) mod log;
 pub(crate) mod needs;
+pub(crate) mod observers;
 pub(crate) mod question;
 pub(crate) mod quota;
 pub(crate) mod refusal;

@@ -20,6 +20,7 @@ use crate::{
         hooks::Hooks,
         lease::Lease,
         log::Log,
+        observers::Observers,
         quota::{Quota, QuotaPermit, Quotas},
         report::CloseReport,
         runtimes::Runtimes,
@@ -159,10 +160,8 @@ pub(crate) struct CoreParts {
     pub(crate) dependents: Mutex<Dependents>,
     /// Gives back the handles to what this context needs, when it is closed.
     pub(crate) give_back: Mutex<Vec<GiveBack>>,
-    /// Is told of the close.
-    observer: OnceLock<Box<dyn CloseObserver>>,
-    /// What belongs to it and is neither task nor child: told of the close as well, and there only as long as its handles are.
-    parts: Mutex<BTreeMap<ResourceId, Weak<dyn CloseObserver>>>,
+    /// Who is told of the close.
+    pub(crate) observers: Observers,
     /// The line that asked for it, if one did.
     pub(crate) closed_at: OnceLock<&'static Location<'static>>,
     /// Who drives the close.
@@ -201,15 +200,6 @@ pub(crate) struct Dependents {
     pub(crate) open: BTreeMap<ResourceId, Weak<Core>>,
     /// The close was asked for, and begins when there are none.
     pub(crate) is_awaited: bool,
-}
-
-/// What is kept beside a context, such as its place in a table of sessions, and has to follow its close, whatever begins that.
-/// Told without a lock, of each at least once if the context was open before, and maybe of the end first.
-pub(crate) trait CloseObserver: Send + Sync {
-    /// The close has begun.
-    fn closing(&self, reason: &CloseReason);
-    /// Nothing is left of the context. Its parent is still waiting for it.
-    fn closed(&self, reason: &CloseReason);
 }
 
 impl Detail for Quotas {
@@ -548,8 +538,7 @@ impl Core {
             log: Mutex::default(),
             dependents: Mutex::default(),
             give_back: Mutex::default(),
-            observer: OnceLock::new(),
-            parts: Mutex::default(),
+            observers: Observers::default(),
             closed_at: OnceLock::new(),
             lease: Lease::new(),
             telling: OnceLock::new(),
@@ -560,63 +549,6 @@ impl Core {
     /// The core of the registry this context belongs to.
     pub(crate) fn root(self: &Arc<Self>) -> &Arc<Core> {
         self.root.as_ref().unwrap_or(self)
-    }
-
-    /// Has this told of the close, which may have begun or ended by now. Once for each context.
-    #[cfg(feature = "sessions")]
-    pub(crate) fn observe(&self, observer: Box<dyn CloseObserver>) {
-        let _ = self.observer.set(observer);
-        // The close first changes the gate, then looks for an observer: one of us sees the other.
-        order();
-        if self.node.gate.state() != State::Open {
-            self.tell_closing();
-        }
-        if self.node.gate.state() == State::Closed {
-            self.tell_closed();
-        }
-    }
-
-    /// The close has begun.
-    pub(crate) fn tell_closing(&self) {
-        if let (Some(observer), Some(reason)) = (self.observer.get(), self.node.close_reason()) {
-            panics::contain(|| observer.closing(reason));
-        }
-    }
-
-    /// The close has ended.
-    pub(crate) fn tell_closed(&self) {
-        if let (Some(observer), Some(reason)) = (self.observer.get(), self.node.close_reason()) {
-            panics::contain(|| observer.closed(reason));
-        }
-        self.tell_parts(<dyn CloseObserver>::closed);
-    }
-
-    /// Has this told of the close, until it is removed. One that is added late looks by itself whether that has begun.
-    pub(crate) fn add_part(&self, id: ResourceId, part: Weak<dyn CloseObserver>) {
-        lock(&self.parts).insert(id, part);
-    }
-
-    pub(crate) fn remove_part(&self, id: ResourceId) {
-        let removed = lock(&self.parts).remove(&id);
-        drop(removed);
-    }
-
-    /// The close has begun: told with the tokens, in the call that begins it.
-    pub(crate) fn tell_parts_closing(&self) {
-        self.tell_parts(<dyn CloseObserver>::closing);
-    }
-
-    fn tell_parts(&self, tell: impl Fn(&(dyn CloseObserver + 'static), &CloseReason)) {
-        let Some(reason) = self.node.close_reason() else {
-            return;
-        };
-        let parts: Vec<_> = lock(&self.parts)
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        for part in parts {
-            panics::contain(|| tell(&*part, reason));
-        }
     }
 
     /// The slots that tasks are started in.
@@ -723,9 +655,9 @@ mod tests {
         for _ in 0..100 {
             drop(ctx.limit("dropped", 1));
         }
-        assert_eq!(lock(&ctx.core().parts).len(), 1);
+        assert_eq!(ctx.core().observers.parts(), 1);
         drop(kept);
-        assert_eq!(lock(&ctx.core().parts).len(), 0);
+        assert_eq!(ctx.core().observers.parts(), 0);
     }
 
     #[test]

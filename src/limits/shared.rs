@@ -3,7 +3,8 @@
 use crate::{
     context::{
         close_reason::CloseReason,
-        state::{CloseObserver, Core, Node},
+        observers::CloseObserver,
+        state::{Core, Node},
     },
     ledger::lock_log::LockLog,
     limits::places::Places,
