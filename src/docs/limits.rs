@@ -58,7 +58,7 @@
 //! # What is not promised
 //!
 //! * **Code that holds a place and waits for another of the same limit may wait for itself.** Take the place of the outer work before, or
-//!   use two limits. The close of the limit's context ends the waiting. A [dump](super::dumps) says who has the places, and names
+//!   use two limits. The close of the limit's context ends the waiting. A dump (`Registry::dump`, feature `dump`) says who has the places, and names
 //!   the deadlock, where tasks have all of them, at most 16, and were recorded: at [`Level::Holders`](crate::Level::Holders).
 //! * **Code that was given a place and is not polled keeps it.** Such as an `acquire` in a `select!` whose other branch is taken
 //!   again and again: poll it on, or drop it.
