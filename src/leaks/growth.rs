@@ -64,6 +64,21 @@ pub(crate) enum Counted {
 }
 
 /// A count that rose. Part of a [`Growth`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let mut growth = registry.growth().await;
+/// let mut kept = Vec::new();
+/// for round in 0..4 {
+///     kept.push(registry.register(format!("listener {round}"), "listener"));
+///     growth.sample().await;
+/// }
+/// let entry = &growth.rising()[0]; // without the first quarter of the samples
+/// assert_eq!((entry.name(), entry.counts()), ("listener", &[1, 2, 3, 4][..]));
+/// assert_eq!((entry.more(), entry.site().unwrap().0), (3, file!()));
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct GrowthEntry {
     pub(crate) counted: Counted,

@@ -9,6 +9,25 @@ use crate::{
 use std::{fmt, time::Duration};
 
 /// What an [`AwaitStack`](crate::dump::AwaitStack) waits for, where that is a task, a close, or a registry.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # #[cfg(feature = "dump")] {
+/// use headcount::{Registry, dump::Awaited};
+/// let registry = Registry::new();
+/// let ctx = registry.context("app");
+/// let import = ctx.task("import").spawn(std::future::pending::<()>());
+/// let export = ctx.task("export").spawn(async { import.await });
+/// tokio::task::yield_now().await;
+///
+/// let dump = export.trace().await.unwrap();
+/// let awaited = dump.stacks()[0].awaited().unwrap();
+/// assert!(matches!(awaited, Awaited::Task { path, .. } if path == "app/import"));
+/// assert_eq!(awaited.to_string(), "the end of the task app/import");
+/// # ctx.close_now().await;
+/// # }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
@@ -63,6 +82,24 @@ pub enum Awaited {
 }
 
 /// The kind of a tracked lock.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # #[cfg(feature = "dump")] {
+/// use headcount::{Registry, dump::{Awaited, LockKind}};
+/// let registry = Registry::new();
+/// let slots = registry.own("slots", "semaphore", tokio::sync::Semaphore::new(0));
+/// let ctx = registry.context("app");
+/// let worker = ctx.spawn(async move { slots.acquire().await.unwrap().forget() });
+/// tokio::task::yield_now().await;
+///
+/// let dump = worker.trace().await.unwrap();
+/// let awaited = dump.stacks()[0].awaited();
+/// assert!(matches!(awaited, Some(Awaited::Lock { kind: LockKind::Semaphore, .. })), "{awaited:?}");
+/// # ctx.close_now().await;
+/// # }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",

@@ -686,6 +686,17 @@ fn facts(name: impl Into<Name>, kind: impl Into<Name>) -> Facts {
 }
 
 /// Whether a registry takes new work. Made by [`Registry::readiness`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let readiness = registry.readiness();
+/// let probe = move || if readiness.is_ready() { 200 } else { 503 };
+/// assert_eq!(probe(), 200);
+/// registry.request_close("deploy");
+/// assert_eq!(probe(), 503);
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Readiness(Arc<Node>);
 
