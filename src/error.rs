@@ -12,6 +12,15 @@ use std::{
 };
 
 /// The error of a context that is closed, with the value that was refused, untouched.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("upload");
+/// ctx.close().await;
+/// let error = ctx.own("part-1", "buffer", vec![1, 2, 3]).unwrap_err();
+/// assert_eq!(error.into_inner(), [1, 2, 3]);
+/// # }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClosedError<T>(pub T);
 
@@ -38,6 +47,19 @@ impl<T> fmt::Debug for ClosedError<T> {
 impl<T> Error for ClosedError<T> {}
 
 /// Why a context could not be opened.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{OpenError, Registry};
+/// let pool = Registry::new().context_builder("pool").max_children(1).open();
+/// let first = pool.child("conn-1");
+/// let error = pool.child_builder("conn-2").try_open().unwrap_err();
+/// assert_eq!(error, OpenError::Full("pool".to_owned()));
+///
+/// first.close().await;
+/// assert!(pool.child_builder("conn-2").try_open().is_ok());
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -88,12 +110,37 @@ impl fmt::Display for OpenError {
 impl Error for OpenError {}
 
 /// The error of a spawn or wrap that was refused, with the future or closure, unpolled.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("server");
+/// ctx.close().await;
+/// let refused = ctx.try_spawn(async { "flushed" }).unwrap_err();
+/// assert!(refused.to_string().starts_with("the context is closing or closed"));
+/// assert_eq!(refused.into_inner().await, "flushed"); // run here instead
+/// # }
+/// ```
 pub struct RefusedError<F> {
     future: F,
     reason: RefusedReason,
 }
 
 /// Why a spawn or wrap was refused.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{RefusedReason, Registry};
+/// let ctx = Registry::new().context_builder("conn").max_tasks(1).open();
+/// let busy = ctx.spawn(std::future::pending::<()>());
+/// let refused = ctx.try_spawn(async {}).unwrap_err();
+/// assert_eq!(refused.reason(), RefusedReason::Full); // worth another try
+///
+/// ctx.close_now().await;
+/// let refused = ctx.try_spawn(async {}).unwrap_err();
+/// assert_eq!(refused.reason(), RefusedReason::Closed); // for good
+/// # drop(busy);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefusedReason {
@@ -283,6 +330,18 @@ impl fmt::Display for TaskError {
 impl Error for TaskError {}
 
 /// What a task panicked with. It is not printed, because its type is unknown. Clones share it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, TaskError};
+/// let ctx = Registry::new().context("ctx");
+/// let error = ctx.spawn(async { std::panic::panic_any(42_u8) }).await.unwrap_err();
+/// let TaskError::Panicked(payload, _) = error else { unreachable!("it panicked") };
+/// let copy = payload.clone();
+/// assert_eq!(payload.into_inner().downcast_ref::<u8>(), Some(&42));
+/// assert!(copy.into_inner().is::<String>()); // it was taken: only the message is left
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct PanicPayload(Arc<Panic>);
 

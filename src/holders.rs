@@ -64,6 +64,26 @@ pub struct Holders {
 }
 
 /// One strong handle: where, when and by which task it was taken. One line of [`Holders`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Level, Registry, State};
+/// let registry = Registry::new();
+/// registry.set_level(Level::Holders);
+/// let cache = registry.own("users", "cache", ());
+/// let weak = cache.downgrade();
+/// registry.task("refresh").spawn(async move {
+///     let _cache = weak.upgrade();
+///     std::future::pending::<()>().await
+/// });
+/// tokio::task::yield_now().await;
+///
+/// let holders = cache.holders();
+/// let holder = holders.iter().last().unwrap();
+/// assert_eq!((holder.task_name(), holder.task_state()), (Some("refresh"), Some(State::Running)));
+/// assert_eq!(holder.location().file(), file!());
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Holder {
     pub(crate) entry: Entry,

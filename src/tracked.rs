@@ -245,6 +245,16 @@ impl<T> fmt::Debug for Tracked<T> {
 }
 
 /// A handle to a [`Tracked`] value that does not keep it alive.
+///
+/// ```
+/// let registry = headcount::Registry::new();
+/// let cache = registry.own("users", "cache", vec!["ada"]);
+/// let weak = cache.downgrade();
+/// assert_eq!(weak.upgrade().unwrap().len(), 1);
+/// assert_eq!(weak.strong_count(), 1);
+/// drop(cache);
+/// assert!(weak.upgrade().is_none());
+/// ```
 pub struct WeakTracked<T> {
     inner: Weak<Inner<T>>,
     /// The entry in the registry, which can be read after the value is gone.

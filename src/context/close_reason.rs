@@ -8,8 +8,14 @@ use std::{borrow::Cow, fmt, sync::Arc};
 /// Text becomes [`Requested`](Self::Requested):
 ///
 /// ```
-/// use headcount::CloseReason;
-/// assert_eq!(CloseReason::from("deploy").to_string(), "requested: deploy");
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{CloseReason, Registry};
+/// let ctx = Registry::new().context("job");
+/// ctx.request_close("deploy");
+/// let report = ctx.close_with(CloseReason::Shutdown).await; // the close has a reason already
+/// assert_eq!(report.reason(), &CloseReason::from("deploy"));
+/// assert_eq!(report.reason().to_string(), "requested: deploy");
+/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(

@@ -77,6 +77,19 @@ pub(crate) enum Subject {
 }
 
 /// In which way something failed.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Failure, FailureKind, Registry};
+/// let ctx = Registry::new().context("import");
+/// ctx.on_close(|| async { panic!("no such table") }).unwrap();
+/// ctx.task("rows").fallible().spawn(async { Err::<(), _>("bad row") });
+///
+/// let report = ctx.close().await;
+/// let kinds: Vec<_> = report.failures().iter().map(Failure::kind).collect();
+/// assert_eq!(kinds, [FailureKind::TaskFailed, FailureKind::HookPanicked]);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",

@@ -6,6 +6,18 @@ use std::fmt;
 ///
 /// Implemented for `()`, for `Result<(), E>` with any printable `E`, and for `!`, which is what a hook
 /// returns that always panics.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("config");
+/// ctx.on_closing(|| async { println!("the config is closing") }).unwrap();
+/// ctx.on_close(|| async { "x".parse::<u8>().map(drop) }).unwrap(); // a `Result<(), ParseIntError>`
+///
+/// let report = ctx.close().await;
+/// assert_eq!((report.hooks().ran, report.hooks().failed), (2, 1));
+/// assert_eq!(report.failures()[0].message(), "invalid digit found in string");
+/// # }
+/// ```
 pub trait HookOutput {
     /// The error to be reported, printed.
     fn into_error(self) -> Option<String>;

@@ -173,6 +173,17 @@ impl Hooks {
 /// A registered hook. Dropping this leaves the hook in place; [`cancel`](Self::cancel) takes it out.
 ///
 /// It holds no strong context.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("upload");
+/// let delete_part = ctx.on_close(|| async { println!("the part is deleted") }).unwrap();
+/// drop(ctx.on_close(|| async { println!("goodbye") }).unwrap()); // this hook stays
+///
+/// assert!(delete_part.cancel()); // the upload is complete, so the part is kept
+/// assert_eq!(ctx.close().await.hooks().ran, 1);
+/// # }
+/// ```
 pub struct Hook {
     context: Arc<dyn Record>,
     hooks: Weak<dyn AsRef<Hooks> + Send + Sync>,

@@ -54,6 +54,18 @@ struct ReportData {
 }
 
 /// Whether the close has ended.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{CloseStatus, Registry};
+/// let ctx = Registry::new().context("job");
+/// let own = ctx.downgrade();
+/// let inside = ctx.spawn(async move { own.upgrade().unwrap().close().await.status() });
+///
+/// assert_eq!(inside.await.unwrap(), CloseStatus::Begun); // it does not wait for itself
+/// assert_eq!(ctx.closed().await.status(), CloseStatus::Closed);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",

@@ -20,6 +20,22 @@ use std::{
 };
 
 /// What becomes of a task whose [slot](crate::TaskBuilder::slot) is taken.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{OnConflict, Registry, TaskError};
+/// let ctx = Registry::new().context("editor");
+/// let save = |conflict| ctx.task("save").slot("save").on_conflict(conflict);
+/// let first = save(OnConflict::Wait).spawn(std::future::pending::<()>());
+/// let second = save(OnConflict::Wait).spawn(async {});
+/// assert!(save(OnConflict::Reject).try_spawn(async {}).is_err());
+///
+/// let third = save(OnConflict::Replace).spawn(async { "saved" });
+/// assert_eq!(third.await.unwrap(), "saved");
+/// assert!(matches!(first.await, Err(TaskError::Aborted)));
+/// assert!(matches!(second.await, Err(TaskError::Aborted)));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnConflict {

@@ -33,6 +33,21 @@ const ASKED: usize = 64;
 ///
 /// The close itself goes on; [`close`](crate::Context::close) or [`closed`](crate::Context::closed)
 /// joins it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// use std::time::Duration;
+/// let ctx = headcount::Registry::new().context("server");
+/// let (end, ended) = tokio::sync::oneshot::channel::<()>();
+/// ctx.task("upload").spawn(ended);
+///
+/// let still = ctx.close_within(Duration::from_secs(1)).await.unwrap_err();
+/// assert_eq!(still.remaining().tasks().len(), 1);
+/// assert!(still.to_string().contains("upload"), "{still}");
+/// end.send(()).unwrap();
+/// assert!(ctx.closed().await.is_clean());
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct StillClosing {
     name: String,

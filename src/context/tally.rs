@@ -127,6 +127,18 @@ impl Counts {
 }
 
 /// What became of the hooks.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let ctx = headcount::Registry::new().context("db");
+/// ctx.on_close(|| async { println!("flushed") }).unwrap();
+/// ctx.on_close(|| async { Err::<(), _>("disk full") }).unwrap();
+/// ctx.on_close(std::future::pending::<()>).unwrap(); // dropped at the time limit
+///
+/// let hooks = ctx.close().await.hooks();
+/// assert_eq!((hooks.ran, hooks.failed, hooks.timed_out), (2, 1, 1));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -27,6 +27,22 @@ use std::{
 const PRINTED: usize = 10;
 
 /// A circle of tasks and hooks that wait for each other, and for nothing else. Part of a [`Dump`](crate::dump::Dump).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let (api, db) = (registry.context("api"), registry.context("db"));
+/// let (other_api, other_db) = (api.clone(), db.clone());
+/// api.task("stop").spawn(async move { other_db.close().await });
+/// db.task("drain").spawn(async move { other_api.close().await });
+/// tokio::task::yield_now().await;
+///
+/// let dump = registry.dump().await;
+/// let deadlock = &dump.deadlocks()[0];
+/// let circle: Vec<_> = deadlock.waiters().iter().map(|waiter| waiter.path()).collect();
+/// assert_eq!((circle, deadlock.others()), (vec!["api/stop", "db/drain"], 0));
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Deadlock {
@@ -35,6 +51,23 @@ pub struct Deadlock {
 }
 
 /// One task or hook of a [`Deadlock`], which waits for the next one, or for something that waits for the next one.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, dump::Awaited};
+/// let registry = Registry::new();
+/// let ctx = registry.context("app");
+/// let own = registry.clone();
+/// ctx.task("exit").spawn(async move { own.idle().await }); // it is never idle while this runs
+/// tokio::task::yield_now().await;
+///
+/// let dump = registry.dump().await;
+/// let waiter = &dump.deadlocks()[0].waiters()[0];
+/// assert_eq!((waiter.kind(), waiter.path()), ("task", "app/exit"));
+/// assert_eq!(waiter.awaited(), &Awaited::Idle);
+/// # ctx.close_now().await;
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Waiter {

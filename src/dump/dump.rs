@@ -26,6 +26,26 @@ const GROUPS: usize = 50;
 /// program's own code and what is awaited. [`in_full`](Self::in_full) prints every frame of every task.
 ///
 /// A dump contains facts only: it keeps no task alive (I5).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::sync::Arc;
+/// let registry = headcount::Registry::new();
+/// let ctx = registry.context("server");
+/// let ready = Arc::new(tokio::sync::Notify::new());
+/// for n in 0..3 {
+///     let ready = Arc::clone(&ready);
+///     ctx.task(format!("conn-{n}")).spawn(async move { ready.notified().await });
+/// }
+/// tokio::task::yield_now().await;
+///
+/// let dump = registry.dump().await;
+/// assert_eq!((dump.tasks().len(), dump.unanswered().count()), (3, 0));
+/// let printed = dump.to_string();
+/// assert_eq!(printed.matches("tokio::sync::Notify::notified").count(), 1, "{printed}");
+/// # ctx.close_now().await;
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Dump {

@@ -12,6 +12,22 @@ use crate::{
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
 /// Where one task waited. Part of a [`Dump`](crate::dump::Dump), or made by [`Task::trace`](crate::Task::trace).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::dump::Activity;
+/// let ctx = headcount::Registry::new().context("server");
+/// let (sender, mut lines) = tokio::sync::mpsc::channel::<String>(1);
+/// let writer = ctx.task("writer").spawn(async move { while lines.recv().await.is_some() {} });
+/// sender.send("hello".to_owned()).await.unwrap();
+/// tokio::task::yield_now().await;
+///
+/// let dump = writer.trace().await.unwrap();
+/// assert_eq!(dump.resource().path(), "server/writer");
+/// assert!(matches!(dump.activity(), Activity::Parked(_)));
+/// assert_eq!((dump.polls(), dump.stacks()[0].leaf()), (1, Some("tokio::sync::mpsc::Receiver::recv")));
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TaskDump {
@@ -38,6 +54,23 @@ pub(crate) struct Whereabouts {
 }
 
 /// What a task or a hook was doing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::dump::Activity;
+/// let registry = headcount::Registry::new();
+/// let ctx = registry.context("server");
+/// ctx.task("accept").spawn(std::future::pending::<()>());
+/// let request = ctx.task("request").wrap(async {}); // not polled yet
+/// tokio::task::yield_now().await;
+///
+/// let dump = registry.dump().await;
+/// assert!(matches!(dump.find("accept").unwrap().activity(), Activity::Parked(_)));
+/// assert_eq!(dump.find("request").unwrap().activity(), Activity::NeverPolled);
+/// # drop(request);
+/// # ctx.close_now().await;
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Activity {
@@ -63,6 +96,27 @@ pub enum Activity {
 }
 
 /// One chain of `.await`s. A task that waits for several things at once, as in `select!` and `join!`, has several.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("server");
+/// let (sender, mut lines) = tokio::sync::mpsc::channel::<String>(1);
+/// let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+/// let reader = ctx.spawn(async move {
+///     tokio::select! {
+///         _ = lines.recv() => {}
+///         _ = &mut stopped => {}
+///     }
+/// });
+/// tokio::task::yield_now().await;
+///
+/// let dump = reader.trace().await.unwrap();
+/// let mut leaves: Vec<_> = dump.stacks().iter().filter_map(|stack| stack.leaf()).collect();
+/// leaves.sort();
+/// assert_eq!(leaves, ["tokio::sync::mpsc::Receiver::recv", "tokio::sync::oneshot::Receiver"]);
+/// # drop((sender, stop));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct AwaitStack {
@@ -81,6 +135,25 @@ pub struct AwaitStack {
 }
 
 /// One function of a stack.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// async fn read_config(ready: tokio::sync::oneshot::Receiver<()>) {
+///     ready.await.unwrap();
+/// }
+///
+/// let ctx = headcount::Registry::new().context("app");
+/// let (sender, ready) = tokio::sync::oneshot::channel();
+/// let task = ctx.spawn(read_config(ready));
+/// tokio::task::yield_now().await;
+///
+/// let dump = task.trace().await.unwrap();
+/// let frame = dump.stacks()[0].own_frames().next_back().unwrap();
+/// assert!(frame.function().ends_with("read_config"), "{frame}");
+/// println!("{} at {}:{}", frame.function(), frame.file(), frame.line()); // the line needs debug information
+/// # sender.send(()).unwrap();
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StackFrame {
@@ -156,7 +229,7 @@ impl AwaitStack {
         self.beneath.iter().map(String::as_str)
     }
 
-    /// What is awaited, if that is a task of this crate, a close, or a registry.
+    /// What is awaited, if this crate knows it: see [`Awaited`].
     pub fn awaited(&self) -> Option<&Awaited> {
         self.awaited.as_ref()
     }
@@ -292,6 +365,24 @@ impl fmt::Display for Activity {
 /// A hook is what [`on_close`](crate::Context::on_close) or [`on_closing`](crate::Context::on_closing) was given.
 ///
 /// Holds facts, not things: neither the hook nor its context is kept alive (I5).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let ctx = registry.context("db");
+/// let (flush, flushed) = tokio::sync::oneshot::channel::<()>();
+/// ctx.on_close(|| async { flushed.await.unwrap() }).unwrap();
+/// ctx.request_close("deploy");
+/// tokio::task::yield_now().await;
+///
+/// let dump = registry.dump().await;
+/// let hook = &dump.hooks()[0];
+/// assert_eq!((hook.kind(), hook.context()), ("on_close", "db".to_owned()));
+/// assert_eq!(hook.stacks()[0].leaf(), Some("tokio::sync::oneshot::Receiver"));
+/// # flush.send(()).unwrap();
+/// # ctx.closed().await;
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct HookDump {
     pub(crate) hook: Arc<RunningHook>,

@@ -21,6 +21,24 @@ use std::{
 /// A leak: what it is, why it is alive as far as that is known, and what it keeps alive.
 ///
 /// Holds copies and keeps nothing alive (I5). `Display` prints it as the report does.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, leaks::{LeakKind, LeakPolicy}};
+/// use std::time::Duration;
+/// let registry = Registry::new();
+/// let conn = registry.context("conn-7");
+/// let forgotten = conn.clone();
+/// conn.close().await;
+/// drop(conn);
+///
+/// let report = registry.leaks(&LeakPolicy::new().settle(Duration::ZERO)).await;
+/// let finding = &report.findings()[0];
+/// assert_eq!((finding.kind(), finding.name()), (LeakKind::ClosedButHeld, "conn-7"));
+/// assert_eq!(finding.holders().unwrap().strong_count(), 1);
+/// # drop(forgotten);
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub(crate) kind: LeakKind,

@@ -26,6 +26,23 @@ use std::fmt;
 /// | put it into an issue or a README | [`mermaid`](Graph::mermaid): GitHub and GitLab draw it |
 /// | lay it out otherwise | [`dot`](Graph::dot): for Graphviz |
 /// | count or compare | `json` (with the feature `serde`) |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, leaks::LeakPolicy};
+/// use std::time::Duration;
+/// let registry = Registry::new();
+/// let pool = registry.context("pool");
+/// let conn = pool.own("conn-7", "connection", ()).unwrap();
+/// pool.close().await;
+/// drop(pool);
+///
+/// let report = registry.leaks(&LeakPolicy::new().settle(Duration::ZERO)).await;
+/// let dot = report.graph().dot();
+/// assert!(dot.starts_with("digraph") && dot.contains("conn-7"), "{dot}");
+/// # drop(conn);
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Graph {
     title: String,

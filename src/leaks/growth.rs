@@ -64,6 +64,21 @@ pub(crate) enum Counted {
 }
 
 /// A count that rose. Part of a [`Growth`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let mut growth = registry.growth().await;
+/// let mut kept = Vec::new();
+/// for round in 0..4 {
+///     kept.push(registry.register(format!("listener {round}"), "listener"));
+///     growth.sample().await;
+/// }
+/// let entry = &growth.rising()[0]; // without the first quarter of the samples
+/// assert_eq!((entry.name(), entry.counts()), ("listener", &[1, 2, 3, 4][..]));
+/// assert_eq!((entry.more(), entry.site().unwrap().0), (3, file!()));
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct GrowthEntry {
     pub(crate) counted: Counted,
@@ -211,12 +226,13 @@ impl GrowthEntry {
         }
     }
 
-    /// How many there were at each moment.
+    /// How many there were at each moment that was compared: of all samples in [`changes`](Growth::changes), without the first quarter of
+    /// them, in which a program warms up, in [`rising`](Growth::rising).
     pub fn counts(&self) -> &[usize] {
         &self.counts
     }
 
-    /// How many more there are than at the first moment.
+    /// How many more there are at the last of these moments than at the first one.
     pub fn more(&self) -> usize {
         let (first, last) = (self.counts.first(), self.counts.last());
         last.zip(first)

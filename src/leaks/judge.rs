@@ -18,6 +18,20 @@ use std::{
 };
 
 /// Why something is a leak.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, leaks::{LeakKind, LeakPolicy}};
+/// use std::time::Duration;
+/// let registry = Registry::new();
+/// let conns = [registry.context("conn-1"), registry.context("conn-2")];
+/// let policy = LeakPolicy::new().settle(Duration::ZERO).max_count("context", 1);
+/// let report = registry.leaks(&policy).await;
+/// assert_eq!(report.of_kind(LeakKind::TooMany).count(), 1);
+/// assert_eq!(report.of_kind(LeakKind::ClosedButHeld).count(), 0);
+/// # drop(conns);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",

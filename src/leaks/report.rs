@@ -36,6 +36,23 @@ const FRAMES: usize = 12;
 ///
 /// Holds copies: it keeps nothing alive, and can be read when the registry is gone (I5). Clones are
 /// cheap.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, leaks::LeakPolicy};
+/// use std::time::Duration;
+/// let registry = Registry::new();
+/// let session = registry.context("session");
+/// session.close().await;
+/// let policy = LeakPolicy::new().settle(Duration::ZERO);
+/// let report = registry.leaks(&policy).await; // `session` is closed, and still held
+/// assert_eq!(report.findings()[0].name(), "session");
+/// assert!(report.to_string().contains("closed but still held"), "{report}");
+///
+/// drop(session);
+/// assert!(registry.leaks(&policy).await.is_clean());
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct LeakReport(Arc<Contents>);
 

@@ -93,6 +93,13 @@ impl FromStr for Level {
 }
 
 /// A text that names no [`Level`].
+///
+/// ```
+/// use headcount::Level;
+/// assert_eq!("holders".parse::<Level>().unwrap(), Level::Holders);
+/// let error = "all".parse::<Level>().unwrap_err();
+/// assert_eq!(error.to_string(), "`all` is not a level; use off, counts, holders or backtraces");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownLevel(String);
 

@@ -121,6 +121,25 @@ impl LockLog {
 /// Who holds a tracked lock, or a permit of a semaphore, and which line took it.
 ///
 /// See [`Tracked::lock_holders`](crate::Tracked::lock_holders).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Level, Registry};
+/// let registry = Registry::new();
+/// registry.set_level(Level::Holders);
+/// let slots = registry.own("slots", "semaphore", tokio::sync::Semaphore::new(2));
+/// let own = slots.clone();
+/// let worker = registry.task("worker").spawn(async move {
+///     let _permit = own.acquire().await.unwrap();
+///     std::future::pending::<()>().await
+/// });
+/// tokio::task::yield_now().await;
+///
+/// let holder = &slots.lock_holders()[0];
+/// assert_eq!((holder.by(), holder.task()), ("task worker", Some(worker.id())));
+/// assert!(holder.at().starts_with(file!()), "{holder}");
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct LockHolder {

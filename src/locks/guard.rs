@@ -10,6 +10,21 @@ use tokio::sync::SemaphorePermit;
 /// A guard or a permit of a [tracked](crate::Tracked) lock or semaphore, which is listed as held until this is dropped.
 ///
 /// It is used as tokio's guard is. [`into_inner`](Self::into_inner) returns that.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Level, Registry};
+/// let registry = Registry::new();
+/// registry.set_level(Level::Holders);
+/// let rows = registry.own("rows", "mutex", tokio::sync::Mutex::new(vec![1]));
+/// let mut guard = rows.lock().await;
+/// guard.push(2); // as with tokio's guard
+/// assert_eq!(rows.lock_holders().len(), 1);
+///
+/// drop(guard);
+/// assert!(rows.lock_holders().is_empty());
+/// # }
+/// ```
 #[must_use = "the lock is given back when this is dropped"]
 pub struct TrackedGuard<'a, G> {
     // Given back first: it is listed for a moment longer than it is held, and never shorter.

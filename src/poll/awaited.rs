@@ -8,7 +8,27 @@ use crate::{
 };
 use std::{fmt, time::Duration};
 
-/// What an [`AwaitStack`](crate::dump::AwaitStack) waits for, where that is a task, a close, or a registry.
+/// What an [`AwaitStack`](crate::dump::AwaitStack) waits for, where that is something that this crate knows: a task, a close, a registry,
+/// a lock or a limit, a cancellation, the pause before a restart.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # #[cfg(feature = "dump")] {
+/// use headcount::{Registry, dump::Awaited};
+/// let registry = Registry::new();
+/// let ctx = registry.context("app");
+/// let import = ctx.task("import").spawn(std::future::pending::<()>());
+/// let export = ctx.task("export").spawn(async { import.await });
+/// tokio::task::yield_now().await;
+///
+/// let dump = export.trace().await.unwrap();
+/// let awaited = dump.stacks()[0].awaited().unwrap();
+/// assert!(matches!(awaited, Awaited::Task { path, .. } if path == "app/import"));
+/// assert_eq!(awaited.to_string(), "the end of the task app/import");
+/// # ctx.close_now().await;
+/// # }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
@@ -30,7 +50,7 @@ pub enum Awaited {
         id: ResourceId,
         /// The path of the context, cut to the nearest names; empty for a registry.
         path: String,
-        /// Whether the close has begun; if not, it waits for somebody to begin it.
+        /// Whether the close has begun; if not, it waits until something begins it.
         has_begun: bool,
     },
     /// A [tracked](crate::Tracked) lock, permits of a tracked semaphore, or a place of a [limit](crate::Limit).
@@ -63,6 +83,24 @@ pub enum Awaited {
 }
 
 /// The kind of a tracked lock.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # #[cfg(feature = "dump")] {
+/// use headcount::{Registry, dump::{Awaited, LockKind}};
+/// let registry = Registry::new();
+/// let slots = registry.own("slots", "semaphore", tokio::sync::Semaphore::new(0));
+/// let ctx = registry.context("app");
+/// let worker = ctx.spawn(async move { slots.acquire().await.unwrap().forget() });
+/// tokio::task::yield_now().await;
+///
+/// let dump = worker.trace().await.unwrap();
+/// let awaited = dump.stacks()[0].awaited();
+/// assert!(matches!(awaited, Some(Awaited::Lock { kind: LockKind::Semaphore, .. })), "{awaited:?}");
+/// # ctx.close_now().await;
+/// # }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",

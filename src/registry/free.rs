@@ -18,6 +18,19 @@ use std::{
 };
 
 /// [`Registry::track`] on the [current](Registry::current) registry.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # async fn handle() {
+/// let conn = std::sync::Arc::new("a connection");
+/// headcount::track(&conn, "conn-1", "connection");
+/// assert_eq!(headcount::live().await.kind("connection").len(), 1);
+/// drop(conn);
+/// assert!(headcount::live().await.kind("connection").is_empty());
+/// # }
+/// # headcount::Registry::new().scope(handle()).await;
+/// # }
+/// ```
 #[track_caller]
 pub fn track<T: Send + Sync + ?Sized + 'static>(
     value: &Arc<T>,
@@ -28,6 +41,18 @@ pub fn track<T: Send + Sync + ?Sized + 'static>(
 }
 
 /// [`Registry::register`] on the [current](Registry::current) registry.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # async fn handle() {
+/// let request = headcount::register("GET /users", "request");
+/// assert_eq!(headcount::live().await.kind("request").len(), 1);
+/// drop(request);
+/// assert!(headcount::live().await.kind("request").is_empty());
+/// # }
+/// # headcount::Registry::new().scope(handle()).await;
+/// # }
+/// ```
 #[track_caller]
 pub fn register(name: impl Into<Name>, kind: impl Into<Name>) -> Registration {
     Registry::current().register(name, kind)
@@ -35,6 +60,15 @@ pub fn register(name: impl Into<Name>, kind: impl Into<Name>) -> Registration {
 
 /// [`Registry::context`] on the [current](Registry::current) registry: a context at its top, not a
 /// child of the current one.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let server = registry.context("server");
+/// let path = server.spawn(async { headcount::context("audit").path() });
+/// assert_eq!(path.await.unwrap(), "audit"); // in the registry of the task, and not below `server`
+/// # }
+/// ```
 #[must_use = "a context closes when its last handle is dropped"]
 #[track_caller]
 pub fn context(name: impl Into<Name>) -> Context {
@@ -118,11 +152,29 @@ fn say_global(location: &Location<'_>) {
 }
 
 /// [`Registry::live`] on the [current](Registry::current) registry.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let ctx = registry.context("server");
+/// let listing = ctx.task("status").spawn(async { headcount::live().await });
+/// let live = listing.await.unwrap(); // what the task saw of its own registry
+/// assert_eq!(live.iter().map(|thing| thing.path()).collect::<Vec<_>>(), ["server", "server/status"]);
+/// # }
+/// ```
 pub async fn live() -> Live {
     Registry::current().live().await
 }
 
 /// [`Registry::dump_on`] on the [global](Registry::global) registry.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// use tokio::signal::unix::SignalKind;
+/// headcount::dump::dump_on(SignalKind::user_defined1())?; // kill -USR1 <pid>
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///

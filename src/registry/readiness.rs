@@ -26,6 +26,17 @@ pub(crate) struct ServiceState(AtomicUsize);
 
 /// Whether a registry takes new work. Made by [`Registry::readiness`](crate::Registry::readiness), and by `App::readiness` under
 /// `headcount::run`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let registry = headcount::Registry::new();
+/// let readiness = registry.readiness();
+/// let probe = move || if readiness.is_ready() { 200 } else { 503 };
+/// assert_eq!(probe(), 200);
+/// registry.request_close("deploy");
+/// assert_eq!(probe(), 503);
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Readiness {
     node: Arc<Node>,

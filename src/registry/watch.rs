@@ -16,6 +16,21 @@ use std::{collections::HashMap, fmt, sync::Weak, time::Duration};
 use tokio::{task::AbortHandle, time::Instant};
 
 /// Stops the looking when it is dropped. Made by [`Registry::watch_leaks`](crate::Registry::watch_leaks).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, leaks::LeakPolicy};
+/// use std::time::Duration;
+/// let registry = Registry::new();
+/// let watch = registry.watch_leaks(LeakPolicy::new(), Duration::from_secs(30));
+/// let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+/// assert_eq!(tasks(), 1);
+///
+/// drop(watch); // the looking is over
+/// tokio::task::yield_now().await;
+/// assert_eq!(tasks(), 0);
+/// # }
+/// ```
 #[must_use = "it stops when the guard is dropped"]
 pub struct LeakWatch(AbortHandle);
 

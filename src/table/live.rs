@@ -337,6 +337,15 @@ impl Clone for Live {
 }
 
 /// Goes through a [`Live`] in the order of creation. Made by [`Live::iter`].
+///
+/// ```
+/// let registry = headcount::Registry::new();
+/// let _entries = ["first", "second", "third"].map(|name| registry.register(name, "request"));
+/// let live = registry.live_now();
+/// let names = live.iter().map(|thing| thing.name());
+/// assert_eq!(names.rev().collect::<Vec<_>>(), ["third", "second", "first"]);
+/// assert_eq!(live.iter().len(), 3);
+/// ```
 #[derive(Clone)]
 pub struct LiveIter<'a>(slice::Iter<'a, Resource>);
 

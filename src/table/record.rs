@@ -118,6 +118,25 @@ pub(crate) enum Class {
 ///
 /// Contexts go from `Open` through `Closing` to `Closed`, tasks from `Waiting` to `Running`;
 /// a resource is `Live` as long as it is listed.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, State};
+/// let registry = Registry::new();
+/// let ctx = registry.context("job");
+/// let task = ctx.task("work").cancellable().spawn(std::future::pending::<()>());
+/// let state = || registry.live_now().find("work").unwrap().state();
+/// assert_eq!((ctx.state(), state()), (State::Open, State::Waiting));
+/// tokio::task::yield_now().await;
+/// assert_eq!(state(), State::Running);
+///
+/// ctx.request_close("deploy");
+/// assert_eq!(ctx.state(), State::Closing);
+/// ctx.closed().await;
+/// assert_eq!(ctx.state(), State::Closed);
+/// # drop(task);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",

@@ -5,21 +5,22 @@
 use crate::{context::failure::FailureKind, error::TaskError, panics};
 use std::fmt::Display;
 
-/// The end of the task is no failure, unless it panics.
+/// The end of the task is no failure, unless it panics. [`EndCheck`] has an example.
 #[derive(Debug)]
 pub enum Unchecked {}
 
 /// The task returns a result, and an error is a failure: see [`TaskBuilder::fallible`](crate::TaskBuilder::fallible).
+/// [`EndCheck`] has an example.
 #[derive(Debug)]
 pub enum Fallible {}
 
 /// The task must not end before its context closes: see [`TaskBuilder::essential`](crate::TaskBuilder::essential). `C` is what
-/// its output is checked for.
+/// its output is checked for. [`EndCheck`] has an example of a check as a parameter.
 #[derive(Debug)]
 pub struct Essential<C = Unchecked>(std::marker::PhantomData<C>);
 
 /// What a [`TaskBuilder`](crate::TaskBuilder) checks the end of its task for. Implemented by [`Unchecked`], [`Fallible`] and
-/// [`Essential`]; nothing else can implement it.
+/// [`Essential`]; nothing else can implement it. [`EndCheck`] has an example.
 pub trait CheckKind: sealed::Sealed + 'static {
     /// The same, of a task that is essential.
     type Essential: CheckKind;
@@ -32,6 +33,25 @@ pub trait CheckKind: sealed::Sealed + 'static {
 }
 
 /// A check of tasks with this output.
+///
+/// It is the bound of a function that accepts a builder with any check:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{EndCheck, Registry, Task, TaskBuilder};
+/// type Saved = Result<(), String>;
+/// fn save<C: EndCheck<Saved>>(task: TaskBuilder<'_, C>) -> Task<Saved> {
+///     task.kind("save").spawn(async { Err("disk full".to_owned()) })
+/// }
+///
+/// let ctx = Registry::new().context("editor");
+/// save(ctx.task("draft")); // `Unchecked`: an error is like any output
+/// save(ctx.task("document").fallible()); // `Fallible`: an error is a failure
+/// let report = ctx.close().await;
+/// assert_eq!((report.finished(), report.failed()), (2, 1));
+/// assert_eq!(report.failures()[0].what(), "document");
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a fallible task returns a `Result` whose error can be printed, not `{T}`",
     note = "`TaskBuilder::fallible` is for outputs `Result<T, E>` where `E: Display`"

@@ -312,6 +312,20 @@ impl<T> fmt::Debug for Task<T> {
 ///
 /// It is awaited like the task, and has its methods. [`detach`](Self::detach) gives the task back.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// use std::{future::pending, time::Duration};
+/// let ctx = headcount::Registry::new().context("ctx");
+/// let lookup = ctx.task("lookup").spawn(pending::<()>()).abort_on_drop();
+/// let answer = tokio::time::timeout(Duration::from_secs(1), lookup).await;
+/// assert!(answer.is_err()); // the task was dropped with the timeout
+///
+/// drop(ctx.spawn(async {}).abort_on_drop().detach()); // this one runs on
+/// let report = ctx.close().await;
+/// assert_eq!((report.aborted(), report.forced(), report.finished()), (1, 0, 1));
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// Awaiting `&mut task` and dropping that future loses nothing, and aborts nothing.

@@ -11,6 +11,28 @@ use tokio::sync::oneshot;
 /// Says that a task is ready. Handed to a task that was started by [`TaskBuilder::start`](crate::TaskBuilder::start).
 ///
 /// Dropping it says nothing: the caller goes on waiting until the task ends.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = headcount::Registry::new().context("ctx");
+/// let (counter, sender) = ctx
+///     .task("counter")
+///     .start(|ready| async move {
+///         let (sender, mut numbers) = tokio::sync::mpsc::channel(8);
+///         ready.set(sender); // from here on it takes numbers
+///         let mut sum = 0;
+///         while let Some(number) = numbers.recv().await {
+///             sum += number;
+///         }
+///         sum
+///     })
+///     .await
+///     .unwrap();
+/// sender.send(42).await.unwrap();
+/// drop(sender);
+/// assert_eq!(counter.await.unwrap(), 42);
+/// # }
+/// ```
 #[must_use = "the code that started the task waits until `set` is called"]
 pub struct ReadySender<V>(oneshot::Sender<V>);
 
@@ -34,6 +56,22 @@ impl<V> fmt::Debug for ReadySender<V> {
 }
 
 /// Why a task did not become ready.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{ReadySender, Registry, StartError};
+/// let ctx = Registry::new().context("ctx");
+/// let started = ctx.task("server").start(|ready: ReadySender<u16>| async move {
+///     let port = "http".parse().map_err(|_| "the port is not a number")?;
+///     ready.set(port);
+///     Ok(())
+/// });
+/// match started.await.unwrap_err() {
+///     StartError::Ended(output) => assert_eq!(output, Err("the port is not a number")),
+///     other => panic!("{other}"),
+/// }
+/// # }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum StartError<T> {

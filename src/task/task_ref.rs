@@ -11,6 +11,18 @@ use std::{fmt, panic::Location};
 /// Id and name of a task, as it is listed. Made by [`Context::current_task`](crate::Context::current_task).
 ///
 /// It is a copy: it keeps nothing of the task.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Context, Registry};
+/// let ctx = Registry::new().context("ctx");
+/// let poller = ctx.task("poller").spawn(async { Context::current_task().unwrap() });
+/// let id = poller.id();
+/// let task = poller.await.unwrap(); // a copy, which outlives the task
+/// assert_eq!((task.name(), task.id()), ("poller", id));
+/// assert_eq!(task.location().file(), file!());
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskRef {
     id: ResourceId,

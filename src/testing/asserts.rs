@@ -25,6 +25,27 @@ const CYCLE_SETTLES_WITHIN: Duration = Duration::from_millis(200);
 /// A weak handle, which knows how many strong handles there are.
 ///
 /// Implemented for [`WeakContext`], [`WeakTracked`], and the `Weak`s of `Arc` and `Rc`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::testing::{WeakHandle, assert_released};
+/// use std::sync::{Arc, Weak};
+///
+/// struct WeakPool(Weak<Vec<String>>); // a program's own handle
+///
+/// impl WeakHandle for WeakPool {
+///     fn strong_count(&self) -> usize {
+///         self.0.strong_count()
+///     }
+/// }
+///
+/// let pool = Arc::new(vec!["conn-1".to_owned()]);
+/// let weak = WeakPool(Arc::downgrade(&pool));
+/// assert_eq!((&weak).strong_count(), 1);
+/// drop(pool);
+/// assert_released(weak).await;
+/// # }
+/// ```
 pub trait WeakHandle {
     /// How many strong handles there are.
     fn strong_count(&self) -> usize;
