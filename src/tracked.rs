@@ -96,6 +96,12 @@ impl<T> Tracked<T> {
         Self { inner, handle }
     }
 
+    /// A handle that counts as taken on this line.
+    #[inline]
+    pub(crate) fn clone_at(&self, location: &'static Location<'static>) -> Self {
+        Self::recorded(Arc::clone(&self.inner), location)
+    }
+
     pub(crate) fn listed(&self) -> &Listed {
         &self.inner.listed
     }
@@ -213,7 +219,7 @@ impl<T> Tracked<T> {
 impl<T> Clone for Tracked<T> {
     #[track_caller]
     fn clone(&self) -> Self {
-        Self::recorded(Arc::clone(&self.inner), Location::caller())
+        self.clone_at(Location::caller())
     }
 }
 

@@ -317,9 +317,9 @@ pub(crate) fn own<T: Send + Sync + 'static>(
 ) -> Result<Tracked<T>, ClosedError<T>> {
     let node = &core.node;
     let parent: Arc<dyn Record> = Arc::clone(node) as _;
-    let name = facts.name.clone();
+    let (name, location) = (facts.name.clone(), facts.location);
     let tracked = Tracked::new(&node.table, facts, (Some(parent), true), value);
-    let kept = tracked.clone();
+    let kept = tracked.clone_at(location);
     kept.pass(Acquirer::Owner(Who::new(node.meta.id, &node.meta.name)));
     let owned = Owned {
         id: tracked.id(),

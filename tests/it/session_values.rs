@@ -55,6 +55,21 @@ async fn all_leases_of_a_session_have_the_value_of_its_init() {
     assert!(one.value().is_none(), "it is dropped with the generation");
 }
 
+/// The handle that the generation keeps counts as taken on the line of the init, not on one of this crate.
+#[tokio::test(start_paused = true)]
+async fn the_handle_of_the_generation_was_taken_where_the_init_is() {
+    let server = server();
+    let sessions = numbered(&server);
+    let lease = in_time(sessions.attach(1, OWNER)).await.unwrap();
+    let value = lease.value().unwrap();
+    let holders = value.holders();
+    let files = holders.iter().map(|holder| holder.location().file());
+    assert!(files.clone().all(|file| file == file!()), "{holders}");
+    assert_eq!(files.count(), 2);
+    drop((value, lease));
+    assert!(server.close().await.is_clean());
+}
+
 /// The value of a generation is dropped with it, and what looked at that one does not find the next one's.
 #[tokio::test(start_paused = true)]
 async fn a_restart_makes_another_value() {
