@@ -16,7 +16,8 @@
 //!    them with the line that spawned them, and the close goes on waiting, with a warning each time the
 //!    wait has doubled. One event tells of all contexts of the close that come to this at the same moment: `server/conn-*/handler
 //!    (50 × task running for 5.0s, spawned at src/main.rs:40)`. A context's own tasks have a second more after its last child (less, if the grace period is shorter;
-//!    twice the grace period at most): one that waits for a child's task must be able to tidy up after it.
+//!    twice the grace period at most): one that waits for a child's task must be able to tidy up after it. With the feature `dump` the
+//!    close looks up where they were before it goes on, which may take seconds the first time.
 //! 4. **`on_close` hooks run and owned values are dropped**, one after the other: they are one stack, and the latest comes
 //!    first, so a hook finds the values that were there when it was registered. Each hook runs for at most the
 //!    [hook time limit](crate::ContextBuilder::hook_timeout). A panic, an error or a timeout is

@@ -24,7 +24,7 @@
 //!
 //! Stacks are captured as addresses, in 5 to 20 µs each. The addresses are looked up, each of them once, on the runtime's pool
 //! for blocking closures, or on the crate's own thread if that pool is full. The first look-up reads the program's debug
-//! information, which takes up to a second in a debug build.
+//! information, which takes from half a second to several seconds, by the size of the program and the disk.
 //!
 //! # What is printed
 //!

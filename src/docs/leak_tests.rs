@@ -6,6 +6,9 @@
 //! headcount = { version = "0.1", features = ["testing"] }
 //! ```
 //!
+//! Tasks of bare `tokio::spawn` are counted with that alone. For names and lines, and for handles and contexts, the code under test uses
+//! `headcount::spawn`, [`Registry::current`](crate::Registry::current) and so on: then the crate is under `[dependencies]` as well.
+//!
 //! In a workspace with the old resolver, check that this does not reach the program itself. Resolver 1 (`resolver = "1"`, or a
 //! root package of edition 2015 or 2018 that sets none, or a virtual workspace that sets none) builds a dependency once, with the
 //! features of `[dependencies]` and `[dev-dependencies]` together, also in `cargo build --release`. Then the program gets `testing`

@@ -43,8 +43,8 @@
 //!   leaves out.
 //! * **Paused time jumps.** In a test with paused time, the grace period of a close that waits for something outside of the
 //!   clock passes in no time.
-//! * **`tokio::spawn` is not seen.** A task of bare `tokio::spawn` belongs to no context; use
-//!   [`headcount::spawn`](crate::spawn), which spawns on the current one.
+//! * **`tokio::spawn` is not seen.** A task of bare `tokio::spawn` belongs to no context: it is neither listed nor dumped nor closed,
+//!   and only the test kit counts such tasks, where it can. Use [`headcount::spawn`](crate::spawn), which spawns on the current context.
 //! * **A tracked `Arc` ends unnoticed.** From then on it is neither listed nor counted, but its memory is kept until the next
 //!   thing is registered or tracked.
 //! * **A finished task may retain its allocation until the next spawn** on the same registry. That is so for at most one task

@@ -40,6 +40,11 @@
 //!
 //! See [the table](crate::run()#exit-codes) of [`run`](crate::run()).
 //!
+//! # A dump at a signal
+//!
+//! `run` installs none: `app.registry().dump_on(SignalKind::user_defined1())?` in the body does. Without that `kill -USR1` ends the process,
+//! as it does every process that does not listen to it.
+//!
 //! # Without a subscriber
 //!
 //! While `run` runs and no subscriber of `tracing` was ever set, warnings and errors of this crate are printed to standard error, with
