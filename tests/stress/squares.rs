@@ -329,7 +329,8 @@ const SESSIONS: [Row; 7] = [
         rt.block_on(async { drop(attach_all(&sessions, (0..n).map(|_| 7)).await) });
     }),
     ("many wait for a place", |n, rt| {
-        let (server, sessions) = sessions(|table| table.max(1).overflow(Overflow::Wait(LATER)));
+        let (server, sessions) =
+            sessions(|table| table.max(1).overflow(Overflow::Wait(LATER)).queue(n));
         rt.block_on(async {
             let one = |key| {
                 let attach = sessions.attach(key, "owner");
