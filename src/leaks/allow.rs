@@ -206,6 +206,11 @@ impl Allow {
         }
     }
 
+    /// Whether it accepts only so many.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.most.is_some()
+    }
+
     /// Whether it accepts so many findings.
     pub(crate) fn accepts(&self, findings: usize) -> bool {
         self.most.is_none_or(|most| findings <= most)

@@ -8,7 +8,9 @@ use std::time::SystemTime;
 pub(crate) fn apply(finding: &mut Finding, policy: &LeakPolicy) {
     let (suspect, now) = (finding.as_suspect(), SystemTime::now());
     let covering = || policy.allowed.iter().filter(|entry| entry.covers(&suspect));
-    let allowed = covering().find(|entry| entry.holds_at(now)).cloned();
+    let holding = covering().filter(|entry| entry.holds_at(now));
+    // One that is also accepted without a limit does not use up that of another entry.
+    let allowed = holding.min_by_key(|entry| entry.has_limit()).cloned();
     let expired = covering().max_by_key(|entry| entry.end()).cloned();
     finding.expired = expired.filter(|_| allowed.is_none());
     finding.allowed = allowed;

@@ -48,7 +48,7 @@ impl WeakContext {
     #[track_caller]
     pub fn limit(&self, name: impl Into<Name>, places: usize) -> Limit {
         let facts = Facts::new(name.into(), Name::Borrowed("limit"), Location::caller());
-        let node = self.node_arc();
+        let node = self.node();
         let core = node.core.upgrade();
         Limit {
             shared: Shared::new(node, core.as_ref(), facts, places),

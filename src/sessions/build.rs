@@ -254,7 +254,7 @@ impl<K: SessionKey> Opening<K> {
             name: Label::borrowed("open"),
             location: self.location,
         };
-        let failure = Failure::new(kind, subject, resource::short_path(node), said).pending();
+        let failure = Failure::new(kind, subject, resource::short_path(&**node), said).pending();
         let core = node.core.upgrade();
         let note = |is_awaited: bool| {
             if is_awaited {
