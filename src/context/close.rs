@@ -25,6 +25,7 @@ use crate::{
         gate::OnLeave,
         hook_run::HookRun,
         hooks::Kept,
+        look_up::{self, LookUp, LookUps},
         report::{CloseReport, CloseStatus},
         state::{Core, Node},
         stragglers::{self, LastAnswers},
@@ -39,6 +40,8 @@ use crate::{
         record::{Class, Meta, Outcome, Record, State},
     },
 };
+#[cfg(feature = "dump")]
+use futures::future::Either;
 use futures::{
     FutureExt, StreamExt,
     future::{BoxFuture, join, select},
@@ -46,7 +49,7 @@ use futures::{
 };
 use std::{
     any::Any,
-    future::{pending, poll_fn},
+    future::{pending, poll_fn, ready},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -100,27 +103,40 @@ pub(crate) async fn drive<D: Driver>(mut driver: D, members: Vec<D>) {
 fn start_hooks(core: &Arc<Core>) {
     for hook in core.hooks.on_closing.seal() {
         let mut hook = HookRun::new(core, hook, "on_closing");
-        if (&mut hook).now_or_never().is_none() {
-            lock(&core.hooks.started).push(hook.boxed());
-        }
+        let started = match (&mut hook).now_or_never() {
+            None => hook.boxed(),
+            Some(Some(look_up)) => ready(Some(look_up)).boxed(),
+            Some(None) => continue,
+        };
+        lock(&core.hooks.started).push(started);
     }
 }
 
-/// From "the token is cancelled" to "nothing is left": everything inside has left, hooks have run, owned values are dropped.
+/// From "the token is cancelled" to "nothing is left", and all that is to be told of it is known.
 /// May be dropped anywhere and begun again; a hook that was under way then is noted as interrupted.
 async fn run(core: &Arc<Core>) {
+    let (look_ups, begun) = look_up::queue();
+    let steps = async move { run_steps(core, &look_ups).await };
+    join(steps, look_up::make(begun)).await;
+}
+
+/// Everything inside leaves, hooks run, owned values are dropped.
+async fn run_steps(core: &Arc<Core>, look_ups: &LookUps) {
     let mut escalation = Escalation::new(clock::now(), core.limits.grace);
-    drain(core, Goal::OwnTurn, &mut escalation).await;
+    drain(core, Goal::OwnTurn, &mut escalation, look_ups).await;
     core.node.table.tasks.purge();
     while let Some(kept) = core.hooks.on_close.pop_or_seal() {
         match kept {
-            Kept::Hook(hook) => with_checks(core, HookRun::new(core, hook, "on_close")).await,
+            Kept::Hook(hook) => {
+                let hook = HookRun::new(core, hook, "on_close");
+                look_ups.begin(with_checks(core, hook).await);
+            }
             Kept::Value(value) => drop_value(core, value),
         }
     }
     if core.node.gate.inside() > 0 {
         release(core);
-        drain(core, Goal::Empty, &mut escalation).await;
+        drain(core, Goal::Empty, &mut escalation, look_ups).await;
     }
 }
 
@@ -128,7 +144,7 @@ async fn run(core: &Arc<Core>) {
 
 /// Waits until everything inside has left and every started hook has ended: first patiently, then
 /// with force.
-async fn drain(core: &Arc<Core>, goal: Goal, escalation: &mut Escalation) {
+async fn drain(core: &Arc<Core>, goal: Goal, escalation: &mut Escalation, look_ups: &LookUps) {
     let node = &core.node;
     let started = std::mem::take(&mut *lock(&core.hooks.started));
     let mut hooks: FuturesUnordered<_> = started.into_iter().collect();
@@ -160,7 +176,7 @@ async fn drain(core: &Arc<Core>, goal: Goal, escalation: &mut Escalation) {
                 None => Poll::Pending,
             }
         });
-        let is_time = beside(&mut hooks, is_time).await;
+        let is_time = beside(&mut hooks, look_ups, is_time).await;
         let Some((_, step)) = next.filter(|_| is_time) else {
             continue;
         };
@@ -170,7 +186,8 @@ async fn drain(core: &Arc<Core>, goal: Goal, escalation: &mut Escalation) {
             Step::Abort => {
                 // Cancel the running deadlock check: `use_force` starts its own, which would wait for it.
                 checking = pending().boxed();
-                beside(&mut hooks, use_force(core).boxed()).await;
+                let look_up = beside(&mut hooks, look_ups, use_force(core).boxed()).await;
+                look_ups.begin(look_up);
             }
             Step::Release => break,
         }
@@ -178,14 +195,25 @@ async fn drain(core: &Arc<Core>, goal: Goal, escalation: &mut Escalation) {
     }
     // It is not polled any more, and other checks wait until it is over.
     drop(checking);
-    with_checks(core, async { while hooks.next().await.is_some() {} }).await;
+    let rest = async {
+        while let Some(look_up) = hooks.next().await {
+            look_ups.begin(look_up);
+        }
+    };
+    with_checks(core, rest).await;
 }
 
 /// Runs something while hooks run on.
-async fn beside<F: Future>(hooks: &mut FuturesUnordered<BoxFuture<'_, ()>>, run: F) -> F::Output {
+async fn beside<F: Future>(
+    hooks: &mut FuturesUnordered<BoxFuture<'_, Option<LookUp>>>,
+    look_ups: &LookUps,
+    run: F,
+) -> F::Output {
     let mut run = pin!(run);
     let both = poll_fn(|cx| {
-        while let Poll::Ready(Some(())) = hooks.poll_next_unpin(cx) {}
+        while let Poll::Ready(Some(look_up)) = hooks.poll_next_unpin(cx) {
+            look_ups.begin(look_up);
+        }
         run.as_mut().poll(cx)
     });
     both.await
@@ -193,18 +221,21 @@ async fn beside<F: Future>(hooks: &mut FuturesUnordered<BoxFuture<'_, ()>>, run:
 
 /// Waits for hooks, and checks now and then whether they wait in vain.
 #[cfg(feature = "dump")]
-async fn with_checks(core: &Arc<Core>, hooks: impl Future<Output = ()>) {
-    select(pin!(hooks), pin!(keep_checking(core))).await;
+async fn with_checks<F: Future>(core: &Arc<Core>, hooks: F) -> F::Output {
+    match select(pin!(hooks), pin!(keep_checking(core))).await {
+        Either::Left((output, _)) => output,
+        Either::Right((never, _)) => match never {},
+    }
 }
 
 #[cfg(not(feature = "dump"))]
-fn with_checks<F: Future<Output = ()>>(_: &Arc<Core>, hooks: F) -> F {
+fn with_checks<F: Future>(_: &Arc<Core>, hooks: F) -> F {
     hooks
 }
 
 /// Never ends.
 #[cfg(feature = "dump")]
-async fn keep_checking(core: &Arc<Core>) {
+async fn keep_checking(core: &Arc<Core>) -> std::convert::Infallible {
     let mut between = CHECK;
     loop {
         clock::sleep(between).await;
@@ -224,13 +255,15 @@ fn check_deadlock(_: &Arc<Core>) -> futures::future::Ready<()> {
     futures::future::ready(())
 }
 
-/// Names those that are still there, and ends what can be ended.
-async fn use_force(core: &Arc<Core>) {
-    let _coming = begin::telling(core).expect();
+/// Ends what can be ended of those that are still there. Which they were is told after what is returned.
+async fn use_force(core: &Arc<Core>) -> Option<LookUp> {
+    let coming = begin::telling(core).expect();
     let answers = last_answers(core).await;
-    if core.node.gate.inside() > 0 {
-        stragglers::abort_and_warn(core, answers).await;
+    if core.node.gate.inside() == 0 {
+        return None;
     }
+    let aborted = stragglers::abort(core).await?;
+    Some(aborted.tell(answers, coming).boxed())
 }
 
 /// Asks those that are still there where they are before they are aborted: afterwards they are nowhere. They may end meanwhile.
@@ -245,8 +278,8 @@ async fn last_answers(core: &Arc<Core>) -> Option<LastAnswers> {
     let limit = lock(&node.haste).time_to_answer(clock::now());
     let ask = stragglers::ask(core, limit);
     match select(pin!(ask), drained).await {
-        futures::future::Either::Left((answers, _)) => answers,
-        futures::future::Either::Right(_) => None,
+        Either::Left((answers, _)) => answers,
+        Either::Right(_) => None,
     }
 }
 

@@ -9,7 +9,12 @@ use crate::{
         Ordering::{AcqRel, Acquire, Release},
     },
 };
-use std::{fmt, panic::Location, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::Location,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// Failures a report lists; the counters go on beyond that.
 pub(crate) const LISTED: usize = 32;
@@ -46,7 +51,7 @@ struct Facts {
     /// What it did, before the message: `panicked`.
     verb: &'static str,
     message: String,
-    stack: Option<Arc<str>>,
+    stack: OnceLock<Arc<str>>,
     /// Whether it has been seen, one of the constants below.
     fate: AtomicU8,
 }
@@ -185,17 +190,14 @@ impl Failure {
             path,
             verb,
             message,
-            stack: None,
+            stack: OnceLock::new(),
             fate: AtomicU8::new(UNSEEN),
         }))
     }
 
-    /// The same, with the stack that it was in.
-    pub(crate) fn with_stack(mut self, stack: Option<Arc<str>>) -> Self {
-        if let Some(facts) = Arc::get_mut(&mut self.0) {
-            facts.stack = stack;
-        }
-        self
+    /// Notes the stack that it was in.
+    pub(crate) fn note_stack(&self, stack: &Arc<str>) {
+        let _ = self.0.stack.set(Arc::clone(stack));
     }
 
     /// The same, whose result a handle may take.
@@ -240,7 +242,7 @@ impl Failure {
     /// Where a hook waited at its time limit: its chain of `.await`s, if it answered.
     #[cfg(feature = "dump")]
     pub fn stack(&self) -> Option<&str> {
-        self.0.stack.as_deref()
+        self.0.stack.get().map(|stack| &**stack)
     }
 
     /// The result was taken from the task's handle.
@@ -299,7 +301,7 @@ impl fmt::Debug for Failure {
             .field("path", &self.path())
             .field("location", &self.location().map(ToString::to_string))
             .field("message", &self.message())
-            .field("has_stack", &self.0.stack.is_some())
+            .field("has_stack", &self.0.stack.get().is_some())
             .finish_non_exhaustive()
     }
 }
@@ -327,7 +329,7 @@ impl serde::Serialize for Failure {
         out.serialize_field("path", self.path())?;
         out.serialize_field("location", &self.location().map(ToString::to_string))?;
         out.serialize_field("message", self.message())?;
-        match &self.0.stack {
+        match self.0.stack.get() {
             Some(stack) => out.serialize_field("stack", &**stack)?,
             None => out.skip_field("stack")?,
         }

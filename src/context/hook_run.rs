@@ -8,8 +8,10 @@ use crate::{
         begin,
         current::{Scope, Scoped},
         escalation::wait_until,
+        failure::Failure,
         haste::{Haste, earlier},
         hooks::{Callback, HookEnd, HookGuard, Kept, LastAnswer, Origin},
+        look_up::{LookUp, in_time},
         state::{Core, Node},
         stragglers,
         unwind::note_interrupted,
@@ -30,7 +32,8 @@ use std::{
 const COUNTED: usize = 256;
 
 /// A hook under way, in the scope of its context and within its time limit. It notes in the report
-/// how it ended; dropped before that, that it was interrupted.
+/// how it ended; dropped before that, that it was interrupted. What is to be told of it may have to be looked up: that is what it
+/// returns.
 pub(super) struct HookRun {
     node: Arc<Node>,
     origin: Origin,
@@ -68,8 +71,8 @@ impl HookRun {
     }
 }
 
-/// Runs a hook, and finds out what it may have waited for where it was out of time. `is_last` if nothing runs in its context any
-/// more.
+/// Runs a hook, and finds out which tasks it may have waited for where it was out of time. `is_last` if nothing runs in its context
+/// any more.
 async fn run_hook(
     node: Arc<Node>,
     hook: impl Future<Output = Result<HookEnd, LastAnswer>>,
@@ -84,10 +87,25 @@ async fn run_hook(
         Some(core) => stragglers::outside(core).await,
         None => None,
     };
-    HookEnd::TimedOut {
-        at: last.whereabouts().await,
-        outside,
-    }
+    HookEnd::TimedOut { last, outside }
+}
+
+/// Tells of a hook that failed: what was out of time is looked up before that, as long as there is time for it.
+fn tell(core: &Arc<Core>, failure: Failure, end: HookEnd) -> Option<LookUp> {
+    let (telling, core) = (Arc::clone(begin::telling(core)), Arc::clone(core));
+    let coming = telling.expect();
+    let HookEnd::TimedOut { last, outside } = end else {
+        telling.add_hook(&coming, &*core.node, &failure, None, None);
+        return None;
+    };
+    let look_up = async move {
+        let stack = in_time(&core.node, last.whereabouts()).await.flatten();
+        if let Some(stack) = &stack {
+            lock(&core.log).hook_was_at(&failure, stack);
+        }
+        telling.add_hook(&coming, &*core.node, &failure, stack, outside);
+    };
+    Some(look_up.boxed())
 }
 
 /// Ends when a hook that starts now has had its time: its limit, or less where there is haste. `more` is how many are still to
@@ -105,24 +123,20 @@ async fn hook_limit(node: Arc<Node>, limit: Duration, more: Option<usize>) {
 }
 
 impl Future for HookRun {
-    type Output = ();
+    type Output = Option<LookUp>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(run) = &mut self.run else {
-            return Poll::Ready(());
+            return Poll::Ready(None);
         };
         let end = ready!(run.poll_unpin(cx));
         self.run = None;
-        if let Some(core) = self.node.core.upgrade() {
-            core.hooks.has_ended(self.origin);
-            let (stacks, outside) = end.at_limit();
-            let failure = lock(&core.log).hook(&*core.node, self.origin, end);
-            if let Some(failure) = failure {
-                let telling = begin::telling(&core);
-                telling.add_hook(&*self.node, &failure, stacks, outside);
-            }
-        }
-        Poll::Ready(())
+        let Some(core) = self.node.core.upgrade() else {
+            return Poll::Ready(None);
+        };
+        core.hooks.has_ended(self.origin);
+        let failure = lock(&core.log).hook(&*core.node, self.origin, &end);
+        Poll::Ready(failure.and_then(|failure| tell(&core, failure, end)))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
         failure::{FailureKind, Subject, is_overrun},
         hook_count::{CountedHook, HookCount},
         hook_output::HookOutput,
+        look_up::LookUp,
         stack::Stack,
     },
     id::ResourceId,
@@ -49,7 +50,7 @@ pub(crate) struct Hooks {
     /// Hooks that run, and values that are dropped, when everything has left.
     pub(crate) on_close: Stack<Kept>,
     /// `on_closing` hooks that were started and not yet awaited.
-    pub(crate) started: Mutex<Vec<BoxFuture<'static, ()>>>,
+    pub(crate) started: Mutex<Vec<BoxFuture<'static, Option<LookUp>>>>,
     /// Where the hooks come from that are running just now.
     pub(crate) running: Mutex<Vec<Origin>>,
     /// How many hooks were registered in the whole registry, less those that were cancelled.
@@ -249,7 +250,6 @@ impl fmt::Debug for Hook {
 }
 
 /// How a hook ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HookEnd {
     Ran,
     /// It blocked its thread for so long, which is more than its limit.
@@ -257,21 +257,11 @@ pub(crate) enum HookEnd {
     /// In which way, what it did, and what it said.
     Failed(FailureKind, (&'static str, String)),
     TimedOut {
-        /// Where it was then, if that is known.
-        at: Option<Arc<str>>,
+        /// What it said then.
+        last: LastAnswer,
         /// The tasks it may have waited for: outside of its context, and still running.
         outside: Option<String>,
     },
-}
-
-impl HookEnd {
-    /// Where it was at its time limit, and what still ran outside of its context.
-    pub(crate) fn at_limit(&self) -> (Option<Arc<str>>, Option<String>) {
-        match self {
-            Self::TimedOut { at, outside } => (at.clone(), outside.clone()),
-            _ => (None, None),
-        }
-    }
 }
 
 /// A hook that has not been started.

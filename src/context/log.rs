@@ -41,7 +41,7 @@ impl Log {
         &mut self,
         context: &dyn Record,
         origin: Origin,
-        end: HookEnd,
+        end: &HookEnd,
     ) -> Option<Failure> {
         let path = || resource::short_path(context);
         let failure = match end {
@@ -52,25 +52,30 @@ impl Log {
             HookEnd::Overran(took, limit) => {
                 self.hooks.ran += 1;
                 self.hooks.timed_out += 1;
-                let said = overrun(took, limit);
+                let said = overrun(*took, *limit);
                 Failure::new(FailureKind::HookTimedOut, origin.subject(), path(), said)
             }
             HookEnd::Failed(kind, said) => {
                 self.hooks.ran += 1;
                 self.hooks.failed += 1;
-                Failure::new(kind, origin.subject(), path(), said)
+                Failure::new(*kind, origin.subject(), path(), said.clone())
             }
-            HookEnd::TimedOut { at, .. } => {
+            HookEnd::TimedOut { .. } => {
                 self.hooks.timed_out += 1;
-                if self.stuck.len() < LISTED {
-                    self.stuck.extend(at.clone());
-                }
                 let (kind, said) = (FailureKind::HookTimedOut, ("", "timed out".to_owned()));
-                Failure::new(kind, origin.subject(), path(), said).with_stack(at)
+                Failure::new(kind, origin.subject(), path(), said)
             }
         };
         self.failure(failure.clone());
         Some(failure)
+    }
+
+    /// Notes where a hook was at its time limit.
+    pub(crate) fn hook_was_at(&mut self, failure: &Failure, stack: &Arc<str>) {
+        failure.note_stack(stack);
+        if self.stuck.len() < LISTED {
+            self.stuck.push(Arc::clone(stack));
+        }
     }
 
     /// Notes a hook that did not run to its end because its runtime was gone.

@@ -34,6 +34,7 @@ pub(crate) mod hooks;
 pub(crate) mod lease;
 pub(crate) mod line_counts;
 pub(crate) mod log;
+pub(crate) mod look_up;
 pub(crate) mod needs;
 pub(crate) mod observers;
 pub(crate) mod question;

@@ -3,12 +3,11 @@
 use crate::{
     clock::{self, Stamp},
     context::{
-        alike::{self, NAMED},
+        alike::{self, Alike, NAMED},
         begin,
-        escalation::wait_until,
-        haste::Haste,
+        look_up::in_time,
         state::{Core, Node, ROOT_ID},
-        telling::{Forced, STILL, Whereabouts},
+        telling::{Coming, Forced, STILL, Whereabouts},
     },
     id::ResourceId,
     registry::state::Stragglers,
@@ -28,8 +27,7 @@ use crate::{
 };
 #[cfg(feature = "dump")]
 use futures::future::join;
-use futures::future::{Either, select};
-use std::{collections::HashMap, iter, pin::pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, iter, mem, sync::Arc, time::Duration};
 
 /// Of how many running tasks those are named that are outside of a context.
 const LOOKED_AT: usize = 64;
@@ -115,49 +113,74 @@ impl LastAnswers {
     }
 }
 
-/// Aborts what the close of this context itself waits for, and has it told; its children do so themselves. What it answered
-/// before is looked up afterwards, as long as there is time for it.
-pub(crate) async fn abort_and_warn(core: &Arc<Core>, answers: Option<LastAnswers>) {
+/// Tasks that were ended by force.
+pub(crate) struct Aborted {
+    core: Arc<Core>,
+    is_first: bool,
+    /// Why.
+    said: &'static str,
+    tasks: Alike,
+    /// What to call them in the report, until it is known where they were.
+    names: Vec<String>,
+    /// How long the close has lasted.
+    since: Duration,
+}
+
+/// Aborts what the close of this context itself waits for; its children do so themselves. `None` if these are no tasks.
+pub(crate) async fn abort(core: &Arc<Core>) -> Option<Aborted> {
     let node = &core.node;
     let is_first = !node.gate.is_aborting();
     // From here on: the scan for stragglers aborts those that are there, and those that come late abort themselves. Blocking
     // closures that have started run on.
     node.gate.abort();
     if !core.has_tasks() {
-        return;
+        return None;
     }
     let Stragglers { tasks, named } = find(core).await;
-    // Said now: later they have ended.
-    let names = named.iter().map(alike::one).collect();
-    drop(named);
     let begun = node.begun.get();
-    let since = begun.map_or(Duration::ZERO, |(_, at)| clock::now() - *at);
-    let stacks = match answers {
-        Some(answers) => in_time(node, answers.look_up()).await,
-        None => None,
-    };
-    let texts = stacks
-        .as_ref()
-        .map(|stacks| stacks.iter().map(ToString::to_string));
-    let mut log = lock(&core.log);
-    if is_first {
-        log.stuck(texts.map_or(names, Iterator::collect));
-    }
-    let refusals = log.refusals.clone();
-    drop(log);
-    let said = if is_first {
-        lock(&node.haste).why_abort(clock::now())
-    } else {
-        STILL
-    };
-    begin::telling(core).add(Forced {
-        said,
-        since,
-        contexts: 1,
+    let why_first = lock(&node.haste).why_abort(clock::now());
+    Some(Aborted {
+        core: Arc::clone(core),
+        is_first,
+        said: if is_first { why_first } else { STILL },
         tasks,
-        stacks: stacks.unwrap_or_default(),
-        refusals,
-    });
+        // Named now: later they have ended.
+        names: named.iter().map(alike::one).collect(),
+        since: begun.map_or(Duration::ZERO, |(_, at)| clock::now() - *at),
+    })
+}
+
+impl Aborted {
+    /// Looks up what they answered before, as long as there is time for it, and has it told.
+    pub(crate) async fn tell(mut self, answers: Option<LastAnswers>, coming: Coming) {
+        let node = &self.core.node;
+        let stacks = match answers {
+            Some(answers) => in_time(node, answers.look_up()).await,
+            None => None,
+        };
+        if let Some(stacks) = &stacks {
+            self.names = stacks.iter().map(ToString::to_string).collect();
+        }
+        let forced = Forced {
+            said: self.said,
+            since: self.since,
+            contexts: 1,
+            tasks: mem::take(&mut self.tasks),
+            stacks: stacks.unwrap_or_default(),
+            refusals: lock(&self.core.log).refusals.clone(),
+        };
+        begin::telling(&self.core).add(forced);
+        drop(coming);
+    }
+}
+
+/// Also where the look-up was dropped with its runtime.
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        if self.is_first {
+            lock(&self.core.log).stuck(mem::take(&mut self.names));
+        }
+    }
 }
 
 /// The tasks outside of a context that still run, if there are any: a hook of it that did not end may wait for one of them.
@@ -190,13 +213,4 @@ async fn running(table: &Table) -> Vec<Resource> {
 fn is_of(task: &Resource, node: &Node) -> bool {
     let mut above = iter::successors(task.record().parent(), |record| record.parent());
     above.any(|record| record.meta().id == node.meta.id)
-}
-
-/// Runs something, but not beyond the moment when a deadline needs the time for what comes next.
-async fn in_time<T>(node: &Node, run: impl Future<Output = T>) -> Option<T> {
-    let time_is_up = wait_until(node, |haste: &Haste| haste.release_at());
-    match select(pin!(run), pin!(time_is_up)).await {
-        Either::Left((done, _)) => Some(done),
-        Either::Right(_) => None,
-    }
 }

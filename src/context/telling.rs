@@ -70,6 +70,8 @@ pub(crate) struct Telling {
     news: Mutex<News>,
     /// How many contexts are about to add something.
     coming: AtomicUsize,
+    /// How many were.
+    expected: AtomicUsize,
     added: Notify,
     /// Whether a line was told.
     told: Mutex<Vec<(Event, CallSite, bool)>>,
@@ -103,6 +105,8 @@ pub(crate) struct Forced {
 
 /// Hooks of one line that failed in the same way.
 struct Hooks {
+    /// Told in this order.
+    number: usize,
     site: Option<CallSite>,
     /// What is said of the first one.
     sentence: String,
@@ -115,11 +119,15 @@ struct Hooks {
 }
 
 /// A context that is about to add something, until this is dropped.
-pub(crate) struct Coming(Arc<Telling>);
+pub(crate) struct Coming {
+    telling: Arc<Telling>,
+    /// The later it happened, the greater.
+    number: usize,
+}
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        self.0.coming.fetch_sub(1, SeqCst);
+        self.telling.coming.fetch_sub(1, SeqCst);
     }
 }
 
@@ -129,6 +137,7 @@ impl Telling {
             owner,
             news: Mutex::default(),
             coming: AtomicUsize::new(0),
+            expected: AtomicUsize::new(0),
             added: Notify::new(),
             told: Mutex::default(),
         }
@@ -137,7 +146,10 @@ impl Telling {
     /// A context is about to add something.
     pub(crate) fn expect(self: &Arc<Self>) -> Coming {
         self.coming.fetch_add(1, SeqCst);
-        Coming(Arc::clone(self))
+        Coming {
+            telling: Arc::clone(self),
+            number: self.expected.fetch_add(1, SeqCst),
+        }
     }
 
     pub(crate) fn add(&self, forced: Forced) {
@@ -155,9 +167,10 @@ impl Telling {
         panics::contain(|| self.added.notify_one());
     }
 
-    /// Adds a hook of this context that failed.
+    /// Adds a hook of this context that failed when `coming` was made.
     pub(crate) fn add_hook(
         &self,
+        coming: &Coming,
         context: &dyn Record,
         failure: &Failure,
         stacks: Option<Arc<str>>,
@@ -175,6 +188,7 @@ impl Telling {
             }
         } else if news.hooks.len() < NAMED {
             news.hooks.push(Hooks {
+                number: coming.number,
                 site,
                 sentence,
                 context: context.meta().name.to_string(),
@@ -220,6 +234,7 @@ impl Telling {
             return;
         }
         let mut news = mem::take(&mut *lock(&self.news));
+        news.hooks.sort_by_key(|hooks| hooks.number);
         for hooks in &news.hooks {
             hooks.tell(context, registry);
         }

@@ -55,6 +55,8 @@ mod limit_model;
 mod limits;
 mod listing;
 mod locks;
+#[cfg(feature = "dump")]
+mod look_ups;
 mod needs;
 mod own_handles;
 mod owned;
