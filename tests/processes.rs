@@ -80,6 +80,15 @@ impl Process {
         }
     }
 
+    /// Waits until it has printed a line with each of these, in whatever order.
+    fn says_all(&mut self, texts: &[&str]) {
+        for text in texts {
+            if !self.said.iter().any(|(_, line)| line.contains(text)) {
+                self.says(text);
+            }
+        }
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status();
@@ -142,7 +151,14 @@ fn the_first_signal_closes() {
         let mut process = Process::example("serve");
         process.says("ready");
         process.signal(signal);
-        assert_eq!(process.ends(), (Some(0), String::new()));
+        let (code, printed) = process.ends();
+        assert_eq!(code, Some(0), "{printed}");
+        // It may have ended before that was printed.
+        let is_told = |line: &str| {
+            line.contains("no subscriber")
+                || line.contains(&format!("clock got SIG{signal}: stopping"))
+        };
+        assert!(printed.lines().all(is_told), "{printed}");
         // The body and the hook run side by side.
         let said = process.printed(Output::Out);
         let stopping = format!("stopping (requested: SIG{signal}), ready: false\n");
@@ -171,16 +187,20 @@ fn the_second_signal_aborts_and_prints_where_the_tasks_were() {
     let mut process = Process::example("stubborn");
     process.says("ready");
     process.signal("INT");
-    process.says("stopping (requested: SIGINT)");
+    // On standard output by the service, and on standard error by `run`, because nothing else hears it; in any order.
+    process.says_all(&[
+        "stopping (requested: SIGINT)",
+        "clock got SIGINT: stopping; a second signal aborts what is left",
+    ]);
     process.signal("INT");
     let (code, said) = process.ends();
     assert_eq!(code, Some(1), "{said}");
     let told =
         said.find("headcount: clock is told a second time to stop, and aborts what is left:\n");
-    let stack = said.find("clock/stubborn: parked for").unwrap();
+    let stack = said.find("clock/stubborn: parked for");
     let report =
         said.find("headcount: clock did not stop cleanly:\nclosed registry (requested: SIGINT)");
-    assert!(told.unwrap() < stack && stack < report.unwrap(), "{said}");
+    assert!(told.is_some() && told < stack && stack < report, "{said}");
     assert!(
         said.contains("did not end in time: clock/stubborn"),
         "{said}"

@@ -48,7 +48,7 @@
 //! # Without a subscriber
 //!
 //! While `run` runs and no subscriber of `tracing` was ever set, warnings and errors of this crate are printed to standard error, with
-//! the prefix `headcount:`. Where `tracing` is built with its feature `log` and a logger gets the events, they are not printed a second
+//! the prefix `headcount:`, and each signal with what it does. Where `tracing` is built with its feature `log` and a logger gets the events, they are not printed a second
 //! time. The reports and errors of `run` itself are printed in any case.
 //!
 //! # Kubernetes

@@ -186,6 +186,7 @@ where
     let main = main.try_wrap(async move { body(app).await }).ok();
     drop(entered);
     let (ended, closed) = runtime.block_on(serve(&registry, &stop, main));
+    stop.wait_for_dump();
     let code = report(&name, &ended, &closed, codes);
     drop((closed, kept));
     runtime.shutdown_timeout(OTHERS);

@@ -20,8 +20,9 @@ use std::{
     panic::Location,
     pin::pin,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU8, Ordering::SeqCst},
+        mpsc::{self, Receiver},
     },
     thread,
     time::Duration,
@@ -33,6 +34,9 @@ use tokio::{
 
 /// How long tasks have to answer where they are when a second signal has come, before they are aborted.
 const ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long the end of the process waits for the dump that follows a second signal.
+const DUMP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How far a stop has come. It only goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +74,8 @@ pub(crate) struct Stop {
     exit_code: AtomicU8,
     /// There once the runtime is up.
     runtime: OnceLock<Handle>,
+    /// Ends when the dump of a second signal is printed.
+    dumped: Mutex<Option<Receiver<()>>>,
 }
 
 impl Stop {
@@ -93,6 +99,7 @@ impl Stop {
             system_limit: OnceLock::new(),
             exit_code: AtomicU8::new(0),
             runtime: OnceLock::new(),
+            dumped: Mutex::default(),
         })
     }
 
@@ -255,7 +262,10 @@ impl Stop {
 
     /// Aborts what is left, and prints where it was.
     pub(super) fn close_now(self: &Arc<Self>) {
-        self.in_a_thread("headcount-close-now", |stop, runtime, registry| {
+        let (dumping, dumped) = mpsc::channel::<()>();
+        *self.dumped.lock().unwrap_or_else(PoisonError::into_inner) = Some(dumped);
+        self.in_a_thread("headcount-close-now", move |stop, runtime, registry| {
+            let _dumping = dumping;
             let close_now = || {
                 let _entered = runtime.enter();
                 drop(wait::close_now(
@@ -275,6 +285,18 @@ impl Stop {
                 Err(_) => close_now(),
             }
         });
+    }
+
+    /// Waits until the dump of a second signal is printed, if there was one, but not for long.
+    pub(super) fn wait_for_dump(&self) {
+        let dumped = self
+            .dumped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(dumped) = dumped {
+            let _ = dumped.recv_timeout(DUMP_LIMIT);
+        }
     }
 
     /// Runs something on a thread of its own, or here if the system has none to give. Nothing happens before the runtime is up, or

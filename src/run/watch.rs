@@ -8,7 +8,7 @@ use crate::{
     clock, event,
     name::Printed,
     run::{
-        print::print_within,
+        print::{print, print_within},
         signals::{Received, Signals},
         stop::{Stage, Stop},
     },
@@ -76,6 +76,9 @@ fn tell(stop: &Stop, signal: Received, count: u32) {
     let thread = thread::Builder::new().name("headcount-event".into());
     let _ = thread.spawn(move || {
         event::emit!(INFO, service = %Printed(&name), signal, "got {signal}: {what}");
+        if event::printed::is_printed() {
+            print(format_args!("{} got {signal}: {what}", Printed(&name)));
+        }
     });
 }
 
