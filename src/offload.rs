@@ -22,10 +22,10 @@ pub(crate) async fn beside_the_runtime<R: Send + 'static>(
     offload(part).await
 }
 
-/// How long the runtime's pool may take to begin before the crate's own thread does the work.
+/// How long the runtime's pool may take to begin before a thread of the crate does the work.
 const POOL_LIMIT: Duration = Duration::from_millis(50);
 
-/// Runs `work` on the runtime's pool for blocking closures, or on the crate's own thread if that pool is full.
+/// Runs `work` on the runtime's pool for blocking closures, or on a thread of the crate's own if that pool is full.
 ///
 /// The pool comes first because a paused clock does not advance while it works. It may be full of the very closures
 /// that a dump or a report is about, so it is not relied on.
@@ -40,7 +40,9 @@ pub(crate) async fn offload<R: Send + 'static>(work: impl FnOnce() -> R + Send +
     let second = Arc::clone(&work);
     // The pool's thread waits for the other one if that was faster: the clock stands still until both have ended.
     runtime.spawn_blocking(move || run(&mut work.lock().unwrap_or_else(PoisonError::into_inner)));
-    timer::run_after(POOL_LIMIT, move || {
+    let third = Arc::clone(&second);
+    let has_not_begun = move || matches!(third.try_lock().as_deref(), Ok(Some(_)));
+    timer::run_after_if(POOL_LIMIT, has_not_begun, move || {
         if let Ok(mut work) = second.try_lock() {
             run(&mut work);
         }

@@ -40,11 +40,43 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a job on the timer thread after a while. It never runs if the system cannot start that thread. A panic of the job
-/// is caught.
+/// Runs a job after a while, on a thread of its own: it may take long, and call code of others, while all timers go on. It never
+/// runs if the system cannot start the timer thread. A panic of the job is caught.
 pub(crate) fn run_after(after: Duration, job: impl FnOnce() + Send + 'static) {
+    run_after_if(after, || true, job);
+}
+
+/// As [`run_after`], if it is wanted then. That is asked on the timer thread, and must not wait for anything.
+pub(crate) fn run_after_if(
+    after: Duration,
+    is_wanted: impl FnOnce() -> bool + Send + 'static,
+    job: impl FnOnce() + Send + 'static,
+) {
+    let when_due = || {
+        if is_wanted() {
+            run_beside(job);
+        }
+    };
     if let Some(at) = Instant::now().checked_add(after) {
-        schedule(at, Box::new(job));
+        schedule(at, Box::new(when_due));
+    }
+}
+
+/// Runs a job on a thread of its own, or here if the system has none to give.
+fn run_beside(job: impl FnOnce() + Send + 'static) {
+    let job = Arc::new(Mutex::new(Some(job)));
+    let beside = Arc::clone(&job);
+    let thread = thread::Builder::new().name("headcount-job".into());
+    let started = thread.spawn(move || run_once(&beside));
+    if started.is_err() {
+        run_once(&job);
+    }
+}
+
+fn run_once(job: &Mutex<Option<impl FnOnce()>>) {
+    let job = job.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(job) = job {
+        panics::contain(job);
     }
 }
 
@@ -64,6 +96,7 @@ fn schedule(at: Instant, job: Job) -> Key {
     key
 }
 
+/// Runs jobs when they are due. None of them may wait: the others wait for it.
 fn run() {
     while let Some(job) = wait_for_job() {
         panics::contain(job);

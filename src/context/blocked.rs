@@ -1,7 +1,7 @@
 //! Closes and dumps that code holds up which blocks its thread: nothing else would say so where that is the only thread of the
 //! runtime (I19).
 //!
-//! While a dump is under way, or a close that has begun by itself, and not with its parent, the timer thread looks at it once a second. It
+//! While a dump is under way, or a close that has begun by itself, and not with its parent, a thread looks at it once a second. It
 //! asks the runtime to run an empty task, and looks at the hooks that are being polled, and at the values that are being
 //! dropped. What does not get on for longer than it may is told in an event, again each time the wait has doubled.
 
@@ -57,7 +57,7 @@ struct Closes {
     next_dump: u64,
     /// The values that are being dropped.
     dropping: BTreeMap<ResourceId, Dropping>,
-    /// Whether the timer thread looks at them.
+    /// Whether a thread looks at them, once a second.
     is_watched: bool,
 }
 
@@ -68,7 +68,7 @@ struct UnderWay {
     since: Instant,
     /// The runtime that waits for a dump; none for a close.
     dumps_on: Option<Handle>,
-    /// The subscriber of the code that began it: the timer thread has none.
+    /// The subscriber of the code that began it: the thread that looks has none.
     subscriber: Dispatch,
 }
 
@@ -85,7 +85,7 @@ fn closes() -> MutexGuard<'static, Closes> {
 }
 
 impl Closes {
-    /// Sees to it that the timer thread looks. The thread is started, or woken, at most once a second.
+    /// Sees to it that they are looked at.
     fn watch(&mut self) -> bool {
         !mem::replace(&mut self.is_watched, true)
     }
@@ -187,7 +187,7 @@ pub(crate) fn end(core: &Core) {
     }
 }
 
-/// Drops a value of a context, while the timer thread knows what is dropped. Returns what its destructor said when it panicked,
+/// Drops a value of a context, while it is known what is dropped. Returns what its destructor said when it panicked,
 /// and how long it took.
 pub(crate) fn drop_owned(node: &Arc<Node>, owned: Owned) -> (Option<String>, Duration) {
     let (id, since) = (owned.id, Instant::now());

@@ -478,7 +478,7 @@ fn tear_down_now(lease: DriverLease) {
 }
 
 /// Aborts the tasks of contexts that abort theirs: at once if there are few to look through. Otherwise those that are torn down one
-/// after the other share a look, on the timer thread: one for each would cost a square (I13).
+/// after the other share a look, on a thread of its own: one for each would cost a square (I13).
 fn abort_told(core: &Core) {
     let table = &core.node.table;
     if table.count() <= FEW {

@@ -110,7 +110,7 @@
 //! # Code that blocks its thread
 //!
 //! A hook, a destructor or a task that does not return to its runtime holds up all that runs on its thread, the timers of the close
-//! included. So while a close is under way the timer thread of the crate looks at it once a second. It warns
+//! included. So while a close is under way a thread of the crate looks at it once a second. It warns
 //!
 //! * when the runtime of the context has not run an empty task for two seconds, and names the hook, the value that is being
 //!   dropped, or the tasks that it is in;

@@ -1,11 +1,19 @@
 //! Code that blocks its thread does not hold up a close in silence (I19).
 
 use crate::{
-    events::{Said, said_while},
+    events::{ONE_MORE, Said, said_while},
     util::{current_thread, in_time, multi_thread},
 };
 use headcount::{FailureKind, Registry};
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::Duration,
+};
+use tracing::{Event, Level, Metadata, Subscriber, span};
 
 /// Blocks this thread until that was said, or long enough: a test that fails then says why.
 fn block_until_said(said: &Said, text: &str) {
@@ -268,4 +276,68 @@ fn by_a_value() {
         in_time(app.close()).await;
         in_time(other.close_now()).await;
     });
+}
+
+/// Blocks in an event until it is released.
+struct BlockingSubscriber {
+    begin: Mutex<Sender<()>>,
+    released: Mutex<Receiver<()>>,
+}
+
+impl Subscriber for BlockingSubscriber {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("headcount") && *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        let _ = self.begin.lock().unwrap().send(());
+        let released = self.released.lock().unwrap();
+        let _ = released.recv();
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Grace periods and limits are kept by a thread of the crate, and a subscriber is code of others.
+#[test]
+fn a_subscriber_that_blocks_in_a_warning_holds_up_no_other_close() {
+    LazyLock::force(&ONE_MORE);
+    let ((begin, begun), (release, released)) = (mpsc::channel(), mpsc::channel());
+    let subscriber = BlockingSubscriber {
+        begin: Mutex::new(begin),
+        released: Mutex::new(released),
+    };
+    let (unblock, blocked) = mpsc::channel::<()>();
+    let blocks = thread::spawn(move || {
+        tracing::subscriber::with_default(subscriber, || {
+            current_thread().block_on(async {
+                let app = Registry::new().context("app");
+                app.on_close(|| async move { drop(blocked.recv()) })
+                    .unwrap();
+                in_time(app.close()).await;
+            });
+        });
+    });
+    begun.recv().unwrap();
+    // The subscriber is in the warning of the first close.
+    current_thread().block_on(async {
+        let registry = Registry::new();
+        let grace = Duration::from_millis(1);
+        let other = registry.context_builder("other").grace(grace).open();
+        other.spawn(std::future::pending::<()>());
+        let report = in_time(other.close()).await;
+        assert_eq!(report.aborted(), 1);
+    });
+    drop((release, unblock));
+    blocks.join().unwrap();
 }
