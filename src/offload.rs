@@ -25,33 +25,38 @@ pub(crate) async fn beside_the_runtime<R: Send + 'static>(
 /// How long the runtime's pool may take to begin before a thread of the crate does the work.
 const POOL_LIMIT: Duration = Duration::from_millis(50);
 
-/// Runs `work` on the runtime's pool for blocking closures, or on a thread of the crate's own if that pool is full.
-///
-/// The pool comes first because a paused clock does not advance while it works. It may be full of the very closures
-/// that a dump or a report is about, so it is not relied on.
+/// Runs `work` as [`begin`] does, and waits for it.
 pub(crate) async fn offload<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     let Ok(runtime) = Handle::try_current() else {
         // Without a runtime there is no thread of it to block.
         return work();
     };
     let (give, take) = oneshot::channel();
-    let work = move || drop(give.send(panics::guarded(work)));
+    begin(&runtime, move || drop(give.send(panics::guarded(work))));
+    match take.await {
+        Ok(Ok(done)) => done,
+        Ok(Err(payload)) => resume_unwind(payload),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Runs `work` on the runtime's pool for blocking closures, or on a thread of the crate's own if that pool is full.
+///
+/// The pool comes first because a paused clock does not advance while it works. It may be full of the very closures
+/// that a dump or a report is about, so it is not relied on.
+pub(crate) fn begin(runtime: &Handle, work: impl FnOnce() + Send + 'static) {
     let work = Arc::new(Mutex::new(Some(work)));
-    let second = Arc::clone(&work);
+    let (second, third) = (Arc::clone(&work), Arc::clone(&work));
     // The pool's thread waits for the other one if that was faster: the clock stands still until both have ended.
-    runtime.spawn_blocking(move || run(&mut work.lock().unwrap_or_else(PoisonError::into_inner)));
-    let third = Arc::clone(&second);
+    let in_pool = move || run(&mut work.lock().unwrap_or_else(PoisonError::into_inner));
+    // It panics where the system has no thread to give.
+    panics::contain(|| drop(runtime.spawn_blocking(in_pool)));
     let has_not_begun = move || matches!(third.try_lock().as_deref(), Ok(Some(_)));
     timer::run_after_if(POOL_LIMIT, has_not_begun, move || {
         if let Ok(mut work) = second.try_lock() {
             run(&mut work);
         }
     });
-    match take.await {
-        Ok(Ok(done)) => done,
-        Ok(Err(payload)) => resume_unwind(payload),
-        Err(_) => std::future::pending().await,
-    }
 }
 
 /// Runs the work, unless the other thread has done it.

@@ -1,7 +1,7 @@
 //! [`Stop`]: the stages of a stop.
 //!
 //! Code that wants a stop says so here, from any thread, and never waits: the watch thread does what follows. What it does with
-//! the registry runs on threads of their own, because wakers and observers are user code, which may block: the watch thread must
+//! the registry runs beside it, because wakers and observers are user code, which may block: the watch thread must
 //! hear the next signal all the same.
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         still_closing::StillClosing, wait,
     },
     dump::dump::Dump,
-    panics,
+    offload, panics,
     registry::{readiness::Readiness, registry::Registry},
     run::{options::StopOptions, print::print, signals::Received},
     table::record::State,
@@ -24,7 +24,6 @@ use std::{
         atomic::{AtomicU8, Ordering::SeqCst},
         mpsc::{self, Receiver},
     },
-    thread,
     time::Duration,
 };
 use tokio::{
@@ -254,7 +253,7 @@ impl Stop {
 
     /// Begins the close, for a stage that has been reached.
     pub(super) fn begin_close(self: &Arc<Self>) {
-        self.in_a_thread("headcount-close", |stop, runtime, registry| {
+        self.beside(|stop, runtime, registry| {
             let _entered = runtime.enter();
             drop(stop.close(&registry));
         });
@@ -264,7 +263,7 @@ impl Stop {
     pub(super) fn close_now(self: &Arc<Self>) {
         let (dumping, dumped) = mpsc::channel::<()>();
         *self.dumped.lock().unwrap_or_else(PoisonError::into_inner) = Some(dumped);
-        self.in_a_thread("headcount-close-now", move |stop, runtime, registry| {
+        self.beside(move |stop, runtime, registry| {
             let _dumping = dumping;
             let close_now = || {
                 let _entered = runtime.enter();
@@ -299,23 +298,18 @@ impl Stop {
         }
     }
 
-    /// Runs something on a thread of its own, or here if the system has none to give. Nothing happens before the runtime is up, or
-    /// when the registry is gone.
-    fn in_a_thread(
-        self: &Arc<Self>,
-        name: &str,
-        run: impl FnOnce(&Self, &Handle, Registry) + Clone + Send + 'static,
-    ) {
+    /// Runs something on a thread of the runtime's pool, or on one of its own if that is full: not on this one, which must hear the
+    /// next signal. Nothing happens before the runtime is up, or when the registry is gone.
+    fn beside(self: &Arc<Self>, run: impl FnOnce(&Self, &Handle, Registry) + Send + 'static) {
         let stop = Arc::clone(self);
-        let run = move || {
-            if let (Some(runtime), Some(registry)) = (stop.runtime(), stop.registry()) {
-                panics::contain(|| run(&stop, runtime, registry));
-            }
+        let Some(runtime) = self.runtime().cloned() else {
+            return;
         };
-        let thread = thread::Builder::new().name(name.into());
-        if thread.spawn(run.clone()).is_err() {
-            run();
-        }
+        offload::begin(&runtime.clone(), move || {
+            if let Some(registry) = stop.registry() {
+                panics::contain(|| run(&stop, &runtime, registry));
+            }
+        });
     }
 }
 
