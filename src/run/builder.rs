@@ -16,6 +16,22 @@ use tokio::runtime::{Builder, Runtime};
 type MakeRuntime = Box<dyn FnOnce() -> io::Result<Runtime>>;
 
 /// The settings of a service. Made by [`App::builder`]; ends in [`run`](Self::run).
+///
+/// ```no_run
+/// use headcount::App;
+/// use std::{process::ExitCode, time::Duration};
+///
+/// fn main() -> ExitCode {
+///     App::builder("api")
+///         .drain_delay(Duration::from_secs(5))
+///         .deadline(Duration::from_secs(20))
+///         .run(async |app: App| {
+///             app.ready();
+///             app.stopping().await;
+///             Ok::<(), std::io::Error>(())
+///         })
+/// }
+/// ```
 #[must_use = "a builder runs nothing until `run`"]
 pub struct AppBuilder {
     pub(super) name: String,

@@ -4,6 +4,18 @@ use crate::name::Printed;
 use std::{error::Error, fmt, sync::Arc};
 
 /// Why an attach, a resume or a restart failed. Nothing was changed by it, except where an init failed: that closes the session.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, sessions::AttachError};
+/// let server = Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").max(1).open();
+/// let _alice = pages.attach(1, "alice").await.unwrap();
+/// assert!(matches!(pages.attach(1, "bob").await, Err(AttachError::WrongOwner)));
+/// assert!(matches!(pages.attach(2, "bob").await, Err(AttachError::Full(_))));
+/// assert!(matches!(pages.resume(&2, "bob").await, Err(AttachError::NotFound)));
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AttachError {
@@ -26,6 +38,16 @@ pub enum AttachError {
 }
 
 /// The limit that was reached.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, sessions::{AttachError, Limit}};
+/// let server = Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").max(100).max_per_owner(1).open();
+/// let _first = pages.attach(1, "alice").await.unwrap();
+/// assert!(matches!(pages.attach(2, "alice").await, Err(AttachError::Full(Limit::PerOwner))));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -75,6 +97,15 @@ impl Error for AttachError {
 }
 
 /// A variable of the environment has a value that means nothing.
+///
+/// ```
+/// let server = headcount::Registry::new().context("server");
+/// match server.sessions::<u64>("pages").from_env() {
+///     Ok(pages) => drop(pages.open()),
+///     // With `HEADCOUNT_CULL_TIMEOUT=soon` in the environment, for example.
+///     Err(error) => eprintln!("{}: what is {:?}?", error.variable(), error.value()),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvError {
     variable: &'static str,

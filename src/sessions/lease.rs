@@ -20,6 +20,18 @@ pub(crate) trait Leases: Send + Sync {
 }
 
 /// Whether a session was there.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, sessions::Arrival};
+/// let server = Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").open();
+/// let first = pages.attach(7, "alice").await.unwrap();
+/// drop(first); // the connection broke
+/// let second = pages.attach(7, "alice").await.unwrap();
+/// assert_eq!(second.arrival(), Arrival::Resumed);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Arrival {
@@ -37,6 +49,19 @@ pub enum Arrival {
 ///
 /// A lease does not hold the session open against a close: where that begins, the lease is [lost](Self::lost). It holds no context,
 /// so it may outlive its session, its registry and its runtime; then it means nothing any more.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, sessions::Loss};
+/// let server = Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").open();
+/// let lease = pages.attach(7, "alice").await.unwrap();
+/// lease.context().spawn(async { /* work for this client */ });
+///
+/// server.request_close("shutdown");
+/// assert!(matches!(lease.lost().await, Loss::Closed(_)));
+/// # }
+/// ```
 #[must_use = "dropping a lease is losing it: the session is culled when its idle window is over"]
 pub struct Lease<K, V = ()> {
     key: Arc<K>,

@@ -302,6 +302,18 @@ impl<K, V> fmt::Debug for Sessions<K, V> {
 }
 
 /// How a session was doing. Made by [`Sessions::get`]; holds nothing open.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, sessions::SessionState};
+/// let server = Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").open();
+/// let _lease = pages.attach(7, "alice").await.unwrap();
+/// let page = pages.get(&7).unwrap();
+/// assert_eq!((page.state(), page.leases(), page.generation()), (SessionState::Held, 1, 1));
+/// assert!(pages.get(&8).is_none());
+/// # }
+/// ```
 pub struct Session<V = ()> {
     state: SessionState,
     leases: usize,

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 /// What becomes of an attach that opens a session where there are as many as there may be. A session that is held is never closed
 /// for it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, sessions::Overflow};
+/// let server = Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").max(1).overflow(Overflow::EvictIdle).open();
+/// drop(pages.attach(1, "alice").await.unwrap()); // idle from here on
+/// pages.attach(2, "bob").await.unwrap();
+/// assert!(pages.get(&1).is_none());
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
@@ -20,6 +31,18 @@ pub enum Overflow {
 }
 
 /// What becomes of an attach to a session that is closing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, sessions::{AttachError, WhileClosing}};
+/// let server = Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").while_closing(WhileClosing::Refuse).open();
+/// let lease = pages.attach(7, "alice").await.unwrap();
+/// lease.context().on_close(async || tokio::task::yield_now().await).unwrap();
+/// lease.leave(); // the session closes
+/// assert!(matches!(pages.attach(7, "alice").await, Err(AttachError::Closed)));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhileClosing {

@@ -100,6 +100,17 @@ impl Watch {
 }
 
 /// Why a lease is none any more. Returned by [`Lease::lost`](crate::sessions::Lease::lost).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, sessions::Loss};
+/// let server = Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").open();
+/// let old = pages.attach_as(7, "alice", "phone").await.unwrap();
+/// let _new = pages.attach_as(7, "alice", "phone").await.unwrap();
+/// assert_eq!(old.lost().await, Loss::TakenOver);
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loss {

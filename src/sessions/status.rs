@@ -9,6 +9,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How far along a session is.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, sessions::SessionState};
+/// let server = Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").open();
+/// let lease = pages.attach(7, "alice").await.unwrap();
+/// assert_eq!(pages.get(&7).unwrap().state(), SessionState::Held);
+/// drop(lease);
+/// assert_eq!(pages.get(&7).unwrap().state(), SessionState::Idle);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionState {
@@ -27,6 +39,17 @@ pub enum SessionState {
 }
 
 /// How many sessions there are, by state. Made by [`Sessions::counts`](crate::sessions::Sessions::counts).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let server = headcount::Registry::new().context("server");
+/// let pages = server.sessions::<u64>("pages").open();
+/// let _held = pages.attach(1, "alice").await.unwrap();
+/// drop(pages.attach(2, "bob").await.unwrap());
+/// let counts = pages.counts();
+/// assert_eq!((counts.total, counts.held, counts.idle, counts.leases), (2, 1, 1, 1));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionCounts {

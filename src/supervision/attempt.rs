@@ -50,6 +50,23 @@ impl Attempt {
 ///
 /// Implemented for `()`, for `Result<T, E>` with any printable `E`, and for `!`, which is what a future returns that never ends by
 /// itself. Nothing else can implement it.
+///
+/// It is the bound of a function that supervises what its caller runs:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Context, Registry, supervision::{AttemptOutput, Restart, Supervised}};
+/// fn keep_running<F>(ctx: &Context, run: impl Fn() -> F + Send + 'static) -> Supervised
+/// where
+///     F: Future<Output: AttemptOutput + Send> + Send + 'static,
+/// {
+///     ctx.task("feed").restart(Restart::on_failure()).run(move |_| run())
+/// }
+/// let ctx = Registry::new().context("server");
+/// let feed = keep_running(&ctx, || async { Ok::<(), String>(()) });
+/// feed.ended().await;
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an attempt returns `()` or a `Result` whose error can be printed, not `{Self}`",
     note = "`run` is for outputs `()` and `Result<T, E>` where `E: Display`"

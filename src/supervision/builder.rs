@@ -53,6 +53,16 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
 }
 
 /// Starts a supervised task. Made by [`TaskBuilder::restart`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, supervision::{Restart, SupervisionEnd}};
+/// let ctx = Registry::new().context("server");
+/// let supervised = ctx.task("import").kind("job").restart(Restart::on_failure());
+/// let import = supervised.run(|_attempt| async { /* reads a file */ });
+/// assert_eq!(import.ended().await, SupervisionEnd::Finished);
+/// # }
+/// ```
 #[must_use = "a builder starts nothing until `run` or `try_run`"]
 pub struct SupervisedBuilder<'a, U = RetryAll> {
     target: Target<'a>,

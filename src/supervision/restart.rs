@@ -64,6 +64,17 @@ pub(super) struct Rules {
 /// What follows when a supervised task is not started again, because its budget is spent or its error is not retried.
 ///
 /// The failure is reported in either case, and reaches [`Supervised::ended`](super::Supervised::ended).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{CloseReason, Registry, supervision::{GiveUp, Restart}};
+/// use std::time::Duration;
+/// let ctx = Registry::new().context("feed");
+/// let once = Restart::on_failure().budget(0, Duration::from_secs(60)).give_up(GiveUp::Close);
+/// ctx.task("read").restart(once).run(|_| async { Err::<(), _>("gone") });
+/// assert!(matches!(ctx.closed().await.reason(), CloseReason::Failed(_)));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GiveUp {
@@ -198,13 +209,45 @@ impl<U> fmt::Debug for Restart<U> {
 }
 
 /// All errors are retried.
+///
+/// ```
+/// use headcount::supervision::{Restart, RetryAll};
+/// fn gentle() -> Restart<RetryAll> {
+///     Restart::on_failure().budget(3, std::time::Duration::from_secs(3_600))
+/// }
+/// # gentle();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RetryAll(());
 
 /// Errors are retried for which the closure of [`Restart::unless`] is false.
+///
+/// ```
+/// use headcount::supervision::{Restart, Unless};
+/// use std::io::{Error, ErrorKind};
+/// fn while_it_may_help() -> Restart<Unless<Error>> {
+///     Restart::on_failure().unless(|error: &Error| error.kind() == ErrorKind::PermissionDenied)
+/// }
+/// # while_it_may_help();
+/// ```
 pub struct Unless<E>(Arc<dyn Fn(&E) -> bool + Send + Sync>);
 
 /// Which errors of this type are retried. Implemented by [`RetryAll`] and [`Unless`]; nothing else can implement it.
+///
+/// It is the bound of a function that takes rules of either kind:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Context, Registry, supervision::{ErrorFilter, Restart, Supervised}};
+/// use std::io::Error;
+/// fn import<U: ErrorFilter<Error>>(ctx: &Context, restart: Restart<U>) -> Supervised {
+///     ctx.task("import").restart(restart).run(|_| async { Ok::<(), Error>(()) })
+/// }
+/// let ctx = Registry::new().context("server");
+/// import(&ctx, Restart::on_failure()).ended().await;
+/// import(&ctx, Restart::on_failure().unless(|_: &Error| true)).ended().await;
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the attempts return errors of type `{E}`, and `unless` asks for another type",
     note = "name the type of the error in the closure: `unless(|error: &MyError| …)`"

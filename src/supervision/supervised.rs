@@ -117,6 +117,18 @@ impl fmt::Debug for Supervised {
 }
 
 /// What a supervised task is doing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, supervision::{Restart, SupervisedState}};
+/// let ctx = Registry::new().context("server");
+/// let feed = ctx.task("feed").restart(Restart::on_failure()).run(|_| std::future::pending::<()>());
+/// assert_eq!(feed.state(), SupervisedState::Running);
+/// feed.stop();
+/// feed.ended().await;
+/// assert_eq!(feed.state(), SupervisedState::Ended);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SupervisedState {
@@ -129,6 +141,20 @@ pub enum SupervisedState {
 }
 
 /// Why a supervised task has no other attempt.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use headcount::{Registry, supervision::{Restart, SupervisionEnd}};
+/// use std::time::Duration;
+/// let ctx = Registry::new().context("server");
+/// let once = Restart::on_failure().budget(0, Duration::from_secs(60));
+/// let feed = ctx.task("feed").restart(once).run(|_| async { Err::<(), _>("no such host") });
+/// match feed.ended().await {
+///     SupervisionEnd::GaveUp(failure) => assert_eq!(failure.message(), "no such host"),
+///     end => panic!("{end}"),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SupervisionEnd {
