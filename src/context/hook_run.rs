@@ -10,7 +10,9 @@ use crate::{
         escalation::wait_until,
         failure::Failure,
         haste::{Haste, earlier},
-        hooks::{Callback, HookEnd, HookGuard, Kept, LastAnswer, Origin},
+        hook_guard::{HookGuard, LastAnswer},
+        hook_origin::HookOrigin,
+        hooks::{Callback, HookEnd, Kept},
         look_up::{LookUp, in_time},
         state::{Core, Node},
         stragglers,
@@ -36,7 +38,7 @@ const COUNTED: usize = 256;
 /// returns.
 pub(super) struct HookRun {
     node: Arc<Node>,
-    origin: Origin,
+    origin: HookOrigin,
     /// `None` once it has ended.
     run: Option<BoxFuture<'static, HookEnd>>,
 }

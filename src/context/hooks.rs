@@ -3,13 +3,12 @@
 //! A [`Callback`] is a hook that has not been started. It waits in a [`Stack`]; `on_close` hooks and owned values wait in the same
 //! one. While a hook runs it has a [`HookGuard`], by which a dump can ask it where it waits.
 
-#[cfg(feature = "dump")]
-use crate::dump::collect::{Answers, FinalPoll};
 use crate::{
-    clock::Stamp,
     context::{
-        failure::{FailureKind, Subject, is_overrun},
+        failure::{FailureKind, is_overrun},
         hook_count::{CountedHook, HookCount},
+        hook_guard::{HookGuard, LastAnswer},
+        hook_origin::HookOrigin,
         hook_output::HookOutput,
         look_up::LookUp,
         stack::Stack,
@@ -17,18 +16,14 @@ use crate::{
     id::ResourceId,
     name::{self, Label},
     panics,
-    poll::{
-        capture,
-        running_hooks::{RunningGuard, RunningHook},
-        scope::{self, Owner},
-        state::PollState,
-        waker_cell::WakerCell,
-    },
-    sync::{AtomicU64, Mutex, Ordering::Relaxed, lock},
-    table::{record::Record, store::Table},
+    sync::{Mutex, lock},
+    table::record::Record,
 };
 #[cfg(feature = "testing")]
-use crate::{poll::observer, sync::AtomicUsize};
+use crate::{
+    poll::observer,
+    sync::{AtomicUsize, Ordering::Relaxed},
+};
 use futures::{FutureExt, future::BoxFuture};
 use std::{
     any::Any,
@@ -38,8 +33,8 @@ use std::{
     panic::{AssertUnwindSafe, Location},
     pin::{Pin, pin},
     sync::{Arc, Weak},
-    task::{Context, Poll},
-    time::{Duration, Instant},
+    task::Poll,
+    time::Duration,
 };
 
 /// What a context keeps for its close.
@@ -52,7 +47,7 @@ pub(crate) struct Hooks {
     /// `on_closing` hooks that were started and not yet awaited.
     pub(crate) started: Mutex<Vec<BoxFuture<'static, Option<LookUp>>>>,
     /// Where the hooks come from that are running just now.
-    pub(crate) running: Mutex<Vec<Origin>>,
+    pub(crate) running: Mutex<Vec<HookOrigin>>,
     /// How many hooks were registered in the whole registry, less those that were cancelled.
     #[cfg(feature = "testing")]
     pub(crate) registered: Arc<AtomicUsize>,
@@ -152,12 +147,12 @@ impl Hooks {
     }
 
     /// Notes that a hook is running.
-    pub(crate) fn has_started(&self, origin: Origin) {
+    pub(crate) fn has_started(&self, origin: HookOrigin) {
         lock(&self.running).push(origin);
     }
 
     /// Notes that a hook is not running any more.
-    pub(crate) fn has_ended(&self, origin: Origin) {
+    pub(crate) fn has_ended(&self, origin: HookOrigin) {
         let mut running = lock(&self.running);
         // Any of those that came from the same line: they are equal to the reader.
         if let Some(at) = running.iter().position(|other| *other == origin) {
@@ -298,8 +293,8 @@ impl Callback {
     }
 
     /// Where it came from, for reports.
-    pub(crate) fn origin(&self) -> Origin {
-        Origin {
+    pub(crate) fn origin(&self) -> HookOrigin {
+        HookOrigin {
             what: self.what,
             location: self.location,
         }
@@ -332,7 +327,7 @@ impl Callback {
                 panics::bury(payload);
                 HookEnd::Failed(FailureKind::HookPanicked, ("panicked: ", said))
             }
-            (Err(late), _) => return Err(LastAnswer(late.take())),
+            (Err(late), _) => return Err(LastAnswer::of(late)),
         })
     }
 }
@@ -354,227 +349,4 @@ async fn within<F: Future, L>(
         }
     });
     limited.await
-}
-
-/// Where a hook was registered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
-    pub(crate) what: &'static str,
-    pub(crate) location: &'static Location<'static>,
-}
-
-impl Origin {
-    pub(crate) fn subject(self) -> Subject {
-        Subject::Hook {
-            name: self.what,
-            location: self.location,
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} at {}:{}",
-            self.what,
-            self.location.file(),
-            self.location.line()
-        )
-    }
-}
-
-/// What the user's code of a hook comes to: its error, if it fails.
-type HookFuture = BoxFuture<'static, Option<String>>;
-
-/// A hook among those that are running. Taken out when dropped.
-pub(crate) struct HookGuard {
-    table: Arc<Table>,
-    hook: RunningGuard,
-    /// How long its longest poll took, in nanoseconds.
-    longest: AtomicU64,
-}
-
-impl HookGuard {
-    pub(crate) fn new(
-        table: &Arc<Table>,
-        context: Arc<dyn Record>,
-        origin: Origin,
-        kind: &'static str,
-    ) -> Self {
-        let hook = table.hooks.add(|number| RunningHook {
-            id: RunningHook::id(table.number, number),
-            context,
-            kind,
-            what: origin.what,
-            location: origin.location,
-            started: Stamp::now(),
-            poll_state: PollState::default(),
-            waker: WakerCell::default(),
-        });
-        let table = Arc::clone(table);
-        Self {
-            table,
-            hook,
-            longest: AtomicU64::new(0),
-        }
-    }
-
-    fn note_poll(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.longest.fetch_max(nanos, Relaxed);
-    }
-
-    fn longest(&self) -> Duration {
-        Duration::from_nanos(self.longest.load(Relaxed))
-    }
-
-    /// The hook, which answers from here on.
-    fn run(&self, run: HookFuture) -> AskableHook<'_> {
-        AskableHook { guard: self, run }
-    }
-
-    /// The time limit of the hook has come: it says where it is in its next poll.
-    #[cfg(feature = "dump")]
-    fn final_poll(&self) -> FinalPoll {
-        FinalPoll::of(&self.table, self.hook.arc())
-    }
-
-    #[cfg(not(feature = "dump"))]
-    #[expect(clippy::unused_self, reason = "it is used with the feature `dump`")]
-    fn final_poll(&self) -> FinalPoll {
-        FinalPoll
-    }
-}
-
-impl Drop for HookGuard {
-    fn drop(&mut self) {
-        self.hook.waker.close();
-    }
-}
-
-/// What a hook has answered that is out of time.
-pub(crate) struct LastAnswer(Answers);
-
-impl LastAnswer {
-    /// Looks up where it waited.
-    #[cfg(feature = "dump")]
-    pub(crate) async fn whereabouts(self) -> Option<Arc<str>> {
-        let dump = self.0.resolve().await;
-        Some(dump.hooks().first()?.to_string().into())
-    }
-
-    #[cfg(not(feature = "dump"))]
-    #[expect(clippy::unused_async, reason = "it waits with the feature `dump`")]
-    pub(crate) async fn whereabouts(self) -> Option<Arc<str>> {
-        None
-    }
-}
-
-/// Without the feature `dump` nothing is asked.
-#[cfg(not(feature = "dump"))]
-struct FinalPoll;
-
-#[cfg(not(feature = "dump"))]
-struct Answers;
-
-#[cfg(not(feature = "dump"))]
-impl FinalPoll {
-    #[expect(clippy::unused_self, reason = "it is used with the feature `dump`")]
-    fn take(self) -> Answers {
-        Answers
-    }
-}
-
-/// Runs a hook, and answers.
-struct AskableHook<'a> {
-    guard: &'a HookGuard,
-    run: HookFuture,
-}
-
-impl Future for AskableHook<'_> {
-    type Output = Option<String>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { guard, run } = &mut *self;
-        let RunningHook {
-            id,
-            context,
-            poll_state,
-            waker,
-            ..
-        } = &*guard.hook;
-        let owner = Owner::Hook {
-            context: &**context,
-            poll_state: Some(poll_state),
-        };
-        // Before the poll: a question that comes while it runs wakes the hook to answer in the next one. Each time, because a hook
-        // may be polled by another driver than before.
-        waker.set(capture::original(cx.waker()));
-        #[cfg(feature = "testing")]
-        if !observer::may_poll_hook(&guard.hook) {
-            return Poll::Pending;
-        }
-        let began = Instant::now();
-        let polled = poll_state.poll(
-            cx,
-            |cx| {
-                // A dump says for how long it has been in one poll.
-                poll_state.stamp(Stamp::now());
-                let polled = scope::enter_as(owner, || run.as_mut().poll(cx));
-                poll_state.stamp(Stamp::now());
-                polled
-            },
-            |captured| guard.table.replies.answer(*id, captured),
-        );
-        guard.note_poll(began.elapsed());
-        polled
-    }
-}
-
-#[cfg(all(test, feature = "dump", not(headcount_loom)))]
-mod tests {
-    use super::*;
-    use crate::context::{
-        haste::Limits,
-        state::{Core, Node},
-    };
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering::SeqCst},
-        task::{Wake, Waker},
-    };
-
-    #[derive(Default)]
-    struct Counts(AtomicUsize);
-
-    impl Wake for Counts {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
-
-    /// Though a dump may still have the facts.
-    #[test]
-    fn the_waker_of_a_hook_that_ended_is_not_kept() {
-        let root = Core::of_registry(Limits::default(), None);
-        let origin =
-            Callback::new(async || {}, Location::caller(), HookCount::default().one()).origin();
-        let context = Arc::<Node>::clone(&root.node);
-        let guard = HookGuard::new(&root.node.table, context, origin, "on_close");
-        let facts = guard.hook.arc();
-        let wakes = Arc::new(Counts::default());
-        let waker = Waker::from(Arc::clone(&wakes));
-        let mut run = guard.run(std::future::pending().boxed());
-        let polled = run.poll_unpin(&mut Context::from_waker(&waker));
-        assert!(polled.is_pending());
-        drop(waker);
-        assert!(facts.ask());
-        assert_eq!(wakes.0.load(SeqCst), 1);
-        assert_eq!(root.node.running_hooks().len(), 1);
-        drop(run);
-        drop(guard);
-        assert_eq!(Arc::strong_count(&wakes), 1);
-        assert!(facts.waker.is_closed() && !facts.ask());
-        assert!(root.node.running_hooks().is_empty());
-    }
 }

@@ -3,7 +3,8 @@
 use crate::{
     context::{
         failure::{Failure, FailureKind, LISTED, SeenFailures, overrun},
-        hooks::{HookEnd, Origin},
+        hook_origin::HookOrigin,
+        hooks::HookEnd,
         refusal::{Refusals, RefusedOn},
         tally::{Counts, HookCounts},
     },
@@ -40,7 +41,7 @@ impl Log {
     pub(crate) fn hook(
         &mut self,
         context: &dyn Record,
-        origin: Origin,
+        origin: HookOrigin,
         end: &HookEnd,
     ) -> Option<Failure> {
         let path = || resource::short_path(context);

@@ -28,6 +28,8 @@ pub(crate) mod gate;
 pub(crate) mod handles;
 pub(crate) mod haste;
 pub(crate) mod hook_count;
+pub(crate) mod hook_guard;
+pub(crate) mod hook_origin;
 pub(crate) mod hook_output;
 pub(crate) mod hook_run;
 pub(crate) mod hooks;

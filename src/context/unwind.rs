@@ -7,7 +7,8 @@ use crate::{
         blocked,
         current::{self, Scope},
         failure::{Failure, FailureKind, Subject, is_overrun, overrun},
-        hooks::{Callback, Kept, Origin, Owned},
+        hook_origin::HookOrigin,
+        hooks::{Callback, Kept, Owned},
         line_counts::{Event, PROCESS},
         state::{Core, Node},
     },
@@ -20,7 +21,7 @@ use crate::{
 use std::sync::Arc;
 
 /// Notes a hook that did not run to its end because no runtime was left, and says so.
-pub(super) fn note_interrupted(node: &Node, origin: Origin) {
+pub(super) fn note_interrupted(node: &Node, origin: HookOrigin) {
     let said = "could not run to its end because its runtime has ended".to_owned();
     let (kind, path) = (FailureKind::HookInterrupted, resource::short_path(node));
     let failure = Failure::new(kind, origin.subject(), path, ("", said));
