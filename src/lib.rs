@@ -71,6 +71,7 @@
 
 mod clock;
 mod codebase;
+mod container;
 mod context;
 pub mod docs;
 #[cfg(feature = "dump")]
@@ -122,8 +123,9 @@ pub use context::tally::HookCounts;
 pub use context::weak::WeakContext;
 pub use context::{hook_output::HookOutput, hooks::Hook};
 
+pub use container::Container;
 pub use error::{ClosedError, OpenError, PanicPayload, RefusedError, RefusedReason, TaskError};
-pub use holders::{Container, Holder, Holders};
+pub use holders::{Holder, Holders};
 
 pub use id::ResourceId;
 

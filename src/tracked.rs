@@ -1,7 +1,8 @@
 //! [`Tracked`]: a shared value that the registry lists exactly as long as it exists.
 
 use crate::{
-    holders::{self, Container, Holders},
+    container::{self, Container},
+    holders::Holders,
     id::ResourceId,
     ledger::{
         acquirer::Acquirer,
@@ -130,7 +131,7 @@ impl<T> Tracked<T> {
     /// A container is for example a cache, or a struct that keeps connections. Does nothing if the handle is not recorded.
     pub fn held_by(&self, container: &(impl Container + ?Sized)) {
         if self.handle.is_tracked() {
-            let inside = Some(holders::inside(container));
+            let inside = Some(container::inside(container));
             self.inner.ledger().put(self.handle, inside);
         }
     }
@@ -147,7 +148,7 @@ impl<T> Tracked<T> {
     /// [`Holder::last_touch`]: crate::Holder::last_touch
     pub fn touch(&self) {
         if self.handle.is_tracked() {
-            holders::note_use(self.inner.ledger(), self.handle, self, How::Touched);
+            container::note_use(self.inner.ledger(), self.handle, self, How::Touched);
         }
     }
 
@@ -305,4 +306,4 @@ impl<T> fmt::Debug for WeakTracked<T> {
     }
 }
 
-holders::containers!(Tracked<T> where T);
+container::containers!(Tracked<T> where T);

@@ -1,8 +1,7 @@
 //! [`Context`]: the strong handle.
 
-#[cfg(feature = "dump")]
-use crate::{context::blocked, context::state::DUMP_LIMIT, dump::dump::Dump};
 use crate::{
+    container::{self, Container},
     context::{
         builder::ContextBuilder,
         close_reason::CloseReason,
@@ -18,7 +17,7 @@ use crate::{
         with_context::run_with,
     },
     error::{ClosedError, OpenError, RefusedError},
-    holders::{self, Container, Holders},
+    holders::Holders,
     id::ResourceId,
     ledger::handle_log::{HandleId, How},
     name::{Name, label},
@@ -34,6 +33,8 @@ use crate::{
     },
     tracked::Tracked,
 };
+#[cfg(feature = "dump")]
+use crate::{context::blocked, context::state::DUMP_LIMIT, dump::dump::Dump};
 use futures::Stream;
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -813,7 +814,7 @@ impl Context {
     /// the chain. Does nothing for a handle that is not recorded.
     pub fn held_by(&self, container: &(impl Container + ?Sized)) {
         if self.hold.is_tracked() {
-            let inside = Some(holders::inside(container));
+            let inside = Some(container::inside(container));
             self.node().ledger.put(self.hold, inside);
         }
     }
@@ -834,7 +835,7 @@ impl Context {
     #[inline]
     fn note_use(&self, how: How) {
         if self.hold.is_tracked() {
-            holders::note_use(&self.node().ledger, self.hold, self, how);
+            container::note_use(&self.node().ledger, self.hold, self, how);
         }
     }
 
@@ -993,7 +994,7 @@ impl Drop for Context {
     }
 }
 
-holders::containers!(Context, WeakContext);
+container::containers!(Context, WeakContext);
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,7 +17,7 @@ use crate::{
 #[cfg(feature = "dump")]
 use crate::{
     context::{deadlocks, state::Node},
-    dump::{collect, dump},
+    dump::{collect, print},
     registry::state::KnownDeadlock,
     table::resource::Resource,
 };
@@ -184,8 +184,8 @@ async fn stuck(node: &Arc<Node>, remaining: &Live) -> Vec<Arc<str>> {
     let mut hooks = node.running_hooks();
     hooks.truncate(ASKED);
     let dump = collect::in_the_way(&node.table, tasks, hooks).await;
-    let texts = dump::group_texts(dump.tasks(), NAMED).into_iter();
-    let hooks = dump::group_texts(dump.hooks(), NAMED);
+    let texts = print::group_texts(dump.tasks(), NAMED).into_iter();
+    let hooks = print::group_texts(dump.hooks(), NAMED);
     texts.chain(hooks).map(Arc::from).collect()
 }
 

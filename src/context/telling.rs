@@ -327,7 +327,7 @@ impl Forced {
         }
         let order = |task: &Whereabouts| task.resource().record().meta().order();
         self.stacks.sort_by_key(order);
-        let mut texts = crate::dump::dump::group_texts(&self.stacks, NAMED);
+        let mut texts = crate::dump::print::group_texts(&self.stacks, NAMED);
         match self.tasks.count().saturating_sub(self.stacks.len()) {
             0 => {}
             1 => texts.push("1 more was not asked".to_owned()),

@@ -6,14 +6,14 @@
 
 // The path of a dump: `collect` asks tasks and hooks and waits for the answers; `fold` turns addresses into the lines that
 // a person reads; `deadlock` finds what waits for each other, and `turns` what waits for a lock that
-// may be its own; `view` has the parts of the result, and `dump` the whole and
-// how it is printed.
+// may be its own; `view` has the parts of the result, `dump` the whole, and `print` says how that looks.
 
 pub(crate) mod collect;
 pub(crate) mod deadlock;
 #[expect(clippy::module_inception, reason = "it is the dump")]
 pub(crate) mod dump;
 pub(crate) mod fold;
+pub(crate) mod print;
 pub(crate) mod turns;
 pub(crate) mod view;
 
