@@ -12,6 +12,7 @@ use crate::{
         weak::WeakContext,
     },
     event,
+    events::{PendingWakes, SessionChange, What},
     name::{Name, Printed},
     panics::{self, notify_all},
     sessions::{
@@ -89,6 +90,10 @@ impl Scope for Context {
 
     fn inner(&self) -> Arc<Core> {
         Arc::clone(self.core())
+    }
+
+    fn tell(&self, change: SessionChange) -> PendingWakes {
+        self.node().tell(|| What::Session(change))
     }
 }
 
@@ -168,6 +173,7 @@ impl<K: SessionKey> Shared<K> {
         for session in fx.ended {
             panics::discard(session);
         }
+        drop(fx.wakes);
         match fx.timer {
             Some(TimerChange::Start) => self.start_timer(),
             Some(TimerChange::Wake) => panics::contain(|| self.wake.notify_one()),
