@@ -31,7 +31,7 @@ use crate::{
         unwind::{drop_value, unwind_undriven},
     },
     event,
-    events::{PendingWakes, What},
+    events::{Told, What},
     ledger::handle_log::Ledger,
     panics::{self, notify_all},
     sync::{Ordering::SeqCst, lock},
@@ -295,11 +295,11 @@ pub(crate) fn end(core: &Arc<Core>) {
 
 /// Ends the close: nothing of the context is left but handles. Returns what the parent's gate said
 /// when this context went out of it, which is to be [handled](on_leave) before the event, and the subscribers to be woken.
-fn conclude(core: &Arc<Core>) -> (OnLeave, PendingWakes) {
+fn conclude(core: &Arc<Core>) -> (OnLeave, Told) {
     let node = &core.node;
     let report = report(core, CloseStatus::Closed);
     if !node.gate.end() {
-        return (OnLeave::Nothing, PendingWakes::default());
+        return (OnLeave::Nothing, Told::default());
     }
     // Before those that wait for the close know, and before the parent can close.
     let mut wakes = tell_closed(node, &report);
@@ -345,7 +345,7 @@ fn conclude(core: &Arc<Core>) -> (OnLeave, PendingWakes) {
 }
 
 /// Tells subscribers that a context has closed. After the registry itself nothing more is told.
-fn tell_closed(node: &Node, report: &CloseReport) -> PendingWakes {
+fn tell_closed(node: &Node, report: &CloseReport) -> Told {
     let wakes = node.tell(|| What::Closed(report.clone()));
     if node.is_root() {
         return wakes.and(node.table.events.end());
@@ -367,7 +367,7 @@ pub(crate) fn on_leave(node: &Node, left: OnLeave) {
 /// A loop, not a recursion: the chain may be 50,000 long (I13).
 #[cold]
 fn finish_undriven(node: Arc<Node>) {
-    let (mut closed, mut wakes) = (Vec::new(), PendingWakes::default());
+    let (mut closed, mut wakes) = (Vec::new(), Told::default());
     let mut next = Some(node);
     while let Some(node) = next.take() {
         let Some(core) = node.gate.take_undriven(&node.undriven, tend_undriven) else {
@@ -417,7 +417,7 @@ pub(crate) fn tend_if_undriven(node: &Arc<Node>) {
 fn emit_closed(node: &Node) {
     if let Some(report) = node.report.get() {
         let (name, id, reason) = (&node.meta.name, node.meta.id, report.reason());
-        event::emit!(DEBUG, context = %name, %id, %reason, "context closed");
+        event::emit!(target: "headcount::context", DEBUG, context = %name, %id, %reason, "context closed");
     }
     if node.is_root() {
         emit_others();
@@ -430,8 +430,7 @@ fn emit_others() {
     let alive = runtime.map_or(0, |runtime| runtime.metrics().num_alive_tasks());
     let tasks = alive.saturating_sub(1);
     if tasks > 0 {
-        event::emit!(
-            INFO,
+        event::emit!(target: "headcount::registry", INFO,
             tasks,
             "the registry is closed; {} on this runtime not part of it and still running",
             if tasks == 1 {

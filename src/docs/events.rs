@@ -43,3 +43,39 @@
 //!
 //! A subscriber's waker is called by the thread on which the event happened, when that has done all that it has to do: never under
 //! a lock of this crate, and if it panics, nothing follows from it.
+//!
+//! # Events of `tracing`
+//!
+//! Warnings, errors and what else is worth a line in a log go to `tracing`. Targets, levels and the names of fields are public: they
+//! change with a new major version only. All targets begin with `headcount`, so the filter `headcount=debug` takes those that an operator
+//! wants. At the level `TRACE` each event of the stream is there as well. The message is for people, and may change.
+//!
+//! | target | level | fields | what it says |
+//! |---|---|---|---|
+//! | `headcount::context` | `DEBUG` | `context`, `id`, `reason` | a context, or the registry, has closed |
+//! | `headcount::context` | `WARN` | `context`, `id` | the last handle of an open context was dropped |
+//! | `headcount::context` | `WARN` | `context`, `id`, `contexts`, `tasks`, `stacks` | tasks are still there when the grace period is over, and what became of them |
+//! | `headcount::context` | `WARN` | `context` | the runtime of a context has ended; the future of `stop_on` panicked; a hook or a destructor blocks its thread |
+//! | `headcount::context` | `WARN` |   | a close makes no progress, because its runtime does not |
+//! | `headcount::context` | `TRACE` | `what`, `id`, `parent`, `name`, `kind` | an event of the stream, of a context |
+//! | `headcount::deadlock` | `WARN` | `members` | tasks and hooks wait for each other |
+//! | `headcount::hook` | `ERROR` | `context` | a hook could not run to its end, because its runtime has ended |
+//! | `headcount::hook` | `WARN` | `context`, `stacks` | a hook failed, or took too long |
+//! | `headcount::hook` | `WARN` | `context` | more hooks failed than are named |
+//! | `headcount::leak` | `WARN` | `fingerprint`, `alike` | `watch_leaks` has found leaks |
+//! | `headcount::registry` | `INFO` | `tasks` | the registry has closed, and other tasks run on |
+//! | `headcount::registry` | `WARN` | `probe` | a probe panicked |
+//! | `headcount::registry` | `WARN` |   | `HEADCOUNT_LEVEL` is not a level |
+//! | `headcount::registry` | `TRACE` | `what`, `id`, `parent`, `name`, `kind` | an event of the stream, of the registry itself |
+//! | `headcount::run` | `INFO` | `service`, `signal` | a service got a signal |
+//! | `headcount::session` | `WARN` | `context` | an attach by another owner was refused |
+//! | `headcount::session` | `TRACE` | `what`, `id`, `parent`, `name`, `kind` | an event of the stream, of a session |
+//! | `headcount::task` | `ERROR` | `context` | a task without a handle failed, or ended with its runtime |
+//! | `headcount::task` | `WARN` | `context` | a supervised task failed, and is started again |
+//! | `headcount::task` | `WARN` | `context`, `task`, `count` | a task was refused, because its context is closing |
+//! | `headcount::task` | `WARN` | `context`, `task`, `max_tasks`, `count` | a task was refused, because its context is full |
+//! | `headcount::task` | `WARN` | `task` | a task held its thread for too long |
+//! | `headcount::task` | `INFO` |   | `headcount::spawn` was called outside of any context |
+//! | `headcount::task` | `DEBUG` | `context`, `task` | a late result was dropped, which no handle can claim |
+//! | `headcount::task` | `TRACE` | `what`, `id`, `parent`, `name`, `kind` | an event of the stream, of a task |
+//! | `headcount::value` | `ERROR` | `context` | the destructor of an owned value panicked, or took too long |

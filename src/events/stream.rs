@@ -1,9 +1,9 @@
 //! [`Events`]: the stream.
 
 use crate::events::{
-    EventSender,
     broadcast::{CAPACITY, Subscription, Taken},
     event::Event,
+    told::EventSender,
 };
 use futures::Stream;
 use std::{
@@ -11,7 +11,6 @@ use std::{
     error::Error,
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -88,9 +87,9 @@ impl fmt::Display for Lost {
 impl Error for Lost {}
 
 impl Events {
-    pub(crate) fn of(sender: &Arc<EventSender>) -> Self {
+    pub(crate) fn of(sender: &EventSender) -> Self {
         Self {
-            subscription: sender.subscribe(),
+            subscription: sender.0.subscribe(),
             next: VecDeque::new(),
         }
     }

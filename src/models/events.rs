@@ -78,7 +78,7 @@ fn follow(ends: bool) -> Outcomes<(bool, usize)> {
                 if !ends {
                     return Some(owner);
                 }
-                owner.leave(|_| tell(&world, false), drop);
+                owner.leave(|_| tell(&world, false), |left| drop(left));
                 None
             }
         });

@@ -2,7 +2,7 @@
 
 use crate::{
     context::close_reason::CloseReason,
-    events::{PendingWakes, SessionChange},
+    events::{SessionChange, Told},
     sessions::{
         idle::Since,
         key::Key,
@@ -32,8 +32,8 @@ pub(crate) trait Scope {
     fn takes_work(&self) -> bool;
     fn inner(&self) -> Self::Inner;
     /// Tells subscribers of its registry what happened to the session; no foreign code runs before what comes back is dropped.
-    fn tell(&self, _: SessionChange) -> PendingWakes {
-        PendingWakes::default()
+    fn tell(&self, _: SessionChange) -> Told {
+        Told::default()
     }
 }
 

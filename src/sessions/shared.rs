@@ -12,7 +12,7 @@ use crate::{
         weak::WeakContext,
     },
     event,
-    events::{PendingWakes, SessionChange, What},
+    events::{SessionChange, Told, What},
     name::{Name, Printed},
     panics::{self, notify_all},
     sessions::{
@@ -92,7 +92,7 @@ impl Scope for Context {
         Arc::clone(self.core())
     }
 
-    fn tell(&self, change: SessionChange) -> PendingWakes {
+    fn tell(&self, change: SessionChange) -> Told {
         self.node().tell(|| What::Session(change))
     }
 }
@@ -217,7 +217,7 @@ impl<K: SessionKey> Shared<K> {
     /// Says that an owner was wrong: once a line, then a count.
     pub(crate) fn note_wrong_owner(&self, location: &'static Location<'static>) {
         if let Some(so_far) = self.wrong_owners.tell(Event::WrongOwner, location) {
-            event::emit!(WARN,
+            event::emit!(target: "headcount::session", WARN,
                 context = %Printed(self.root.name()),
                 "refused to attach to a session of another owner, at {}:{}{}",
                 location.file(),

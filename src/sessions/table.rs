@@ -8,7 +8,7 @@
 
 use crate::{
     context::close_reason::CloseReason,
-    events::{PendingWakes, SessionChange},
+    events::{SessionChange, Told},
     sessions::{
         idle::IdleQueue,
         key::{Hashed, Key, PreHashed},
@@ -77,7 +77,7 @@ pub(crate) struct Effects<K, C> {
     pub(crate) ended: Vec<Session<K, C>>,
     pub(crate) timer: Option<TimerChange>,
     /// Subscribers to events.
-    pub(crate) wakes: PendingWakes,
+    pub(crate) wakes: Told,
 }
 
 impl<K, C> Default for Effects<K, C> {
@@ -90,7 +90,7 @@ impl<K, C> Default for Effects<K, C> {
             keys: Vec::new(),
             ended: Vec::new(),
             timer: None,
-            wakes: PendingWakes::default(),
+            wakes: Told::default(),
         }
     }
 }

@@ -32,6 +32,7 @@ mod dump;
 #[cfg(feature = "dump")]
 mod elsewhere;
 mod event_stream;
+mod event_targets;
 mod events;
 mod failures;
 mod fingerprints;
