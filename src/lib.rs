@@ -46,6 +46,7 @@
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | see who holds a lock or a permit | [`Tracked::lock`], [`Tracked::acquire`], [`Tracked::lock_holders`] |
+//! | add up what became of tasks so far | [`Registry::stats`], [`Context::stats`], [`Registry::count_by_kind`] |
 //! | follow what happens, as it happens | [`Registry::events`], [`events`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
@@ -119,6 +120,7 @@ pub use context::haste::Deadline;
 pub use context::refusal::Refusal;
 pub use context::report::{CloseReport, CloseStatus};
 pub use context::slots::OnConflict;
+pub use context::stats::Stats;
 pub use context::still_closing::StillClosing;
 pub use context::tally::HookCounts;
 pub use context::weak::WeakContext;
@@ -154,6 +156,7 @@ pub use run::main_function::run;
 #[cfg(feature = "signal")]
 pub use run::options::StopOptions;
 
+pub use table::kinds::KindCount;
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;
 pub use table::registration::Registration;

@@ -313,15 +313,18 @@ fn conclude(core: &Arc<Core>) -> (OnLeave, Told) {
     }
     let mut has_more = true;
     let left = node.parent.as_ref().map_or(OnLeave::Nothing, |parent| {
-        if let Some(parent) = parent.core.upgrade() {
-            let mut children = lock(&parent.children);
+        let above = parent.core.upgrade();
+        if let Some(above) = &above {
+            // One step for those who add up what is known of a context and of its children: neither twice, nor not at all.
+            let mut children = lock(&above.children);
             children.remove(&node.meta.id);
             has_more = !children.is_empty();
-            drop(children);
             let log = lock(&core.log).close();
-            lock(&parent.log).child(log);
+            lock(&above.log).child(log);
+            parent.tally.child(node.counts());
+        } else {
+            parent.tally.child(node.counts());
         }
-        parent.tally.child(node.counts());
         // Before it leaves: what the parent waits for is those inside but for the released ones, and must not be too few.
         if node.is_released.load(SeqCst) == 1 {
             parent.released.fetch_sub(1, SeqCst);

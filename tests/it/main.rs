@@ -84,6 +84,7 @@ mod sessions;
 mod slots;
 mod sockets;
 mod source;
+mod stats;
 mod stop_on;
 mod streams;
 #[cfg(feature = "supervision")]
