@@ -47,6 +47,7 @@
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | see who holds a lock or a permit | [`Tracked::lock`], [`Tracked::acquire`], [`Tracked::lock_holders`] |
 //! | add up what became of tasks so far | [`Registry::stats`], [`Context::stats`], [`Registry::count_by_kind`] |
+//! | publish figures for Prometheus and others | `metrics::publish` |
 //! | follow what happens, as it happens | [`Registry::events`], [`events`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
@@ -59,6 +60,7 @@
 //! # Features
 //!
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
+//! * `metrics`: figures for Prometheus and others, through the facade of the crate `metrics`: `headcount::metrics`.
 //! * `sessions` (on by default): the table of [`sessions`].
 //! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], `dump::Dump` and [`leaks::Graph`], and
 //!   adds `Graph::json`.
@@ -86,6 +88,8 @@ pub mod leaks;
 mod ledger;
 mod limits;
 mod locks;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(all(test, headcount_loom))]
 mod models;
 mod name;

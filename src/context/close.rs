@@ -337,6 +337,8 @@ fn conclude(core: &Arc<Core>) -> (OnLeave, Told) {
             left => left,
         }
     });
+    #[cfg(feature = "metrics")]
+    core.registry.figures.note_closed(&report);
     #[cfg(feature = "testing")]
     if !report.is_clean() {
         core.registry.unclean.add(&report);

@@ -34,26 +34,48 @@ impl Counts {
     }
 }
 
+/// Where a count goes on.
+enum Cursor {
+    Tasks(usize),
+    Records(usize),
+    Arcs(usize),
+}
+
 impl Table {
+    /// Counts the next few slots. Returns where to go on, or `None` at the end.
+    fn count_step(&self, cursor: &Cursor, counts: &mut Counts) -> Option<Cursor> {
+        match *cursor {
+            Cursor::Tasks(from) => {
+                let next = self
+                    .tasks
+                    .directory()
+                    .scan(from, STEP, |task| counts.add(&*task));
+                Some(next.map_or(Cursor::Records(0), Cursor::Tasks))
+            }
+            Cursor::Records(from) => {
+                let next = self.records.directory().scan(from, STEP, |look| {
+                    if let Some(record) = look.upgrade() {
+                        counts.add(&*record);
+                    }
+                });
+                Some(next.map_or(Cursor::Arcs(0), Cursor::Records))
+            }
+            Cursor::Arcs(from) => {
+                let next = self.arcs.directory().scan(from, STEP, |look| {
+                    if is_alive(&look) {
+                        counts.add(&***look);
+                    }
+                });
+                next.map(Cursor::Arcs)
+            }
+        }
+    }
+
     /// Counts what is live, yielding to the runtime after every few slots.
     pub(crate) async fn count_by_kind(&self) -> Vec<KindCount> {
         let mut counts = Counts::default();
-        self.visit(|task| counts.add(&*task)).await;
-        let (records, mut cursor) = (self.records.directory(), 0);
-        while let Some(next) = records.scan(cursor, STEP, |look| {
-            if let Some(record) = look.upgrade() {
-                counts.add(&*record);
-            }
-        }) {
-            cursor = next;
-            tokio::task::yield_now().await;
-        }
-        let (arcs, mut cursor) = (self.arcs.directory(), 0);
-        while let Some(next) = arcs.scan(cursor, STEP, |look| {
-            if is_alive(&look) {
-                counts.add(&***look);
-            }
-        }) {
+        let mut cursor = Cursor::Tasks(0);
+        while let Some(next) = self.count_step(&cursor, &mut counts) {
             cursor = next;
             tokio::task::yield_now().await;
         }

@@ -575,6 +575,10 @@ pub(crate) fn note_refusal(
         }
         next = node.parent.as_deref();
     }
+    #[cfg(feature = "metrics")]
+    if let Some(registry) = &registry {
+        registry.figures.note_refused(reason);
+    }
     if let Some(so_far) = repeats(registry.as_ref()).tell(event, location) {
         refusal::warn(&node.meta.name, is_full, (what, name), (location, &so_far));
     }

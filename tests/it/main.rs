@@ -57,6 +57,8 @@ mod limit_model;
 mod limits;
 mod listing;
 mod locks;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod needs;
 mod own_handles;
 mod owned;
