@@ -62,7 +62,7 @@
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
 //! * `metrics`: figures for Prometheus and others, through the facade of the crate `metrics`: `headcount::metrics`.
 //! * `sessions` (on by default): the table of [`sessions`].
-//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], `dump::Dump` and [`leaks::Graph`], and
+//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], [`Stats`], [`events::Event`], `dump::Dump` and [`leaks::Graph`], and
 //!   adds `Graph::json`.
 //! * `signal`: the main function of a service, `headcount::run`; `Registry::close_on_signals`; and a dump at a signal, such as
 //!   `kill -USR1`: `Registry::dump_on` (Unix). Switches on `dump`, and tokio's `rt-multi-thread`.

@@ -37,21 +37,21 @@ impl EventSender {
 
     #[cold]
     pub(crate) fn send(&self, event: Event) -> Told {
-        let traced = is_traced().then(|| event.clone());
+        let traced = traced(&event);
         Told {
             wakes: self.0.send(event),
-            traced: traced.into_iter().collect(),
+            traced,
         }
     }
 
     /// As [`send`](Self::send), by one who sends another one soon, which wakes subscribers for both. `tracing` is told here.
     #[cold]
     pub(crate) fn send_first(&self, event: Event) {
-        let traced = is_traced().then(|| event.clone());
+        let traced = traced(&event);
         self.0.send_first(event);
         drop(Told {
             wakes: PendingWakes::default(),
-            traced: traced.into_iter().collect(),
+            traced,
         });
     }
 
@@ -81,6 +81,16 @@ impl Drop for Told {
             self.traced.drain(..).for_each(|event| emit(&event));
         }
     }
+}
+
+/// A copy of the event, if `tracing` takes it.
+#[inline]
+fn traced(event: &Event) -> Vec<Event> {
+    let mut traced = Vec::new();
+    if is_traced() {
+        traced.push(event.clone());
+    }
+    traced
 }
 
 #[inline]

@@ -77,6 +77,7 @@ impl Publisher {
     /// assert!(figures.update().await);
     /// let page = handle.render();
     /// assert!(page.contains("headcount_tasks_ended_total{outcome=\"finished\"} 1"), "{page}");
+    /// assert!(page.contains("process_resident_memory_bytes "), "{page}");
     /// # }
     /// ```
     ///

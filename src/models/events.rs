@@ -51,7 +51,8 @@ impl Follower {
         let mut events = VecDeque::new();
         let taken = self.subscription.take(&mut events);
         assert_eq!(taken.lost, 0);
-        events.retain(|(seq, _)| *seq > self.seq);
+        let events = (taken.first..).zip(events);
+        let events: Vec<_> = events.filter(|(seq, _)| *seq > self.seq).collect();
         let count = events.len();
         for (_, (is_there, value)) in events {
             if is_there {
