@@ -518,6 +518,11 @@ impl Record for Node {
         self.detail.get()?.text()
     }
 
+    #[inline]
+    fn is_heard(&self) -> bool {
+        self.table.events.is_heard()
+    }
+
     fn as_context(&self) -> Option<&dyn Any> {
         Some(self)
     }

@@ -302,6 +302,10 @@ impl<T> Drop for Subscription<T> {
 }
 
 impl PendingWakes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Those of two events.
     pub(crate) fn and(mut self, mut other: Self) -> Self {
         // All that wait are in the later one.

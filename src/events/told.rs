@@ -16,9 +16,14 @@ pub(crate) struct EventSender(pub(super) std::sync::Arc<Broadcast<Event>>);
 
 /// Events that were sent. When this is dropped, subscribers that wait for them are woken, and `tracing` is told. That is foreign code,
 /// so it is kept until everything is done that has to be done (I9).
+///
+/// One word, which most of the time says that there is nothing to do: each task has one when it ends.
 #[derive(Debug, Default)]
 #[must_use = "subscribers hear of it when it is dropped: keep it until everything is done that has to be done"]
-pub(crate) struct Told {
+pub(crate) struct Told(Option<Box<Untold>>);
+
+#[derive(Debug, Default)]
+struct Untold {
     wakes: PendingWakes,
     traced: Vec<Event>,
 }
@@ -38,10 +43,7 @@ impl EventSender {
     #[cold]
     pub(crate) fn send(&self, event: Event) -> Told {
         let traced = traced(&event);
-        Told {
-            wakes: self.0.send(event),
-            traced,
-        }
+        Told::of(self.0.send(event), traced)
     }
 
     /// As [`send`](Self::send), by one who sends another one soon, which wakes subscribers for both. `tracing` is told here.
@@ -49,37 +51,39 @@ impl EventSender {
     pub(crate) fn send_first(&self, event: Event) {
         let traced = traced(&event);
         self.0.send_first(event);
-        drop(Told {
-            wakes: PendingWakes::default(),
-            traced,
-        });
+        drop(Told::of(PendingWakes::default(), traced));
     }
 
     /// Nothing more is sent.
     pub(crate) fn end(&self) -> Told {
-        Told {
-            wakes: self.0.end(),
-            traced: Vec::new(),
-        }
+        Told::of(self.0.end(), Vec::new())
     }
 }
 
 impl Told {
+    fn of(wakes: PendingWakes, traced: Vec<Event>) -> Self {
+        let has_none = wakes.is_empty() && traced.is_empty();
+        Self((!has_none).then(|| Box::new(Untold { wakes, traced })))
+    }
+
     /// Those of two events.
     pub(crate) fn and(mut self, mut other: Self) -> Self {
-        let mut traced = std::mem::take(&mut self.traced);
-        traced.append(&mut other.traced);
-        let wakes = std::mem::take(&mut self.wakes).and(std::mem::take(&mut other.wakes));
-        Self { wakes, traced }
+        match (self.0.take(), other.0.take()) {
+            (Some(mut first), Some(mut second)) => {
+                let mut traced = std::mem::take(&mut first.traced);
+                traced.append(&mut second.traced);
+                let wakes = std::mem::take(&mut first.wakes);
+                Self::of(wakes.and(std::mem::take(&mut second.wakes)), traced)
+            }
+            (first, second) => Self(first.or(second)),
+        }
     }
 }
 
-impl Drop for Told {
-    #[inline]
+impl Drop for Untold {
     fn drop(&mut self) {
-        if !self.traced.is_empty() {
-            self.traced.drain(..).for_each(|event| emit(&event));
-        }
+        drop(std::mem::take(&mut self.wakes));
+        self.traced.drain(..).for_each(|event| emit(&event));
     }
 }
 

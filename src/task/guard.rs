@@ -244,13 +244,11 @@ impl TaskGuard<'_> {
         };
         // Its context has the words for it, and the entry, which is gone afterwards.
         let lost = (outcome == Outcome::RuntimeEnded).then(|| LostTask::of(&entry));
-        let mut wakes = Told::default();
+        let mut told = Told::default();
         let unlisted = |entry: &TaskOwner| {
             // Before the handle knows, and before the close does.
-            let events = &context_of(entry).table.events;
-            if events.is_heard() {
-                let what = What::Ended(TaskOutcome::of(outcome));
-                wakes = events.send(events::Event::of(&**entry, what));
+            if entry.owner().is_some_and(Record::is_heard) {
+                told = send_end(entry, outcome);
             }
             deliver(entry);
         };
@@ -263,7 +261,7 @@ impl TaskGuard<'_> {
                 .expect("a task belongs to a context")
                 .task_left(outcome);
         });
-        drop(wakes);
+        drop(told);
         if let Some(lost) = lost {
             lost.emit();
         }
@@ -519,6 +517,14 @@ fn how_aborted(task: &TaskEntry) -> Outcome {
         Outcome::Forced if context_of(task).is_abandoned.load(SeqCst) == 1 => Outcome::RuntimeEnded,
         outcome => outcome,
     }
+}
+
+/// Tells subscribers that a task has ended. They are woken when it has left.
+#[cold]
+fn send_end(task: &TaskEntry, outcome: Outcome) -> Told {
+    let what = What::Ended(TaskOutcome::of(outcome));
+    let event = events::Event::of(task, what);
+    context_of(task).table.events.send(event)
 }
 
 #[cold]
