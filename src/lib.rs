@@ -46,6 +46,9 @@
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | see who holds a lock or a permit | [`Tracked::lock`], [`Tracked::acquire`], [`Tracked::lock_holders`] |
+//! | add up what became of tasks so far | [`Registry::stats`], [`Context::stats`], [`Registry::count_by_kind`] |
+//! | publish figures for Prometheus and others | `metrics::publish` |
+//! | follow what happens, as it happens | [`Registry::events`], [`events`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
 //! | close a scenario at every moment | `testing::close_anywhere` |
@@ -57,8 +60,9 @@
 //! # Features
 //!
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
+//! * `metrics`: figures for Prometheus and others, through the facade of the crate `metrics`: `headcount::metrics`.
 //! * `sessions` (on by default): the table of [`sessions`].
-//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], `dump::Dump` and [`leaks::Graph`], and
+//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], [`Stats`], [`events::Event`], `dump::Dump` and [`leaks::Graph`], and
 //!   adds `Graph::json`.
 //! * `signal`: the main function of a service, `headcount::run`; `Registry::close_on_signals`; and a dump at a signal, such as
 //!   `kill -USR1`: `Registry::dump_on` (Unix). Switches on `dump`, and tokio's `rt-multi-thread`.
@@ -78,12 +82,15 @@ pub mod docs;
 pub mod dump;
 mod error;
 mod event;
+pub mod events;
 mod holders;
 mod id;
 pub mod leaks;
 mod ledger;
 mod limits;
 mod locks;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(all(test, headcount_loom))]
 mod models;
 mod name;
@@ -118,6 +125,7 @@ pub use context::haste::Deadline;
 pub use context::refusal::Refusal;
 pub use context::report::{CloseReport, CloseStatus};
 pub use context::slots::OnConflict;
+pub use context::stats::Stats;
 pub use context::still_closing::StillClosing;
 pub use context::tally::HookCounts;
 pub use context::weak::WeakContext;
@@ -154,6 +162,7 @@ pub use run::main_function::run;
 #[cfg(feature = "signal")]
 pub use run::options::StopOptions;
 
+pub use table::kinds::KindCount;
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;
 pub use table::registration::Registration;

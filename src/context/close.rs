@@ -32,6 +32,7 @@ use crate::{
         unwind::{drop_value, unwind_undriven},
     },
     event,
+    events::{Told, What},
     ledger::handle_log::Ledger,
     panics::{self, notify_all},
     sync::{Ordering::SeqCst, lock},
@@ -317,40 +318,46 @@ pub(crate) fn give_back(core: &Core) {
 
 /// Ends the close of a context of which nothing is left: it leaves its parent, and what it needed.
 pub(crate) fn end(core: &Arc<Core>) {
-    let left = conclude(core);
+    let (left, wakes) = conclude(core);
     if let Some(parent) = &core.node.parent {
         on_leave(parent, left);
     }
     give_back(core);
+    drop(wakes);
 }
 
 /// Ends the close: nothing of the context is left but handles. Returns what the parent's gate said
-/// when this context went out of it, which is to be [handled](on_leave) before the event.
-fn conclude(core: &Arc<Core>) -> OnLeave {
+/// when this context went out of it, which is to be [handled](on_leave) before the event, and the subscribers to be woken.
+fn conclude(core: &Arc<Core>) -> (OnLeave, Told) {
     let node = &core.node;
     let report = report(core, CloseStatus::Closed);
     if !node.gate.end() {
-        return OnLeave::Nothing;
+        return (OnLeave::Nothing, Told::default());
     }
+    // Before those that wait for the close know, and before the parent can close.
+    let mut wakes = tell_closed(node, &report);
     blocked::end(core);
     // Before the parent can know: what was kept beside the context is gone by the time that a close further up ends.
     core.tell_closed();
     drop(lock(&core.quota_permit).take());
     // Either we see that the last handle is gone, or its drop sees that the close has ended.
     if node.handles.count() == 0 {
-        node.unlist();
+        wakes = wakes.and(node.unlist());
     }
     let mut has_more = true;
     let left = node.parent.as_ref().map_or(OnLeave::Nothing, |parent| {
-        if let Some(parent) = parent.core.upgrade() {
-            let mut children = lock(&parent.children);
+        let above = parent.core.upgrade();
+        if let Some(above) = &above {
+            // One step for those who add up what is known of a context and of its children: neither twice, nor not at all.
+            let mut children = lock(&above.children);
             children.remove(&node.meta.id);
             has_more = !children.is_empty();
-            drop(children);
             let log = lock(&core.log).close();
-            lock(&parent.log).child(log);
+            lock(&above.log).child(log);
+            parent.tally.child(node.counts());
+        } else {
+            parent.tally.child(node.counts());
         }
-        parent.tally.child(node.counts());
         // Before it leaves: what the parent waits for is those inside but for the released ones, and must not be too few.
         if node.is_released.load(SeqCst) == 1 {
             parent.released.fetch_sub(1, SeqCst);
@@ -363,6 +370,8 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
             left => left,
         }
     });
+    #[cfg(feature = "metrics")]
+    core.registry.figures.note_closed(&report);
     #[cfg(feature = "testing")]
     if !report.is_clean() {
         core.registry.unclean.add(&report);
@@ -370,7 +379,16 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
     let _ = node.report.set(report);
     notify_all(&node.changed);
     node.table.tracking.closed();
-    left
+    (left, wakes)
+}
+
+/// Tells subscribers that a context has closed. After the registry itself nothing more is told.
+fn tell_closed(node: &Node, report: &CloseReport) -> Told {
+    let wakes = node.tell(|| What::Closed(report.clone()));
+    if node.is_root() {
+        return wakes.and(node.table.events.end());
+    }
+    wakes
 }
 
 /// Does what the last one to leave a gate has to do.
@@ -387,14 +405,15 @@ pub(crate) fn on_leave(node: &Node, left: OnLeave) {
 /// A loop, not a recursion: the chain may be 50,000 long (I13).
 #[cold]
 fn finish_undriven(node: Arc<Node>) {
-    let mut closed = Vec::new();
+    let (mut closed, mut wakes) = (Vec::new(), Told::default());
     let mut next = Some(node);
     while let Some(node) = next.take() {
         let Some(core) = node.gate.take_undriven(&node.undriven, tend_undriven) else {
             break;
         };
         unwind_undriven(&core);
-        let left = conclude(&core);
+        let (left, more) = conclude(&core);
+        wakes = wakes.and(more);
         give_back(&core);
         let (telling, registry) = (
             Arc::clone(begin::telling(&core)),
@@ -407,6 +426,7 @@ fn finish_undriven(node: Arc<Node>) {
         }
         closed.push((node, telling, registry));
     }
+    drop(wakes);
     for (node, telling, registry) in &closed {
         telling.tell(&node.meta, registry);
         emit_closed(node);
@@ -435,7 +455,7 @@ pub(crate) fn tend_if_undriven(node: &Arc<Node>) {
 fn emit_closed(node: &Node) {
     if let Some(report) = node.report.get() {
         let (name, id, reason) = (&node.meta.name, node.meta.id, report.reason());
-        event::emit!(DEBUG, context = %name, %id, %reason, "context closed");
+        event::emit!(target: "headcount::context", DEBUG, context = %name, %id, %reason, "context closed");
     }
     if node.is_root() {
         emit_others();
@@ -448,8 +468,7 @@ fn emit_others() {
     let alive = runtime.map_or(0, |runtime| runtime.metrics().num_alive_tasks());
     let tasks = alive.saturating_sub(1);
     if tasks > 0 {
-        event::emit!(
-            INFO,
+        event::emit!(target: "headcount::registry", INFO,
             tasks,
             "the registry is closed; {} on this runtime not part of it and still running",
             if tasks == 1 {
@@ -532,6 +551,11 @@ impl Record for Node {
         self.detail.get()?.text()
     }
 
+    #[inline]
+    fn is_heard(&self) -> bool {
+        self.table.events.is_heard()
+    }
+
     fn as_context(&self) -> Option<&dyn Any> {
         Some(self)
     }
@@ -583,7 +607,7 @@ mod tests {
         assert!(node.gate.enter(|| false).is_ok());
         release(child.core());
         crate::context::begin::begin(child.core(), CloseReason::from("test"));
-        let left = conclude(child.core());
+        let (left, _) = conclude(child.core());
         assert_eq!((left, node.gate.inside()), (OnLeave::NotifyDrained, 1));
         assert!(!Goal::OwnTurn.is_reached(node));
         assert_eq!(node.gate.leave(), OnLeave::NotifyDrained);

@@ -185,9 +185,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     }
     // Either we see that the close has ended, or it sees that we were the last.
     match node.gate.look() {
-        State::Closed => {
-            node.unlist();
-        }
+        State::Closed => drop(node.unlist()),
         State::Closing => {
             ensure_driver(core);
         }
@@ -202,8 +200,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
 fn warn_of_drop(core: &Core) {
     let (meta, repeats) = (&core.node.meta, &core.registry.repeats);
     if let Some(so_far) = repeats.tell(Event::Dropped, meta.location) {
-        event::emit!(
-            WARN,
+        event::emit!(target: "headcount::context", WARN,
             context = %Printed(&meta.name),
             id = %meta.id,
             "the last handle of an open context was dropped; closing it in the background (opened at {}:{}{so_far})",

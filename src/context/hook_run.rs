@@ -18,6 +18,7 @@ use crate::{
         stragglers,
         unwind::note_interrupted,
     },
+    events::{Told, What},
     panics,
     sync::lock,
 };
@@ -124,6 +125,16 @@ async fn hook_limit(node: Arc<Node>, limit: Duration, more: Option<usize>) {
     wait_until(&node, until).await;
 }
 
+/// Tells subscribers that a hook has ended, and what went wrong in it.
+pub(super) fn tell_hook(node: &Node, origin: HookOrigin, failure: Option<&Failure>) -> Told {
+    let failed = failure.map(|failure| node.tell(|| What::Failed(failure.clone())));
+    let ended = node.tell(|| What::HookEnded {
+        hook: origin.what,
+        location: origin.location,
+    });
+    failed.unwrap_or_default().and(ended)
+}
+
 impl Future for HookRun {
     type Output = Option<LookUp>;
 
@@ -138,6 +149,7 @@ impl Future for HookRun {
         };
         core.hooks.has_ended(self.origin);
         let failure = lock(&core.log).hook(&*core.node, self.origin, &end);
+        let _wakes = tell_hook(&core.node, self.origin, failure.as_ref());
         Poll::Ready(failure.and_then(|failure| tell(&core, failure, end)))
     }
 }

@@ -241,6 +241,10 @@ pub(crate) trait Record: Send + Sync {
     }
     /// Is told when one of its tasks is gone, as the last thing the task does.
     fn task_left(&self, _outcome: Outcome) {}
+    /// Whether there are subscribers to what happens to the tasks of a context.
+    fn is_heard(&self) -> bool {
+        false
+    }
     /// The context that it is, for those who know more of contexts.
     fn as_context(&self) -> Option<&dyn Any> {
         None

@@ -18,6 +18,7 @@ use crate::{
     },
     error::RefusedReason,
     event,
+    events::{self, TaskOutcome, Told, What},
     name::{Label, Printed, Quoted},
     poll::{
         capture::{self, Captured},
@@ -34,7 +35,7 @@ use crate::{
         task_entry::{Role, TaskEntry, TaskHandle, TaskHold as _, TaskOwner},
     },
 };
-use std::{mem, panic::Location, sync::Arc, task::Context};
+use std::{mem, panic::Location, sync::Arc, task::Context, time::Duration};
 
 /// A task from its admission to its end, and what it owes its context: when it ends, or this is dropped, it leaves the list
 /// and the gate.
@@ -61,7 +62,9 @@ impl<'a> TaskGuard<'a> {
         let context = self.context();
         let parent = Arc::<Node>::clone(context);
         let (owner, handle) = context.table.insert_task(facts, parent, role);
-        (self.into_listed(owner), handle)
+        let guard = self.into_listed(owner);
+        guard.tell_listed(context);
+        (guard, handle)
     }
 
     /// Lists a wrapped future, without a handle: the code that polls it gets its output.
@@ -69,7 +72,9 @@ impl<'a> TaskGuard<'a> {
         let context = self.context();
         let parent = Arc::<Node>::clone(context);
         let owner = context.table.insert_task_alone(facts, parent, role);
-        self.into_listed(owner)
+        let guard = self.into_listed(owner);
+        guard.tell_listed(context);
+        guard
     }
 
     #[inline(always)]
@@ -98,6 +103,25 @@ impl TaskGuard<'static> {
 }
 
 impl TaskGuard<'_> {
+    /// It is listed, and owes nothing but its end: those who hear of it may do anything.
+    #[inline(always)]
+    fn tell_listed(&self, context: &Node) {
+        if context.table.events.is_heard() {
+            self.send_listed(context);
+        }
+    }
+
+    #[cold]
+    fn send_listed(&self, context: &Node) {
+        if let Some(task) = self.task() {
+            let what = match task.state() {
+                State::BackingOff => What::BackingOff,
+                _ => What::Spawned,
+            };
+            drop(context.table.events.send(events::Event::of(task, what)));
+        }
+    }
+
     fn entry(&self) -> Option<&TaskOwner> {
         match &self.0 {
             Stage::Listed(entry) => Some(entry),
@@ -170,7 +194,10 @@ impl TaskGuard<'_> {
             let poll = || scope::enter_with(Owner::Task(task), memory, || poll(cx));
             match long_polls::threshold() {
                 None => poll(),
-                Some(threshold) => long_polls::timed(state, task.meta(), threshold, poll),
+                Some(threshold) => {
+                    let told = |took| send_long_poll(task, took);
+                    long_polls::timed((state, task.meta()), threshold, poll, told)
+                }
             }
         };
         state.poll(cx, poll, |captured| answer(task, captured))
@@ -217,7 +244,15 @@ impl TaskGuard<'_> {
         };
         // Its context has the words for it, and the entry, which is gone afterwards.
         let lost = (outcome == Outcome::RuntimeEnded).then(|| LostTask::of(&entry));
-        entry.leave(deliver, |left| {
+        let mut told = Told::default();
+        let unlisted = |entry: &TaskOwner| {
+            // Before the handle knows, and before the close does.
+            if entry.owner().is_some_and(Record::is_heard) {
+                told = send_end(entry, outcome);
+            }
+            deliver(entry);
+        };
+        entry.leave(unlisted, |left| {
             let context = match left {
                 Left::Alone(remains) => remains.owner(),
                 Left::Shared(entry) => entry.owner(),
@@ -226,6 +261,7 @@ impl TaskGuard<'_> {
                 .expect("a task belongs to a context")
                 .task_left(outcome);
         });
+        drop(told);
         if let Some(lost) = lost {
             lost.emit();
         }
@@ -330,11 +366,24 @@ impl TaskGuard<'_> {
         if let Some(core) = node.core.upgrade() {
             lock(&core.log).failure(failure.clone());
         }
+        // Its end follows.
+        self.send_first(|| What::Failed(failure.clone()));
         // The failure of a destructor is the output's, not the task's.
         if failure.kind() != FailureKind::DestructorPanicked {
             close_on_failure(node, failure);
         }
         self.told(failure.clone())
+    }
+
+    /// Tells subscribers of something that happened to the task, if there are any. They are woken by the next event, that of its end.
+    pub(crate) fn send_first(&self, what: impl FnOnce() -> What) {
+        let Some(task) = self.task() else {
+            return;
+        };
+        let events = &context_of(task).table.events;
+        if events.is_heard() {
+            events.send_first(events::Event::of(task, what()));
+        }
     }
 
     /// A failure of the task, to be told of.
@@ -372,7 +421,7 @@ impl LateResult {
         let repeats = repeats(self.registry.as_ref());
         if let Some(so_far) = repeats.tell(Event::LateResult, self.location) {
             let (context, task) = (Printed(&self.context), Printed(&self.task));
-            event::emit!(DEBUG, %context, %task, "a late result was dropped: no handle can claim it{so_far}");
+            event::emit!(target: "headcount::task", DEBUG, %context, %task, "a late result was dropped: no handle can claim it{so_far}");
         }
     }
 }
@@ -397,7 +446,7 @@ impl TaskFailure {
     /// Says that the attempt with this number follows, after a pause.
     #[cfg(feature = "supervision")]
     #[cold]
-    pub(crate) fn emit_restart(&self, attempt: u64, pause: std::time::Duration) {
+    pub(crate) fn emit_restart(&self, attempt: u64, pause: Duration) {
         let sentence = self.failure.sentence();
         let Some(line) = self.failure.location() else {
             return;
@@ -406,7 +455,7 @@ impl TaskFailure {
         if let Some(so_far) = repeats.tell_text(Event::Restarted, line, &sentence) {
             let context = Printed(&self.context);
             let pause = clock::human(pause);
-            event::emit!(WARN, %context, "{sentence}; attempt {attempt} follows in {pause}{so_far}");
+            event::emit!(target: "headcount::task", WARN, %context, "{sentence}; attempt {attempt} follows in {pause}{so_far}");
         }
     }
 
@@ -418,7 +467,7 @@ impl TaskFailure {
         };
         let repeats = repeats(self.registry.as_ref());
         if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
-            event::emit!(ERROR, context = %Printed(&self.context), "{sentence}{so_far}");
+            event::emit!(target: "headcount::task", ERROR, context = %Printed(&self.context), "{sentence}{so_far}");
         }
     }
 }
@@ -453,8 +502,7 @@ impl LostTask {
             return;
         };
         let path = Quoted(&self.path);
-        event::emit!(
-            ERROR,
+        event::emit!(target: "headcount::task", ERROR,
             context = %Printed(&self.context),
             "the task {path} (spawned at {file}:{line}) ended with its runtime, before it was done{so_far}"
         );
@@ -468,6 +516,22 @@ fn how_aborted(task: &TaskEntry) -> Outcome {
         // Its close has no runtime to drive it.
         Outcome::Forced if context_of(task).is_abandoned.load(SeqCst) == 1 => Outcome::RuntimeEnded,
         outcome => outcome,
+    }
+}
+
+/// Tells subscribers that a task has ended. They are woken when it has left.
+#[cold]
+fn send_end(task: &TaskEntry, outcome: Outcome) -> Told {
+    let what = What::Ended(TaskOutcome::of(outcome));
+    let event = events::Event::of(task, what);
+    context_of(task).table.events.send(event)
+}
+
+#[cold]
+fn send_long_poll(task: &TaskEntry, took: Duration) {
+    let events = &context_of(task).table.events;
+    if events.is_heard() {
+        drop(events.send(events::Event::of(task, What::LongPoll(took))));
     }
 }
 
@@ -497,6 +561,8 @@ pub(crate) fn note_refusal(
     (what, name): (&str, &str),
     (location, reason): (&'static Location<'static>, RefusedReason),
 ) {
+    // Woken when it is noted.
+    let _wakes = node.send(|| events::Event::refused(node, name, (location, reason)));
     let event = match reason {
         RefusedReason::Closed => Event::Refused,
         RefusedReason::Full => Event::Full,
@@ -514,6 +580,10 @@ pub(crate) fn note_refusal(
             registry = Some(Arc::clone(&core.registry));
         }
         next = node.parent.as_deref();
+    }
+    #[cfg(feature = "metrics")]
+    if let Some(registry) = &registry {
+        registry.figures.note_refused(reason);
     }
     if let Some(so_far) = repeats(registry.as_ref()).tell(event, location) {
         refusal::warn(&node.meta.name, is_full, (what, name), (location, &so_far));

@@ -31,6 +31,8 @@ mod drops;
 mod dump;
 #[cfg(feature = "dump")]
 mod elsewhere;
+mod event_stream;
+mod event_targets;
 mod events;
 mod failures;
 mod fingerprints;
@@ -57,6 +59,8 @@ mod listing;
 mod locks;
 #[cfg(feature = "dump")]
 mod look_ups;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod needs;
 mod own_handles;
 mod owned;
@@ -84,6 +88,7 @@ mod sessions;
 mod slots;
 mod sockets;
 mod source;
+mod stats;
 mod stop_on;
 mod streams;
 #[cfg(feature = "supervision")]
