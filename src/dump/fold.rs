@@ -344,7 +344,13 @@ fn own_by_name(frames: &mut [StackFrame]) {
 }
 
 /// The parts of this crate that wrap every task and every hook, as modules and as files.
-const WRAPPERS: [&str; 5] = ["task", "poll", "panics", "context::hooks", "context/hooks"];
+const WRAPPERS: [&str; 5] = [
+    "task",
+    "poll",
+    "panics",
+    "context::hook_guard",
+    "context/hook_guard",
+];
 
 /// Makes the frame of a symbol; `None` for the wrappers that every task or hook has.
 fn frame(symbol: &Symbol) -> Option<StackFrame> {
