@@ -344,13 +344,7 @@ fn own_by_name(frames: &mut [StackFrame]) {
 }
 
 /// The parts of this crate that wrap every task and every hook, as modules and as files.
-const WRAPPERS: [&str; 5] = [
-    "task",
-    "poll",
-    "panics",
-    "context::hook_guard",
-    "context/hook_guard",
-];
+const WRAPPERS: [&str; 5] = ["task", "poll", "panics", "context::hook", "context/hook"];
 
 /// Makes the frame of a symbol; `None` for the wrappers that every task or hook has.
 fn frame(symbol: &Symbol) -> Option<StackFrame> {
