@@ -61,12 +61,13 @@
 //! returns only waits for the report (`context/wait.rs`).
 //!
 //! **A close goes on** (`context/close.rs`, in the order in which it runs). The driver starts the `on_closing` hooks
-//! (`context/hooks.rs`), parents first. Each descendant gets a driver of its own. Then it waits for its gate to be empty.
+//! (`context/hook_run.rs`), parents first. Each descendant gets a driver of its own. Then it waits for its gate to be empty.
 //! `context/escalation.rs` says when a step is due, sooner where there is haste (`context/haste.rs`), by `clock.rs` and
 //! `timer.rs`: a check for deadlocks (`context/deadlocks.rs`), then force, which marks the
 //! gate, and finds and aborts the tasks that are left (`context/stragglers.rs`, by one scan for all closes that want one:
 //! `registry/coalesced_scan.rs`, `registry/state.rs`). What there is to tell of it goes to the driver of the outermost context,
-//! which tells of all of them in one event (`context/telling.rs`, `context/alike.rs`). When the gate is empty, the `on_close` hooks run and the owned values are
+//! which tells of all of them in one event (`context/telling.rs`, `context/alike.rs`); the close goes on while stacks are looked up for
+//! that (`context/look_up.rs`). When the gate is empty, the `on_close` hooks run and the owned values are
 //! dropped, from one stack (`context/stack.rs`).
 //!
 //! **A close ends.** The gate becomes `Closed`, the context leaves its parent's gate, the [`CloseReport`](crate::CloseReport)
