@@ -7,7 +7,11 @@
 
 use crate::{
     panics,
-    sync::{AtomicU64, AtomicUsize, Mutex, Ordering::SeqCst, lock, order},
+    sync::{
+        AtomicU64, AtomicUsize, Mutex,
+        Ordering::{Acquire, Release, SeqCst},
+        lock, order,
+    },
 };
 use futures::task::AtomicWaker;
 use slab::Slab;
@@ -102,7 +106,7 @@ impl<T> Broadcast<T> {
 
     /// The number of the latest event. What happened before that was sent is seen by the caller from here on.
     pub(crate) fn latest(&self) -> u64 {
-        self.latest.load(SeqCst)
+        self.latest.load(Acquire)
     }
 
     /// Sends to those that subscribe, if there are any.
@@ -116,7 +120,7 @@ impl<T> Broadcast<T> {
                 return PendingWakes(None);
             }
             oldest = ring.push(event);
-            self.latest.store(ring.latest, SeqCst);
+            self.latest.store(ring.latest, Release);
             wakes = ring.take_waiting();
         }
         drop(oldest);
@@ -131,7 +135,7 @@ impl<T> Broadcast<T> {
                 return;
             }
             let oldest = ring.push(event);
-            self.latest.store(ring.latest, SeqCst);
+            self.latest.store(ring.latest, Release);
             oldest
         };
         drop(oldest);
@@ -152,7 +156,7 @@ impl<T> Broadcast<T> {
             // What happened while there was no subscriber has no number: this one stands for it, so that a listing from then is
             // not taken for one that the new events follow.
             ring.latest += 1;
-            self.latest.store(ring.latest, SeqCst);
+            self.latest.store(ring.latest, Release);
         }
         let since = ring.latest;
         let key = ring.subscribers.insert(since + 1);

@@ -50,7 +50,34 @@ pub struct Event {
     name: Label,
     kind: Label,
     location: &'static Location<'static>,
-    what: What,
+    what: Kept,
+}
+
+/// What happened, as it is kept: an event is copied a few times on its way, and most of them are of tasks.
+#[derive(Clone)]
+enum Kept {
+    OfTask(&'static What),
+    Other(Arc<What>),
+}
+
+impl Kept {
+    #[inline]
+    fn of(what: What) -> Self {
+        use TaskOutcome::{Aborted, Cancelled, Finished, Forced, Panicked, Paused, RuntimeEnded};
+        Self::OfTask(match what {
+            What::Spawned => &What::Spawned,
+            What::Ended(outcome) => match outcome {
+                Finished => &What::Ended(Finished),
+                Cancelled => &What::Ended(Cancelled),
+                Aborted => &What::Ended(Aborted),
+                Forced => &What::Ended(Forced),
+                RuntimeEnded => &What::Ended(RuntimeEnded),
+                Panicked => &What::Ended(Panicked),
+                Paused => &What::Ended(Paused),
+            },
+            other => return Self::Other(Arc::new(other)),
+        })
+    }
 }
 
 /// What happened.
@@ -215,15 +242,19 @@ impl Event {
 
     #[inline]
     fn about(meta: &Meta, parent: Option<ResourceId>, what: What) -> Self {
+        let at = match what {
+            What::Spawned | What::Opened => meta.created,
+            _ => Stamp::now(),
+        };
         Self {
             seq: 0,
-            at: Stamp::now(),
+            at,
             id: meta.id,
             parent,
             name: meta.name.clone(),
             kind: meta.kind.clone(),
             location: meta.location,
-            what,
+            what: Kept::of(what),
         }
     }
 
@@ -240,7 +271,7 @@ impl Event {
             name: registry(),
             kind: registry(),
             location: Location::caller(),
-            what,
+            what: Kept::of(what),
         }
     }
 
@@ -258,7 +289,7 @@ impl Event {
             name: crate::name::label(name.to_owned().into()),
             kind: Label::borrowed("task"),
             location,
-            what: What::Refused(reason),
+            what: Kept::of(What::Refused(reason)),
         }
     }
 
@@ -301,7 +332,10 @@ impl Event {
 
     /// What happened.
     pub fn what(&self) -> &What {
-        &self.what
+        match &self.what {
+            Kept::OfTask(what) => what,
+            Kept::Other(what) => what,
+        }
     }
 }
 
@@ -373,7 +407,7 @@ impl fmt::Display for What {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, name) = (Printed(&self.kind), Printed(&self.name));
-        let Self { seq, id, what, .. } = self;
+        let (Self { seq, id, .. }, what) = (self, self.what());
         write!(f, "{seq} {id} {kind} {name}: {what}")
     }
 }
@@ -384,7 +418,7 @@ impl fmt::Debug for Event {
             .field("seq", &self.seq)
             .field("id", &self.id)
             .field("name", &self.name)
-            .field("what", &self.what)
+            .field("what", self.what())
             .finish_non_exhaustive()
     }
 }
@@ -405,8 +439,8 @@ mod json {
             out.serialize_entry("name", self.name())?;
             out.serialize_entry("kind", self.kind())?;
             out.serialize_entry("location", &self.location.to_string())?;
-            out.serialize_entry("what", self.what.name())?;
-            fields(&self.what, &mut out)?;
+            out.serialize_entry("what", self.what().name())?;
+            fields(self.what(), &mut out)?;
             out.end()
         }
     }

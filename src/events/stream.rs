@@ -108,8 +108,8 @@ impl Events {
     /// # Cancel safety
     ///
     /// Dropping the future loses no event.
-    pub fn next(&mut self) -> impl Future<Output = Option<Result<Event, Lost>>> + Send + '_ {
-        std::future::poll_fn(|cx| self.poll(cx))
+    pub async fn next(&mut self) -> Option<Result<Event, Lost>> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
     /// The next event, if there is one by now.

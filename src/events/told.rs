@@ -42,8 +42,14 @@ impl EventSender {
 
     #[cold]
     pub(crate) fn send(&self, event: Event) -> Told {
-        let traced = traced(&event);
-        Told::of(self.0.send(event), traced)
+        if is_traced() {
+            let traced = traced(&event);
+            return Told::of(self.0.send(event), traced);
+        }
+        match self.0.send(event) {
+            none if none.is_empty() => Told(None),
+            wakes => Told::of(wakes, Vec::new()),
+        }
     }
 
     /// As [`send`](Self::send), by one who sends another one soon, which wakes subscribers for both. `tracing` is told here.

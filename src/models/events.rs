@@ -1,16 +1,27 @@
 //! A listing and the events after it: what is alive is in one of them, and what has gone in neither.
 
-use super::outcomes::Outcomes;
+use super::outcomes::{Outcomes, bounded_long};
 use crate::{
-    events::broadcast::{Broadcast, Subscription},
+    events::{
+        What,
+        broadcast::{Broadcast, Subscription},
+    },
+    name::Label,
+    registry::registry::Registry,
     slab::{
         slab::Slab,
         testing::{TestEntry, listed, own},
     },
+    table::{
+        record::{Facts, Outcome},
+        task_entry::{Role, TaskKind},
+    },
+    task::guard::TaskGuard,
 };
 use loom::thread;
 use std::{
     collections::{BTreeSet, VecDeque},
+    panic::Location,
     sync::Arc,
 };
 
@@ -103,4 +114,44 @@ fn what_stays_is_in_the_listing_or_follows() {
 fn what_goes_is_taken_out_again() {
     let seen = follow(true);
     seen.assert_all([(false, 0), (false, 1), (false, 2), (true, 1), (true, 2)]);
+}
+
+/// A real task of a real registry, which ends.
+#[test]
+fn a_task_is_off_the_list_before_its_end_is_told() {
+    let outcomes = Outcomes::new();
+    let saw = outcomes.clone();
+    bounded_long(2).check(move || {
+        let registry = Registry::new();
+        let task = thread::spawn({
+            let node = Arc::clone(&registry.root().node);
+            move || {
+                let facts = Facts {
+                    name: Label::borrowed("task"),
+                    kind: Label::borrowed("task"),
+                    location: Location::caller(),
+                };
+                let guard = TaskGuard::admit(&node).expect("it is open");
+                let mut task = guard.list_alone(facts, Role::Task(TaskKind::Wrapped));
+                task.leave(Outcome::Finished, |_| {});
+            }
+        });
+        let mut events = registry.events();
+        let live = registry.live_now();
+        let mut alive = !live.is_empty();
+        let was_listed = alive;
+        task.join().unwrap();
+        let mut count = 0;
+        while let Some(Ok(event)) = events.try_next() {
+            if event.seq() > live.seq() {
+                alive = matches!(event.what(), What::Spawned);
+                count += 1;
+            }
+        }
+        assert!(!alive, "it is gone, and nothing said so");
+        saw.saw((was_listed, count));
+    });
+    for seen in [(false, 0), (true, 1), (true, 2)] {
+        assert!(outcomes.has(&seen), "{seen:?}");
+    }
 }

@@ -224,7 +224,7 @@ impl News {
         } = self;
         match before {
             None => {
-                event::emit!(target: "headcount::leak", WARN, fingerprint, alike, "leak: {block}")
+                event::emit!(target: "headcount::leak", WARN, fingerprint, alike, "leak: {block}");
             }
             Some(before) => event::emit!(target: "headcount::leak", WARN,
                 fingerprint,

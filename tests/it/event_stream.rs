@@ -2,8 +2,8 @@
 
 use crate::util::{TIME_LIMIT, in_time, multi_thread, paused};
 use headcount::{
-    AbortHandle, CloseReason, Registry, ResourceId,
-    events::{Events, Lost, TaskOutcome, What},
+    AbortHandle, CloseReason, Registry, Resource, ResourceId,
+    events::{Event, Events, Lost, TaskOutcome, What},
 };
 use std::{
     collections::HashSet,
@@ -45,7 +45,7 @@ async fn a_life_is_told_in_order() {
     while let Some(event) = in_time(events.next()).await {
         all.push(event.expect("it keeps up"));
     }
-    let numbers: Vec<_> = all.iter().map(|event| event.seq()).collect();
+    let numbers: Vec<_> = all.iter().map(Event::seq).collect();
     let first = events.since() + 1;
     assert_eq!(
         numbers,
@@ -88,6 +88,7 @@ async fn a_life_is_told_in_order() {
 
 #[tokio::test]
 async fn each_outcome_is_told() {
+    use TaskOutcome::{Aborted, Cancelled, Finished, Forced, Panicked};
     let registry = Registry::new();
     let mut events = registry.events();
     let ctx = registry.context_builder("ctx").grace(Duration::ZERO).open();
@@ -115,7 +116,6 @@ async fn each_outcome_is_told() {
             assert!(outcomes[which].replace(*outcome).is_none());
         }
     }
-    use TaskOutcome::{Aborted, Cancelled, Finished, Forced, Panicked};
     assert_eq!(
         outcomes,
         [Finished, Panicked, Aborted, Cancelled, Forced].map(Some)
@@ -302,7 +302,7 @@ impl Followed {
         let events = registry.events();
         let live = registry.live().await;
         assert!(live.seq() >= events.since());
-        let alive = live.iter().map(|thing| thing.id()).collect();
+        let alive = live.iter().map(Resource::id).collect();
         let seq = live.seq();
         Self { events, alive, seq }
     }
@@ -375,7 +375,7 @@ fn a_listing_and_the_events_after_it_leave_no_gap() {
             })
             .await;
             let live = registry.live().await;
-            let live: HashSet<_> = live.iter().map(|thing| thing.id()).collect();
+            let live: HashSet<_> = live.iter().map(Resource::id).collect();
             // What went last is off the list a moment before it is told.
             for followed in [&mut first, &mut second] {
                 let until = std::time::Instant::now() + TIME_LIMIT;
