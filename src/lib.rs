@@ -79,6 +79,8 @@ mod error;
 mod event;
 mod holders;
 mod id;
+#[cfg(feature = "serde")]
+mod labels;
 pub mod leaks;
 mod ledger;
 mod limits;
@@ -108,6 +110,8 @@ mod task;
 pub mod testing;
 mod timer;
 mod tracked;
+#[cfg(feature = "web")]
+pub mod window;
 
 pub use context::builder::ContextBuilder;
 pub use context::close_reason::CloseReason;

@@ -34,3 +34,5 @@ pub mod running;
 pub mod sessions;
 #[cfg(feature = "supervision")]
 pub mod supervision;
+#[cfg(feature = "web")]
+pub mod window;

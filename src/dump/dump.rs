@@ -120,7 +120,7 @@ impl Dump {
     }
 
     /// What the dump does not know, and what to do about it.
-    fn notes(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &'static str> {
         let is_untimed = |task: &TaskDump| task.found.activity == Activity::Parked(None);
         [
             (self.leaves_out, "the task that asks for this dump is left out"),
@@ -263,7 +263,7 @@ fn stack_key(stack: &AwaitStack) -> StackKey<'_> {
 }
 
 /// Tasks or hooks that wait at the same line, or do the same: the largest group first.
-fn group<S: DumpEntry>(all: &[S]) -> Vec<Vec<&S>> {
+pub(crate) fn group<S: DumpEntry>(all: &[S]) -> Vec<Vec<&S>> {
     let mut groups: Vec<Vec<&S>> = Vec::new();
     let mut known: HashMap<GroupKey<'_>, usize> = HashMap::new();
     for entry in all {
