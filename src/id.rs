@@ -9,7 +9,7 @@ use std::fmt;
 ///
 /// It prints as `#t12`, or as `#t12.3` for the fourth entry in slot 12, which is unique within its registry. `t` stands for
 /// tasks and registrations, `c` for contexts and owned values, `a` for tracked `Arc`s, and `h` for running hooks, which
-/// dumps name. The id of a task that was refused prints as `#refused`.
+/// dumps name. The id of a task that was refused prints as `#refused`, and that of a registry itself as `#registry`.
 ///
 /// ```
 /// let registry = headcount::Registry::new();
@@ -31,12 +31,21 @@ impl ResourceId {
         index: u32::MAX,
         generation: u32::MAX,
     };
+    /// That of a registry itself, which is in no table.
+    pub(crate) const REGISTRY: Self = Self {
+        table: 0,
+        index: u32::MAX,
+        generation: u32::MAX,
+    };
 }
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::REFUSED {
             return f.write_str("#refused");
+        }
+        if *self == Self::REGISTRY {
+            return f.write_str("#registry");
         }
         // Each registry has four consecutive table numbers, the first of them a multiple of four.
         let table = ['t', 'c', 'a', 'h'][self.table as usize % 4];

@@ -46,6 +46,7 @@
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | see who holds a lock or a permit | [`Tracked::lock`], [`Tracked::acquire`], [`Tracked::lock_holders`] |
+//! | follow what happens, as it happens | [`Registry::events`], [`events`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
 //! | close a scenario at every moment | `testing::close_anywhere` |
@@ -77,6 +78,7 @@ pub mod docs;
 pub mod dump;
 mod error;
 mod event;
+pub mod events;
 mod holders;
 mod id;
 #[cfg(feature = "serde")]

@@ -4,6 +4,7 @@
 use crate::{
     clock,
     context::{close_reason::CloseReason, haste::Hurry, state::Core, telling::Telling},
+    events::{PendingWakes, What},
     id::ResourceId,
     panics::{self, notify_all},
     sync::lock,
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 /// The first reason wins (I8), and is there before the gate closes. A context that others need stays open; what needs it
 /// is closed first. Wakers come after all gates: they may do anything (I9).
 pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
-    let mut begun = Vec::new();
+    let (mut begun, mut wakes) = (Vec::new(), PendingWakes::default());
     let mut queue = VecDeque::from([(Arc::clone(core), reason)]);
     let mut needed = VecDeque::new();
     loop {
@@ -30,9 +31,9 @@ pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
             match close_gate(&core, reason) {
                 Gated::Begun => {
                     let reason = core.node.close_reason();
-                    let below = reason
-                        .expect("a close that begins has a reason")
-                        .of_parent();
+                    let reason = reason.expect("a close that begins has a reason");
+                    let below = reason.of_parent();
+                    wakes = wakes.and(core.node.tell(|| What::Closing(reason.clone())));
                     for child in core.children() {
                         queue.push_back((child, below.clone()));
                     }
@@ -53,6 +54,7 @@ pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
     for core in &begun {
         cancel(core);
     }
+    drop(wakes);
     begun
 }
 

@@ -14,6 +14,7 @@ use crate::{
         tally::Counts,
     },
     error::OpenError,
+    events::What,
     ledger::acquirer::{Acquirer, Who},
     name::{Label, Name, label},
     panics::notify_all,
@@ -398,6 +399,7 @@ fn close_from_the_start(core: &Core, reason: CloseReason) {
     let node = &core.node;
     let _ = node.begun.set((reason.clone(), clock::now()));
     node.gate.begin();
+    let closing = node.tell(|| What::Closing(reason.clone()));
     node.token.cancel();
     core.lease.take();
     core.hooks.seal();
@@ -410,7 +412,9 @@ fn close_from_the_start(core: &Core, reason: CloseReason) {
         Counts::default(),
         &mut lock(&core.log).close(),
     );
+    let closed = node.tell(|| What::Closed(report.clone()));
     let _ = node.report.set(report);
+    drop(closing.and(closed));
 }
 
 impl fmt::Debug for ContextBuilder<'_> {

@@ -31,6 +31,7 @@ use crate::{
         unwind::{drop_value, unwind_undriven},
     },
     event,
+    events::{PendingWakes, What},
     ledger::handle_log::Ledger,
     panics::{self, notify_all},
     sync::{Ordering::SeqCst, lock},
@@ -284,28 +285,31 @@ pub(crate) fn give_back(core: &Core) {
 
 /// Ends the close of a context of which nothing is left: it leaves its parent, and what it needed.
 pub(crate) fn end(core: &Arc<Core>) {
-    let left = conclude(core);
+    let (left, wakes) = conclude(core);
     if let Some(parent) = &core.node.parent {
         on_leave(parent, left);
     }
     give_back(core);
+    drop(wakes);
 }
 
 /// Ends the close: nothing of the context is left but handles. Returns what the parent's gate said
-/// when this context went out of it, which is to be [handled](on_leave) before the event.
-fn conclude(core: &Arc<Core>) -> OnLeave {
+/// when this context went out of it, which is to be [handled](on_leave) before the event, and the subscribers to be woken.
+fn conclude(core: &Arc<Core>) -> (OnLeave, PendingWakes) {
     let node = &core.node;
     let report = report(core, CloseStatus::Closed);
     if !node.gate.end() {
-        return OnLeave::Nothing;
+        return (OnLeave::Nothing, PendingWakes::default());
     }
+    // Before those that wait for the close know, and before the parent can close.
+    let mut wakes = tell_closed(node, &report);
     blocked::end(core);
     // Before the parent can know: what was kept beside the context is gone by the time that a close further up ends.
     core.tell_closed();
     drop(lock(&core.quota_permit).take());
     // Either we see that the last handle is gone, or its drop sees that the close has ended.
     if node.handles.count() == 0 {
-        node.unlist();
+        wakes = wakes.and(node.unlist());
     }
     let mut has_more = true;
     let left = node.parent.as_ref().map_or(OnLeave::Nothing, |parent| {
@@ -337,7 +341,16 @@ fn conclude(core: &Arc<Core>) -> OnLeave {
     let _ = node.report.set(report);
     notify_all(&node.changed);
     node.table.tracking.closed();
-    left
+    (left, wakes)
+}
+
+/// Tells subscribers that a context has closed. After the registry itself nothing more is told.
+fn tell_closed(node: &Node, report: &CloseReport) -> PendingWakes {
+    let wakes = node.tell(|| What::Closed(report.clone()));
+    if node.is_root() {
+        return wakes.and(node.table.events.end());
+    }
+    wakes
 }
 
 /// Does what the last one to leave a gate has to do.
@@ -354,14 +367,15 @@ pub(crate) fn on_leave(node: &Node, left: OnLeave) {
 /// A loop, not a recursion: the chain may be 50,000 long (I13).
 #[cold]
 fn finish_undriven(node: Arc<Node>) {
-    let mut closed = Vec::new();
+    let (mut closed, mut wakes) = (Vec::new(), PendingWakes::default());
     let mut next = Some(node);
     while let Some(node) = next.take() {
         let Some(core) = node.gate.take_undriven(&node.undriven, tend_undriven) else {
             break;
         };
         unwind_undriven(&core);
-        let left = conclude(&core);
+        let (left, more) = conclude(&core);
+        wakes = wakes.and(more);
         give_back(&core);
         let (telling, registry) = (
             Arc::clone(begin::telling(&core)),
@@ -374,6 +388,7 @@ fn finish_undriven(node: Arc<Node>) {
         }
         closed.push((node, telling, registry));
     }
+    drop(wakes);
     for (node, telling, registry) in &closed {
         telling.tell(&node.meta, registry);
         emit_closed(node);
@@ -550,7 +565,7 @@ mod tests {
         assert!(node.gate.enter(|| false).is_ok());
         release(child.core());
         crate::context::begin::begin(child.core(), CloseReason::from("test"));
-        let left = conclude(child.core());
+        let (left, _) = conclude(child.core());
         assert_eq!((left, node.gate.inside()), (OnLeave::NotifyDrained, 1));
         assert!(!Goal::OwnTurn.is_reached(node));
         assert_eq!(node.gate.leave(), OnLeave::NotifyDrained);

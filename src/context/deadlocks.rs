@@ -12,6 +12,7 @@ use crate::{
         view::TaskDump,
     },
     event,
+    events::{self, What},
     id::ResourceId,
     registry::state::{DeadlockCheck, Deadlocks, KnownDeadlock, RegistryState},
     sync::lock,
@@ -55,6 +56,12 @@ async fn find(
     let found: Arc<[_]> = dump.deadlocks().iter().map(KnownDeadlock::of).collect();
     note(&dump, &found);
     for new in registry.deadlocks.report(&found, &table) {
+        let (members, text) = (new.members.as_slice().into(), Arc::clone(&new.text));
+        drop(
+            table
+                .events
+                .send(events::Event::of_registry(What::Deadlock { members, text })),
+        );
         // Alike are those whose texts say the same but for numbers; no line is the first of a circle.
         let line = Location::caller();
         if let Some(so_far) = registry.repeats.tell_text(Event::Deadlock, line, &new.text) {

@@ -185,9 +185,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
     }
     // Either we see that the close has ended, or it sees that we were the last.
     match node.gate.look() {
-        State::Closed => {
-            node.unlist();
-        }
+        State::Closed => drop(node.unlist()),
         State::Closing => {
             ensure_driver(core);
         }

@@ -8,12 +8,14 @@ use crate::{
         begin,
         current::{Scope, Scoped},
         escalation::wait_until,
+        failure::Failure,
         haste::{Haste, earlier},
         hooks::{Callback, HookEnd, HookGuard, Kept, LastAnswer, Origin},
         state::{Core, Node},
         stragglers,
         unwind::note_interrupted,
     },
+    events::{PendingWakes, What},
     panics,
     sync::lock,
 };
@@ -104,6 +106,16 @@ async fn hook_limit(node: Arc<Node>, limit: Duration, more: Option<usize>) {
     wait_until(&node, until).await;
 }
 
+/// Tells subscribers that a hook has ended, and what went wrong in it.
+pub(super) fn tell_hook(node: &Node, origin: Origin, failure: Option<&Failure>) -> PendingWakes {
+    let failed = failure.map(|failure| node.tell(|| What::Failed(failure.clone())));
+    let ended = node.tell(|| What::HookEnded {
+        hook: origin.what,
+        location: origin.location,
+    });
+    failed.unwrap_or_default().and(ended)
+}
+
 impl Future for HookRun {
     type Output = ();
 
@@ -117,6 +129,7 @@ impl Future for HookRun {
             core.hooks.has_ended(self.origin);
             let (stacks, outside) = end.at_limit();
             let failure = lock(&core.log).hook(&*core.node, self.origin, end);
+            let _wakes = tell_hook(&core.node, self.origin, failure.as_ref());
             if let Some(failure) = failure {
                 let telling = begin::telling(&core);
                 telling.add_hook(&*self.node, &failure, stacks, outside);

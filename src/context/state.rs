@@ -30,6 +30,7 @@ use crate::{
         weak_handles::WeakHandles,
     },
     error::RefusedReason,
+    events::{Event, PendingWakes, What},
     id::ResourceId,
     ledger::handle_log::{HandleId, Ledger},
     name::Label,
@@ -54,14 +55,8 @@ use std::{
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-/// The index that marks the node of a registry itself, which is in no table.
-const ROOT: u32 = u32::MAX;
 /// The id of a registry's own node.
-pub(crate) const ROOT_ID: ResourceId = ResourceId {
-    table: 0,
-    index: ROOT,
-    generation: ROOT,
-};
+pub(crate) const ROOT_ID: ResourceId = ResourceId::REGISTRY;
 /// How long a dump waits for answers, unless told.
 #[cfg(feature = "dump")]
 pub(crate) const DUMP_LIMIT: Duration = Duration::from_secs(1);
@@ -276,6 +271,23 @@ impl Node {
             .take(&self.table.tracking, location, scope::acquirer)
     }
 
+    /// Tells subscribers of something that happened to it, if there are any.
+    #[inline]
+    pub(crate) fn tell(&self, what: impl FnOnce() -> What) -> PendingWakes {
+        self.send(|| Event::of(self, what()))
+    }
+
+    /// Sends subscribers an event, if there are any.
+    #[inline]
+    pub(crate) fn send(&self, event: impl FnOnce() -> Event) -> PendingWakes {
+        let events = &self.table.events;
+        if events.is_heard() {
+            events.send(event())
+        } else {
+            PendingWakes::default()
+        }
+    }
+
     /// What became of its tasks and of those below it.
     pub(crate) fn counts(&self) -> Counts {
         let counts = self.tally.counts();
@@ -315,15 +327,17 @@ impl Node {
     }
 
     pub(crate) fn is_root(&self) -> bool {
-        self.meta.id.index == ROOT
+        self.meta.id.index == ROOT_ID.index
     }
 
     /// Takes it off the list, because it is closed and has no handles.
-    pub(crate) fn unlist(&self) {
+    pub(crate) fn unlist(&self) -> PendingWakes {
         if self.table.remove(self.meta.id) {
             let outlived = &self.table.tracking.outlived;
             self.weak_handles.outlive(outlived, self.meta.location);
+            return self.tell(|| What::Gone);
         }
+        PendingWakes::default()
     }
 
     /// Comes in through the gate, or is refused; while the context is finishing, only code that belongs to it comes in.
@@ -489,7 +503,7 @@ impl Core {
         above.meta.precede();
         let needs: Box<[_]> = needs.iter().map(|need| Arc::clone(&need.node)).collect();
         needs.iter().for_each(|need| need.meta.precede());
-        Arc::new_cyclic(|core| {
+        let core = Arc::new_cyclic(|core| {
             let node = table.insert(facts, |meta| {
                 Arc::new_cyclic(|me| {
                     let above = Some(above);
@@ -507,7 +521,10 @@ impl Core {
                 core.runtimes.set(runtime);
             }
             core
-        })
+        });
+        // Before its parent knows it, and may close it.
+        drop(core.node.tell(|| What::Opened));
+        core
     }
 
     fn new(
@@ -612,6 +629,7 @@ impl Drop for Core {
             table.abort_told();
             // Tracked `Arc`s know the context they belong to, and with it this table: let them go.
             table.clear();
+            drop(table.events.end());
         }
     }
 }

@@ -7,11 +7,13 @@ use crate::{
         blocked,
         current::{self, Scope},
         failure::{Failure, FailureKind, Subject, is_overrun, overrun},
+        hook_run::tell_hook,
         hooks::{Callback, Kept, Origin, Owned},
         line_counts::{Event, PROCESS},
         state::{Core, Node},
     },
     event,
+    events::What,
     name::Printed,
     panics,
     sync::lock,
@@ -34,8 +36,9 @@ pub(super) fn note_interrupted(node: &Node, origin: Origin) {
         event::emit!(ERROR, context = %Printed(&node.meta.name), "{sentence}{so_far}");
     }
     if let Some(core) = core {
-        lock(&core.log).interrupted(failure);
+        lock(&core.log).interrupted(failure.clone());
     }
+    drop(tell_hook(node, origin, Some(&failure)));
 }
 
 /// Drops a value that the context owned, in its scope; a panic of its destructor is noted.
@@ -58,7 +61,8 @@ pub(super) fn drop_value(core: &Core, owned: Owned) {
         let path = resource::short_path(&*core.node);
         let failure = Failure::new(kind, Subject::Value { name, id }, path, said);
         let (sentence, text) = (failure.sentence(), format!("{kind:?} {}", failure.what()));
-        lock(&core.log).failure(failure);
+        lock(&core.log).failure(failure.clone());
+        let _wakes = core.node.tell(|| What::Failed(failure));
         // A value is of no line, but its context is.
         let (meta, repeats) = (&core.node.meta, &core.registry.repeats);
         if let Some(so_far) = repeats.tell_text(Event::ValueFailed, meta.location, &text) {

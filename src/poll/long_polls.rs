@@ -55,12 +55,12 @@ pub(crate) fn threshold() -> Option<Duration> {
     }
 }
 
-/// Runs one poll with a look at the clock before and after it.
+/// Runs one poll with a look at the clock before and after it, and tells of one that took too long.
 pub(crate) fn timed<R>(
-    poll_state: &PollState,
-    task: &Meta,
+    (poll_state, task): (&PollState, &Meta),
     threshold: Duration,
     poll: impl FnOnce() -> R,
+    told: impl FnOnce(Duration),
 ) -> R {
     // Stamps are too coarse for a short threshold.
     let began = clock::now();
@@ -70,6 +70,7 @@ pub(crate) fn timed<R>(
     let took = clock::now().saturating_duration_since(began);
     if took > threshold {
         tell(task, took);
+        told(took);
     }
     result
 }

@@ -23,6 +23,7 @@ use crate::{
         weak::add_hook,
     },
     error::ClosedError,
+    events::Events,
     id::ResourceId,
     leaks::{find, growth::Growth, policy::LeakPolicy, report::LeakReport},
     ledger::level::Level,
@@ -244,6 +245,27 @@ impl Registry {
     /// test. Takes about 30 ns an entry, without yielding.
     pub fn live_now(&self) -> Live {
         self.table().live_now()
+    }
+
+    /// What happens in the registry from here on, as it happens: a stream of `Result<Event, Lost>`, which ends when it has closed.
+    ///
+    /// See [`events`](crate::events) for an example, and [`docs::events`](crate::docs::events) for what is promised.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::{Registry, events::What};
+    /// let registry = Registry::new();
+    /// let mut events = registry.events();
+    /// registry.spawn(async { panic!("on purpose") }).await.unwrap_err();
+    /// while let Some(Ok(event)) = events.try_next() {
+    ///     if let What::Failed(failure) = event.what() {
+    ///         println!("{} {failure}", event.id());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::of(&self.table().events)
     }
 
     /// How many entries there are: exact while nothing registers or ends. Does not scan, except that

@@ -4,6 +4,7 @@ use crate::{
     clock,
     context::state::Core,
     event,
+    events::What,
     leaks::{
         find,
         finding::{self, Finding},
@@ -100,7 +101,12 @@ async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
             let Some(root) = root.upgrade() else { return };
             root.node.table.tracking.closing();
         }
-        news.iter().for_each(News::emit);
+        for news in &news {
+            let Some(root) = root.upgrade() else { return };
+            drop(root.node.tell(|| news.what()));
+            drop(root);
+            news.emit();
+        }
     }
 }
 
@@ -200,6 +206,15 @@ impl Make {
 }
 
 impl News {
+    /// As subscribers of the registry are told.
+    fn what(&self) -> What {
+        What::Leak {
+            fingerprint: self.fingerprint.as_str().into(),
+            count: self.alike,
+            text: self.block.as_str().into(),
+        }
+    }
+
     fn emit(&self) {
         let Self {
             fingerprint,

@@ -415,12 +415,23 @@ impl<'a, T: Entry> Reserved<'a, T> {
         at
     }
 
-    /// Lists the entry until it is removed by its key.
+    /// Lists the entry until it is removed by its key; `Release`.
     #[inline]
-    pub(crate) fn list(mut self, entry: T) -> Key {
+    pub(crate) fn list(self, entry: T) -> Key {
+        self.list_in(entry, Release)
+    }
+
+    /// As [`list`](Self::list), for one who then reads what others write before they scan; `SeqCst`.
+    #[inline]
+    pub(crate) fn list_then_read(self, entry: T) -> Key {
+        self.list_in(entry, SeqCst)
+    }
+
+    #[inline]
+    fn list_in(mut self, entry: T, order: Ordering) -> Key {
         self.entry().entry = entry;
         let key = self.key;
-        self.list_with(0, Release);
+        self.list_with(0, order);
         key
     }
 }

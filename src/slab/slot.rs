@@ -203,7 +203,8 @@ impl<T> Slot<T> {
     #[inline]
     pub(crate) unsafe fn unlist(&self) -> (bool, bool) {
         // A subtraction, because processors have one that returns what was there, and the flag is set.
-        let before = self.state.fetch_sub(LISTED, AcqRel);
+        // `SeqCst`, as that of the one who lists: the owner may ask next whether there are subscribers to be told.
+        let before = self.state.fetch_sub(LISTED, SeqCst);
         (before & TOMBSTONE == 0, before & (HELD | PINS) == 0)
     }
 
@@ -213,7 +214,7 @@ impl<T> Slot<T> {
     ///
     /// The caller has pinned it.
     pub(crate) unsafe fn bury(&self) -> bool {
-        let before = self.state.fetch_or(TOMBSTONE, AcqRel);
+        let before = self.state.fetch_or(TOMBSTONE, SeqCst);
         let was_listed = before & (LISTED | TOMBSTONE) == LISTED;
         if was_listed && before & OWNED == 0 {
             self.state.fetch_sub(LISTED, AcqRel);

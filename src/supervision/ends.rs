@@ -18,6 +18,7 @@ use crate::{
         failure::{Failure, FailureKind},
     },
     error::RefusedReason,
+    events::What,
     poll::scope::{self, Owner},
     sync::lock,
     table::record::Outcome,
@@ -190,6 +191,12 @@ impl Supervision {
             lock(&core.log).restarted(failure.as_ref().map(Failure::kind));
         }
         let told = failure.and_then(|failure| over.guard.told(failure));
+        if over.is_attempt {
+            let attempt = self.attempts() + 1;
+            // Its end follows.
+            over.guard
+                .send_first(|| What::Restarting { attempt, pause });
+        }
         over.guard.leave(over.outcome, |_| {});
         let number = self.list(admitted);
         if let Some(failure) = told {

@@ -53,6 +53,8 @@ use std::{
 /// printing) does, once.
 pub struct Live {
     len: usize,
+    /// The number of the latest event before it was made.
+    seq: u64,
     /// What was found; `None` if it was sorted from the start.
     found: Option<Listed>,
     /// In the order of creation, once somebody asked for it.
@@ -62,9 +64,10 @@ pub struct Live {
 }
 
 impl Live {
-    fn of_sorted(sorted: Vec<Resource>) -> Self {
+    fn of_sorted(sorted: Vec<Resource>, seq: u64) -> Self {
         Self {
             len: sorted.len(),
+            seq,
             found: None,
             sorted: OnceLock::from(sorted),
             kept: KeptHandles::default(),
@@ -91,13 +94,36 @@ impl Live {
         self.len == 0
     }
 
+    /// The number of the latest [event](crate::Registry::events) before this listing was made.
+    ///
+    /// What the events up to this one say about tasks and contexts is in the listing, and maybe more. So it is followed without a
+    /// gap by the events with greater numbers, of a subscriber that was there before.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let registry = headcount::Registry::new();
+    /// let _before = registry.context("before");
+    /// let mut events = registry.events();
+    /// let _listed = registry.context("listed");
+    /// let live = registry.live().await;
+    /// let _after = registry.context("after");
+    ///
+    /// let mut news = Vec::new();
+    /// while let Some(Ok(event)) = events.try_next() {
+    ///     if event.seq() > live.seq() {
+    ///         news.push(event.name().to_owned());
+    ///     }
+    /// }
+    /// assert_eq!((live.len(), news), (2, vec!["after".to_owned()]));
+    /// # }
+    /// ```
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
     fn only(&self, mut keep: impl FnMut(&Resource) -> bool) -> Self {
-        Self::of_sorted(
-            self.iter()
-                .filter(|resource| keep(resource))
-                .cloned()
-                .collect(),
-        )
+        let kept = self.iter().filter(|resource| keep(resource));
+        Self::of_sorted(kept.cloned().collect(), self.seq)
     }
 
     /// Only the tasks, blocking and local ones included.
@@ -141,7 +167,7 @@ impl Live {
         }
         kinds
             .into_iter()
-            .map(|(kind, group)| (kind, Self::of_sorted(group)))
+            .map(|(kind, group)| (kind, Self::of_sorted(group, self.seq)))
             .collect()
     }
 
@@ -192,6 +218,7 @@ struct Listing {
     found: Listed,
     kept: KeptHandles,
     now: Stamp,
+    seq: u64,
 }
 
 /// Everything that a listing has found.
@@ -211,6 +238,8 @@ impl Listing {
     fn of(table: &Table) -> Self {
         let room = table.records.len() + table.arcs.len();
         Self {
+            // First of all: what the events up to this one say is in the listing.
+            seq: table.events.latest(),
             tasks: table.tasks.directory(),
             records: table.records.directory(),
             arcs: table.arcs.directory(),
@@ -264,6 +293,7 @@ impl Listing {
     fn into_live(self) -> Live {
         Live {
             len: self.found.tasks.len() + self.found.others.len(),
+            seq: self.seq,
             found: Some(self.found),
             sorted: OnceLock::new(),
             kept: self.kept,
@@ -332,7 +362,7 @@ impl fmt::Debug for Live {
 
 impl Clone for Live {
     fn clone(&self) -> Self {
-        Self::of_sorted(self.iter().cloned().collect())
+        Self::of_sorted(self.iter().cloned().collect(), self.seq)
     }
 }
 

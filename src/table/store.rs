@@ -1,6 +1,7 @@
 //! The table of one registry: entries found by id, listed in bounded steps.
 
 use crate::{
+    events::EventSender,
     id::ResourceId,
     ledger::{handle_log::Ledger, tracking::Tracking},
     poll::{replies::PendingReplies, running_hooks::RunningHooks},
@@ -45,6 +46,8 @@ pub(crate) struct Table {
     /// Who asks tasks and hooks where they wait.
     pub(crate) replies: Arc<PendingReplies>,
     pub(crate) hooks: Arc<RunningHooks>,
+    /// Who is told of what happens. Subscribers keep this, and nothing else of the table.
+    pub(crate) events: Arc<EventSender>,
     /// How many `Arc`s are in there, dead ones included.
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
@@ -80,6 +83,7 @@ impl Table {
             tracking,
             replies: Arc::default(),
             hooks: Arc::default(),
+            events: Arc::default(),
             tracked: AtomicUsize::new(0),
             sweep_cursor: AtomicUsize::new(0),
             #[cfg(feature = "testing")]
@@ -155,7 +159,8 @@ impl Table {
         let reserved = self.records.reserve();
         let record = build(Meta::new(reserved.key().id(self.number + 1), facts));
         let listed = Arc::downgrade(&record);
-        reserved.list(Indirect::new(listed));
+        // The caller asks next whether there are subscribers to be told.
+        reserved.list_then_read(Indirect::new(listed));
         record
     }
 

@@ -18,6 +18,7 @@ use crate::{
     },
     error::RefusedReason,
     event,
+    events::{self, PendingWakes, TaskOutcome, What},
     name::{Label, Printed, Quoted},
     poll::{
         capture::{self, Captured},
@@ -34,7 +35,7 @@ use crate::{
         task_entry::{Role, TaskEntry, TaskHandle, TaskHold as _, TaskOwner},
     },
 };
-use std::{mem, panic::Location, sync::Arc, task::Context};
+use std::{mem, panic::Location, sync::Arc, task::Context, time::Duration};
 
 /// A task from its admission to its end, and what it owes its context: when it ends, or this is dropped, it leaves the list
 /// and the gate.
@@ -61,7 +62,9 @@ impl<'a> TaskGuard<'a> {
         let context = self.context();
         let parent = Arc::<Node>::clone(context);
         let (owner, handle) = context.table.insert_task(facts, parent, role);
-        (self.into_listed(owner), handle)
+        let guard = self.into_listed(owner);
+        guard.tell_listed(context);
+        (guard, handle)
     }
 
     /// Lists a wrapped future, without a handle: the code that polls it gets its output.
@@ -69,7 +72,9 @@ impl<'a> TaskGuard<'a> {
         let context = self.context();
         let parent = Arc::<Node>::clone(context);
         let owner = context.table.insert_task_alone(facts, parent, role);
-        self.into_listed(owner)
+        let guard = self.into_listed(owner);
+        guard.tell_listed(context);
+        guard
     }
 
     #[inline(always)]
@@ -98,6 +103,25 @@ impl TaskGuard<'static> {
 }
 
 impl TaskGuard<'_> {
+    /// It is listed, and owes nothing but its end: those who hear of it may do anything.
+    #[inline(always)]
+    fn tell_listed(&self, context: &Node) {
+        if context.table.events.is_heard() {
+            self.send_listed(context);
+        }
+    }
+
+    #[cold]
+    fn send_listed(&self, context: &Node) {
+        if let Some(task) = self.task() {
+            let what = match task.state() {
+                State::BackingOff => What::BackingOff,
+                _ => What::Spawned,
+            };
+            drop(context.table.events.send(events::Event::of(task, what)));
+        }
+    }
+
     fn entry(&self) -> Option<&TaskOwner> {
         match &self.0 {
             Stage::Listed(entry) => Some(entry),
@@ -170,7 +194,10 @@ impl TaskGuard<'_> {
             let poll = || scope::enter_with(Owner::Task(task), memory, || poll(cx));
             match long_polls::threshold() {
                 None => poll(),
-                Some(threshold) => long_polls::timed(state, task.meta(), threshold, poll),
+                Some(threshold) => {
+                    let told = |took| send_long_poll(task, took);
+                    long_polls::timed((state, task.meta()), threshold, poll, told)
+                }
             }
         };
         state.poll(cx, poll, |captured| answer(task, captured))
@@ -217,7 +244,17 @@ impl TaskGuard<'_> {
         };
         // Its context has the words for it, and the entry, which is gone afterwards.
         let lost = (outcome == Outcome::RuntimeEnded).then(|| LostTask::of(&entry));
-        entry.leave(deliver, |left| {
+        let mut wakes = PendingWakes::default();
+        let unlisted = |entry: &TaskOwner| {
+            // Before the handle knows, and before the close does.
+            let events = &context_of(entry).table.events;
+            if events.is_heard() {
+                let what = What::Ended(TaskOutcome::of(outcome));
+                wakes = events.send(events::Event::of(&**entry, what));
+            }
+            deliver(entry);
+        };
+        entry.leave(unlisted, |left| {
             let context = match left {
                 Left::Alone(remains) => remains.owner(),
                 Left::Shared(entry) => entry.owner(),
@@ -226,6 +263,7 @@ impl TaskGuard<'_> {
                 .expect("a task belongs to a context")
                 .task_left(outcome);
         });
+        drop(wakes);
         if let Some(lost) = lost {
             lost.emit();
         }
@@ -330,11 +368,24 @@ impl TaskGuard<'_> {
         if let Some(core) = node.core.upgrade() {
             lock(&core.log).failure(failure.clone());
         }
+        // Its end follows.
+        self.send_first(|| What::Failed(failure.clone()));
         // The failure of a destructor is the output's, not the task's.
         if failure.kind() != FailureKind::DestructorPanicked {
             close_on_failure(node, failure);
         }
         self.told(failure.clone())
+    }
+
+    /// Tells subscribers of something that happened to the task, if there are any. They are woken by the next event, that of its end.
+    pub(crate) fn send_first(&self, what: impl FnOnce() -> What) {
+        let Some(task) = self.task() else {
+            return;
+        };
+        let events = &context_of(task).table.events;
+        if events.is_heard() {
+            events.send_first(events::Event::of(task, what()));
+        }
     }
 
     /// A failure of the task, to be told of.
@@ -397,7 +448,7 @@ impl TaskFailure {
     /// Says that the attempt with this number follows, after a pause.
     #[cfg(feature = "supervision")]
     #[cold]
-    pub(crate) fn emit_restart(&self, attempt: u64, pause: std::time::Duration) {
+    pub(crate) fn emit_restart(&self, attempt: u64, pause: Duration) {
         let sentence = self.failure.sentence();
         let Some(line) = self.failure.location() else {
             return;
@@ -471,6 +522,14 @@ fn how_aborted(task: &TaskEntry) -> Outcome {
     }
 }
 
+#[cold]
+fn send_long_poll(task: &TaskEntry, took: Duration) {
+    let events = &context_of(task).table.events;
+    if events.is_heard() {
+        drop(events.send(events::Event::of(task, What::LongPoll(took))));
+    }
+}
+
 /// What a task was asked.
 #[cold]
 fn answer(task: &TaskEntry, captured: &Captured) {
@@ -497,6 +556,8 @@ pub(crate) fn note_refusal(
     (what, name): (&str, &str),
     (location, reason): (&'static Location<'static>, RefusedReason),
 ) {
+    // Woken when it is noted.
+    let _wakes = node.send(|| events::Event::refused(node, name, (location, reason)));
     let event = match reason {
         RefusedReason::Closed => Event::Refused,
         RefusedReason::Full => Event::Full,

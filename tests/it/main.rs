@@ -31,6 +31,7 @@ mod drops;
 mod dump;
 #[cfg(feature = "dump")]
 mod elsewhere;
+mod event_stream;
 mod events;
 mod failures;
 mod fingerprints;
