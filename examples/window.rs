@@ -14,7 +14,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Names are shown as they are: the clients of this example have no secrets.
     let window = registry.window().show_labels();
     let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok());
-    let address = if seconds.is_some() { "127.0.0.1:8765" } else { "127.0.0.1:0" };
+    let address = if seconds.is_some() {
+        "127.0.0.1:8765"
+    } else {
+        "127.0.0.1:0"
+    };
     let page = window.clone().serve(address).await?;
     println!("http://{}", page.address());
 
@@ -56,8 +60,14 @@ async fn start(server: &Context) -> Context {
 }
 
 async fn serve(client: Context, number: u32) {
-    client.task("reader").cancellable().spawn(std::future::pending::<()>());
-    client.task("writer").cancellable().spawn(std::future::pending::<()>());
+    client
+        .task("reader")
+        .cancellable()
+        .spawn(std::future::pending::<()>());
+    client
+        .task("writer")
+        .cancellable()
+        .spawn(std::future::pending::<()>());
     let online = Duration::from_millis(u64::from(number % 7) * 700 + 500);
     let own = client.downgrade();
     let _ = own.run_until_cancelled(sleep(online)).await;

@@ -104,7 +104,10 @@ mod tests {
         let (literal, made) = (label("conn".into()), label("ada".to_owned().into()));
         assert_eq!(Labels::Hashed.label(&literal), "conn");
         let hidden = Labels::Hashed.label(&made);
-        assert!(hidden.starts_with('~') && !hidden.contains("ada"), "{hidden}");
+        assert!(
+            hidden.starts_with('~') && !hidden.contains("ada"),
+            "{hidden}"
+        );
         assert_eq!(hidden, Labels::Hashed.label(&made));
         assert_ne!(hidden, Labels::Hashed.name("bob", false));
         assert_eq!(Labels::Shown.label(&made), "ada");

@@ -206,6 +206,12 @@ impl fmt::Display for TaskOutcome {
 }
 
 impl Event {
+    /// The name and the kind, as they are kept.
+    #[cfg(feature = "web")]
+    pub(crate) fn labels(&self) -> (&Label, &Label) {
+        (&self.name, &self.kind)
+    }
+
     /// Of a thing that is in a table.
     pub(crate) fn of(thing: &dyn Record, what: What) -> Self {
         let parent = thing.parent().map(|parent| parent.meta().id);

@@ -31,9 +31,7 @@ pub(crate) fn is_own(kind: &str) -> bool {
 
 /// Whether a kind is one of those that are counted here.
 pub(crate) fn is_counted(kind: &str) -> bool {
-    is_own(kind)
-        || kind.starts_with(HANDLE)
-        || kind.starts_with(UNTRACKED)
+    is_own(kind) || kind.starts_with(HANDLE) || kind.starts_with(UNTRACKED)
 }
 
 /// How much there is of each kind and line.

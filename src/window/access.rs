@@ -37,10 +37,9 @@ impl Access {
         };
         // An empty one is a setting that is missing, and opens nothing.
         let given = bearer(headers).filter(|_| !token.is_empty());
-        let is_right = given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes())));
-        is_right
-            .then_some(())
-            .ok_or_else(Problem::unauthorized)
+        let is_right =
+            given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes())));
+        is_right.then_some(()).ok_or_else(Problem::unauthorized)
     }
 
     /// Whether this is a name of the window. A page of another site that lets its own name point here (DNS rebinding) has none.

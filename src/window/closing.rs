@@ -106,11 +106,7 @@ fn closes(shared: &Shared, live: &Live) -> Closes {
     }
 }
 
-fn view(
-    shared: &Shared,
-    close: Closing,
-    in_the_way: Option<(Vec<&Resource>, usize)>,
-) -> CloseView {
+fn view(shared: &Shared, close: Closing, in_the_way: Option<(Vec<&Resource>, usize)>) -> CloseView {
     let (tasks, children) = in_the_way.unwrap_or_default();
     let oldest = tasks.iter().take(NAMED);
     CloseView {

@@ -89,7 +89,9 @@ fn view(shared: &Shared, growth: &Growth) -> GrowthAnswer {
     let all = growth.all();
     let lines = all.iter().take(LINES);
     let line = |entry: &GrowthEntry| LineView {
-        name: shared.labels.name(entry.name(), is_literal(entry, &literals)),
+        name: shared
+            .labels
+            .name(entry.name(), is_literal(entry, &literals)),
         is_probe: entry.is_probe(),
         location: entry.site().map(|(file, line)| format!("{file}:{line}")),
         counts: entry.counts().to_vec(),
@@ -106,11 +108,12 @@ fn view(shared: &Shared, growth: &Growth) -> GrowthAnswer {
 /// Whether a name quotes nothing that was made at run time: a kind, or the handles of one.
 fn is_literal(entry: &GrowthEntry, literals: &HashSet<&'static str>) -> bool {
     let name = entry.name();
-    let kind = name.rsplit_once("handle of a ").map_or(name, |(_, kind)| kind);
+    let kind = name
+        .rsplit_once("handle of a ")
+        .map_or(name, |(_, kind)| kind);
     !entry.is_probe() && (is_own(name) || literals.contains(kind))
 }
 
 fn key(entry: &GrowthEntry) -> (&str, Option<(&'static str, u32)>) {
     (entry.name(), entry.site())
 }
-

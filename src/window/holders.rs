@@ -4,9 +4,7 @@ use crate::{
     holders::Holders,
     leaks::json::HoldersView,
     offload::offload,
-    window::{
-        answer::answer, entry::EntryView, params::Params, problem::Problem, shared::Shared,
-    },
+    window::{answer::answer, entry::EntryView, params::Params, problem::Problem, shared::Shared},
 };
 use serde::Serialize;
 use std::sync::Arc;

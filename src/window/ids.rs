@@ -94,7 +94,19 @@ mod tests {
     fn nonsense_is_no_id() {
         let ids = Ids::of(id(0, 0));
         for text in [
-            "", "#", "t", "x1", "t+1", "t-1", "t1.", "t1.x", "t1.2.3", "t99999999999", "t1 ", "#refused", "ü1",
+            "",
+            "#",
+            "t",
+            "x1",
+            "t+1",
+            "t-1",
+            "t1.",
+            "t1.x",
+            "t1.2.3",
+            "t99999999999",
+            "t1 ",
+            "#refused",
+            "ü1",
         ] {
             assert_eq!(ids.read(text).unwrap_err().code(), "bad_id", "{text:?}");
         }
@@ -102,6 +114,9 @@ mod tests {
             table: 16,
             ..id(0, 0)
         });
-        assert_eq!(ids.read(&other.write(id(1, 0))).unwrap_err().code(), "other_registry");
+        assert_eq!(
+            ids.read(&other.write(id(1, 0))).unwrap_err().code(),
+            "other_registry"
+        );
     }
 }

@@ -22,6 +22,7 @@ mod closing;
 mod dump;
 mod entry;
 mod error;
+mod events;
 mod growth;
 mod holders;
 mod ids;

@@ -9,9 +9,10 @@ use axum::{
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 /// The modules of the page, by the name under which it loads them.
-pub(crate) const SCRIPTS: [(&str, &str); 4] = [
+pub(crate) const SCRIPTS: [(&str, &str); 5] = [
     ("/page.js", include_str!("page/page.js")),
     ("/server.js", include_str!("page/server.js")),
+    ("/events.js", include_str!("page/events.js")),
     ("/tree.js", include_str!("page/tree.js")),
     ("/panels.js", include_str!("page/panels.js")),
 ];
@@ -25,7 +26,10 @@ pub(crate) async fn page(OriginalUri(uri): OriginalUri) -> Response {
         last if last.bytes().all(is_plain) => format!("./{last}/"),
         _ => "./".to_owned(),
     };
-    of_type(PAGE.replacen("{base}", &base, 1), "text/html; charset=utf-8")
+    of_type(
+        PAGE.replacen("{base}", &base, 1),
+        "text/html; charset=utf-8",
+    )
 }
 
 pub(crate) async fn style() -> Response {

@@ -81,7 +81,10 @@ mod tests {
     #[test]
     fn unknown_and_repeated_parameters_are_refused() {
         assert!(params("").is_ok());
-        assert_eq!(params("kind=task&older=3").unwrap().get("kind"), Some("task"));
+        assert_eq!(
+            params("kind=task&older=3").unwrap().get("kind"),
+            Some("task")
+        );
         assert_eq!(params("colour=red").unwrap_err(), "unknown_parameter");
         assert_eq!(params("kind=a&kind=b").unwrap_err(), "unknown_parameter");
     }
@@ -89,7 +92,11 @@ mod tests {
     #[test]
     fn seconds_are_within_their_limit() {
         let day = Duration::from_secs(86_400);
-        let older = |text: &str| params(&format!("older={text}")).unwrap().seconds("older", day);
+        let older = |text: &str| {
+            params(&format!("older={text}"))
+                .unwrap()
+                .seconds("older", day)
+        };
         assert_eq!(older("1.5"), Ok(Some(Duration::from_millis(1_500))));
         assert_eq!(older(""), Ok(None));
         for text in ["-1", "nan", "inf", "1e300", "x", "86401"] {

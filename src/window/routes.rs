@@ -3,7 +3,7 @@
 use crate::window::{
     access::peer_of,
     answer::answer,
-    close, closing, dump, growth, holders,
+    close, closing, dump, events, growth, holders,
     json::response,
     leaks,
     page::{SCRIPTS, page, script, style},
@@ -67,6 +67,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         asked = asked.route(path, reading(get(question(path))));
     }
     let asked = asked
+        .route("/events", reading(get(stream)))
         .route("/close", post(begin_close).fallback(wrong_method))
         .route_layer(from_fn_with_state(Arc::clone(&shared), check_token));
     let mut shown = Router::new()
@@ -110,6 +111,10 @@ fn question(
             }
         })
     }
+}
+
+async fn stream(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+    events::events(&shared, &uri).into_response()
 }
 
 async fn begin_close(State(shared): State<Arc<Shared>>, request: Request) -> Response {

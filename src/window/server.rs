@@ -1,11 +1,6 @@
 //! [`WindowServer`]: a server for programs that have none.
 
-use crate::window::{
-    access::Peer,
-    error::WindowError,
-    routes::whole,
-    shared::Shared,
-};
+use crate::window::{access::Peer, error::WindowError, routes::whole, shared::Shared};
 use axum::{
     extract::connect_info::Connected,
     serve::{IncomingStream, Listener},

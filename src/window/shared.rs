@@ -52,11 +52,6 @@ impl Shared {
         &self.node.table
     }
 
-    /// The registry's core, for a moment: the one that awaits must not keep it.
-    pub(crate) fn core(&self) -> Result<Arc<Core>, Problem> {
-        self.root.upgrade().ok_or_else(Problem::registry_gone)
-    }
-
     /// What has this id, as a request writes it.
     pub(crate) fn find(&self, text: &str) -> Result<Resource, Problem> {
         let id = self.ids.read(text)?;

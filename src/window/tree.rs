@@ -63,6 +63,8 @@ struct TreeQuery {
 
 #[derive(Serialize)]
 struct TreePage {
+    /// The number of the latest event that this is as new as.
+    seq: u64,
     /// How many entries there are in all.
     total: usize,
     /// How many of them are asked for, on this page and others.
@@ -162,6 +164,7 @@ fn page(shared: &Shared, query: &TreeQuery, live: &Live) -> TreePage {
         children: children.remove(&entry.id()).unwrap_or_default(),
     };
     TreePage {
+        seq: live.seq(),
         total: live.len(),
         matched,
         entries: listed.into_iter().map(view).collect(),

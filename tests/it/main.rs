@@ -104,5 +104,7 @@ mod util;
 mod waits;
 mod watch;
 mod weak;
+#[cfg(feature = "web")]
+mod window;
 mod with_context;
 mod wrap;

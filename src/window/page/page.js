@@ -1,8 +1,15 @@
 // The page as a whole: views, the head, and when to look again.
 
+import * as events from "./events.js";
 import { ask, el, number, setToken } from "./server.js";
 import * as panels from "./panels.js";
 import * as tree from "./tree.js";
+
+// What went wrong in the page itself, and what its policy has refused: for its tests.
+window.headcountErrors = [];
+for (const type of ["error", "unhandledrejection", "securitypolicyviolation"]) {
+  addEventListener(type, (event) => window.headcountErrors.push(String(event.message ?? event.reason ?? event.violatedDirective)));
+}
 
 const INTERVAL = 2_000;
 const byId = (id) => document.getElementById(id);
@@ -75,6 +82,7 @@ async function look() {
     await panels.closes();
     if (view === "live") await tree.refresh();
     if (view === "growth") await panels.growth();
+    events.listen();
   } catch (error) {
     if (error.code === "unauthorized") wantToken();
     else lost(error);
@@ -119,6 +127,6 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden && !isPaused) look();
 });
 
-tree.start({ changed: look, dump: dumpOf });
+tree.start({ changed: look, dump: dumpOf, report: events.reportOf });
 panels.start({ dump: dumpOf });
 look();

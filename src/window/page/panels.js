@@ -46,7 +46,9 @@ function deadlock(found) {
 }
 
 function group(it) {
-  const title = it.count === 1 ? it.members[0].path : `${number(it.count)} ${it.what}s`;
+  const names = new Set(it.members.map((member) => member.path.split("/").at(-1)));
+  const title = it.count === 1 ? it.members[0].path
+    : names.size === 1 ? `${number(it.count)} × ${[...names][0]}` : `${number(it.count)} ${it.what}s`;
   const members = it.members.map((member) => el("li", {},
     el("span", { class: "name" }, member.path),
     el("span", { class: "quiet" }, ` ${member.activity}, ${human(member.age_secs)} old, made at ${member.location}`),
@@ -184,6 +186,18 @@ function close(title, it, context) {
     oldest.length > 0 && el("ul", { class: "plain" }, oldest),
     it.hooks.length > 0 && el("ul", { class: "plain quiet" }, it.hooks.map((hook) => el("li", {}, `hook ${hook}`))),
     el("div", { class: "actions" }, el("button", { type: "button", onclick: () => waitsOf(context) }, "Where it waits")));
+}
+
+/// The report of a context that has closed, from its event.
+export function report(event) {
+  const it = event.report;
+  const sums = ["finished", "cancelled", "aborted", "panicked", "failed", "refused", "restarted"];
+  const said = sums.filter((sum) => it[sum] > 0).map((sum) => `${number(it[sum])} ${sum}`);
+  return el("article", { class: `card ${it.is_clean ? "" : "bad"}` },
+    el("h3", {}, `${event.kind} ${event.name}`, el("span", { class: "chip" }, it.is_clean ? "clean" : "not clean")),
+    el("p", {}, `Closed in ${human(it.duration_secs)}: tasks ${said.join(", ") || "none"}.`),
+    facts([["reason", it.reason], ["opened at", event.location], ["contexts in it", it.children || ""]]),
+    it.text && !it.is_clean && el("pre", {}, document.createTextNode(lines(it.text))));
 }
 
 let waitsOf = () => {};

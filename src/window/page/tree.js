@@ -3,6 +3,7 @@
 import { ask, el, facts, human, legible, number, plural } from "./server.js";
 
 const FADE = 10_000; // what ended stays so long
+const FADED = 30; // of one part at most
 const FRESH = 3_000;
 const PAGES = 4; // pages of one part that are asked for again each time
 
@@ -16,6 +17,8 @@ const open = new Map([["", 1]]);
 const shown = new Map();
 /// Entries that ended: by id, with the time.
 const ended = new Map();
+/// How tasks ended, by id, as events say it; the latest last.
+const outcomes = new Map();
 let selected = null;
 let hooks = {};
 
@@ -121,7 +124,7 @@ function setText(element, text) {
 function draw(list, part, answer, now) {
   const depth = Number(list.dataset.depth ?? 0);
   const rows = new Map([...list.children].map((row) => [row.dataset.id, row]));
-  const gone = [...ended.values()].filter((it) => it.part === part).map((it) => it.entry);
+  const gone = [...ended.values()].filter((it) => it.part === part).slice(-FADED).map((it) => it.entry);
   const all = [...answer.entries, ...gone].sort((a, b) => a.created_at - b.created_at);
   let at = list.firstElementChild;
   for (const entry of all) {
@@ -178,9 +181,9 @@ function make(entry, depth, now) {
 
 function update(item, entry, now) {
   const isOver = ended.has(entry.id);
-  const state = isOver ? "ended" : entry.state;
+  const state = isOver ? outcomes.get(entry.id) ?? "ended" : entry.state;
   const row = item.firstElementChild;
-  row.querySelector(".dot").className = `dot ${state.split(" ")[0]}`;
+  row.querySelector(".dot").className = `dot ${isOver ? (state === "panicked" ? "closed" : "ended") : state.split(" ")[0]}`;
   setText(row.querySelector(".word"), entry.detail && !isOver ? `${state}, ${legible(entry.detail)}` : state);
   setText(row.querySelector(".age"), isOver ? `${human((now - ended.get(entry.id).at) / 1000)} ago` : human(entry.age_secs));
   const children = isOver ? 0 : entry.children;
@@ -247,7 +250,7 @@ function describe(entry, isNew = false) {
     el("p", { class: "path" }, entry.path),
     facts([
       ["kind", entry.kind],
-      ["state", ended.has(entry.id) ? "ended" : entry.state],
+      ["state", ended.has(entry.id) ? outcomes.get(entry.id) ?? "ended" : entry.state],
       ["says", entry.detail],
       ["age", human(entry.age_secs)],
       ["created", new Date(entry.created_at * 1000).toLocaleString()],
@@ -283,10 +286,10 @@ async function showHolders(entry, into) {
       el("div", {}, group.count > 1 ? `${number(group.count)} × ` : "", "taken at ", el("code", {}, group.taken)),
       el("div", { class: "quiet" }, taker(group)),
       group.inside && el("div", { class: "quiet" }, `in ${group.inside.name}${group.inside.field ? `.${group.inside.field}` : ""}`)));
-    into.replaceChildren(
+    into.replaceChildren(el("div", {},
       el("h3", {}, `${plural(holders.strong, "strong handle")}: ${holders.tracked} recorded, ${holders.untracked} not`),
       el("ul", { class: "plain" }, groups),
-      holders.untracked > 0 && el("p", { class: "quiet" }, "HEADCOUNT_LEVEL=holders records each handle from the start."));
+      holders.untracked > 0 && el("p", { class: "quiet" }, "HEADCOUNT_LEVEL=holders records each handle from the start.")));
   } catch (error) {
     into.replaceChildren(el("p", { class: "quiet" }, error.message));
   }
@@ -327,6 +330,12 @@ function onKey(event) {
   if (!next) return;
   select(next);
   next.firstElementChild.scrollIntoView({ block: "nearest" });
+}
+
+/// Notes how something ended.
+export function note(id, outcome) {
+  outcomes.set(id, outcome);
+  if (outcomes.size > 5_000) outcomes.delete(outcomes.keys().next().value);
 }
 
 /// Shows one entry by its id, alone, as a filter does.
