@@ -118,7 +118,7 @@
 //!
 //! See [`Window`](crate::window::Window#safe-by-default) for the rules. What they are for:
 //!
-//! * *Pages of other sites*, in the browser of someone who may look. They cannot send the `Host` of the window with a name of their own
+//! * *Pages of other sites*, in the browser of an operator. They cannot send the `Host` of the window with a name of their own
 //!   (DNS rebinding), nor its `Origin`; what they load as a picture or a script is refused by the browser's own mark (`Sec-Fetch-Site`).
 //! * *Other machines.* Without a token a request is answered if its peer is known to be on this machine. A proxy on the same machine is
 //!   such a peer: it has to send its own name as `Host`, which is refused unless [`Window::host`](crate::window::Window::host) names it.

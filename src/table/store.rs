@@ -243,6 +243,12 @@ impl Table {
         self.for_each(|task| task.abort_if_told());
     }
 
+    /// The first of the four numbers that ids of this registry have.
+    #[cfg(feature = "web")]
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// What has this id, if it is still listed.
     #[cfg(feature = "web")]
     pub(crate) fn find(&self, id: ResourceId) -> Option<crate::table::resource::Resource> {

@@ -221,7 +221,7 @@ impl Window {
     fn into_shared(self) -> Arc<Shared> {
         let is_shown = self.shows_labels || self.access.token.is_some();
         Arc::new(Shared {
-            ids: Ids::of(self.node.meta.id),
+            ids: Ids::of(self.node.table.number()),
             labels: if is_shown {
                 Labels::Shown
             } else {

@@ -106,5 +106,7 @@ mod watch;
 mod weak;
 #[cfg(feature = "web")]
 mod window;
+#[cfg(feature = "web")]
+mod window_fuzz;
 mod with_context;
 mod wrap;

@@ -185,7 +185,7 @@ function update(item, entry, now) {
   const row = item.firstElementChild;
   row.querySelector(".dot").className = `dot ${isOver ? (state === "panicked" ? "closed" : "ended") : state.split(" ")[0]}`;
   setText(row.querySelector(".word"), entry.detail && !isOver ? `${state}, ${legible(entry.detail)}` : state);
-  setText(row.querySelector(".age"), isOver ? `${human((now - ended.get(entry.id).at) / 1000)} ago` : human(entry.age_secs));
+  setText(row.querySelector(".age"), isOver ? since(ended.get(entry.id).at, now) : human(entry.age_secs));
   const children = isOver ? 0 : entry.children;
   setText(row.querySelector(".count"), children ? `${number(children)} in it` : "");
   row.querySelector(".twisty").classList.toggle("some", children > 0);
@@ -195,6 +195,10 @@ function update(item, entry, now) {
   else item.removeAttribute("aria-expanded");
   if (children === 0 && open.has(entry.id)) fold(item);
   if (children > 0 && open.has(entry.id) && !item.querySelector(":scope > ul")) unfold(item);
+}
+
+function since(at, now) {
+  return now - at < 1_000 ? "just now" : `${human((now - at) / 1000)} ago`;
 }
 
 function toggle(item) {

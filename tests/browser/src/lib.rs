@@ -47,7 +47,10 @@ impl WebDriverCompatibleCommand for Chromium {
         base: &fantoccini::wd::Url,
         session: Option<&str>,
     ) -> Result<fantoccini::wd::Url, fantoccini::wd::ParseError> {
-        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+        base.join(&format!(
+            "session/{}/goog/cdp/execute",
+            session.unwrap_or_default()
+        ))
     }
 
     fn method_and_body(&self, _: &fantoccini::wd::Url) -> (fantoccini::wd::Method, Option<String>) {
@@ -82,19 +85,28 @@ impl Browser {
 
     /// The page as wide as this.
     pub async fn set_size(&self, width: u32, height: u32) {
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.chromium("Emulation.setDeviceMetricsOverride", size).await;
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.chromium("Emulation.setDeviceMetricsOverride", size)
+            .await;
     }
 
     async fn chromium(&self, command: &'static str, params: Value) {
-        self.client.issue_cmd(Chromium(command, params)).await.unwrap();
+        self.client
+            .issue_cmd(Chromium(command, params))
+            .await
+            .unwrap();
     }
 
     /// Clicks on what this CSS selector finds, once it is there.
     pub async fn click(&self, css: &str) {
         let wait = self.client.wait().at_most(LIMIT);
         let found = wait.for_element(Locator::Css(css)).await;
-        found.unwrap_or_else(|_| panic!("there is no {css}")).click().await.unwrap();
+        found
+            .unwrap_or_else(|_| panic!("there is no {css}"))
+            .click()
+            .await
+            .unwrap();
     }
 
     /// Clicks on the element of this kind that has this text, once it is there.
@@ -182,7 +194,9 @@ fn start_driver() -> (Driver, u16) {
     let driver = Driver(child);
     for line in stdout.lines() {
         let line = line.unwrap();
-        let port = line.rsplit_once("on port ").map(|(_, port)| port.trim_end_matches('.'));
+        let port = line
+            .rsplit_once("on port ")
+            .map(|(_, port)| port.trim_end_matches('.'));
         if let Some(port) = port.and_then(|port| port.parse().ok()) {
             return (driver, port);
         }

@@ -46,7 +46,9 @@ async fn agrees(browser: &Browser, registry: &Registry) {
         ("resources", live.resources().len()),
     ] {
         let script = "const [what, count] = arguments; return document.getElementById(`total-${what}`)?.textContent.replace(',', '') === count;";
-        browser.until(script, &[what.into(), count.to_string().into()]).await;
+        browser
+            .until(script, &[what.into(), count.to_string().into()])
+            .await;
     }
 }
 
@@ -73,21 +75,31 @@ async fn what_hangs_and_what_leaks_is_found_by_clicking() {
     browser.click_text("#tree .what", "forgotten client").await;
     browser.sees("#details", "server/forgotten client").await;
     browser.click_text("#details button", "Who holds it").await;
-    browser.sees("#details", "1 strong handle: 1 recorded").await;
+    browser
+        .sees("#details", "1 strong handle: 1 recorded")
+        .await;
     browser.screenshot("live").await;
 
     browser.click_text("#tree .what", "server").await;
-    browser.click_text("#details button", "Where its tasks wait").await;
+    browser
+        .click_text("#details button", "Where its tasks wait")
+        .await;
     browser.sees("#dump .card", "import").await;
-    browser.sees("#dump .leaf", "tokio::sync::mpsc::Receiver::recv").await;
+    browser
+        .sees("#dump .leaf", "tokio::sync::mpsc::Receiver::recv")
+        .await;
     browser.sees("#dump .stack", "tests/page.rs").await;
     browser.screenshot("waits").await;
 
     browser.set_dark(true).await;
     browser.click("#tab-leaks").await;
     browser.click("#find-leaks").await;
-    browser.sees("#leaks h3", "forgotten client: closed but still held").await;
-    browser.sees("#leaks .todo", "drop the handle taken at").await;
+    browser
+        .sees("#leaks h3", "forgotten client: closed but still held")
+        .await;
+    browser
+        .sees("#leaks .todo", "drop the handle taken at")
+        .await;
     let is_drawn = "return (document.querySelector('#leaks img')?.naturalWidth ?? 0) > 300;";
     browser.until(is_drawn, &[]).await;
     browser.screenshot("leaks").await;
@@ -95,7 +107,12 @@ async fn what_hangs_and_what_leaks_is_found_by_clicking() {
 
     browser.click("#tab-growth").await;
     browser.sees("#growth .card", "context").await;
-    browser.until("return document.querySelectorAll('#growth svg polyline').length > 2;", &[]).await;
+    browser
+        .until(
+            "return document.querySelectorAll('#growth svg polyline').length > 2;",
+            &[],
+        )
+        .await;
 
     browser.click("#tab-events").await;
     browser.sees("#events li", "spawned").await;
@@ -117,7 +134,10 @@ async fn what_hangs_and_what_leaks_is_found_by_clicking() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_shows_what_is_in_its_way_and_the_page_outlives_it() {
     let (registry, _window, address) = served().await;
-    let server = registry.context_builder("server").grace(Duration::from_secs(3_600)).open();
+    let server = registry
+        .context_builder("server")
+        .grace(Duration::from_secs(3_600))
+        .open();
     let upload = server.child("upload");
     let (finish, finished) = tokio::sync::oneshot::channel::<()>();
     upload.task("last chunk").spawn(finished);
@@ -170,9 +190,12 @@ async fn a_hundred_thousand_entries_stay_usable() {
     browser.sees("#total-resources", "100,000").await;
     browser.click("#tree .twisty.some").await;
     browser.sees("#tree .name", "item 499").await;
-    let rows = "return document.querySelectorAll('#tree li[role=treeitem]').length === arguments[0];";
+    let rows =
+        "return document.querySelectorAll('#tree li[role=treeitem]').length === arguments[0];";
     browser.until(rows, &[501.into()]).await;
-    browser.click_text("#tree .more button", "Show 500 more of 99,500").await;
+    browser
+        .click_text("#tree .more button", "Show 500 more of 99,500")
+        .await;
     browser.until(rows, &[1_001.into()]).await;
 
     browser.keys("#filter [name=name]", "item 77777").await;
@@ -192,13 +215,19 @@ async fn names_from_outside_are_text() {
     let ctx = registry.context(name);
     ctx.task(name).spawn(pending::<()>());
     let browser = Browser::open(&address).await;
-    browser.sees("#tree .name", "<img src=x onerror='document.title=1'>\\u{1b}[31m\\u{202e}").await;
+    browser
+        .sees(
+            "#tree .name",
+            "<img src=x onerror='document.title=1'>\\u{1b}[31m\\u{202e}",
+        )
+        .await;
     browser.click("#tree .what").await;
     browser.click("#tab-waits").await;
     browser.click("#take-dump").await;
     browser.sees("#dump .card", "<img src=x").await;
     browser.click("#tab-closes").await;
-    let is_text = "return document.title === 'headcount' && document.querySelectorAll('img').length === 0;";
+    let is_text =
+        "return document.title === 'headcount' && document.querySelectorAll('img').length === 0;";
     browser.until(is_text, &[]).await;
     browser.close().await;
     ctx.close_now().await;
@@ -258,6 +287,8 @@ async fn the_token_is_asked_for_and_not_kept_in_the_address() {
 
     let browser = Browser::open(&format!("{address}#token=open%20sesame")).await;
     browser.sees("#tree .name", "ada").await;
-    browser.until("return location.href === arguments[0];", &[address.into()]).await;
+    browser
+        .until("return location.href === arguments[0];", &[address.into()])
+        .await;
     browser.close().await;
 }
