@@ -54,7 +54,7 @@ async function head() {
   badge.textContent = state;
   badge.className = `badge ${state}`;
   const totals = [["tasks", answer.tasks], ["contexts", answer.contexts], ["resources", answer.resources]];
-  byId("totals").replaceChildren(...totals.map(([what, count]) => el("div", {}, el("dt", {}, what), el("dd", { id: `total-${what}` }, number(count)))));
+  byId("totals").replaceChildren(...totals.map(([what, count]) => el("div", {}, el("dt", {}, count === 1 ? what.slice(0, -1) : what), el("dd", { id: `total-${what}` }, number(count)))));
   const kinds = new Set(answer.kinds.map((kind) => kind.kind));
   byId("kinds").replaceChildren(...[...kinds].map((kind) => el("option", { value: kind })));
   const hashed = labels === "hashed"

@@ -240,7 +240,8 @@ function select(item) {
   item.setAttribute("tabindex", "0");
   item.focus({ preventScroll: true });
   const id = item.dataset.id;
-  const part = item.parentElement.id.slice(3);
+  const list = item.parentElement;
+  const part = list === tree ? "" : list.id.slice(3);
   const entry = find(part, id) ?? ended.get(id)?.entry;
   if (!entry) return;
   selected = { id };

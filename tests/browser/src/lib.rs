@@ -4,9 +4,9 @@
 
 use fantoccini::{
     Client, ClientBuilder, Locator,
-    error::ErrorStatus,
     wd::{Capabilities, WebDriverCompatibleCommand},
 };
+use http::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use std::{
@@ -15,6 +15,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
+use url::{ParseError, Url};
 
 /// How long a state is waited for that has to come.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -42,20 +43,16 @@ impl Drop for Driver {
 struct Chromium(&'static str, Value);
 
 impl WebDriverCompatibleCommand for Chromium {
-    fn endpoint(
-        &self,
-        base: &fantoccini::wd::Url,
-        session: Option<&str>,
-    ) -> Result<fantoccini::wd::Url, fantoccini::wd::ParseError> {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
         base.join(&format!(
             "session/{}/goog/cdp/execute",
             session.unwrap_or_default()
         ))
     }
 
-    fn method_and_body(&self, _: &fantoccini::wd::Url) -> (fantoccini::wd::Method, Option<String>) {
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
         let body = json!({ "cmd": self.0, "params": self.1 });
-        (fantoccini::wd::Method::POST, Some(body.to_string()))
+        (Method::POST, Some(body.to_string()))
     }
 }
 
@@ -142,7 +139,7 @@ impl Browser {
             Ok(value) => value,
             // The page was just loaded anew.
             Err(error) if error.is_stale_element_reference() => Value::Null,
-            Err(error) => panic!("{script}: {error} {:?}", ErrorStatus::JavascriptError),
+            Err(error) => panic!("{script}: {error}"),
         }
     }
 
@@ -158,6 +155,7 @@ impl Browser {
         focused.send_keys(keys).await.unwrap();
     }
 
+    /// Loads the page again.
     pub async fn reload(&self) {
         self.client.refresh().await.unwrap();
     }
@@ -195,7 +193,7 @@ fn start_driver() -> (Driver, u16) {
     for line in stdout.lines() {
         let line = line.unwrap();
         let port = line
-            .rsplit_once("on port ")
+            .rsplit_once("successfully on port ")
             .map(|(_, port)| port.trim_end_matches('.'));
         if let Some(port) = port.and_then(|port| port.parse().ok()) {
             return (driver, port);

@@ -81,6 +81,7 @@ async fn what_hangs_and_what_leaks_is_found_by_clicking() {
     browser.screenshot("live").await;
 
     browser.click_text("#tree .what", "server").await;
+    browser.sees("#details h2", "server").await;
     browser
         .click_text("#details button", "Where its tasks wait")
         .await;
@@ -184,7 +185,7 @@ async fn a_hundred_thousand_entries_stay_usable() {
     let (registry, _window, address) = served().await;
     let cache = registry.context("cache");
     let _all: Vec<_> = (0..100_000)
-        .map(|n| cache.register(format!("item {n}"), "item").unwrap())
+        .map(|n| cache.register(format!("item {n}"), "item"))
         .collect();
     let browser = Browser::open(&address).await;
     browser.sees("#total-resources", "100,000").await;
