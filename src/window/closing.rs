@@ -27,7 +27,7 @@ const CLOSES: usize = 100;
 const NAMED: usize = 10;
 
 #[derive(Serialize)]
-struct Closes {
+struct ClosingAnswer {
     /// The close of the registry itself, while it is under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole: Option<CloseView>,
@@ -75,7 +75,7 @@ pub(crate) async fn closing(
 /// What each closing context waits for. The registry is `None`.
 type InTheWay<'a> = HashMap<Option<ResourceId>, (Vec<&'a Resource>, usize)>;
 
-fn closes(shared: &Shared, live: &Live) -> Closes {
+fn closes(shared: &Shared, live: &Live) -> ClosingAnswer {
     let is_closing = |it: &&Resource| it.class() == Class::Context && it.state() == State::Closing;
     let mut waiting = InTheWay::new();
     for entry in live {
@@ -99,7 +99,7 @@ fn closes(shared: &Shared, live: &Live) -> Closes {
     let listed = listed.collect();
     let whole = Some(&shared.node).filter(|node| node.gate.state() == State::Closing);
     let whole = whole.and_then(|node| Closing::of(node));
-    Closes {
+    ClosingAnswer {
         whole: whole.map(|close| view(shared, close, waiting.remove(&None))),
         closes: listed,
         more: contexts.len().saturating_sub(CLOSES),
