@@ -8,6 +8,7 @@ mod common;
 mod questions {
     pub(crate) mod close;
     pub(crate) mod dump;
+    pub(crate) mod events;
     pub(crate) mod holders;
     pub(crate) mod idle;
     pub(crate) mod live;
@@ -17,11 +18,11 @@ mod questions {
 }
 
 use common::{Bar, Form};
-use questions::{close, dump, holders, idle, live, memory, register, spawn};
+use questions::{close, dump, events, holders, idle, live, memory, register, spawn};
 
 fn main() {
     let form = Form::asked(Form::Short);
-    let questions: [fn(Form) -> Vec<Bar>; 8] = [
+    let questions: [fn(Form) -> Vec<Bar>; 9] = [
         spawn::bars,
         idle::bars,
         memory::bars,
@@ -30,6 +31,7 @@ fn main() {
         close::bars,
         holders::bars,
         dump::bars,
+        events::bars,
     ];
     let bars: Vec<Bar> = questions.iter().flat_map(|bars| bars(form)).collect();
     for bar in bars {

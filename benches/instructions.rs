@@ -5,12 +5,14 @@
 //! `instructions.txt`, and the difference: 10 % is a real change, in this crate, tokio, or the
 //! compiler. `-- --note` notes the new figures.
 
-use headcount::{Level, Registry};
+use headcount::{Level, Registry, events::Events};
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command};
 use tokio::task::JoinSet;
 
-const QUESTIONS: [&str; 9] = [
+const QUESTIONS: [&str; 11] = [
     "spawn_to_end",
+    "events_idle",
+    "events_one",
     "spawn_to_end_join_set",
     "spawn_to_output",
     "idle_task_to_close",
@@ -104,9 +106,12 @@ fn work(question: &str, rounds: usize) {
             .collect(),
         _ => Vec::new(),
     };
+    // One that is gone again, and one that takes what there is after each batch.
+    drop((question == "events_idle").then(|| registry.events()));
+    let mut events = (question == "events_one").then(|| registry.events());
     for _ in 0..rounds {
         match question {
-            "spawn_to_end" => runtime.block_on(async {
+            "spawn_to_end" | "events_idle" | "events_one" => runtime.block_on(async {
                 let ctx = registry.context("batch");
                 for _ in 0..BATCH {
                     drop(ctx.task("worker").spawn(tokio::task::yield_now()));
@@ -170,6 +175,9 @@ fn work(question: &str, rounds: usize) {
             }
             "live_per_entry" => drop(runtime.block_on(registry.live())),
             other => panic!("{other} is no question"),
+        }
+        while let Some(event) = events.as_mut().and_then(Events::try_next) {
+            drop(event.expect("it keeps up"));
         }
     }
 }

@@ -11,11 +11,13 @@ use tracing::{Dispatch, dispatcher, subscriber::NoSubscriber};
 #[cfg(feature = "signal")]
 pub(crate) mod printed;
 
-/// Emits an event of this level: `emit!(WARN, context = %name, "it is {what}")`.
+/// Emits an event of this level: `emit!(target: "headcount::context", WARN, context = %name, "it is {what}")`.
+///
+/// Targets, levels and fields are public: [`docs::events`](crate::docs::events) has a table of them, which a test compares.
 macro_rules! emit {
-    ($level:ident, $($event:tt)*) => {
+    (target: $target:literal, $level:ident, $($event:tt)*) => {
         $crate::panics::contain(|| {
-            tracing::event!(tracing::Level::$level, $($event)*);
+            tracing::event!(target: $target, tracing::Level::$level, $($event)*);
             $crate::event::print_event!($level, $($event)*);
         })
     };

@@ -46,6 +46,8 @@
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
 //! | see who holds a lock or a permit | [`Tracked::lock`], [`Tracked::acquire`], [`Tracked::lock_holders`] |
+//! | add up what became of tasks so far | [`Registry::stats`], [`Context::stats`], [`Registry::count_by_kind`] |
+//! | publish figures for Prometheus and others | `metrics::publish` |
 //! | follow what happens, as it happens | [`Registry::events`], [`events`] |
 //! | find leaks | [`Registry::leaks`], [`leaks`], [`leaks::LeakPolicy`], [`Registry::growth`] |
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
@@ -59,9 +61,10 @@
 //! # Features
 //!
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
+//! * `metrics`: figures for Prometheus and others, through the facade of the crate `metrics`: `headcount::metrics`.
 //! * `sessions` (on by default): the table of [`sessions`].
-//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], `dump::Dump`, [`leaks::LeakReport`] and
-//!   [`leaks::Graph`], and adds `Graph::json`.
+//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], [`Stats`], [`events::Event`], `dump::Dump`, [`leaks::LeakReport`]
+//!   and [`leaks::Graph`], and adds `Graph::json`.
 //! * `signal`: the main function of a service, `headcount::run`; `Registry::close_on_signals`; and a dump at a signal, such as
 //!   `kill -USR1`: `Registry::dump_on` (Unix). Switches on `dump`, and tokio's `rt-multi-thread`.
 //! * `supervision` (on by default): tasks that are started again when they fail, [`supervision`].
@@ -89,6 +92,8 @@ pub mod leaks;
 mod ledger;
 mod limits;
 mod locks;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(all(test, headcount_loom))]
 mod models;
 mod name;
@@ -125,6 +130,7 @@ pub use context::haste::Deadline;
 pub use context::refusal::Refusal;
 pub use context::report::{CloseReport, CloseStatus};
 pub use context::slots::OnConflict;
+pub use context::stats::Stats;
 pub use context::still_closing::StillClosing;
 pub use context::tally::HookCounts;
 pub use context::weak::WeakContext;
@@ -160,6 +166,7 @@ pub use run::main_function::run;
 #[cfg(feature = "signal")]
 pub use run::options::StopOptions;
 
+pub use table::kinds::KindCount;
 pub use table::live::{Live, LiveIter};
 pub use table::record::State;
 pub use table::registration::Registration;

@@ -4,7 +4,7 @@
 use crate::{
     clock,
     context::{close_reason::CloseReason, haste::Hurry, state::Core, telling::Telling},
-    events::{PendingWakes, What},
+    events::{Told, What},
     id::ResourceId,
     panics::{self, notify_all},
     sync::lock,
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 /// The first reason wins (I8), and is there before the gate closes. A context that others need stays open; what needs it
 /// is closed first. Wakers come after all gates: they may do anything (I9).
 pub(crate) fn begin(core: &Arc<Core>, reason: CloseReason) -> Vec<Arc<Core>> {
-    let (mut begun, mut wakes) = (Vec::new(), PendingWakes::default());
+    let (mut begun, mut wakes) = (Vec::new(), Told::default());
     let mut queue = VecDeque::from([(Arc::clone(core), reason)]);
     let mut needed = VecDeque::new();
     loop {

@@ -463,8 +463,7 @@ impl Seen {
             };
             let (names, lasts) = (Names(&waiting), clock::human(lasts));
             event::to(&first.subscriber, || {
-                event::emit!(
-                    WARN,
+                event::emit!(target: "headcount::context", WARN,
                     "the {what} of {names} makes no progress: its runtime has not run any new task for {lasts}; {held_up}"
                 );
             });
@@ -479,8 +478,7 @@ impl Seen {
         let (name, lasts) = (Printed(&code.core.node.meta.name), clock::human(code.lasts));
         let (what, limit) = (&code.what, clock::human(limit));
         event::to(&code.subscriber, || {
-            event::emit!(
-                WARN,
+            event::emit!(target: "headcount::context", WARN,
                 context = %name,
                 "{what} has blocked its thread for {lasts}; its time limit is {limit}"
             );

@@ -31,7 +31,7 @@ use crate::{
         unwind::{drop_value, unwind_undriven},
     },
     event,
-    events::{PendingWakes, What},
+    events::{Told, What},
     ledger::handle_log::Ledger,
     panics::{self, notify_all},
     sync::{Ordering::SeqCst, lock},
@@ -295,11 +295,11 @@ pub(crate) fn end(core: &Arc<Core>) {
 
 /// Ends the close: nothing of the context is left but handles. Returns what the parent's gate said
 /// when this context went out of it, which is to be [handled](on_leave) before the event, and the subscribers to be woken.
-fn conclude(core: &Arc<Core>) -> (OnLeave, PendingWakes) {
+fn conclude(core: &Arc<Core>) -> (OnLeave, Told) {
     let node = &core.node;
     let report = report(core, CloseStatus::Closed);
     if !node.gate.end() {
-        return (OnLeave::Nothing, PendingWakes::default());
+        return (OnLeave::Nothing, Told::default());
     }
     // Before those that wait for the close know, and before the parent can close.
     let mut wakes = tell_closed(node, &report);
@@ -313,15 +313,18 @@ fn conclude(core: &Arc<Core>) -> (OnLeave, PendingWakes) {
     }
     let mut has_more = true;
     let left = node.parent.as_ref().map_or(OnLeave::Nothing, |parent| {
-        if let Some(parent) = parent.core.upgrade() {
-            let mut children = lock(&parent.children);
+        let above = parent.core.upgrade();
+        if let Some(above) = &above {
+            // One step for those who add up what is known of a context and of its children: neither twice, nor not at all.
+            let mut children = lock(&above.children);
             children.remove(&node.meta.id);
             has_more = !children.is_empty();
-            drop(children);
             let log = lock(&core.log).close();
-            lock(&parent.log).child(log);
+            lock(&above.log).child(log);
+            parent.tally.child(node.counts());
+        } else {
+            parent.tally.child(node.counts());
         }
-        parent.tally.child(node.counts());
         // Before it leaves: what the parent waits for is those inside but for the released ones, and must not be too few.
         if node.is_released.load(SeqCst) == 1 {
             parent.released.fetch_sub(1, SeqCst);
@@ -334,6 +337,8 @@ fn conclude(core: &Arc<Core>) -> (OnLeave, PendingWakes) {
             left => left,
         }
     });
+    #[cfg(feature = "metrics")]
+    core.registry.figures.note_closed(&report);
     #[cfg(feature = "testing")]
     if !report.is_clean() {
         core.registry.unclean.add(&report);
@@ -345,7 +350,7 @@ fn conclude(core: &Arc<Core>) -> (OnLeave, PendingWakes) {
 }
 
 /// Tells subscribers that a context has closed. After the registry itself nothing more is told.
-fn tell_closed(node: &Node, report: &CloseReport) -> PendingWakes {
+fn tell_closed(node: &Node, report: &CloseReport) -> Told {
     let wakes = node.tell(|| What::Closed(report.clone()));
     if node.is_root() {
         return wakes.and(node.table.events.end());
@@ -367,7 +372,7 @@ pub(crate) fn on_leave(node: &Node, left: OnLeave) {
 /// A loop, not a recursion: the chain may be 50,000 long (I13).
 #[cold]
 fn finish_undriven(node: Arc<Node>) {
-    let (mut closed, mut wakes) = (Vec::new(), PendingWakes::default());
+    let (mut closed, mut wakes) = (Vec::new(), Told::default());
     let mut next = Some(node);
     while let Some(node) = next.take() {
         let Some(core) = node.gate.take_undriven(&node.undriven, tend_undriven) else {
@@ -417,7 +422,7 @@ pub(crate) fn tend_if_undriven(node: &Arc<Node>) {
 fn emit_closed(node: &Node) {
     if let Some(report) = node.report.get() {
         let (name, id, reason) = (&node.meta.name, node.meta.id, report.reason());
-        event::emit!(DEBUG, context = %name, %id, %reason, "context closed");
+        event::emit!(target: "headcount::context", DEBUG, context = %name, %id, %reason, "context closed");
     }
     if node.is_root() {
         emit_others();
@@ -430,8 +435,7 @@ fn emit_others() {
     let alive = runtime.map_or(0, |runtime| runtime.metrics().num_alive_tasks());
     let tasks = alive.saturating_sub(1);
     if tasks > 0 {
-        event::emit!(
-            INFO,
+        event::emit!(target: "headcount::registry", INFO,
             tasks,
             "the registry is closed; {} on this runtime not part of it and still running",
             if tasks == 1 {

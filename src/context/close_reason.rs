@@ -78,6 +78,27 @@ impl CloseReason {
         }
     }
 
+    /// In one word, as metrics have it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Requested(_) => "requested",
+            Self::Parent(_) => "parent",
+            Self::Needed => "needed",
+            Self::Finished => "finished",
+            Self::Dropped => "dropped",
+            Self::Culled => "culled",
+            Self::Left => "left",
+            Self::Evicted => "evicted",
+            Self::Expired => "expired",
+            Self::Restarted => "restarted",
+            Self::Shutdown => "shutdown",
+            Self::Failed(_) => "failed",
+            Self::Superseded => "superseded",
+            Self::Full => "full",
+        }
+    }
+
     /// The reason for what lies below.
     pub(crate) fn of_parent(&self) -> Self {
         Self::Parent(match self {

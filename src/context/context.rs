@@ -12,6 +12,7 @@ use crate::{
         hooks::{Hook, When},
         report::CloseReport,
         state::{Core, Node},
+        stats::Stats,
         still_closing::StillClosing,
         stop_on, wait,
         weak::{WeakContext, add_hook, own},
@@ -143,6 +144,23 @@ impl Context {
     pub fn parent(&self) -> Option<WeakContext> {
         let parent = self.node().parent.as_ref()?;
         (!parent.is_root()).then(|| WeakContext::new(Arc::clone(parent)))
+    }
+
+    /// What became of its tasks so far, and of those below it: the sums of a [`CloseReport`], without a close.
+    ///
+    /// # Performance
+    ///
+    /// Tasks pay nothing for it: it reads what their contexts count anyway, once for each open context below this one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = headcount::Registry::new().context("server");
+    /// ctx.child("request").spawn(async {}).await.unwrap();
+    /// assert_eq!(ctx.stats().finished, 1);
+    /// # }
+    /// ```
+    pub fn stats(&self) -> Stats {
+        Stats::of(self.core())
     }
 
     /// The children that have not closed yet, oldest first.

@@ -65,7 +65,7 @@ async fn find(
         // Alike are those whose texts say the same but for numbers; no line is the first of a circle.
         let line = Location::caller();
         if let Some(so_far) = registry.repeats.tell_text(Event::Deadlock, line, &new.text) {
-            event::emit!(WARN, members = new.members.len(), "{}{so_far}", new.text);
+            event::emit!(target: "headcount::deadlock", WARN, members = new.members.len(), "{}{so_far}", new.text);
         }
     }
     found

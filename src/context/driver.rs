@@ -200,8 +200,7 @@ fn last_handle_dropped(core: &Arc<Core>, which: Option<usize>) {
 fn warn_of_drop(core: &Core) {
     let (meta, repeats) = (&core.node.meta, &core.registry.repeats);
     if let Some(so_far) = repeats.tell(Event::Dropped, meta.location) {
-        event::emit!(
-            WARN,
+        event::emit!(target: "headcount::context", WARN,
             context = %Printed(&meta.name),
             id = %meta.id,
             "the last handle of an open context was dropped; closing it in the background (opened at {}:{}{so_far})",

@@ -55,15 +55,15 @@ pub(crate) enum OnLeave {
 pub(crate) struct Gate {
     /// How many finished, how many are inside, and the flags.
     word: AtomicU64,
-    /// Those who finished and have no room in the word.
-    aside: AtomicU64,
+    /// Those who finished and have no room in the word. Locked where they are moved or counted, so that none is missed meanwhile.
+    aside: Mutex<u64>,
 }
 
 impl Gate {
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU64::new(0),
-            aside: AtomicU64::new(0),
+            aside: Mutex::new(0),
         }
     }
 
@@ -72,7 +72,7 @@ impl Gate {
     pub(crate) fn after(finished: u64) -> Self {
         Self {
             word: AtomicU64::new(finished * FINISHED),
-            aside: AtomicU64::new(0),
+            aside: Mutex::new(0),
         }
     }
 
@@ -128,14 +128,22 @@ impl Gate {
     #[cold]
     fn put_aside(&self) {
         let fewer = |word: u64| (word / FINISHED >= MANY).then(|| word - MANY * FINISHED);
+        let mut aside = lock(&self.aside);
         if self.word.fetch_update(SeqCst, Relaxed, fewer).is_ok() {
-            self.aside.fetch_add(MANY, SeqCst);
+            *aside += MANY;
         }
+    }
+
+    /// How many have finished, and how many are inside at that moment. The first is exact once the gate is empty.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let aside = lock(&self.aside);
+        let word = self.word.load(SeqCst);
+        (*aside + word / FINISHED, (word & INSIDE) / ONE)
     }
 
     /// How many have finished; exact once the gate is empty.
     pub(crate) fn finished(&self) -> u64 {
-        self.aside.load(SeqCst) + self.word.load(SeqCst) / FINISHED
+        self.counts().0
     }
 
     /// Begins the close, unless it has begun; returns the state before: `Open` for the one caller who
@@ -387,7 +395,7 @@ mod tests {
             let _ = gate.leave_finished();
             assert_eq!((gate.finished(), gate.inside()), (finished, 0));
         }
-        assert_eq!(gate.aside.load(SeqCst), MANY);
+        assert_eq!(*lock(&gate.aside), MANY);
         assert_eq!(gate.word.load(SeqCst), 2 * FINISHED);
     }
 }

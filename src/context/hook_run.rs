@@ -15,7 +15,7 @@ use crate::{
         stragglers,
         unwind::note_interrupted,
     },
-    events::{PendingWakes, What},
+    events::{Told, What},
     panics,
     sync::lock,
 };
@@ -107,7 +107,7 @@ async fn hook_limit(node: Arc<Node>, limit: Duration, more: Option<usize>) {
 }
 
 /// Tells subscribers that a hook has ended, and what went wrong in it.
-pub(super) fn tell_hook(node: &Node, origin: Origin, failure: Option<&Failure>) -> PendingWakes {
+pub(super) fn tell_hook(node: &Node, origin: Origin, failure: Option<&Failure>) -> Told {
     let failed = failure.map(|failure| node.tell(|| What::Failed(failure.clone())));
     let ended = node.tell(|| What::HookEnded {
         hook: origin.what,

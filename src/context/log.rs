@@ -107,10 +107,13 @@ impl Log {
         !self.is_closed
     }
 
-    /// The context has closed: takes everything out, for its parent.
+    /// The context has closed: takes everything out, for its parent. The sums stay, for those who ask later.
     pub(crate) fn close(&mut self) -> Self {
         let closed = Self {
             is_closed: true,
+            failed: self.failed,
+            restarted: self.restarted,
+            refused: self.refused,
             ..Self::default()
         };
         mem::replace(self, closed)

@@ -4,7 +4,7 @@
 //! [`log`] collects that, and a [`report`] of how the close went is made of it;
 //! [`tally`] counts. [`hooks`] are what a context keeps for its close, in a [`stack`]. Its [`gate`] refuses what comes too late and
 //! knows when the last one has left; the [`lease`] decides who drives its close; [`haste`] says by when it is to be over. Its
-//! [`slots`] put tasks in line, and its [`quota`] says how many there may be. Of these a context's [`state`] is made; [`current`] knows whose code is running.
+//! [`slots`] put tasks in line, and its [`quota`] says how many there may be. Of these a context's [`state`] is made, which [`stats`] adds up; [`current`] knows whose code is running.
 //!
 //! [`close`] is the close, in the order in which it runs, [`unwind`] the end of its stack; [`stragglers`] and `deadlocks` are what
 //! is in its way, which the [`telling`] of the outermost context reports as one. A [`driver`] polls it. On top is what users hold: [`builder`], [`weak`], and [`context`].
@@ -44,6 +44,7 @@ pub(crate) mod runtimes;
 pub(crate) mod slots;
 pub(crate) mod stack;
 pub(crate) mod state;
+pub(crate) mod stats;
 pub(crate) mod still_closing;
 pub(crate) mod stop_on;
 pub(crate) mod stragglers;

@@ -184,8 +184,7 @@ pub(crate) fn warn(
     (line, so_far): (CallSite, &SoFar),
 ) {
     if let Some(max_tasks) = max_tasks {
-        event::emit!(
-            WARN,
+        event::emit!(target: "headcount::task", WARN,
             context = %Printed(context),
             task = %Printed(name),
             max_tasks,
@@ -197,8 +196,7 @@ pub(crate) fn warn(
         );
         return;
     }
-    event::emit!(
-        WARN,
+    event::emit!(target: "headcount::task", WARN,
         context = %Printed(context),
         task = %Printed(name),
         count = so_far.0,

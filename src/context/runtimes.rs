@@ -104,8 +104,7 @@ impl Runtimes {
             let is_first = self.is_told.swap(1, Relaxed) == 0;
             let told = is_first.then(|| repeats.add((Event::RuntimeEnded, opened), "refused", 1));
             if let Some(count) = told.filter(|count| is_told_with(1, *count)) {
-                event::emit!(
-                    WARN,
+                event::emit!(target: "headcount::context", WARN,
                     context = %name,
                     "a task was refused: the runtime of its context has ended, and this thread is in no other runtime{}",
                     SoFar(count)
@@ -116,8 +115,7 @@ impl Runtimes {
         let before = lock(&self.later).runtime.replace(here.clone());
         drop(before);
         if let Some(so_far) = repeats.tell(Event::RuntimeEnded, opened) {
-            event::emit!(
-                WARN,
+            event::emit!(target: "headcount::context", WARN,
                 context = %name,
                 "the runtime of the context has ended; from now on its tasks run on the runtime of the current thread{so_far}"
             );

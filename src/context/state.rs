@@ -30,7 +30,7 @@ use crate::{
         weak_handles::WeakHandles,
     },
     error::RefusedReason,
-    events::{Event, PendingWakes, What},
+    events::{Event, Told, What},
     id::ResourceId,
     ledger::handle_log::{HandleId, Ledger},
     name::Label,
@@ -273,18 +273,18 @@ impl Node {
 
     /// Tells subscribers of something that happened to it, if there are any.
     #[inline]
-    pub(crate) fn tell(&self, what: impl FnOnce() -> What) -> PendingWakes {
+    pub(crate) fn tell(&self, what: impl FnOnce() -> What) -> Told {
         self.send(|| Event::of(self, what()))
     }
 
     /// Sends subscribers an event, if there are any.
     #[inline]
-    pub(crate) fn send(&self, event: impl FnOnce() -> Event) -> PendingWakes {
+    pub(crate) fn send(&self, event: impl FnOnce() -> Event) -> Told {
         let events = &self.table.events;
         if events.is_heard() {
             events.send(event())
         } else {
-            PendingWakes::default()
+            Told::default()
         }
     }
 
@@ -331,13 +331,13 @@ impl Node {
     }
 
     /// Takes it off the list, because it is closed and has no handles.
-    pub(crate) fn unlist(&self) -> PendingWakes {
+    pub(crate) fn unlist(&self) -> Told {
         if self.table.remove(self.meta.id) {
             let outlived = &self.table.tracking.outlived;
             self.weak_handles.outlive(outlived, self.meta.location);
             return self.tell(|| What::Gone);
         }
-        PendingWakes::default()
+        Told::default()
     }
 
     /// Comes in through the gate, or is refused; while the context is finishing, only code that belongs to it comes in.

@@ -49,8 +49,7 @@ pub(crate) fn stop_on<F>(
             Err(payload) => {
                 let (name, said) = (Printed(&node.meta.name), panics::message(&*payload));
                 let (file, line) = (location.file(), location.line());
-                event::emit!(
-                    WARN,
+                event::emit!(target: "headcount::context", WARN,
                     context = %name,
                     "the future that was to stop the context panicked: {said} (passed to `stop_on` at {file}:{line})"
                 );

@@ -267,8 +267,7 @@ impl Telling {
 fn tell_of_more_hooks(context: &Meta, more: usize, registry: &RegistryState) {
     let so_far = registry.repeats.tell(Event::HookFailed, context.location);
     if let Some(so_far) = so_far {
-        event::emit!(
-            WARN,
+        event::emit!(target: "headcount::hook", WARN,
             context = %Printed(&context.name),
             "{} failed, each in its own way{so_far}",
             plural(more, "more hook")
@@ -290,8 +289,7 @@ impl Forced {
         let contexts = (self.contexts > 1).then_some(self.contexts);
         let (said, since) = (self.said, clock::human(self.since));
         let shown = self.shown();
-        event::emit!(
-            WARN,
+        event::emit!(target: "headcount::context", WARN,
             context = %Printed(&context.name),
             id = %context.id,
             contexts,
@@ -358,7 +356,7 @@ impl Hooks {
             )
         });
         let sentence = &self.sentence;
-        event::emit!(WARN, context = %Printed(context), stacks, "{sentence}{more}{so_far}{outside}");
+        event::emit!(target: "headcount::hook", WARN, context = %Printed(context), stacks, "{sentence}{more}{so_far}{outside}");
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn note_interrupted(node: &Node, origin: Origin) {
         .map_or(&*PROCESS, |core| &core.registry.repeats);
     let line = failure.location().unwrap_or(node.meta.location);
     if let Some(so_far) = repeats.tell_text(Event::HookFailed, line, &sentence) {
-        event::emit!(ERROR, context = %Printed(&node.meta.name), "{sentence}{so_far}");
+        event::emit!(target: "headcount::hook", ERROR, context = %Printed(&node.meta.name), "{sentence}{so_far}");
     }
     if let Some(core) = core {
         lock(&core.log).interrupted(failure.clone());
@@ -66,7 +66,7 @@ pub(super) fn drop_value(core: &Core, owned: Owned) {
         // A value is of no line, but its context is.
         let (meta, repeats) = (&core.node.meta, &core.registry.repeats);
         if let Some(so_far) = repeats.tell_text(Event::ValueFailed, meta.location, &text) {
-            event::emit!(ERROR, context = %Printed(&meta.name), "{sentence}{so_far}");
+            event::emit!(target: "headcount::value", ERROR, context = %Printed(&meta.name), "{sentence}{so_far}");
         }
     }
 }

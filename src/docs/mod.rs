@@ -2,7 +2,7 @@
 //!
 //! * [`closing`]: the close, step by step, and what it does in each unusual situation.
 //! * *Where tasks wait* (`docs::dumps`, with the feature `dump`): how a dump finds out, and what it cannot see.
-//! * [`events`]: what happens, as it happens: what is promised, and what it costs.
+//! * [`events`]: events, sums, and figures for a monitoring system: what is promised, and what it costs.
 //! * [`internals`]: how the registry and the contexts are built, and why.
 //! * [`invariants`]: the promises, numbered as the code and the tests cite them.
 //! * *Writing leak tests* (`docs::leak_tests`, with the feature `testing`): a guide to tests that fail when something is left

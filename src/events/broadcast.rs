@@ -15,10 +15,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 /// How many events a subscriber may be behind.
 pub(crate) const CAPACITY: usize = 4_096;
-/// How many are taken in one step.
+/// How many are taken in one step where others take them as well.
 const BATCH: usize = 64;
 /// A buffer that had many events keeps room for so many.
 const KEPT: usize = 64;
+/// Of so many times that all was taken, the buffer is asked once whether it has too much room.
+const ASKED: u32 = 256;
 
 #[derive(Debug)]
 pub(crate) struct Broadcast<T> {
@@ -40,6 +42,9 @@ struct Ring<T> {
     /// Whether one of them waits for the next event.
     is_awaited: bool,
     has_ended: bool,
+    /// How many events there were at once, and how often all were taken, since it was asked last whether there is too much room.
+    most: usize,
+    emptied: u32,
 }
 
 /// One who gets events. Dropping it ends that.
@@ -55,6 +60,8 @@ pub(crate) struct Subscription<T> {
 /// What a subscriber gets in one step.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
+    /// The number of the first event; the others have the next ones.
+    pub(crate) first: u64,
     /// How many events it has lost before those.
     pub(crate) lost: u64,
     pub(crate) has_ended: bool,
@@ -77,6 +84,8 @@ impl<T> Default for Broadcast<T> {
                 wakers: Arc::default(),
                 is_awaited: false,
                 has_ended: false,
+                most: 0,
+                emptied: 0,
             }),
         }
     }
@@ -97,7 +106,7 @@ impl<T> Broadcast<T> {
     }
 
     /// Sends to those that subscribe, if there are any.
-    #[cold]
+    #[inline]
     pub(crate) fn send(&self, event: T) -> PendingWakes {
         let oldest;
         let wakes;
@@ -115,7 +124,6 @@ impl<T> Broadcast<T> {
     }
 
     /// As [`send`](Self::send), by one who sends another one soon, and wakes with that.
-    #[cold]
     pub(crate) fn send_first(&self, event: T) {
         let oldest = {
             let mut ring = lock(&self.ring);
@@ -165,9 +173,14 @@ impl<T> Broadcast<T> {
 
 impl<T> Ring<T> {
     /// Returns the oldest event if there is no room for it any more.
+    #[inline]
     fn push(&mut self, event: T) -> Option<T> {
         let is_full = self.buffer.len() == CAPACITY;
-        let oldest = is_full.then(|| self.buffer.pop_front()).flatten();
+        let oldest = if is_full {
+            self.buffer.pop_front()
+        } else {
+            None
+        };
         self.buffer.push_back(event);
         self.latest += 1;
         oldest
@@ -189,41 +202,61 @@ impl<T> Ring<T> {
         let next = next.unwrap_or(self.latest + 1);
         let taken = next.saturating_sub(self.first());
         let taken = usize::try_from(taken).map_or(self.buffer.len(), |n| n.min(self.buffer.len()));
+        let before = self.buffer.len();
         let taken = self.buffer.drain(..taken).collect();
-        self.shrink();
+        if self.buffer.is_empty() {
+            self.shrink(before);
+        }
         taken
     }
 
-    fn shrink(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > 4 * KEPT {
-            self.buffer.shrink_to(KEPT);
+    /// All was taken, of so many events. Room that is not needed is given back (I6); that is asked now and then, because a buffer
+    /// that grows and shrinks all the time costs more than what is in it.
+    fn shrink(&mut self, before: usize) {
+        self.most = self.most.max(before);
+        self.emptied += 1;
+        if self.emptied < ASKED {
+            return;
         }
+        let needed = self.most.max(KEPT);
+        if self.buffer.is_empty() && self.buffer.capacity() > 4 * needed {
+            self.buffer.shrink_to(needed);
+        }
+        (self.most, self.emptied) = (0, 0);
     }
 }
 
 impl<T: Clone> Ring<T> {
-    /// Takes the next events of a subscriber, each with its number. Without any, it is woken when there are.
-    fn take(&mut self, key: usize, into: &mut VecDeque<(u64, T)>) -> (Taken, Vec<T>) {
-        let first = self.first();
-        let next = self.subscribers[key].max(first);
-        let lost = next - self.subscribers[key];
-        let skipped = usize::try_from(next - first).unwrap_or(usize::MAX);
-        let count = (self.buffer.len() - skipped).min(BATCH);
-        self.subscribers[key] = next + count as u64;
+    /// Takes the next events of a subscriber. Without any, it is woken when there are.
+    fn take(&mut self, key: usize, into: &mut VecDeque<T>) -> (Taken, Vec<T>) {
+        let oldest = self.first();
+        let first = self.subscribers[key].max(oldest);
+        let lost = first - self.subscribers[key];
         let mut rest = Vec::new();
-        if self.subscribers.len() == 1 {
+        let count;
+        if self.subscribers.len() == 1 && into.is_empty() {
             // No other wants them, and there are none before them: what all had was trimmed.
-            into.extend((next..).zip(self.buffer.drain(..count)));
-            self.shrink();
+            count = self.buffer.len();
+            std::mem::swap(&mut self.buffer, into);
+            self.shrink(count);
         } else {
-            let events = self.buffer.range(skipped..skipped + count).cloned();
-            into.extend((next..).zip(events));
+            let skipped = usize::try_from(first - oldest).unwrap_or(usize::MAX);
+            count = (self.buffer.len() - skipped).min(BATCH);
+            into.extend(self.buffer.range(skipped..skipped + count).cloned());
+        }
+        self.subscribers[key] = first + count as u64;
+        if !self.buffer.is_empty() {
             rest = self.trim();
         }
         let has_none = lost == 0 && count == 0;
         self.is_awaited |= has_none && !self.has_ended;
         let has_ended = has_none && self.has_ended;
-        (Taken { lost, has_ended }, rest)
+        let taken = Taken {
+            first,
+            lost,
+            has_ended,
+        };
+        (taken, rest)
     }
 }
 
@@ -240,7 +273,7 @@ impl<T> Subscription<T> {
 
 impl<T: Clone> Subscription<T> {
     /// Takes the next few events. Where there are none, its waker is called for the next one.
-    pub(crate) fn take(&mut self, into: &mut VecDeque<(u64, T)>) -> Taken {
+    pub(crate) fn take(&mut self, into: &mut VecDeque<T>) -> Taken {
         let (taken, rest) = lock(&self.broadcast.ring).take(self.key, into);
         drop(rest);
         taken
@@ -258,6 +291,9 @@ impl<T> Drop for Subscription<T> {
             self.broadcast.subscribed.fetch_sub(1, SeqCst);
         }
         let rest = ring.trim();
+        if ring.subscribers.is_empty() {
+            ring.buffer.shrink_to_fit();
+        }
         drop(ring);
         drop(rest);
         // It is foreign code, and may panic.

@@ -42,7 +42,7 @@ use std::{
 /// ```
 #[derive(Clone)]
 pub struct Event {
-    /// Set when it is taken.
+    /// Set when it is handed out.
     pub(super) seq: u64,
     at: Stamp,
     id: ResourceId,
@@ -213,12 +213,14 @@ impl Event {
     }
 
     /// Of a thing that is in a table.
+    #[inline]
     pub(crate) fn of(thing: &dyn Record, what: What) -> Self {
         let parent = thing.parent().map(|parent| parent.meta().id);
         Self::about(thing.meta(), parent, what)
     }
 
-    pub(crate) fn about(meta: &Meta, parent: Option<ResourceId>, what: What) -> Self {
+    #[inline]
+    fn about(meta: &Meta, parent: Option<ResourceId>, what: What) -> Self {
         Self {
             seq: 0,
             at: Stamp::now(),

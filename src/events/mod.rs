@@ -29,12 +29,10 @@ mod event;
 #[cfg(feature = "sessions")]
 mod session;
 mod stream;
+mod told;
 
-pub(crate) use broadcast::PendingWakes;
 pub use event::{Event, TaskOutcome, What};
 #[cfg(feature = "sessions")]
 pub use session::SessionChange;
 pub use stream::{Events, Lost};
-
-/// Sends the events of one registry.
-pub(crate) type EventSender = broadcast::Broadcast<Event>;
+pub(crate) use told::{EventSender, Told};

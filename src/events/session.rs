@@ -8,14 +8,19 @@ use std::fmt;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use headcount::{Registry, events::{SessionChange, What}};
-/// let server = Registry::new().context("server");
-/// let sessions = server.sessions::<u32>("sessions").open();
-/// let lease = sessions.attach(7, b"ann").await.unwrap();
-///
 /// let registry = Registry::new();
-/// # drop(registry);
-/// drop(lease);
-/// # let _ = (SessionChange::Lost, What::Gone);
+/// let sessions = registry.context("server").sessions::<u32>("sessions").open();
+/// let mut events = registry.events();
+/// drop(sessions.attach(7, b"ann").await.unwrap());
+///
+/// let mut changes = Vec::new();
+/// while let Some(Ok(event)) = events.try_next() {
+///     if let What::Session(change) = event.what() {
+///         changes.push(*change);
+///     }
+/// }
+/// use SessionChange::{Attached, Idle, Lost};
+/// assert_eq!(changes, [Attached, Lost, Idle]);
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

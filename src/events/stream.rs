@@ -1,9 +1,9 @@
 //! [`Events`]: the stream.
 
 use crate::events::{
-    EventSender,
     broadcast::{CAPACITY, Subscription, Taken},
     event::Event,
+    told::EventSender,
 };
 use futures::Stream;
 use std::{
@@ -11,7 +11,6 @@ use std::{
     error::Error,
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -46,13 +45,15 @@ use std::{
 ///
 /// # Cost
 ///
-/// While there is no subscriber, a task costs a load and a branch at each end. With one, an event takes a lock that all threads
+/// While there is no subscriber, a task costs two loads and a branch at each end. With one, an event takes a lock that all threads
 /// share; see [`docs::events`](crate::docs::events).
 #[must_use = "it does nothing unless it is polled"]
 pub struct Events {
     subscription: Subscription<Event>,
     /// Those that were taken and not handed out.
-    next: VecDeque<(u64, Event)>,
+    next: VecDeque<Event>,
+    /// The number of the first of them.
+    seq: u64,
 }
 
 /// So many events were lost, because the subscriber was too far behind.
@@ -88,10 +89,11 @@ impl fmt::Display for Lost {
 impl Error for Lost {}
 
 impl Events {
-    pub(crate) fn of(sender: &Arc<EventSender>) -> Self {
+    pub(crate) fn of(sender: &EventSender) -> Self {
         Self {
-            subscription: sender.subscribe(),
+            subscription: sender.0.subscribe(),
             next: VecDeque::new(),
+            seq: 0,
         }
     }
 
@@ -127,13 +129,16 @@ impl Events {
     }
 
     fn pop(&mut self) -> Option<Result<Event, Lost>> {
-        let (seq, mut event) = self.next.pop_front()?;
-        event.seq = seq;
+        let mut event = self.next.pop_front()?;
+        event.seq = self.seq;
+        self.seq += 1;
         Some(Ok(event))
     }
 
     fn take(&mut self) -> Taken {
-        self.subscription.take(&mut self.next)
+        let taken = self.subscription.take(&mut self.next);
+        self.seq = taken.first;
+        taken
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Lost>>> {

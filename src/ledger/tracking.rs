@@ -184,8 +184,7 @@ fn level_of_process() -> Level {
     let is_first = LEVEL.set(level).is_ok();
     // After the level is stored: the subscriber that gets this event may make registries (I9).
     if let Some(unknown) = unknown.filter(|_| is_first) {
-        event::emit!(
-            WARN,
+        event::emit!(target: "headcount::registry", WARN,
             "HEADCOUNT_LEVEL is ignored: {unknown}; the level is {level}"
         );
     }
@@ -267,7 +266,7 @@ impl Probes {
                     let count = self.note_panic(&name);
                     if is_told_with(1, count) {
                         let so_far = SoFar(count);
-                        event::emit!(WARN, probe = %Printed(&name), "a probe panicked: {said}{so_far}");
+                        event::emit!(target: "headcount::registry", WARN, probe = %Printed(&name), "a probe panicked: {said}{so_far}");
                     }
                 }
             }

@@ -7,6 +7,7 @@
 mod closing;
 mod driving;
 mod ends;
+mod events;
 mod finishing;
 mod free_list;
 mod handles;

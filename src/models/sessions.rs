@@ -94,7 +94,7 @@ impl Sessions {
         let built = (outer.clone(), inner.clone());
         self.with(|table, fx| {
             assert!(matches!(table.progress(ticket.id), Progress::Build(..)));
-            assert!(table.built(ticket.id, built.0, built.1).is_ok());
+            assert!(table.built(ticket.id, built, fx).is_ok());
             table.ready(ticket.id, 1, fx);
         });
         (ticket, outer, inner)

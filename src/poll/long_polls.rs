@@ -80,8 +80,7 @@ fn tell(task: &Meta, took: Duration) {
     let (site, name) = (task.location, &task.name);
     if let Some(so_far) = PROCESS.tell(Event::LongPoll, site) {
         let (file, line) = (site.file(), site.line());
-        event::emit!(
-            WARN,
+        event::emit!(target: "headcount::task", WARN,
             task = %Printed(name),
             "a task blocked the runtime: it ran for {} without waiting (spawned at {file}:{line}{so_far})",
             clock::human(took)

@@ -143,8 +143,7 @@ fn say_global(location: &Location<'_>) {
     static IS_SAID: AtomicBool = AtomicBool::new(false);
     if !IS_SAID.swap(true, Relaxed) {
         let (file, line) = (location.file(), location.line());
-        event::emit!(
-            INFO,
+        event::emit!(target: "headcount::task", INFO,
             "`headcount::spawn` was called outside of any context at {file}:{line}: the task belongs to the global registry, and only \
              closing that registry waits for it"
         );

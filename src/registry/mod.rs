@@ -3,6 +3,8 @@
 
 pub(crate) mod builder;
 pub(crate) mod coalesced_scan;
+#[cfg(feature = "metrics")]
+pub(crate) mod figures;
 pub(crate) mod free;
 pub(crate) mod readiness;
 #[expect(clippy::module_inception, reason = "it is the registry")]

@@ -18,6 +18,7 @@ use crate::{
         hooks::{Hook, When},
         report::CloseReport,
         state::Core,
+        stats::Stats,
         still_closing::StillClosing,
         stop_on, wait,
         weak::add_hook,
@@ -30,6 +31,7 @@ use crate::{
     name::{Name, label},
     registry::{builder::RegistryBuilder, readiness::Readiness, watch::LeakWatch},
     table::{
+        kinds::KindCount,
         live::Live,
         record::{Facts, Record, State},
         registration::Registration,
@@ -266,6 +268,47 @@ impl Registry {
     /// ```
     pub fn events(&self) -> Events {
         Events::of(&self.table().events)
+    }
+
+    /// What became of all tasks so far: the sums of a [`CloseReport`], without a close.
+    ///
+    /// # Performance
+    ///
+    /// Tasks pay nothing for it: it reads what their contexts count anyway, once for each open context.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let registry = headcount::Registry::new();
+    /// let ctx = registry.context("job");
+    /// ctx.spawn(async {}).await.unwrap();
+    /// ctx.close().await;
+    /// let stats = registry.stats();
+    /// assert_eq!((stats.spawned, stats.finished, stats.closed), (1, 1, 1));
+    /// # }
+    /// ```
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.root)
+    }
+
+    /// How many entries there are by kind and state, in the order of their kinds.
+    ///
+    /// Like [`live`](Self::live) it never holds up the runtime; it notes nothing but numbers, so it suits a figure that is asked
+    /// for every few seconds. There are no sums by kind of what has ended: they would cost each task something.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use headcount::State;
+    /// let registry = headcount::Registry::new();
+    /// let _doors = ["front", "back"].map(|name| registry.register(name, "door"));
+    /// let _ctx = registry.context("job");
+    ///
+    /// let counts = registry.count_by_kind().await;
+    /// let counts: Vec<_> = counts.iter().map(|c| (c.kind.as_str(), c.state, c.count)).collect();
+    /// assert_eq!(counts, [("context", State::Open, 1), ("door", State::Live, 2)]);
+    /// # }
+    /// ```
+    pub async fn count_by_kind(&self) -> Vec<KindCount> {
+        self.table().count_by_kind().await
     }
 
     /// How many entries there are: exact while nothing registers or ends. Does not scan, except that

@@ -44,6 +44,9 @@ pub(crate) struct RegistryState {
     /// Hooks that were registered, less those that were cancelled, to be compared with those that ran.
     #[cfg(feature = "testing")]
     pub(crate) hooks: Arc<AtomicUsize>,
+    /// What metrics are made of, beside the sums of contexts.
+    #[cfg(feature = "metrics")]
+    pub(crate) figures: crate::registry::figures::Figures,
     /// Closes that no runtime was at hand for.
     pub(crate) undriven: UndrivenCloses,
     /// 1 while a look for the tasks of contexts that abort theirs is to come.

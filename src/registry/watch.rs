@@ -223,9 +223,10 @@ impl News {
             block,
         } = self;
         match before {
-            None => event::emit!(WARN, fingerprint, alike, "leak: {block}"),
-            Some(before) => event::emit!(
-                WARN,
+            None => {
+                event::emit!(target: "headcount::leak", WARN, fingerprint, alike, "leak: {block}")
+            }
+            Some(before) => event::emit!(target: "headcount::leak", WARN,
                 fingerprint,
                 alike,
                 "leak: now {alike} of the same kind, at most {before} were reported before: {block}"

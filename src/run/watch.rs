@@ -75,7 +75,7 @@ fn tell(stop: &Stop, signal: Received, count: u32) {
     };
     let thread = thread::Builder::new().name("headcount-event".into());
     let _ = thread.spawn(move || {
-        event::emit!(INFO, service = %Printed(&name), signal, "got {signal}: {what}");
+        event::emit!(target: "headcount::run", INFO, service = %Printed(&name), signal, "got {signal}: {what}");
     });
 }
 

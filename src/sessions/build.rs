@@ -12,6 +12,7 @@ use crate::{
         weak::WeakContext,
     },
     error::OpenError,
+    events::{SessionChange, What},
     name::{Label, label},
     panics,
     sessions::{
@@ -68,7 +69,7 @@ pub(crate) fn build<K: SessionKey>(
     let context = inner.downgrade();
     watch.set_generation(Generation::new(1, context.clone()));
     let core = Arc::clone(outer.core());
-    let built = shared.with(|table, _, _| table.built(id, outer, inner));
+    let built = shared.with(|table, _, fx| table.built(id, (outer, inner), fx));
     std::mem::forget(unless_built);
     core.observe(Box::new(SessionObserver {
         shared: Arc::downgrade(shared),
@@ -316,6 +317,7 @@ pub(crate) fn restart<K: SessionKey>(
             watch,
         } => {
             let context = WeakContext::new(Arc::clone(&outer.node));
+            drop(outer.node.tell(|| What::Session(SessionChange::Restarting)));
             if let Some(old) = old {
                 replace(shared, (id, next), old, &outer, location);
             }

@@ -2,6 +2,7 @@
 
 use crate::{
     context::close_reason::CloseReason,
+    events::SessionChange,
     sessions::{
         error::{AttachError, Limit},
         key::Key,
@@ -166,6 +167,10 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
             self.forget_heartbeat(&before);
             before.signal.set(Loss::TakenOver);
             fx.lost.push(before.signal);
+            self.tell(index, SessionChange::TakenOver, fx);
+        }
+        if !is_new {
+            self.tell(index, SessionChange::Resumed, fx);
         }
         let session = &self.sessions[index];
         Ticket {

@@ -2,6 +2,7 @@
 
 use crate::{
     context::close_reason::CloseReason,
+    events::SessionChange,
     sessions::{
         key::Hashed,
         session::{Heartbeat, Id, Phase, Scope},
@@ -35,6 +36,12 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
             Going::Lost | Going::Left => Loss::Dropped,
         });
         fx.lost.push(record.signal);
+        let change = match going {
+            Going::Silent => SessionChange::Silent,
+            Going::Lost => SessionChange::Lost,
+            Going::Left => SessionChange::Left,
+        };
+        self.tell(index, change, fx);
         let session = &mut self.sessions[index];
         if !session.leases.is_empty() || session.phase == Phase::Closing {
             return;

@@ -2,6 +2,7 @@
 
 use crate::{
     context::close_reason::CloseReason,
+    events::SessionChange,
     sessions::{
         error::AttachError,
         key::{Hashed, Key},
@@ -46,21 +47,25 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
     }
 
     /// It was built, with its first generation. If it is to close by now, hands back what is to be closed, and why.
-    pub(crate) fn built(&mut self, id: Id, outer: C, inner: C) -> Result<(), (C, C, CloseReason)> {
-        let index = self.find(id);
-        match index.map(|index| &mut self.sessions[index]) {
-            Some(session) if session.phase == Phase::Opening => {
-                session.outer = Some(outer);
-                session.inner = Some(inner);
-                session.generation = 1;
-                Ok(())
-            }
-            Some(session) => {
-                let reason = session.reason.clone();
-                Err((outer, inner, reason.unwrap_or(CloseReason::Evicted)))
-            }
-            None => Err((outer, inner, CloseReason::Evicted)),
+    pub(crate) fn built(
+        &mut self,
+        id: Id,
+        (outer, inner): (C, C),
+        fx: &mut Fx<K, C>,
+    ) -> Result<(), (C, C, CloseReason)> {
+        let Some(index) = self.find(id) else {
+            return Err((outer, inner, CloseReason::Evicted));
+        };
+        let session = &mut self.sessions[index];
+        if session.phase != Phase::Opening {
+            let reason = session.reason.clone();
+            return Err((outer, inner, reason.unwrap_or(CloseReason::Evicted)));
         }
+        session.outer = Some(outer);
+        session.inner = Some(inner);
+        session.generation = 1;
+        self.tell(index, SessionChange::Attached, fx);
+        Ok(())
     }
 
     /// It could not be built.
@@ -87,6 +92,9 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
         };
         self.change(index, |session| session.phase = Phase::Open);
         fx.changed.push(Arc::clone(&self.sessions[index].watch));
+        if generation > 1 {
+            self.tell(index, SessionChange::Restarted, fx);
+        }
     }
 
     /// The session, if this generation of it is being opened.

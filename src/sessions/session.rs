@@ -2,6 +2,7 @@
 
 use crate::{
     context::close_reason::CloseReason,
+    events::{SessionChange, Told},
     sessions::{
         idle::Since,
         key::Key,
@@ -30,6 +31,10 @@ pub(crate) trait Scope {
     /// Whether it takes new work: it is open, and not finishing.
     fn takes_work(&self) -> bool;
     fn inner(&self) -> Self::Inner;
+    /// Tells subscribers of its registry what happened to the session; no foreign code runs before what comes back is dropped.
+    fn tell(&self, _: SessionChange) -> Told {
+        Told::default()
+    }
 }
 
 /// Where an entry is. It never means a later entry.

@@ -12,6 +12,7 @@ use crate::{
         weak::WeakContext,
     },
     event,
+    events::{SessionChange, Told, What},
     name::{Name, Printed},
     panics::{self, notify_all},
     sessions::{
@@ -89,6 +90,10 @@ impl Scope for Context {
 
     fn inner(&self) -> Arc<Core> {
         Arc::clone(self.core())
+    }
+
+    fn tell(&self, change: SessionChange) -> Told {
+        self.node().tell(|| What::Session(change))
     }
 }
 
@@ -168,6 +173,7 @@ impl<K: SessionKey> Shared<K> {
         for session in fx.ended {
             panics::discard(session);
         }
+        drop(fx.wakes);
         match fx.timer {
             Some(TimerChange::Start) => self.start_timer(),
             Some(TimerChange::Wake) => panics::contain(|| self.wake.notify_one()),
@@ -211,7 +217,7 @@ impl<K: SessionKey> Shared<K> {
     /// Says that an owner was wrong: once a line, then a count.
     pub(crate) fn note_wrong_owner(&self, location: &'static Location<'static>) {
         if let Some(so_far) = self.wrong_owners.tell(Event::WrongOwner, location) {
-            event::emit!(WARN,
+            event::emit!(target: "headcount::session", WARN,
                 context = %Printed(self.root.name()),
                 "refused to attach to a session of another owner, at {}:{}{}",
                 location.file(),

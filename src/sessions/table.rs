@@ -8,6 +8,7 @@
 
 use crate::{
     context::close_reason::CloseReason,
+    events::{SessionChange, Told},
     sessions::{
         idle::IdleQueue,
         key::{Hashed, Key, PreHashed},
@@ -21,6 +22,7 @@ use crate::{
 use slab::Slab;
 use std::{
     collections::{BTreeMap, HashMap},
+    mem,
     sync::Arc,
     time::Duration,
 };
@@ -74,6 +76,8 @@ pub(crate) struct Effects<K, C> {
     pub(crate) keys: Vec<Key<K>>,
     pub(crate) ended: Vec<Session<K, C>>,
     pub(crate) timer: Option<TimerChange>,
+    /// Subscribers to events.
+    pub(crate) wakes: Told,
 }
 
 impl<K, C> Default for Effects<K, C> {
@@ -86,6 +90,7 @@ impl<K, C> Default for Effects<K, C> {
             keys: Vec::new(),
             ended: Vec::new(),
             timer: None,
+            wakes: Told::default(),
         }
     }
 }
@@ -143,6 +148,13 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
         changed
     }
 
+    /// Tells subscribers what happened to a session, once it has a context.
+    pub(crate) fn tell(&self, index: usize, change: SessionChange, fx: &mut Fx<K, C>) {
+        if let Some(outer) = &self.sessions[index].outer {
+            fx.wakes = mem::take(&mut fx.wakes).and(outer.tell(change));
+        }
+    }
+
     pub(crate) fn has(&self, id: Id) -> bool {
         self.find(id).is_some()
     }
@@ -158,6 +170,7 @@ impl<K: Eq + 'static, C: Scope> Table<K, C> {
             return self.begin_close(index, CloseReason::Culled, fx);
         }
         self.idle_from(index, now);
+        self.tell(index, SessionChange::Idle, fx);
         if self.idle.len() > self.settings.max_idle {
             let longest = self.idle.first().map(|(_, index)| index);
             if let Some(longest) = longest {

@@ -7,6 +7,7 @@
 
 pub(crate) mod arc_entry;
 pub(crate) mod kept_handles;
+pub(crate) mod kinds;
 pub(crate) mod live;
 pub(crate) mod numbers;
 pub(crate) mod record;

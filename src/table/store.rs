@@ -46,8 +46,8 @@ pub(crate) struct Table {
     /// Who asks tasks and hooks where they wait.
     pub(crate) replies: Arc<PendingReplies>,
     pub(crate) hooks: Arc<RunningHooks>,
-    /// Who is told of what happens. Subscribers keep this, and nothing else of the table.
-    pub(crate) events: Arc<EventSender>,
+    /// Who is told of what happens.
+    pub(crate) events: EventSender,
     /// How many `Arc`s are in there, dead ones included.
     tracked: AtomicUsize,
     /// Where the next sweep goes on.
@@ -83,7 +83,7 @@ impl Table {
             tracking,
             replies: Arc::default(),
             hooks: Arc::default(),
-            events: Arc::default(),
+            events: EventSender::default(),
             tracked: AtomicUsize::new(0),
             sweep_cursor: AtomicUsize::new(0),
             #[cfg(feature = "testing")]

@@ -18,7 +18,7 @@ use crate::{
     },
     error::RefusedReason,
     event,
-    events::{self, PendingWakes, TaskOutcome, What},
+    events::{self, TaskOutcome, Told, What},
     name::{Label, Printed, Quoted},
     poll::{
         capture::{self, Captured},
@@ -244,7 +244,7 @@ impl TaskGuard<'_> {
         };
         // Its context has the words for it, and the entry, which is gone afterwards.
         let lost = (outcome == Outcome::RuntimeEnded).then(|| LostTask::of(&entry));
-        let mut wakes = PendingWakes::default();
+        let mut wakes = Told::default();
         let unlisted = |entry: &TaskOwner| {
             // Before the handle knows, and before the close does.
             let events = &context_of(entry).table.events;
@@ -423,7 +423,7 @@ impl LateResult {
         let repeats = repeats(self.registry.as_ref());
         if let Some(so_far) = repeats.tell(Event::LateResult, self.location) {
             let (context, task) = (Printed(&self.context), Printed(&self.task));
-            event::emit!(DEBUG, %context, %task, "a late result was dropped: no handle can claim it{so_far}");
+            event::emit!(target: "headcount::task", DEBUG, %context, %task, "a late result was dropped: no handle can claim it{so_far}");
         }
     }
 }
@@ -457,7 +457,7 @@ impl TaskFailure {
         if let Some(so_far) = repeats.tell_text(Event::Restarted, line, &sentence) {
             let context = Printed(&self.context);
             let pause = clock::human(pause);
-            event::emit!(WARN, %context, "{sentence}; attempt {attempt} follows in {pause}{so_far}");
+            event::emit!(target: "headcount::task", WARN, %context, "{sentence}; attempt {attempt} follows in {pause}{so_far}");
         }
     }
 
@@ -469,7 +469,7 @@ impl TaskFailure {
         };
         let repeats = repeats(self.registry.as_ref());
         if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
-            event::emit!(ERROR, context = %Printed(&self.context), "{sentence}{so_far}");
+            event::emit!(target: "headcount::task", ERROR, context = %Printed(&self.context), "{sentence}{so_far}");
         }
     }
 }
@@ -504,8 +504,7 @@ impl LostTask {
             return;
         };
         let path = Quoted(&self.path);
-        event::emit!(
-            ERROR,
+        event::emit!(target: "headcount::task", ERROR,
             context = %Printed(&self.context),
             "the task {path} (spawned at {file}:{line}) ended with its runtime, before it was done{so_far}"
         );
@@ -575,6 +574,10 @@ pub(crate) fn note_refusal(
             registry = Some(Arc::clone(&core.registry));
         }
         next = node.parent.as_deref();
+    }
+    #[cfg(feature = "metrics")]
+    if let Some(registry) = &registry {
+        registry.figures.note_refused(reason);
     }
     if let Some(so_far) = repeats(registry.as_ref()).tell(event, location) {
         refusal::warn(&node.meta.name, is_full, (what, name), (location, &so_far));

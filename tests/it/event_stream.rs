@@ -1,6 +1,6 @@
 //! `Registry::events`: what happens, in order, without a gap, and held up by none who listens.
 
-use crate::util::{in_time, multi_thread, paused};
+use crate::util::{TIME_LIMIT, in_time, multi_thread, paused};
 use headcount::{
     AbortHandle, CloseReason, Registry, ResourceId,
     events::{Events, Lost, TaskOutcome, What},
@@ -376,9 +376,15 @@ fn a_listing_and_the_events_after_it_leave_no_gap() {
             .await;
             let live = registry.live().await;
             let live: HashSet<_> = live.iter().map(|thing| thing.id()).collect();
+            // What went last is off the list a moment before it is told.
             for followed in [&mut first, &mut second] {
-                assert!(followed.catch_up());
-                assert_eq!(followed.alive, live, "round {round}");
+                let until = std::time::Instant::now() + TIME_LIMIT;
+                while followed.alive != live {
+                    assert!(followed.catch_up());
+                    let is_late = std::time::Instant::now() > until;
+                    assert!(!is_late, "round {round}: {:?}, {live:?}", followed.alive);
+                    tokio::task::yield_now().await;
+                }
             }
             in_time(registry.close_now()).await;
             drop(left);
@@ -461,4 +467,87 @@ async fn an_event_is_one_flat_object() {
         (&"ended".into(), &"finished".into())
     );
     assert_eq!(json[1]["parent"], serde_json::Value::Null);
+}
+
+#[cfg(feature = "sessions")]
+#[tokio::test(start_paused = true)]
+async fn what_happens_to_a_session_is_told() {
+    let registry = Registry::new();
+    let mut events = registry.events();
+    let server = registry.context("server");
+    let sessions = server
+        .sessions::<&str>("sessions")
+        .idle(Duration::from_secs(5))
+        .open();
+    let (phone, laptop) = (Some("phone"), Some("laptop"));
+    let attach = async |device: Option<&str>| match device {
+        Some(device) => in_time(sessions.attach_as("ann", b"ann", device)).await,
+        None => in_time(sessions.attach("ann", b"ann")).await,
+    };
+    let first = attach(phone).await.unwrap();
+    let second = attach(phone).await.unwrap();
+    let third = attach(laptop).await.unwrap();
+    in_time(sessions.restart(&"ann")).await.unwrap();
+    third.heartbeat(Duration::from_secs(1));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop((first, third));
+    second.leave();
+    let last = attach(None).await.unwrap();
+    drop(last);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let mut changes = Vec::new();
+    while let Some(Ok(event)) = events.try_next() {
+        match event.what() {
+            What::Session(change) => changes.push(change.to_string()),
+            What::Closing(reason) if event.kind() == "session" => changes.push(reason.to_string()),
+            _ => {}
+        }
+    }
+    assert_eq!(
+        changes,
+        [
+            "attached",
+            "taken over",
+            "resumed",
+            "resumed",
+            "restarting",
+            "restarted",
+            "silent",
+            "left",
+            "idle",
+            "resumed",
+            "lost",
+            "idle",
+            "culled"
+        ]
+    );
+}
+
+#[cfg(feature = "supervision")]
+#[tokio::test(start_paused = true)]
+async fn each_attempt_of_a_supervised_task_is_told() {
+    use headcount::supervision::Restart;
+    let registry = Registry::new();
+    let ctx = registry.context("ctx");
+    let mut events = registry.events();
+    let supervised = ctx
+        .task("poller")
+        .restart(Restart::on_failure())
+        .run(async |attempt| assert!(attempt.number() > 1, "the first one fails"));
+    in_time(supervised.ended()).await;
+    let all = said(&mut events);
+    let expected = [
+        "spawned",
+        "restarting",
+        "ended",
+        "backing_off",
+        "ended",
+        "spawned",
+        "ended",
+    ];
+    let words: Vec<_> = all
+        .iter()
+        .map(|said| said.trim_start_matches("poller: "))
+        .collect();
+    assert_eq!(words, expected);
 }

@@ -32,6 +32,7 @@ mod dump;
 #[cfg(feature = "dump")]
 mod elsewhere;
 mod event_stream;
+mod event_targets;
 mod events;
 mod failures;
 mod fingerprints;
@@ -56,6 +57,8 @@ mod limit_model;
 mod limits;
 mod listing;
 mod locks;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod needs;
 mod own_handles;
 mod owned;
@@ -83,6 +86,7 @@ mod sessions;
 mod slots;
 mod sockets;
 mod source;
+mod stats;
 mod stop_on;
 mod streams;
 #[cfg(feature = "supervision")]
