@@ -393,6 +393,12 @@ async fn plant_secrets(registry: &Registry) -> (Context, Box<dyn std::any::Any>)
         let _guard = wants.lock().await;
     });
     let closed = registry.context(secret("closed"));
+    let weak = closed.downgrade();
+    ctx.task(secret("holder")).spawn(async move {
+        let _held = weak.upgrade();
+        pending::<()>().await
+    });
+    tokio::task::yield_now().await;
     closed.close_with(CloseReason::from(secret("reason"))).await;
     let stuck = registry.context(secret("stuck"));
     stuck.task(secret("straggler")).spawn(pending::<()>());
@@ -443,6 +449,13 @@ async fn names_made_at_run_time_are_hashed_without_a_token() {
         }
     }
     assert!(shown > 12, "{shown}");
+    let leaks = json(&registry.window(), "/leaks?settle=0")
+        .await
+        .to_string();
+    assert!(
+        leaks.contains("\"from\":\"thing\""),
+        "a chain has a task in it: {leaks}"
+    );
     let hidden = json(&registry.window(), "/tree?class=context").await;
     assert!(
         names(&hidden).iter().all(|name| name.starts_with('~')),
