@@ -2,7 +2,7 @@
 
 use crate::{
     context::{current::node_of, driver},
-    event::emit,
+    event,
     name::Printed,
     table::resource::short_path,
     window::{answer::answer, params::Params, problem::Problem, shared::Shared},
@@ -32,7 +32,7 @@ pub(crate) fn close(
     let peer = peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string());
     let path = short_path(node);
     let path = Printed(&path);
-    emit!(target: "headcount::window", WARN, context = %path, peer = %peer, "its close was asked for through the window");
+    event::emit!(target: "headcount::window", WARN, context = %path, peer = %peer, "its close was asked for through the window");
     driver::request_at(&core, "window".into(), allowed);
     let closing = shared.ids.write(found.id());
     Ok(answer(shared, Closing { closing }))

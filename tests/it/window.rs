@@ -400,13 +400,11 @@ async fn plant_secrets(registry: &Registry) -> (Context, Box<dyn std::any::Any>)
     });
     tokio::task::yield_now().await;
     closed.close_with(CloseReason::from(secret("reason"))).await;
+    drop(closed); // the task has the last handle
     let stuck = registry.context(secret("stuck"));
     stuck.task(secret("straggler")).spawn(pending::<()>());
     stuck.request_close(secret("why"));
-    (
-        ctx,
-        Box::new((kept, value, cache, probe, lock, closed, stuck)),
-    )
+    (ctx, Box::new((kept, value, cache, probe, lock, stuck)))
 }
 
 const EVERYTHING: [&str; 7] = [
@@ -419,7 +417,8 @@ const EVERYTHING: [&str; 7] = [
     "/tree?name=hush",
 ];
 
-#[tokio::test]
+// The grace period of what is planted does not pass while symbols are looked up.
+#[tokio::test(start_paused = true)]
 async fn names_made_at_run_time_are_hashed_without_a_token() {
     let registry = Registry::new();
     let (_ctx, _kept) = plant_secrets(&registry).await;
@@ -448,7 +447,7 @@ async fn names_made_at_run_time_are_hashed_without_a_token() {
             }
         }
     }
-    assert!(shown > 12, "{shown}");
+    assert!(shown >= 12, "{shown}");
     let leaks = json(&registry.window(), "/leaks?settle=0")
         .await
         .to_string();
@@ -547,7 +546,7 @@ async fn one_dump_at_a_time() {
     ctx.close_now().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_dump_groups_stacks_and_has_deadlocks() {
     let registry = Registry::new();
     let (api, db) = (registry.context("api"), registry.context("db"));
