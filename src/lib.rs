@@ -53,6 +53,7 @@
 //! | fail a test that leaves something behind, or hangs | `testing::check`, `testing::Check::limit` |
 //! | close a scenario at every moment | `testing::close_anywhere` |
 //! | see where tasks wait, and which wait for each other | `Registry::dump`, `dump::Dump::deadlocks`, `Registry::dump_on` |
+//! | look at it in a browser, or as JSON over HTTP | `Registry::window`, `window::Window` |
 //! | list things other than tasks | [`Registry::register`], [`Context::register`], [`Registry::own`], [`Registry::track`] |
 //!
 //! The [`docs`] module explains how the close works, what is promised, and what the limits are.
@@ -62,13 +63,14 @@
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
 //! * `metrics`: figures for Prometheus and others, through the facade of the crate `metrics`: `headcount::metrics`.
 //! * `sessions` (on by default): the table of [`sessions`].
-//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], [`Stats`], [`events::Event`], `dump::Dump` and [`leaks::Graph`], and
-//!   adds `Graph::json`.
+//! * `serde`: implements `serde::Serialize` for [`Live`], [`Resource`], [`CloseReport`], [`Failure`], [`Stats`], [`events::Event`], `dump::Dump`, [`leaks::LeakReport`]
+//!   and [`leaks::Graph`], and adds `Graph::json`.
 //! * `signal`: the main function of a service, `headcount::run`; `Registry::close_on_signals`; and a dump at a signal, such as
 //!   `kill -USR1`: `Registry::dump_on` (Unix). Switches on `dump`, and tokio's `rt-multi-thread`.
 //! * `supervision` (on by default): tasks that are started again when they fail, [`supervision`].
-//! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg`. Ages follow time that a test
+//! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg` (which `web` has as well). Ages follow time that a test
 //!   pauses and advances. It switches on tokio's `test-util`, because `close_anywhere` pauses the clock: name it in `[dev-dependencies]`.
+//! * `web`: a page in the browser and its JSON, `Registry::window`. Includes `dump` and `serde`.
 
 // The build on docs.rs says which feature an item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -85,6 +87,8 @@ mod event;
 pub mod events;
 mod holders;
 mod id;
+#[cfg(feature = "serde")]
+mod labels;
 pub mod leaks;
 mod ledger;
 mod limits;
@@ -116,6 +120,8 @@ mod task;
 pub mod testing;
 mod timer;
 mod tracked;
+#[cfg(feature = "web")]
+pub mod window;
 
 pub use context::builder::ContextBuilder;
 pub use context::close_reason::CloseReason;

@@ -16,6 +16,7 @@
 //! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
 //! * *Supervision* (`docs::supervision`, with the feature `supervision`): tasks that are started again, what is counted, and what is
 //!   not promised.
+//! * *The window* (`docs::window`, with the feature `web`): the page, its paths and their JSON, and who may look.
 
 pub mod closing;
 #[cfg(feature = "dump")]
@@ -36,3 +37,5 @@ pub mod running;
 pub mod sessions;
 #[cfg(feature = "supervision")]
 pub mod supervision;
+#[cfg(feature = "web")]
+pub mod window;

@@ -102,7 +102,7 @@ impl Dump {
         self.took
     }
     /// What the dump does not know, and what to do about it.
-    pub(super) fn notes(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &'static str> {
         let is_untimed = |task: &TaskDump| task.found.activity == Activity::Parked(None);
         [
             (self.leaves_out, "the task that asks for this dump is left out"),

@@ -141,7 +141,7 @@ fn stack_key(stack: &AwaitStack) -> StackKey<'_> {
 }
 
 /// Tasks or hooks that wait at the same line, or do the same: the largest group first.
-fn group<S: DumpEntry>(all: &[S]) -> Vec<Vec<&S>> {
+pub(crate) fn group<S: DumpEntry>(all: &[S]) -> Vec<Vec<&S>> {
     let mut groups: Vec<Vec<&S>> = Vec::new();
     let mut known: HashMap<GroupKey<'_>, usize> = HashMap::new();
     for entry in all {

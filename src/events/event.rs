@@ -233,6 +233,12 @@ impl fmt::Display for TaskOutcome {
 }
 
 impl Event {
+    /// The name and the kind, as they are kept.
+    #[cfg(feature = "web")]
+    pub(crate) fn labels(&self) -> (&Label, &Label) {
+        (&self.name, &self.kind)
+    }
+
     /// Of a thing that is in a table.
     #[inline]
     pub(crate) fn of(thing: &dyn Record, what: What) -> Self {

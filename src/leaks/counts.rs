@@ -24,11 +24,14 @@ const HANDLE: &str = "handle of a ";
 /// The same, of those that were not recorded: by the line that made the thing.
 const UNTRACKED: &str = "untracked handle of a ";
 
+/// Whether a kind is one of this crate's own, without the kind of a thing in it.
+pub(crate) fn is_own(kind: &str) -> bool {
+    [HOOK, KEPT, WEAK, OUTLIVED].contains(&kind)
+}
+
 /// Whether a kind is one of those that are counted here.
 pub(crate) fn is_counted(kind: &str) -> bool {
-    [HOOK, KEPT, WEAK, OUTLIVED].contains(&kind)
-        || kind.starts_with(HANDLE)
-        || kind.starts_with(UNTRACKED)
+    is_own(kind) || kind.starts_with(HANDLE) || kind.starts_with(UNTRACKED)
 }
 
 /// How much there is of each kind and line.

@@ -1,8 +1,8 @@
 //! The findings as a picture: who keeps whom alive.
 
 #[cfg(feature = "serde")]
-mod json;
-#[cfg(feature = "testing")]
+pub(crate) mod json;
+#[cfg(any(feature = "testing", feature = "web"))]
 mod svg;
 mod text;
 
@@ -22,7 +22,7 @@ use std::fmt;
 ///
 /// | to | use |
 /// |---|---|
-/// | look at it | `svg` (with the feature `testing`): open the file in a browser |
+/// | look at it | `svg` (with the feature `testing` or `web`): open the file in a browser |
 /// | put it into an issue or a README | [`mermaid`](Graph::mermaid): GitHub and GitLab draw it |
 /// | lay it out otherwise | [`dot`](Graph::dot): for Graphviz |
 /// | count or compare | `json` (with the feature `serde`) |
@@ -89,7 +89,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(test, feature = "testing", feature = "web"))]
     const ALL: [Role; 5] = [
         Role::Root,
         Role::Unknown,
@@ -141,7 +141,7 @@ impl Edge {
 }
 
 impl Strength {
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(test, feature = "testing", feature = "web"))]
     const ALL: [Strength; 3] = [Strength::Suspect, Strength::Strong, Strength::Weak];
 
     fn words(self) -> &'static str {
@@ -153,7 +153,7 @@ impl Strength {
     }
 
     /// The name as a class, which is the one in JSON.
-    #[cfg(feature = "testing")]
+    #[cfg(any(feature = "testing", feature = "web"))]
     fn key(self) -> &'static str {
         match self {
             Strength::Suspect => "suspect",
@@ -243,7 +243,7 @@ impl Graph {
     /// Needs the feature `serde`.
     #[cfg(feature = "serde")]
     pub fn json(&self) -> String {
-        json::write(self)
+        json::legible_json(self)
     }
 
     /// A picture for a browser, complete in one file: no script, nothing that is loaded from elsewhere.
@@ -251,8 +251,8 @@ impl Graph {
     /// It follows the light or dark scheme of the reader. Long names are shortened in the middle and shown
     /// when the pointer rests on them; the picture grows with the findings instead of shrinking the text.
     ///
-    /// Needs the feature `testing`, whose checks write such a picture of each failure.
-    #[cfg(feature = "testing")]
+    /// Needs the feature `testing`, whose checks write such a picture of each failure, or the feature `web`, whose page shows it.
+    #[cfg(any(feature = "testing", feature = "web"))]
     pub fn svg(&self) -> String {
         svg::svg(self)
     }

@@ -96,6 +96,17 @@ impl Growth {
         growth
     }
 
+    /// Begins with a sample that is taken without yielding.
+    #[cfg(feature = "web")]
+    pub(crate) fn of(root: &Weak<Core>) -> Self {
+        let mut growth = Self {
+            root: Weak::clone(root),
+            samples: VecDeque::new(),
+        };
+        growth.sample_now();
+        growth
+    }
+
     /// Takes another sample. Lists everything in bounded steps.
     ///
     /// # Cancel safety
@@ -151,6 +162,12 @@ impl Growth {
     /// What is more now than at the first moment, most first: a comparison of two moments.
     pub fn changes(&self) -> Vec<GrowthEntry> {
         self.rises(0, |counts| counts.last() > counts.first())
+    }
+
+    /// Every count that there is now, those first that rose most.
+    #[cfg(feature = "web")]
+    pub(crate) fn all(&self) -> Vec<GrowthEntry> {
+        self.rises(0, |_| true)
     }
 
     /// What is leaking, most first: counts whose low water rises from early to late samples, and has not come to a stand.

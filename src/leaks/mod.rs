@@ -35,6 +35,8 @@ pub(crate) mod graph;
 pub(crate) mod growing;
 pub(crate) mod growth;
 pub(crate) mod held;
+#[cfg(feature = "serde")]
+pub(crate) mod json;
 pub(crate) mod judge;
 pub(crate) mod policy;
 pub(crate) mod referrers;

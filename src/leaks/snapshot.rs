@@ -245,7 +245,7 @@ impl Thing {
 }
 
 impl Closing {
-    fn of(node: &Node) -> Option<Self> {
+    pub(crate) fn of(node: &Node) -> Option<Self> {
         let core = node.core.upgrade()?;
         // The close of a context that others need is asked for before it begins.
         let begun = node.begun.get().filter(|_| node.state() != State::Open);

@@ -755,6 +755,21 @@ impl Registry {
         crate::registry::signal::dump_on(root, kind, Location::caller())
     }
 
+    /// A page in the browser that shows this registry, and the same as JSON: see [`Window`](crate::window::Window). It does not keep the
+    /// registry. Needs the feature `web`.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = headcount::Registry::new();
+    /// let server = registry.window().serve("127.0.0.1:8765").await?;
+    /// println!("http://{}", server.address());
+    /// # registry.closed().await; drop(server); Ok(()) }
+    /// ```
+    #[cfg(feature = "web")]
+    pub fn window(&self) -> crate::window::Window {
+        crate::window::Window::of(&self.root)
+    }
+
     /// How much is recorded of handles in this registry. One relaxed load.
     pub fn level(&self) -> Level {
         self.table().tracking.level()

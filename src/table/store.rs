@@ -243,6 +243,38 @@ impl Table {
         self.for_each(|task| task.abort_if_told());
     }
 
+    /// The first of the four numbers that ids of this registry have.
+    #[cfg(feature = "web")]
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What has this id, if it is still listed.
+    #[cfg(feature = "web")]
+    pub(crate) fn find(&self, id: ResourceId) -> Option<crate::table::resource::Resource> {
+        use crate::{clock::Stamp, table::resource::Resource};
+        let (mut found, at, now) = (None, id.index as usize, Stamp::now());
+        match id.table.wrapping_sub(self.number) {
+            0 => return self.find_task(id),
+            1 => {
+                self.records.directory().scan(at, 1, |look| {
+                    if look.key() == id.key() {
+                        found = look.upgrade().map(|it| Resource::of(it, 0, now));
+                    }
+                });
+            }
+            2 => {
+                self.arcs.directory().scan(at, 1, |look| {
+                    if look.key() == id.key() && is_alive(&look) {
+                        found = Some(Resource::of(Arc::clone(&look), 0, now));
+                    }
+                });
+            }
+            _ => {}
+        }
+        found
+    }
+
     /// The task with this id, if it is still listed.
     #[cfg(feature = "dump")]
     pub(crate) fn find_task(&self, id: ResourceId) -> Option<crate::table::resource::Resource> {

@@ -110,5 +110,9 @@ mod util;
 mod waits;
 mod watch;
 mod weak;
+#[cfg(feature = "web")]
+mod window;
+#[cfg(feature = "web")]
+mod window_fuzz;
 mod with_context;
 mod wrap;

@@ -23,3 +23,6 @@ mod socket_sessions;
 mod spawn_close;
 mod squares;
 mod wide;
+#[cfg(feature = "web")]
+#[path = "../it/window_fuzz.rs"]
+mod window_fuzz;

@@ -35,10 +35,11 @@ impl Serialize for Graph {
     }
 }
 
-pub(super) fn write(graph: &Graph) -> String {
+/// The JSON of a value on one line, with nothing in it that a terminal obeys. Its keys are strings.
+pub(crate) fn legible_json(value: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Legible);
-    let written = graph.serialize(&mut serializer);
+    let written = value.serialize(&mut serializer);
     debug_assert!(written.is_ok(), "strings and numbers alone");
     String::from_utf8(bytes).unwrap_or_default()
 }
@@ -64,16 +65,15 @@ impl Formatter for Legible {
         w: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        for c in fragment.chars() {
-            if acts(c) {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(w, "\\u{unit:04x}")?;
-                }
-            } else {
-                write!(w, "{c}")?;
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| acts(*c)) {
+            w.write_all(&rest.as_bytes()[..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(w, "\\u{unit:04x}")?;
             }
+            rest = &rest[at + c.len_utf8()..];
         }
-        Ok(())
+        w.write_all(rest.as_bytes())
     }
 }
 
