@@ -15,6 +15,7 @@
 //! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
 //! * *Supervision* (`docs::supervision`, with the feature `supervision`): tasks that are started again, what is counted, and what is
 //!   not promised.
+//! * *Web services* (`docs::web`, with the feature `axum`): requests, connections, what streams, and the order of a stop.
 
 pub mod closing;
 #[cfg(feature = "dump")]
@@ -34,3 +35,5 @@ pub mod running;
 pub mod sessions;
 #[cfg(feature = "supervision")]
 pub mod supervision;
+#[cfg(feature = "axum")]
+pub mod web;
