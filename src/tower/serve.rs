@@ -12,7 +12,7 @@ use super::{
 use crate::{
     context::{context::Context, state::Node, weak::WeakContext},
     event,
-    task::handle::Task,
+    task::{handle::Task, spawn::TaskOrigin},
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::future::select;
@@ -136,6 +136,7 @@ impl ServeOptions {
             connections: connections.downgrade(),
             stops_with: Arc::clone(ctx.downgrade().node()),
             options: self,
+            location,
         };
         // Its own task: the one below holds both contexts open, and is to end however this one does.
         let accept = connections.task("accept").essential();
@@ -183,6 +184,8 @@ struct Server<S> {
     /// The context whose close, or finish, stops the server.
     stops_with: Arc<Node>,
     options: ServeOptions,
+    /// Where the server was started.
+    location: &'static Location<'static>,
 }
 
 impl<S, B> Server<S>
@@ -221,6 +224,7 @@ where
         let streams = Streams {
             ctx: self.requests.clone(),
             connection: Arc::clone(&connection),
+            location: self.location,
         };
         let service = OnConnectionService {
             inner: self.service.clone(),
@@ -240,7 +244,8 @@ where
                 .await;
         };
         let task = self.connections.task(format!("{from:?}"));
-        drop(task.kind("connection").try_spawn(run));
+        let origin = TaskOrigin::of::<()>("connection").at(self.location);
+        drop(task.kind("connection").try_spawn_as(origin, run));
     }
 }
 

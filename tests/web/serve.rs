@@ -14,6 +14,7 @@ use std::{
     convert::Infallible,
     future::pending,
     io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -29,6 +30,8 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const FROM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)), 5000);
+const CONNECTION: &str = "connection 10.0.0.7:5000";
 const LONG: Duration = Duration::from_secs(3_600);
 
 /// Connections, and failures to accept one.
@@ -36,11 +39,11 @@ struct InMemory(mpsc::UnboundedReceiver<io::Result<DuplexStream>>);
 
 impl Listener for InMemory {
     type Io = DuplexStream;
-    type Addr = &'static str;
+    type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> io::Result<(DuplexStream, &'static str)> {
+    async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
         match self.0.recv().await {
-            Some(accepted) => accepted.map(|io| (io, "client")),
+            Some(accepted) => accepted.map(|io| (io, FROM)),
             None => pending().await,
         }
     }
@@ -160,7 +163,7 @@ fn endless() -> Body {
 async fn connections_and_requests_are_listed_and_idle_connections_go_at_the_close() {
     fn handler(request: Request<Incoming>) -> Answer {
         Box::pin(async move {
-            assert_eq!(request.extensions().get::<&str>(), Some(&"client"));
+            assert_eq!(request.extensions().get::<SocketAddr>(), Some(&FROM));
             Ok(full(if request.uri() == "/slow" {
                 pending().await
             } else {
@@ -182,8 +185,8 @@ async fn connections_and_requests_are_listed_and_idle_connections_go_at_the_clos
     assert_eq!(
         names,
         [
-            "connection client",
-            "connection client",
+            CONNECTION,
+            CONNECTION,
             "request GET /slow",
             "task accept",
             "task serve"
@@ -236,7 +239,7 @@ async fn requests_in_flight_end_and_may_spawn_after_the_close_began() {
 async fn a_request_that_has_arrived_when_the_close_begins_is_served() {
     let server = Server::start(hello);
     let mut client = server.client(1_024);
-    server.until_it_lists("connection client").await;
+    server.until_it_lists(CONNECTION).await;
     client.send(GET).await;
     server.ctx.request_close("deploy");
     let answer = client.rest().await;
@@ -350,7 +353,7 @@ async fn clients_that_hang_do_not_hold_up_the_close() {
         settle().await;
         let report = server.close().await;
         assert!(!report.is_clean(), "{head}: {report}");
-        assert!(report.to_string().contains("client"), "{head}: {report}");
+        assert!(report.to_string().contains("10.0.0.7"), "{head}: {report}");
         drop(client);
     }
 }
@@ -439,7 +442,7 @@ async fn a_client_that_sends_nothing_is_closed_after_a_while() {
         "{answer}"
     );
     settle().await;
-    assert!(!server.lists("connection client").await);
+    assert!(!server.lists(CONNECTION).await);
     assert!(server.close().await.is_clean());
 }
 
@@ -471,9 +474,7 @@ async fn more_connections_than_the_limit_wait() {
     second.send(GET).await;
     settle().await;
     let connections = server.names().await;
-    let connections = connections
-        .iter()
-        .filter(|name| *name == "connection client");
+    let connections = connections.iter().filter(|name| *name == CONNECTION);
     assert_eq!(connections.count(), 1);
     drop(first);
     second.reads("hello").await;
@@ -684,7 +685,7 @@ async fn the_listener_is_closed_when_the_close_begins() {
 #[tokio::test(start_paused = true)]
 async fn requests_of_a_router_are_listed_by_their_routes() {
     use axum::{Extension, Router, routing::get};
-    async fn handler(Extension(from): Extension<&'static str>) -> String {
+    async fn handler(Extension(from): Extension<SocketAddr>) -> String {
         let ctx = Context::current().unwrap().upgrade().unwrap();
         let live = ctx.live().await;
         let names: Vec<_> = live.tasks().iter().map(|task| task.path()).collect();
@@ -702,7 +703,7 @@ async fn requests_of_a_router_are_listed_by_their_routes() {
         .await;
     let answer = client.rest().await;
     assert!(
-        answer.ends_with("client: server/requests/GET /users/{id}"),
+        answer.ends_with("10.0.0.7:5000: server/requests/GET /users/{id}"),
         "{answer}"
     );
     assert!(in_time(ctx.close()).await.is_clean());
