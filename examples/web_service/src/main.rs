@@ -31,11 +31,13 @@ async fn serve(app: App) -> Result<(), Box<dyn Error>> {
     let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let address = listener.local_addr()?;
 
-    // Kept until the stop begins: it holds the parts of the service open.
-    let _service = Service::start(app.context(), app.readiness(), listener).await?;
+    // Holds the parts of the service open.
+    let service = Service::start(app.context(), app.readiness(), listener).await?;
     app.ready();
     println!("listening on {address}");
     let reason = app.stopping().await;
     println!("stopping ({reason})");
+    app.context().closed().await;
+    drop(service);
     Ok(())
 }

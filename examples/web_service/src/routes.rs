@@ -16,7 +16,8 @@ use axum::{
 };
 use futures::Stream;
 use headcount::Context;
-use std::{convert::Infallible, future::pending};
+use std::{convert::Infallible, time::Duration};
+use tokio::time::sleep;
 
 pub(crate) fn router(state: State) -> Router {
     Router::new()
@@ -90,7 +91,11 @@ async fn echo(mut socket: WebSocket) {
     loop {
         tokio::select! {
             message = socket.recv() => match message {
-                Some(Ok(message @ Message::Text(_))) if socket.send(message).await.is_ok() => {}
+                Some(Ok(message @ Message::Text(_))) => {
+                    if socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
                 // Other kinds are answered by the library.
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 _ => return,
@@ -103,7 +108,8 @@ async fn echo(mut socket: WebSocket) {
     }
 }
 
-/// Never answers: for clients that lose patience.
+/// Answers after a day: for clients that lose patience.
 async fn slow() -> &'static str {
-    pending().await
+    sleep(Duration::from_secs(24 * 3_600)).await;
+    "good morning"
 }

@@ -269,10 +269,11 @@ async fn a_second_signal_aborts_requests_that_hang() {
     process.says("0 notes, the words of 0 counted").await;
     let (code, said) = process.ends().await;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("web is told a second time to stop"), "{said}");
-    // Where it hangs, and what was lost.
-    assert!(said.contains("web_service::routes::slow"), "{said}");
-    assert!(said.contains("web/web/connections/127.0.0.1:"), "{said}");
+    // What was lost. Where it hung is printed before, if the process has the time to look that up.
+    assert!(
+        said.contains("did not end in time: web/web/connections/127.0.0.1:"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -282,7 +283,9 @@ async fn a_taken_port_is_an_error_that_says_so() {
     let mut process = Process::start(&address, "60");
     let (code, said) = process.ends().await;
     assert_eq!(code, Some(1), "{said}");
-    let expected =
-        format!("headcount: web failed: cannot listen on {address}: Address already in use");
-    assert!(said.starts_with(&expected), "{said}");
+    let expected = format!("cannot listen on {address}: Address already in use");
+    assert!(
+        said.starts_with("headcount: web failed: ") && said.contains(&expected),
+        "{said}"
+    );
 }
