@@ -60,8 +60,10 @@
 //! // In a test of routes: no socket, and the same names.
 //! let ctx = Registry::new().context("server");
 //! let router: Router = Router::new().route("/orders", post(order)).layer(RequestLayer::new(&ctx));
-//! let response = router.oneshot(Request::post("/orders").body(Body::empty()).unwrap()).await;
-//! drop(response);
+//! let request = Request::post("/orders").body(Body::empty()).unwrap();
+//! let response = router.oneshot(request).await.unwrap();
+//! let answer = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+//! assert_eq!(answer, "ordered");
 //! assert_eq!(ctx.close().await.finished(), 2); // the request, and the mail
 //! # }
 //! ```
