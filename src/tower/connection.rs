@@ -20,8 +20,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What the requests of a connection, its socket and its task know of each other.
 #[derive(Default)]
 pub(super) struct Connection {
-    /// How many requests there ever were.
-    requests: AtomicU64,
     in_flight: AtomicUsize,
     /// How many times bytes were read, and written.
     read: AtomicU64,
@@ -69,7 +67,6 @@ pub(super) struct InFlight(Arc<Connection>);
 
 impl InFlight {
     pub(super) fn new(OnConnection(connection): OnConnection) -> Self {
-        connection.requests.fetch_add(1, SeqCst);
         connection.in_flight.fetch_add(1, SeqCst);
         Self(connection)
     }
@@ -138,9 +135,6 @@ pub(super) async fn drive(
         }
     }
     driven.as_mut().graceful_shutdown();
-    if connection.requests.load(SeqCst) == 0 {
-        return;
-    }
     let goodbye = pin!(goodbye(connection));
     select(driven, goodbye).await;
 }
