@@ -99,7 +99,7 @@ impl Server {
                 tokio::task::yield_now().await;
             }
         })
-        .await
+        .await;
     }
 
     /// Closes it. The server has ended then.

@@ -42,17 +42,20 @@ async fn readyz(Of(state): Of<State>) -> (StatusCode, &'static str) {
 
 type Failed = (StatusCode, String);
 
-fn failed(error: impl ToString) -> Failed {
+fn failed(error: &impl ToString) -> Failed {
     (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
 /// Keeps a note, has its words counted behind the request, and tells the news to those who listen.
 async fn add(Of(state): Of<State>, text: String) -> Result<(StatusCode, String), Failed> {
     let insert = sqlx::query("INSERT INTO notes (text) VALUES (?)").bind(&text);
-    let added = insert.execute(&state.pool).await.map_err(failed)?;
+    let added = insert
+        .execute(&state.pool)
+        .await
+        .map_err(|error| failed(&error))?;
     let id = added.last_insert_rowid();
     if !state.jobs.count(id).await {
-        return Err(failed("the queue is closed"));
+        return Err(failed(&"the queue is closed"));
     }
     // A task of the server, also while that drains. There may be no listener.
     headcount::spawn(async move { state.news.send(text).is_ok() });
@@ -61,7 +64,10 @@ async fn add(Of(state): Of<State>, text: String) -> Result<(StatusCode, String),
 
 async fn note(Of(state): Of<State>, Path(id): Path<i64>) -> Result<String, Failed> {
     let select = sqlx::query_as("SELECT text FROM notes WHERE id = ?").bind(id);
-    let found: Option<(String,)> = select.fetch_optional(&state.pool).await.map_err(failed)?;
+    let found: Option<(String,)> = select
+        .fetch_optional(&state.pool)
+        .await
+        .map_err(|error| failed(&error))?;
     let missing = || (StatusCode::NOT_FOUND, format!("there is no note {id}"));
     found.map(|(text,)| text).ok_or_else(missing)
 }

@@ -89,7 +89,7 @@ async fn until(count: &AtomicUsize, least: usize) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    in_time(reached).await
+    in_time(reached).await;
 }
 
 /// Connects, unless the server does not listen any more.
