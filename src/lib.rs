@@ -42,6 +42,7 @@
 //! | decide what follows from a failure | [`ContextBuilder::on_failure`], [`TaskBuilder::essential`], [`TaskBuilder::fallible`] |
 //! | keep a context for each client, also while the client is cut off | [`Context::sessions`], [`sessions`] |
 //! | write the main function of a service: signals, readiness, exit codes, systemd | `headcount::run`, `App` |
+//! | serve HTTP, with requests and connections that are counted, and a stop that ends | `tower::serve`, `tower::RequestLayer` |
 //! | close at a signal, or when a future is done | `Registry::close_on_signals`, [`Context::stop_on`] |
 //! | close | [`Context::close`], [`Context::close_within`], [`Registry::close`] |
 //! | see who holds something | [`Context::holders`], [`Tracked::holders`], [`Level`] |
@@ -60,6 +61,7 @@
 //!
 //! # Features
 //!
+//! * `axum`: the feature `tower`, with requests named by the routes of an `axum::Router`, and the chapter `docs::web_services`.
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
 //! * `metrics`: figures for Prometheus and others, through the facade of the crate `metrics`: `headcount::metrics`.
 //! * `sessions` (on by default): the table of [`sessions`].
@@ -70,6 +72,7 @@
 //! * `supervision` (on by default): tasks that are started again when they fail, [`supervision`].
 //! * `testing`: the test kit, which fails a test that leaves something behind, and `Graph::svg` (which `web` has as well). Ages follow time that a test
 //!   pauses and advances. It switches on tokio's `test-util`, because `close_anywhere` pauses the clock: name it in `[dev-dependencies]`.
+//! * `tower`: web services over hyper: the server `tower::serve`, and `tower::RequestLayer` for servers that something else runs.
 //! * `web`: a page in the browser and its JSON, `Registry::window`. Includes `dump` and `serde`.
 
 // The build on docs.rs says which feature an item needs.
@@ -119,6 +122,8 @@ mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timer;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod tracked;
 #[cfg(feature = "web")]
 pub mod window;

@@ -16,6 +16,7 @@
 //! * *Sessions* (`docs::sessions`, with the feature `sessions`): their states, what is refused when, and what is not promised.
 //! * *Supervision* (`docs::supervision`, with the feature `supervision`): tasks that are started again, what is counted, and what is
 //!   not promised.
+//! * *Web services* (`docs::web_services`, with the feature `axum`): requests, connections, what streams, and the order of a stop.
 //! * *The window* (`docs::window`, with the feature `web`): the page, its paths and their JSON, and who may look.
 
 pub mod closing;
@@ -37,5 +38,7 @@ pub mod running;
 pub mod sessions;
 #[cfg(feature = "supervision")]
 pub mod supervision;
+#[cfg(feature = "axum")]
+pub mod web_services;
 #[cfg(feature = "web")]
 pub mod window;

@@ -574,6 +574,18 @@ impl TaskBuilder<'_> {
             Err(rejected) => Err(rejected.refused(future)),
         }
     }
+
+    /// Counts a future of this origin that is made only if it is let in, and then in its scope.
+    #[cfg(feature = "tower")]
+    pub(crate) fn try_wrap_with<F: Future>(
+        self,
+        origin: TaskOrigin,
+        make: impl FnOnce() -> F,
+    ) -> Option<Wrapped<F>> {
+        let lent = self.target.lend();
+        let counted = self.options.admit_wrapped_as(lent.core(), origin).ok()?;
+        Some(Wrapped::made_by(make, counted))
+    }
 }
 
 impl TaskBuilder<'_> {

@@ -98,6 +98,12 @@ pub(crate) struct Rejected {
 }
 
 impl TaskOrigin {
+    /// The same, started on this line.
+    #[cfg(feature = "tower")]
+    pub(crate) fn at(self, location: &'static Location<'static>) -> Self {
+        Self { location, ..self }
+    }
+
     #[track_caller]
     pub(crate) fn of<F>(kind: &'static str) -> Self {
         Self {
@@ -272,11 +278,16 @@ impl TaskOptions {
 
     /// Lists a future that is polled elsewhere.
     #[track_caller]
-    pub(crate) fn admit_wrapped<F>(
+    pub(crate) fn admit_wrapped<F>(self, core: Option<&Arc<Core>>) -> Result<Counted, Rejected> {
+        self.admit_wrapped_as(core, TaskOrigin::of::<F>("wrapped"))
+    }
+
+    /// The same for one whose origin is known already.
+    pub(crate) fn admit_wrapped_as(
         mut self,
         core: Option<&Arc<Core>>,
+        origin: TaskOrigin,
     ) -> Result<Counted, Rejected> {
-        let origin = TaskOrigin::of::<F>("wrapped");
         self.settings = None;
         match self.admit_anywhere(core) {
             Ok((_, guard)) => {

@@ -99,10 +99,12 @@ impl<F> Wrapped<F> {
 
 type Payload = Box<dyn std::any::Any + Send>;
 
-impl<F: Future> Future for Wrapped<F> {
-    type Output = Result<F::Output, TaskError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+impl<F: Future> Wrapped<F> {
+    /// Polls the future. Its output comes back before the task has left; if it was aborted, or has panicked, the task has.
+    fn poll_future(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Result<F::Output, TaskError>> {
         let this = self.as_mut().project();
         let (Some(future), Some(guard)) = (this.future.as_pin_mut(), this.guard) else {
             return Poll::Ready(Err(TaskError::Refused));
@@ -117,21 +119,91 @@ impl<F: Future> Future for Wrapped<F> {
         if matches!(polled, Ok(Poll::Pending)) {
             guard.park(cx);
         }
-        let (outcome, result) = match polled {
-            Ok(Poll::Ready(output)) => (Outcome::Finished, Ok(output)),
-            Ok(Poll::Pending) if !guard.is_aborting() => return Poll::Pending,
-            Ok(Poll::Pending) => (Outcome::Aborted, Err(TaskError::Aborted)),
-            Err(payload) => {
-                if let Err(second) = self.end(Outcome::Panicked, Some(&payload), ()) {
-                    panics::bury(second);
-                }
-                resume_unwind(payload)
+        match polled {
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Pending) if !guard.is_aborting() => Poll::Pending,
+            Ok(Poll::Pending) => {
+                Poll::Ready(Err(self.end_or_resume(Outcome::Aborted, TaskError::Aborted)))
             }
-        };
+            Err(payload) => self.panicked(payload),
+        }
+    }
+
+    /// As `end`; a panic of the future's destructor goes on.
+    fn end_or_resume<R>(self: Pin<&mut Self>, outcome: Outcome, result: R) -> R {
         match self.end(outcome, None, result) {
-            Ok(result) => Poll::Ready(result),
+            Ok(result) => result,
             Err(payload) => resume_unwind(payload),
         }
+    }
+
+    fn panicked(self: Pin<&mut Self>, payload: Payload) -> ! {
+        if let Err(second) = self.end(Outcome::Panicked, Some(&payload), ()) {
+            panics::bury(second);
+        }
+        resume_unwind(payload)
+    }
+}
+
+#[cfg(feature = "tower")]
+impl<F: Future> Wrapped<F> {
+    /// Has the future made in the scope of its task. A panic passes through, and is counted as one of the future.
+    pub(crate) fn made_by(make: impl FnOnce() -> F, Counted { guard, quota }: Counted) -> Self {
+        let made = guard.enter(|| panics::guarded(make));
+        let (future, panic) = match made {
+            Ok(future) => (Some(future), None),
+            Err(payload) => (None, Some(payload)),
+        };
+        let wrapped = Self {
+            future,
+            guard: Some(guard),
+            quota,
+        };
+        match panic {
+            None => wrapped,
+            Some(payload) => std::pin::pin!(wrapped).panicked(payload),
+        }
+    }
+
+    /// As `poll`, but when the future is ready the task does not end: `next` makes of the output what follows in its place, in the
+    /// task's scope, and the future is dropped.
+    pub(crate) fn poll_then<T, G>(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        next: impl FnOnce(F::Output) -> (T, G),
+    ) -> Poll<Result<(T, Wrapped<G>), TaskError>> {
+        let output = std::task::ready!(self.as_mut().poll_future(cx))?;
+        let mut this = self.as_mut().project();
+        let Some(guard) = this.guard.as_ref() else {
+            return Poll::Ready(Err(TaskError::Refused));
+        };
+        let made = guard.enter(|| {
+            panics::guarded(|| {
+                let made = next(output);
+                this.future.set(None);
+                made
+            })
+        });
+        match made {
+            Ok((value, future)) => {
+                let next = Wrapped {
+                    future: Some(future),
+                    guard: this.guard.take(),
+                    quota: this.quota.take(),
+                };
+                Poll::Ready(Ok((value, next)))
+            }
+            Err(payload) => self.panicked(payload),
+        }
+    }
+}
+
+impl<F: Future> Future for Wrapped<F> {
+    type Output = Result<F::Output, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let output = std::task::ready!(self.as_mut().poll_future(cx))?;
+        Poll::Ready(self.end_or_resume(Outcome::Finished, Ok(output)))
     }
 }
 

@@ -48,6 +48,29 @@ impl<S> WrappedStream<S> {
     }
 }
 
+#[cfg(feature = "tower")]
+impl<S> WrappedStream<S> {
+    /// A stream that is counted already.
+    pub(crate) fn counted(wrapped: Wrapped<S>) -> Self {
+        Self {
+            wrapped,
+            is_refused: false,
+        }
+    }
+
+    /// The stream, until it has ended.
+    pub(crate) fn stream(&self) -> Option<&S> {
+        self.wrapped.future()
+    }
+
+    /// Drops the stream, which has come to its end although it has not said so.
+    pub(crate) fn finish(self: Pin<&mut Self>) {
+        if let Err(payload) = self.project().wrapped.end(Outcome::Finished, None, ()) {
+            panics::bury(payload);
+        }
+    }
+}
+
 impl<S: Stream> Stream for WrappedStream<S> {
     type Item = Result<S::Item, TaskError>;
 

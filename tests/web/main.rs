@@ -1,0 +1,13 @@
+//! Web services: the layer that counts requests, and the server, one fact a test. A binary of its own, because it needs hyper.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::async_yields_async,
+    reason = "tests unwrap, and spell futures out as users do"
+)]
+
+mod layer;
+mod serve;
+#[path = "../it/util.rs"]
+#[expect(dead_code, reason = "most of it is for other tests")]
+mod util;
