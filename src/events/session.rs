@@ -9,7 +9,8 @@ use std::fmt;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use headcount::{Registry, events::{SessionChange, What}};
 /// let registry = Registry::new();
-/// let sessions = registry.context("server").sessions::<u32>("sessions").open();
+/// let server = registry.context("server");
+/// let sessions = server.sessions::<u32>("sessions").open();
 /// let mut events = registry.events();
 /// drop(sessions.attach(7, b"ann").await.unwrap());
 ///
