@@ -371,26 +371,29 @@ async fn hints_and_trailers_of_a_body_pass_through() {
     assert_eq!(body.trailers().unwrap()[header::ETAG], "7");
 }
 
+/// The names of the tasks of the context that it runs in.
+#[cfg(feature = "axum")]
+async fn names() -> String {
+    let ctx = Context::current().unwrap().upgrade().unwrap();
+    let names: Vec<_> = ctx
+        .live()
+        .await
+        .tasks()
+        .iter()
+        .map(|task| task.name().to_owned())
+        .collect();
+    names.join(", ")
+}
+
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn below_a_route_of_axum_the_name_is_the_route() {
     use axum::{Router, routing::get as on_get};
     let ctx = Registry::new().context("server");
-    async fn name() -> String {
-        let ctx = Context::current().unwrap().upgrade().unwrap();
-        let names: Vec<_> = ctx
-            .live()
-            .await
-            .tasks()
-            .iter()
-            .map(|task| task.name().to_owned())
-            .collect();
-        names.join(", ")
-    }
-    let users = Router::new().route("/{id}", on_get(name));
+    let users = Router::new().route("/{id}", on_get(names));
     let router: Router = Router::new()
         .nest("/users", users)
-        .fallback(name)
+        .fallback(names)
         .layer(RequestLayer::new(&ctx));
     for (path, name) in [
         ("/users/7", "GET /users/{id}"),

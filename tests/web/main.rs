@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::async_yields_async,
     reason = "tests unwrap, and spell futures out as users do"
 )]
 

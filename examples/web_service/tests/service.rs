@@ -28,9 +28,9 @@ async fn notes_are_kept_and_nothing_is_left_after_the_close() {
         let ctx = registry.context("web");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = Service::start(&ctx, registry.readiness(), listener)
-            .await
-            .unwrap();
+        // It is large, as futures of databases are.
+        let service = Box::pin(Service::start(&ctx, registry.readiness(), listener));
+        let service = service.await.unwrap();
 
         let added = ask(address, "POST /notes", "three short words").await;
         assert!(
