@@ -34,7 +34,7 @@ async fn leak(registry: &Registry, many: usize) -> Vec<Context> {
 
 /// How many were alike in each event that tells of more of them; 1 in the first one.
 fn told(said: &[String]) -> Vec<usize> {
-    let leaks = said.iter().filter_map(|line| line.split("leak: ").nth(1));
+    let leaks = said.iter().filter_map(|line| line.split(": leak: ").nth(1));
     let again = |text: &str| {
         text.strip_prefix("now ")?
             .split(" of the same")
