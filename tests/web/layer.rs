@@ -375,7 +375,6 @@ async fn hints_and_trailers_of_a_body_pass_through() {
 #[tokio::test]
 async fn below_a_route_of_axum_the_name_is_the_route() {
     use axum::{Router, routing::get as on_get};
-    let ctx = Registry::new().context("server");
     async fn name() -> String {
         let ctx = Context::current().unwrap().upgrade().unwrap();
         let names: Vec<_> = ctx
@@ -387,6 +386,8 @@ async fn below_a_route_of_axum_the_name_is_the_route() {
             .collect();
         names.join(", ")
     }
+
+    let ctx = Registry::new().context("server");
     let users = Router::new().route("/{id}", on_get(name));
     let router: Router = Router::new()
         .nest("/users", users)

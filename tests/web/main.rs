@@ -1,10 +1,6 @@
 //! Web services: the layer that counts requests, and the server, one fact a test. A binary of its own, because it needs hyper.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::async_yields_async,
-    reason = "tests unwrap, and spell futures out as users do"
-)]
+#![expect(clippy::unwrap_used, reason = "tests unwrap")]
 
 mod layer;
 mod serve;

@@ -693,7 +693,7 @@ async fn requests_of_a_router_are_listed_by_their_routes() {
     async fn handler(Extension(from): Extension<SocketAddr>) -> String {
         let ctx = Context::current().unwrap().upgrade().unwrap();
         let live = ctx.live().await;
-        let names: Vec<_> = live.tasks().iter().map(|task| task.path()).collect();
+        let names: Vec<_> = live.tasks().iter().map(headcount::Resource::path).collect();
         format!("{from}: {}", names.join(", "))
     }
     let router: Router = Router::new().route("/users/{id}", get(handler));

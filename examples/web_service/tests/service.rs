@@ -24,7 +24,7 @@ async fn ask(address: std::net::SocketAddr, request: &str, body: &str) -> String
 
 #[tokio::test]
 async fn notes_are_kept_and_nothing_is_left_after_the_close() {
-    testing::check(async |registry: Registry| {
+    let scenario = testing::check(async |registry: Registry| {
         let ctx = registry.context("web");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -48,8 +48,8 @@ async fn notes_are_kept_and_nothing_is_left_after_the_close() {
         let report = ctx.close().await;
         assert!(report.is_clean(), "{report}");
         drop(service);
-    })
-    .await;
+    });
+    Box::pin(scenario).await;
 }
 
 #[tokio::test]
