@@ -109,8 +109,8 @@ impl App {
         self.inner.stop.request(reason.into());
     }
 
-    /// Waits until the service stops, and says why. That is after the drain delay, in the moment in which the close begins: until then
-    /// the service is to serve. A body that waits for this and returns does what is usual.
+    /// Waits until the service stops, and says why. That is after the drain delay: until then the service is to serve. When it returns,
+    /// the close of the registry has begun. A body that waits for this and returns does what is usual.
     ///
     /// # Cancel safety
     ///
@@ -120,6 +120,8 @@ impl App {
         async move {
             // Not by way of the watch thread alone: a clock that is paused does not wait for that.
             select(pin!(stop.reached(Stage::Closing)), pin!(closing)).await;
+            // Nor for its close: the body may drop its contexts now, as those of a close.
+            stop.begin_close_here();
             stop.reason()
         }
     }

@@ -259,6 +259,13 @@ impl Stop {
         });
     }
 
+    /// The same, in this call.
+    pub(super) fn begin_close_here(&self) {
+        if let Some(registry) = self.registry() {
+            drop(self.close(&registry));
+        }
+    }
+
     /// Aborts what is left, and prints where it was.
     pub(super) fn close_now(self: &Arc<Self>) {
         let (dumping, dumped) = mpsc::channel::<()>();

@@ -148,6 +148,19 @@ fn a_body_may_take_its_time_after_the_close_began() {
     assert_eq!(ended, code(0));
 }
 
+/// The body may drop its contexts then: they are dropped in a close, and nothing is said about it.
+#[test]
+fn the_close_has_begun_when_the_body_hears_of_the_stop() {
+    let ended = service(&Registry::new()).run(async |app: App| {
+        let pool = app.context().child("pool");
+        app.request_stop("deploy");
+        app.stopping().await;
+        assert!(pool.is_cancelled());
+        Ok::<(), TaskError>(())
+    });
+    assert_eq!(ended, code(0));
+}
+
 #[test]
 fn an_error_comes_before_an_unclean_close_and_a_panic_before_both() {
     let unclean = |app: &App| drop(app.context().spawn(pending::<()>()));
