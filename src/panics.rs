@@ -20,7 +20,8 @@ pub(crate) fn contain(run: impl FnOnce()) {
     }
 }
 
-/// Wakes all waiters. A waker that panics concerns none of the others.
+/// Wakes all waiters, and contains the panic of a waker. tokio drops those wakers of the same batch (of 32) that come after one that
+/// panics: see *A waker that panics* in `docs::limitations`.
 pub(crate) fn notify_all(waiters: &Notify) {
     contain(|| waiters.notify_waiters());
 }

@@ -67,6 +67,8 @@
 //!   one survivor of a burst of 300,000 entries may keep some 20 MB until it ends.
 //! * **The count of a registry is exact when nothing changes.** While entries come and go it is approximate; a listing is
 //!   exact in the sense of [I4](super::invariants).
+//! * **A waker that panics** when it is woken, which those of tokio and futures never do, may leave others asleep that wait for the same
+//!   close or cancellation: tokio's `Notify` drops up to 31 wakers that come after it.
 //! * **The last nanoseconds belong to the runtime.** When `close` returns, a task's future is dropped and the task has left the
 //!   list. On a `multi_thread` runtime its worker may still be about to record that in the runtime's own statistics
 //!   (`num_alive_tasks`).
