@@ -53,6 +53,9 @@ pub(crate) enum Event {
     /// Tasks wait for each other.
     #[cfg(feature = "dump")]
     Deadlock,
+    /// A server could not accept a connection.
+    #[cfg(feature = "tower")]
+    AcceptFailed,
 }
 
 /// What happened in no registry that is there, or is counted in all of them together.

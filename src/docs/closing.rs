@@ -148,6 +148,7 @@
 //! | the runtime of a context has ended | warning | counted (line that opened it) |
 //! | a task ran for long without waiting | warning | counted in the process (line that spawned it) |
 //! | a probe panicked | warning | counted (probe) |
+//! | a server can accept no connection | warning | counted (line that started it, message but for its numbers) |
 //! | a leak was found by [`watch_leaks`](crate::Registry::watch_leaks) | warning | each group once, at ten times as many, and after an hour if there are more |
 //! | an attach to a session of another owner was refused | warning | counted (its line) |
 //! | tasks run on where a registry has closed | info | each registry once |

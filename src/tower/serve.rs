@@ -10,8 +10,14 @@ use super::{
     stopping::stopping,
 };
 use crate::{
-    context::{context::Context, state::Node, weak::WeakContext},
+    context::{
+        context::Context,
+        line_counts::{Event, PROCESS},
+        state::Node,
+        weak::WeakContext,
+    },
     event,
+    name::Printed,
     task::{handle::Task, spawn::TaskOrigin},
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -203,11 +209,13 @@ where
         });
         let places = Arc::new(Semaphore::new(most));
         let stop = pin!(stopping(Arc::clone(&self.stops_with)));
+        let (node, location) = (Arc::clone(&self.stops_with), self.location);
+        let told = move |error: &io::Error, pause| tell_of_failure(&node, location, error, pause);
         // A service need not be `Sync`, so it is moved: no reference to it is kept while this waits.
         let accepting = pin!(async move {
             loop {
                 let place = Arc::clone(&places).acquire_owned().await;
-                let (io, from) = accepted(&mut listener).await;
+                let (io, from) = accepted(&mut listener, &told).await;
                 self.start(io, from, place.ok());
             }
         });
@@ -305,7 +313,10 @@ where
 }
 
 /// The next connection, whatever fails before it comes.
-async fn accepted<L: Listener>(listener: &mut L) -> (L::Io, L::Addr) {
+async fn accepted<L: Listener>(
+    listener: &mut L,
+    tell: impl Fn(&io::Error, Duration),
+) -> (L::Io, L::Addr) {
     let mut pauses = pauses();
     loop {
         match listener.accept().await {
@@ -313,12 +324,31 @@ async fn accepted<L: Listener>(listener: &mut L) -> (L::Io, L::Addr) {
             Err(error) if is_of_connection(&error) => tokio::task::yield_now().await,
             Err(error) => {
                 let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-                event::emit!(target: "headcount::tower", WARN,
-                    "no connection can be accepted: {error}; it is tried again in {pause:?}"
-                );
+                tell(&error, pause);
                 tokio::time::sleep(pause).await;
             }
         }
+    }
+}
+
+/// Says that no connection can be accepted, which is counted for each server and error.
+fn tell_of_failure(
+    node: &Node,
+    location: &'static Location<'static>,
+    error: &io::Error,
+    pause: Duration,
+) {
+    let text = error.to_string();
+    let core = node.core.upgrade();
+    let repeats = core
+        .as_ref()
+        .map_or(&*PROCESS, |core| &core.registry.repeats);
+    if let Some(so_far) = repeats.tell_text(Event::AcceptFailed, location, &text) {
+        let (file, line) = (location.file(), location.line());
+        event::emit!(target: "headcount::tower", WARN,
+            context = %Printed(&node.meta.name),
+            "no connection can be accepted: {text}; it is tried again in {pause:?} (server started at {file}:{line}{so_far})"
+        );
     }
 }
 

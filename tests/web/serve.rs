@@ -15,7 +15,7 @@ use std::{
     future::pending,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 use tokio::{
@@ -462,6 +462,53 @@ async fn failures_to_accept_stop_no_server() {
     // 5 ms, twice as long each time, at most a second.
     assert_eq!(before.elapsed().as_secs(), 13);
     assert!(server.close().await.is_clean());
+}
+
+/// What was said to `tracing`.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// With one subscriber alone `tracing` asks the thread that comes to an event first whether any wants it: another test's.
+static ONE_MORE: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+
+#[tokio::test(start_paused = true)]
+async fn failures_to_accept_are_told_the_first_time_and_the_tenth() {
+    LazyLock::force(&ONE_MORE);
+    let said = Said::default();
+    let writer = said.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _heard = tracing::subscriber::set_default(subscriber.with_ansi(false).finish());
+    let server = Server::start(hello);
+    for _ in 0..20 {
+        let too_many = io::Error::other("too many open files");
+        server.connect.send(Err(too_many)).unwrap();
+    }
+    let mut client = server.client(1_024);
+    client.send(GET).await;
+    client.reads("hello").await;
+    assert!(server.close().await.is_clean());
+    let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("no connection can be"))
+        .collect();
+    assert_eq!(told.len(), 2, "{said}");
+    assert!(
+        told[0].contains("headcount::tower: no connection can be accepted: too many open files; it is tried again in 5ms (server started at ")
+            && told[1].contains("10 times so far"),
+        "{said}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
