@@ -78,8 +78,8 @@ impl CloseReason {
         }
     }
 
-    /// In one word, as metrics have it.
-    #[cfg(feature = "metrics")]
+    /// In one word, as metrics and the window have it.
+    #[cfg(any(feature = "metrics", feature = "web"))]
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Requested(_) => "requested",

@@ -13,6 +13,34 @@
 //! [`Registry::events`](crate::Registry::events) is a stream of [`Event`](crate::events::Event)s. They are copies of facts, and keep
 //! nothing alive. A subscriber keeps neither the registry nor a context, and nothing waits for it.
 //!
+//! # Where to read them
+//!
+//! In a task of tokio's own. The stream ends when the registry has closed; a task of a context would be waited for by that very close,
+//! until the grace period is over, and one that is cancellable would end before the closes that it is to tell of:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let registry = headcount::Registry::new();
+//! let mut events = registry.events();
+//! let reader = tokio::spawn(async move {
+//!     while let Some(event) = events.next().await {
+//!         match event {
+//!             Ok(event) => println!("{event}"),
+//!             Err(lost) => println!("{lost}"),
+//!         }
+//!     }
+//! });
+//! registry.context("server").close().await;
+//! registry.close().await;
+//! reader.await.unwrap();
+//! # }
+//! ```
+//!
+//! `headcount::run` gives such tasks a moment to end when everything has closed.
+//!
+//! A session is called `session` in events, listings and dumps, unless [`label`](crate::sessions::SessionsBuilder::label) says what to call
+//! it: its key may be a secret.
+//!
 //! # Order
 //!
 //! Each event has a [number](crate::events::Event::seq), the next one of its registry, and all subscribers get them in this order.

@@ -146,6 +146,25 @@
 //! # }
 //! ```
 //!
+//! Keep the handles until the service is over, in the body of `run` for example: a context whose last handle is dropped closes, and with it
+//! the server.
+//!
+//! A [deadline](crate::Context::close_by), such as the 25 s of `run`, is shared out among the contexts that close one after the other,
+//! also those that have nothing to do: with six of them after the requests, these have 2.6 s before they are aborted, whatever the grace
+//! period is. Where requests take longer, have fewer parts, or a longer deadline.
+//!
+//! # A handler that panics
+//!
+//! The client gets no answer, and the server goes on. The panic is a [failure](crate::Failure) of the request's task: it is in the report of
+//! the close, which is not clean then, so `run` exits with 1 however long ago it was. Where that is not wanted, catch panics in a layer below
+//! (`tower_http::catch_panic`), or give the exit code of an unclean close another meaning (`AppBuilder::unclean_code`).
+//!
+//! # Metrics
+//!
+//! With the feature `metrics` and the crate `metrics-exporter-prometheus`: `PrometheusBuilder::new().install_recorder()` returns a handle,
+//! `headcount::metrics::publish(&registry)` a publisher, and a handler of `/metrics` calls `publisher.update().await` and returns
+//! `handle.render()`.
+//!
 //! # Health endpoints
 //!
 //! `registry.readiness()` or `app.readiness()` in the state of the router: `/readyz` answers 200 or 503 by

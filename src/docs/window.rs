@@ -105,7 +105,7 @@
 //!
 //! | status | code |
 //! |---|---|
-//! | 400 | `bad_query`, `unknown_parameter` (or one given twice), `bad_parameter`, `bad_id`, `not_a_context`, `no_handles` |
+//! | 400 | `bad_query`, `unknown_parameter`, `repeated_parameter`, `bad_parameter`, `missing_id`, `bad_id`, `not_a_context`, `no_handles` |
 //! | 401 | `unauthorized` |
 //! | 403 | `forbidden_host`, `forbidden_origin`, `forbidden_peer`, `closing_is_off` |
 //! | 404 | `unknown_path` (a router of the program's own has its own answer), `other_registry` |
@@ -129,6 +129,12 @@
 //! * *Names made to do harm* are data everywhere: escaped in JSON, set as text in the page, whose policy runs nothing but its own files.
 //!
 //! `/livez` and `/readyz` are answered to all, as probes need it. They have no names in them.
+//!
+//! # While the service stops
+//!
+//! A [`WindowServer`](crate::window::WindowServer) stops when it is dropped. In the body of `headcount::run` that is at the end of the
+//! body, when the close has only begun: [`detach`](crate::window::WindowServer::detach) it, and `/closing` can be asked until the process ends.
+//! A router that is nested at `/debug` has its page at `/debug`; `/debug/` is another path, which axum does not know.
 //!
 //! # What it costs
 //!

@@ -8,6 +8,7 @@ use crate::{
     error::RefusedReason,
     id::ResourceId,
     name::{Label, Printed, Quoted},
+    plural::plural,
     table::record::{Meta, Outcome, Record},
 };
 use std::{
@@ -383,7 +384,11 @@ impl fmt::Display for What {
                 } else {
                     "not clean"
                 };
-                write!(f, "closed ({clean}, in {took}, after {tasks} tasks)")
+                write!(
+                    f,
+                    "closed ({clean}, in {took}, after {})",
+                    plural(usize::try_from(tasks).unwrap_or(usize::MAX), "task")
+                )
             }
             Self::Ended(outcome) => write!(f, "ended ({outcome})"),
             Self::Failed(failure) => write!(f, "{}", Quoted(&failure.sentence())),

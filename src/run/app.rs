@@ -62,7 +62,7 @@ impl App {
     /// }
     /// ```
     pub fn builder(name: impl Into<Name>) -> AppBuilder {
-        AppBuilder::new(name.into().into_owned())
+        AppBuilder::new(name.into())
     }
 
     pub(super) fn new(context: Context, registry: Registry, stop: Arc<Stop>) -> Self {

@@ -1,6 +1,7 @@
 //! [`AppBuilder`]: the settings of a service.
 
 use crate::{
+    name::Name,
     registry::registry::Registry,
     run::{app::App, main_function, options::StopOptions},
 };
@@ -34,7 +35,7 @@ type MakeRuntime = Box<dyn FnOnce() -> io::Result<Runtime>>;
 /// ```
 #[must_use = "a builder runs nothing until `run`"]
 pub struct AppBuilder {
-    pub(super) name: String,
+    pub(super) name: Name,
     pub(super) options: StopOptions,
     pub(super) registry: Option<Registry>,
     pub(super) make_runtime: MakeRuntime,
@@ -49,7 +50,7 @@ pub(super) struct ExitCodes {
 }
 
 impl AppBuilder {
-    pub(super) fn new(name: String) -> Self {
+    pub(super) fn new(name: Name) -> Self {
         let codes = ExitCodes {
             error: 1,
             unclean: 1,

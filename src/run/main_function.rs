@@ -166,7 +166,12 @@ where
     let _printed = PrintedEvents::begin();
     let (name, codes) = (builder.name, builder.codes);
     registry.readiness().start();
-    let stop = Stop::new(name.clone(), &registry, builder.options, (location, true));
+    let stop = Stop::new(
+        name.to_string(),
+        &registry,
+        builder.options,
+        (location, true),
+    );
     let started = watch::start(&stop).and_then(|watch| Ok((watch, (builder.make_runtime)()?)));
     let (watch, runtime) = match started {
         Ok(started) => started,

@@ -4,9 +4,9 @@ use super::{
     BoxError,
     body::{Frames, RequestBody},
     connection::InFlight,
-    upgrade,
+    upgrade::Upgrade,
 };
-use crate::{context::state::Node, context::weak::WeakContext, name::Name, task::wrapped::Wrapped};
+use crate::{context::state::Node, task::wrapped::Wrapped};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use std::{
@@ -24,8 +24,8 @@ pub(super) struct Answering {
     pub(super) stops_with: Arc<Node>,
     /// The connection of the request, if it is one of `serve`.
     pub(super) in_flight: Option<InFlight>,
-    /// Where a connection is counted that the request asks to upgrade, and by what name.
-    pub(super) upgrade: Option<(WeakContext, Name)>,
+    /// Where a connection is counted that the request asks to upgrade.
+    pub(super) upgrade: Option<Upgrade>,
 }
 
 pin_project_lite::pin_project! {
@@ -148,10 +148,10 @@ fn split<R: Body, E>(
     let Some(of) = answering.take() else {
         return (Ok((head, None)), Frames::none());
     };
-    if let (StatusCode::SWITCHING_PROTOCOLS, Some((ctx, name)), Some(in_flight)) =
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade), Some(in_flight)) =
         (head.status, of.upgrade, &of.in_flight)
     {
-        in_flight.connection().upgrade(upgrade::counted(&ctx, name));
+        in_flight.connection().upgrade(upgrade.counted());
     }
     let frames = Frames::new(&head, body, of.has_no_body, of.stops_with);
     (Ok((head, of.in_flight)), frames)

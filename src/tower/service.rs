@@ -6,6 +6,7 @@ use super::{
     layer::RequestLayer,
     name,
     response::{Answering, ResponseFuture},
+    upgrade::Upgrade,
 };
 use crate::task::spawn::TaskOrigin;
 use http::{Request, Response, header};
@@ -67,7 +68,11 @@ where
             has_no_body: request.method() == http::Method::HEAD,
             stops_with: layer.stops_with.clone(),
             in_flight: connection.map(InFlight::new),
-            upgrade: is_upgrade.then(|| (layer.counted_by.clone(), name.clone())),
+            upgrade: is_upgrade.then(|| Upgrade {
+                ctx: layer.counted_by.clone(),
+                name: name.clone(),
+                location: layer.location,
+            }),
         };
         let task = layer.counted_by.task(name).kind("request");
         let origin = TaskOrigin::of::<S::Future>("request").at(layer.location);

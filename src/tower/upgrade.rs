@@ -1,7 +1,12 @@
 //! An upgraded connection, which is no request any more and is still counted.
 
-use crate::{context::weak::WeakContext, name::Name, task::wrapped::Wrapped};
+use crate::{
+    context::weak::WeakContext,
+    name::Name,
+    task::{spawn::TaskOrigin, wrapped::Wrapped},
+};
 use std::{
+    panic::Location,
     pin::Pin,
     sync::{
         Arc,
@@ -31,15 +36,27 @@ impl Future for Open {
     }
 }
 
-/// Counts an upgraded connection. `None` if the context takes no more.
-pub(super) fn counted(ctx: &WeakContext, name: Name) -> Option<UpgradedPlace> {
-    let is_over = Arc::new(AtomicBool::new(false));
-    let open = Open(Arc::clone(&is_over));
-    let counted = ctx.task(name).kind("upgraded").try_wrap(open).ok()?;
-    Some(UpgradedPlace {
-        counted: Box::pin(counted),
-        is_over,
-    })
+/// An upgrade that a request asks for.
+pub(super) struct Upgrade {
+    /// Where the connection is counted.
+    pub(super) ctx: WeakContext,
+    pub(super) name: Name,
+    pub(super) location: &'static Location<'static>,
+}
+
+impl Upgrade {
+    /// Counts the upgraded connection. `None` if the context takes no more.
+    pub(super) fn counted(self) -> Option<UpgradedPlace> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let open = Open(Arc::clone(&is_over));
+        let task = self.ctx.task(self.name).kind("upgraded");
+        let origin = TaskOrigin::of::<Open>("upgraded").at(self.location);
+        let counted = task.try_wrap_with(origin, || open)?;
+        Some(UpgradedPlace {
+            counted: Box::pin(counted),
+            is_over,
+        })
+    }
 }
 
 impl UpgradedPlace {

@@ -110,7 +110,9 @@ pub(crate) fn peer_of(extensions: &Extensions) -> Option<SocketAddr> {
     let own = own.map(|ConnectInfo(Peer(peer))| *peer);
     own.or_else(|| {
         let other = extensions.get::<ConnectInfo<SocketAddr>>();
-        other.map(|ConnectInfo(peer)| *peer)
+        // `tower::serve` has the bare address there. No client puts anything into extensions.
+        let other = other.map(|ConnectInfo(peer)| *peer);
+        other.or_else(|| extensions.get::<SocketAddr>().copied())
     })
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn close(
     let allowed = shared.allows_close.filter(|_| is_guarded);
     let allowed = allowed.ok_or_else(Problem::closing_is_off)?;
     let params = Params::of(uri, &["id"])?;
-    let found = shared.find(params.get("id").ok_or_else(Problem::bad_id)?)?;
+    let found = shared.find(params.get("id").ok_or_else(Problem::missing_id)?)?;
     let node = node_of(found.record()).ok_or_else(Problem::not_a_context)?;
     let core = node.core.upgrade().ok_or_else(Problem::gone)?;
     let peer = peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string());

@@ -1,5 +1,7 @@
 //! `/events`: what happens, as server-sent events, until the registry has closed.
 
+#[cfg(feature = "sessions")]
+use crate::events::SessionChange;
 use crate::{
     context::report::CloseReport,
     events::{Event, Events, Lost, TaskOutcome, What},
@@ -70,6 +72,13 @@ struct EventView {
     /// Of what has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<TaskOutcome>,
+    /// Of a session.
+    #[cfg(feature = "sessions")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<SessionChange>,
+    /// Of what closes or has closed: why, in a word. The text has the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     /// Of what has closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<ReportView>,
@@ -193,6 +202,16 @@ impl EventView {
             what: event.what().name(),
             outcome: match event.what() {
                 What::Ended(outcome) => Some(*outcome),
+                _ => None,
+            },
+            #[cfg(feature = "sessions")]
+            change: match event.what() {
+                What::Session(change) => Some(*change),
+                _ => None,
+            },
+            reason: match event.what() {
+                What::Closing(reason) => Some(reason.word()),
+                What::Closed(report) => Some(report.reason().word()),
                 _ => None,
             },
             report: match event.what() {

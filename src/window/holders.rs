@@ -20,7 +20,7 @@ pub(crate) async fn holders(
     uri: &axum::http::Uri,
 ) -> Result<String, Problem> {
     let params = Params::of(uri, &["id"])?;
-    let id = params.get("id").ok_or_else(Problem::bad_id)?;
+    let id = params.get("id").ok_or_else(Problem::missing_id)?;
     let found = shared.find(id)?;
     if found.record().strong_count().is_none() {
         return Err(Problem::no_handles());

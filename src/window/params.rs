@@ -15,8 +15,11 @@ impl Params {
             Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| Problem::bad_query())?;
         for (at, (name, _)) in pairs.iter().enumerate() {
             let is_repeated = pairs[..at].iter().any(|(other, _)| other == name);
-            if is_repeated || !known.contains(&&**name) {
+            if !known.contains(&&**name) {
                 return Err(Problem::unknown_parameter(name, known));
+            }
+            if is_repeated {
+                return Err(Problem::repeated_parameter(name));
             }
         }
         Ok(Self(pairs))
@@ -86,7 +89,7 @@ mod tests {
             Some("task")
         );
         assert_eq!(params("colour=red").unwrap_err(), "unknown_parameter");
-        assert_eq!(params("kind=a&kind=b").unwrap_err(), "unknown_parameter");
+        assert_eq!(params("kind=a&kind=b").unwrap_err(), "repeated_parameter");
     }
 
     #[test]

@@ -45,6 +45,7 @@ impl Problem {
         unknown_path NOT_FOUND "there is no such path: see docs::window for those there are"
         method_not_allowed METHOD_NOT_ALLOWED "this path is read with GET; only /close takes POST"
         bad_query BAD_REQUEST "the query is not `name=value&name=value` in percent-encoded UTF-8"
+        missing_id BAD_REQUEST "the parameter `id` is missing: an id is a letter and a number, such as t12, t12.3 or t12.3@5f2c1a09"
         bad_id BAD_REQUEST "an id is a letter and a number, such as t12, t12.3 or t12.3@5f2c1a09"
         other_registry NOT_FOUND "this id is of another registry, or of an earlier run of this program"
         gone GONE "there is nothing with this id any more"
@@ -53,7 +54,7 @@ impl Problem {
         unauthorized UNAUTHORIZED "this window wants its token: Authorization: Bearer <token>"
         forbidden_host FORBIDDEN "the Host of this request is none of this window's: see Window::host"
         forbidden_origin FORBIDDEN "the Origin of this request is another page's"
-        forbidden_peer FORBIDDEN "without a token this window answers on loopback alone: set Window::token, or serve with the address of the peer (into_make_service_with_connect_info::<SocketAddr>())"
+        forbidden_peer FORBIDDEN "without a token this window answers on loopback alone: set Window::token, or serve with the address of the peer (tower::serve has it; axum::serve with into_make_service_with_connect_info::<SocketAddr>())"
         closing_is_off FORBIDDEN "closing is off: see Window::allow_close"
         busy TOO_MANY_REQUESTS "another request of this kind is under way: try again when it is done"
         too_many_streams SERVICE_UNAVAILABLE "there are as many streams of events as this window allows"
@@ -69,6 +70,15 @@ impl Problem {
                 [] => format!("this path takes no parameter, and got {name}").into(),
                 known => format!("{name} is none of the parameters {}", known.join(", ")).into(),
             },
+        }
+    }
+
+    pub(crate) fn repeated_parameter(name: &str) -> Self {
+        let name = crate::name::Printed(name);
+        Self {
+            status: StatusCode::BAD_REQUEST.as_u16(),
+            code: "repeated_parameter",
+            message: format!("the parameter {name} is given twice").into(),
         }
     }
 

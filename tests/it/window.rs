@@ -179,7 +179,10 @@ async fn bad_questions_get_clear_errors() {
         ("/tree?\u{7}".to_owned(), (400, "bad_query")),
         ("/tree?colour=red".to_owned(), (400, "unknown_parameter")),
         ("/dump?verbose".to_owned(), (400, "unknown_parameter")),
-        ("/tree?kind=a&kind=b".to_owned(), (400, "unknown_parameter")),
+        (
+            "/tree?kind=a&kind=b".to_owned(),
+            (400, "repeated_parameter"),
+        ),
         (
             "/tree?parent=".to_owned() + &foreign,
             (404, "other_registry"),
@@ -189,7 +192,7 @@ async fn bad_questions_get_clear_errors() {
             (404, "other_registry"),
         ),
         ("/holders?id=".to_owned() + &gone, (410, "gone")),
-        ("/holders".to_owned(), (400, "bad_id")),
+        ("/holders".to_owned(), (400, "missing_id")),
         ("/holders?id=t1%00".to_owned(), (400, "bad_id")),
         ("/holders?id=".to_owned() + &task, (400, "no_handles")),
         ("/tree?parent=".to_owned() + &task, (400, "not_a_context")),
