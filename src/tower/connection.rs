@@ -1,13 +1,16 @@
 //! What is known of a connection, and its end.
 
 use super::{BoxError, upgrade::UpgradedPlace};
-use crate::{panics, sync::lock};
+use crate::{
+    panics,
+    sync::{Mutex, lock},
+};
 use futures::future::{Either, FutureExt, select};
 use std::{
     panic::{AssertUnwindSafe, resume_unwind},
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     thread,

@@ -494,6 +494,26 @@ async fn events_hash_names_as_well() {
     );
 }
 
+/// Also where names are hashed: what happened is no name.
+#[cfg(feature = "sessions")]
+#[tokio::test]
+async fn events_say_what_became_of_a_session_and_why_it_closes() {
+    let registry = Registry::new();
+    let router = registry.window().router();
+    let stream = send(&router, get("/events")).await;
+    let server = registry.context("server");
+    let pages = server.sessions::<u8>("pages").open();
+    pages.attach(7, "ann").await.unwrap().leave();
+    registry.close().await;
+    let said = text(stream).await;
+    assert!(
+        said.contains(r#""what": "session", "change": "attached""#)
+            && said.contains(r#""what": "closing", "reason": "left""#)
+            && said.contains(r#""what": "closed", "reason": "left""#),
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn hostile_names_are_escaped_and_come_back_as_they_were() {
     let registry = Registry::new();

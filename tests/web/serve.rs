@@ -733,6 +733,26 @@ async fn the_listener_is_closed_when_the_close_begins() {
     assert!(again.is_ok(), "{again:?}");
 }
 
+/// Without a token the window answers those on this machine: the server says who asks.
+#[cfg(all(feature = "axum", feature = "web"))]
+#[tokio::test]
+async fn a_window_that_is_nested_in_its_router_knows_its_peer() {
+    let registry = Registry::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let ctx = registry.context("server");
+    let router = axum::Router::new().nest("/debug", registry.window().router());
+    let server = serve(listener, router, &ctx);
+    let mut client = in_time(TcpStream::connect(address)).await.unwrap();
+    let get = b"GET /debug/tree HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    client.write_all(get).await.unwrap();
+    let mut answer = String::new();
+    in_time(client.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(in_time(ctx.close()).await.is_clean());
+    in_time(server).await.unwrap();
+}
+
 #[cfg(feature = "axum")]
 #[tokio::test(start_paused = true)]
 async fn requests_of_a_router_are_listed_by_their_routes() {
