@@ -79,7 +79,6 @@ impl CloseReason {
     }
 
     /// In one word, as metrics and the window have it.
-    #[cfg(any(feature = "metrics", feature = "web"))]
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Requested(_) => "requested",
@@ -121,17 +120,10 @@ impl fmt::Display for CloseReason {
             }
             Self::Parent(root) => return write!(f, "its parent closed: {root}"),
             Self::Needed => "a context that it needs is closing",
-            Self::Finished => "finished",
             Self::Dropped => "its last handle was dropped",
-            Self::Culled => "culled",
-            Self::Left => "left",
-            Self::Evicted => "evicted",
-            Self::Expired => "expired",
-            Self::Restarted => "restarted",
-            Self::Shutdown => "shutdown",
             Self::Failed(failure) => return write!(f, "failed: {failure}"),
-            Self::Superseded => "superseded",
             Self::Full => "its parent was full",
+            other => other.word(),
         })
     }
 }
