@@ -138,8 +138,8 @@ pub(crate) fn stop_needing(core: &Arc<Core>, dependent: ResourceId) -> (Vec<Arc<
     (begin(core, reason), was_last)
 }
 
-/// Hurries a close that has begun, and everything that comes before it. Each gets its part of the time, by how many come after
-/// it on the longest way.
+/// Hurries a close that has begun, and everything that comes before it. Each gets its part of the time, by how many that have
+/// something to do come after it on the longest way.
 pub(crate) fn hurry(core: &Arc<Core>, hurry: Hurry) {
     let now = clock::now();
     // Once more where there was something to hurry: a context that was opened meanwhile may have been listed after we looked, and
@@ -149,21 +149,23 @@ pub(crate) fn hurry(core: &Arc<Core>, hurry: Hurry) {
 
 /// Hurries these. False if none of them has more haste now.
 fn hurry_all(all: &[Arc<Core>], hurry: Hurry, now: Instant) -> bool {
-    let mut all: Vec<_> = all.iter().map(|core| &core.node).collect();
+    let mut all: Vec<_> = all.iter().collect();
     // Parents, and what is needed, were there before.
-    all.sort_by_key(|node| node.meta.order());
-    let mut after: HashMap<ResourceId, u32> = HashMap::with_capacity(all.len());
+    all.sort_by_key(|core| core.node.meta.order());
+    // How many with something to do close from this one on, itself included.
+    let mut from_here: HashMap<ResourceId, u32> = HashMap::with_capacity(all.len());
     let mut has_more = false;
-    for node in &all {
+    for core in &all {
+        let node = &core.node;
         let next = node.parent.iter().chain(&*node.needs);
-        let longest = next.filter_map(|next| after.get(&next.meta.id)).max();
-        let after_this = longest.map_or(0, |longest| longest.saturating_add(1));
-        after.insert(node.meta.id, after_this);
-        has_more |= lock(&node.haste).hurry(hurry, after_this, now);
+        let longest = next.filter_map(|next| from_here.get(&next.meta.id)).max();
+        let after = longest.copied().unwrap_or(0);
+        from_here.insert(node.meta.id, after.saturating_add(u32::from(core.has_work())));
+        has_more |= lock(&node.haste).hurry(hurry, after, now);
     }
     if has_more {
-        for node in &all {
-            notify_all(&node.hurried);
+        for core in &all {
+            notify_all(&core.node.hurried);
         }
     }
     has_more

@@ -638,8 +638,9 @@ impl Context {
 
     /// Closes the context, and sees to it that the close is over by the deadline: a [`Duration`] from now, or an instant.
     ///
-    /// The time is shared out: of the contexts that close one after the other each gets its part, in which its tasks are
-    /// aborted early enough for hooks and values to have their turn, at the latest after the grace period. What cannot be ended
+    /// The time is shared out among the contexts that close one after the other: each leaves a second to every one after it that
+    /// has something to do, or an equal part where there is less. Its tasks are aborted early enough for hooks and values to have
+    /// their turn: after three quarters of its time, at the latest after the grace period. What cannot be ended
     /// (a poll that does not return, a blocking closure that runs, a wrapped future that is not polled) is left behind, and
     /// takes no hook's turn away. A close that runs already is hurried, if this deadline is earlier than others.
     ///

@@ -1,13 +1,18 @@
 //! By when a close is to be over, and what that leaves to each context that it closes.
 //!
-//! There are no barriers: a context with `n` contexts after it on the longest way to the last one gets the `n + 1`th part of the
-//! time that is left. After three quarters of that its tasks are aborted; the rest is for its hooks and values.
+//! There are no barriers: a context leaves a second to each context that closes after it on the longest way to the last one and
+//! has something to do, and has the rest of the time itself. Where that would be less than a second, all get the same. After three
+//! quarters of its time, or after its grace period if that is over before, its tasks are aborted; what is left then is for its
+//! hooks and values.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a hook gets in a close that is to end at once.
 pub(crate) const HOOK_AT_ONCE: Duration = Duration::from_secs(1);
+
+/// What a context leaves to each that closes after it, if there is so much.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(1);
 
 /// What tasks get to answer where they are in a close that is to end at once.
 #[cfg(feature = "dump")]
@@ -86,7 +91,7 @@ pub(crate) enum Hurry {
 pub(crate) struct Haste {
     is_now: bool,
     deadline: Option<Instant>,
-    /// How many contexts close after this one, one after the other.
+    /// How many contexts that have something to do close after this one, one after the other.
     after: u32,
     /// When its part of the time began.
     from: Option<Instant>,
@@ -129,7 +134,9 @@ impl Haste {
     /// The end of the context's part of the time.
     fn end(&self) -> Option<Instant> {
         let (from, deadline) = (self.from?, self.deadline?);
-        Some(from + deadline.saturating_duration_since(from) / self.after.saturating_add(1))
+        let left = deadline.saturating_duration_since(from);
+        let to_others = LEFT_TO_OTHERS.min(left / self.after.saturating_add(1));
+        Some(from + left.saturating_sub(to_others * self.after))
     }
 
     /// When its tasks are aborted at the latest.
@@ -145,7 +152,7 @@ impl Haste {
     pub(crate) fn why_abort(&self, now: Instant) -> &'static str {
         match self.abort_at() {
             Some(_) if self.is_now => "`close_now` was called, aborting these tasks",
-            Some(at) if at <= now => "the deadline is near, aborting these tasks",
+            Some(at) if at <= now => "their part of the time until the deadline is over, aborting these tasks",
             _ => "the grace period is over, aborting these tasks",
         }
     }
@@ -220,6 +227,17 @@ mod tests {
             (at(haste.abort_at()), at(haste.release_at()), at(hook))
         });
         assert_eq!(parts, [(900, 1_050, 731), (450, 525, 440), (300, 350, 343)]);
+    }
+
+    #[test]
+    fn those_that_come_after_get_a_second_each_where_there_is_more() {
+        let now = Instant::now();
+        let haste = hurried(Hurry::By(now + millis(25_000)), 6, now);
+        let at = |at: Option<Instant>| (at.unwrap() - now).as_millis();
+        assert_eq!(at(haste.end()), 19_000);
+        assert_eq!((at(haste.abort_at()), at(haste.release_at())), (14_250, 16_625));
+        let most = hurried(Hurry::By(now + millis(8_000)), u32::MAX, now);
+        assert!(most.abort_at().unwrap() <= now + millis(8_000));
     }
 
     #[test]

@@ -140,6 +140,12 @@ impl Hooks {
         lines
     }
 
+    /// Whether nothing is left to run or to drop, and nothing runs.
+    pub(crate) fn is_empty(&self) -> bool {
+        let is_waiting = !self.on_closing.is_empty() || !self.on_close.is_empty();
+        !is_waiting && lock(&self.started).is_empty() && lock(&self.running).is_empty()
+    }
+
     /// Refuses hooks and values from here on.
     pub(crate) fn seal(&self) {
         self.on_closing.seal();

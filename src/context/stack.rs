@@ -59,6 +59,10 @@ impl<T> Stack<T> {
         items.into_values().rev().collect()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0).items.is_empty()
+    }
+
     /// How many of the latest items are such ones; only so many are looked at.
     pub(crate) fn count_latest(&self, most: usize, is_one: impl Fn(&T) -> bool) -> usize {
         let inner = lock(&self.0);

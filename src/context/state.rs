@@ -599,6 +599,11 @@ impl Core {
         let children = lock(&self.children).len() as u64;
         self.node.gate.inside() > children
     }
+
+    /// Whether its close has something to do, beside closing its children.
+    pub(crate) fn has_work(&self) -> bool {
+        self.has_tasks() || !self.hooks.is_empty()
+    }
 }
 
 impl Deref for Core {

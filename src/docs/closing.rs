@@ -101,6 +101,8 @@
 //! # Time limits
 //!
 //! [`close_by`](crate::Context::close_by) shares out the time until its deadline among what closes one after the other.
+//! A context leaves a second to each context that closes after it and has something to do (an equal part where there is less), and has
+//! the rest itself: so a service of a few layers with a deadline of 25 s keeps its grace period of 5 s.
 //!
 //! [`close_within`](crate::Context::close_within) limits the waiting, not the close. With a limit below the
 //! grace period nothing has been aborted when the limit comes: choose one above the grace period and the hook time

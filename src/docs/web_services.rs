@@ -149,9 +149,10 @@
 //! Keep the handles until the service is over, in the body of `run` for example: a context whose last handle is dropped closes, and with it
 //! the server.
 //!
-//! A [deadline](crate::Context::close_by), such as the 25 s of `run`, is shared out among the contexts that close one after the other,
-//! also those that have nothing to do: with six of them after the requests, these have 2.6 s before they are aborted, whatever the grace
-//! period is. Where requests take longer, have fewer parts, or a longer deadline.
+//! A [deadline](crate::Context::close_by), such as the 25 s of `run`, is shared out among the contexts that close one after the other: a
+//! context leaves a second to each that closes after it and has something to do. So with six of them after the requests, these keep their
+//! grace period of 5 s. Where requests take longer, set a longer [`grace`](crate::ContextBuilder::grace) and a longer deadline: tasks are
+//! aborted after three quarters of what is left to them, here of 19 s.
 //!
 //! # A handler that panics
 //!

@@ -73,6 +73,65 @@ async fn a_chain_shares_the_time() {
     assert_eq!((report.aborted(), report.hooks().timed_out), (3, 3));
 }
 
+/// A chain of contexts with a hook each, and a task in the innermost one that ends so long after its cancellation.
+fn chain(registry: &Registry, length: usize, hooks: bool, takes: Duration) -> Vec<Context> {
+    let mut chain = vec![registry.context("outermost")];
+    for _ in 1..length {
+        chain.push(chain.last().unwrap().child("inner"));
+    }
+    if hooks {
+        for ctx in &chain {
+            ctx.on_close(async || sleep(millis(500)).await).unwrap();
+        }
+    }
+    let innermost = chain.last().unwrap();
+    let own = innermost.downgrade();
+    innermost.spawn(async move {
+        own.cancelled().await;
+        sleep(takes).await;
+    });
+    chain
+}
+
+/// Those that come after have a second each, and leave the rest to the grace period of the one before them.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_is_far_enough_leaves_the_whole_grace_period() {
+    let registry = Registry::new();
+    let chain = chain(&registry, 7, true, millis(4_500));
+    settle().await;
+    let report = in_time(registry.close_by(millis(25_000))).await.unwrap();
+    assert_eq!((report.aborted(), report.hooks().timed_out), (0, 0));
+    assert!(report.is_clean(), "{report}");
+    drop(chain);
+}
+
+/// What has nothing to do needs no part of the time.
+#[tokio::test(start_paused = true)]
+async fn empty_contexts_get_no_part_of_the_time() {
+    let registry = Registry::new();
+    let chain = chain(&registry, 7, false, millis(2_000));
+    settle().await;
+    let report = in_time(registry.close_by(millis(3_000))).await.unwrap();
+    assert!(report.is_clean(), "{report}");
+    drop(chain);
+}
+
+/// A hook that comes late to a context that had nothing to do has its turn, though what came before took all of its time.
+#[tokio::test(start_paused = true)]
+async fn a_late_hook_of_an_empty_context_has_its_turn() {
+    let registry = Registry::new();
+    let outer = registry.context("outer");
+    let inner = outer.child("inner");
+    inner.spawn(pending::<()>());
+    inner.on_close(async || pending::<()>().await).unwrap();
+    settle().await;
+    let closing = registry.close_by(millis(3_000));
+    outer.on_close(async || sleep(millis(1)).await).unwrap();
+    let report = in_time(closing).await.unwrap();
+    // Those that ran to their end, and the one of `inner`.
+    assert_eq!((report.hooks().ran, report.hooks().timed_out), (1, 1));
+}
+
 /// What cannot be ended is left behind: it takes nothing else's turn away, and the close waits for it.
 #[test]
 fn what_cannot_be_ended_is_left_behind() {

@@ -136,7 +136,7 @@ fn what_is_left_behind_is_not_told_twice_at_once() {
     assert_eq!(said.len(), 1, "{said:#?}");
     assert!(
         said[0]
-            .contains("the deadline is near, aborting these tasks (300ms after the close began)")
+            .contains("their part of the time until the deadline is over, aborting these tasks (300ms after the close began)")
     );
 }
 
