@@ -7,6 +7,7 @@
 mod common;
 mod questions {
     pub(crate) mod close;
+    pub(crate) mod context;
     pub(crate) mod dump;
     pub(crate) mod events;
     pub(crate) mod holders;
@@ -14,21 +15,26 @@ mod questions {
     pub(crate) mod live;
     pub(crate) mod memory;
     pub(crate) mod register;
+    pub(crate) mod sessions;
     pub(crate) mod spawn;
 }
 
 use common::{Bar, Form};
-use questions::{close, dump, events, holders, idle, live, memory, register, spawn};
+use questions::{
+    close, context, dump, events, holders, idle, live, memory, register, sessions, spawn,
+};
 
 fn main() {
     let form = Form::asked(Form::Short);
-    let questions: [fn(Form) -> Vec<Bar>; 9] = [
+    let questions: [fn(Form) -> Vec<Bar>; 11] = [
         spawn::bars,
         idle::bars,
         memory::bars,
         register::bars,
         live::bars,
         close::bars,
+        context::bars,
+        sessions::bars,
         holders::bars,
         dump::bars,
         events::bars,

@@ -124,6 +124,6 @@ pub(crate) fn bars(form: Form) -> Vec<Bar> {
             1.5,
             1.1,
         ),
-        Bar::new("scale", scale.ratio_to("among 10,000"), 1.5, 1.2),
+        Bar::new("scale", scale.ratio_to("among 10,000"), 1.3, 1.1),
     ]
 }

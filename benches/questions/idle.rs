@@ -142,14 +142,14 @@ pub(crate) fn bars(form: Form) -> Vec<Bar> {
             "idle_task_cost",
             light.ratio_to("JoinSet + token"),
             1.35,
-            1.15,
+            1.00,
         ),
         Bar::new(
             "vs_tgs",
             heavy.ratio_to("tokio-graceful-shutdown"),
-            0.20,
             0.12,
+            0.08,
         ),
-        Bar::new("vs_actors", heavy.ratio_to("kameo"), 0.20, 0.12),
+        Bar::new("vs_actors", heavy.ratio_to("kameo"), 0.12, 0.08),
     ]
 }

@@ -83,9 +83,9 @@ pub(crate) fn bars(form: Form) -> Vec<Bar> {
         Bar::new(
             "live_per_entry",
             listing.ratio_to("Vec<Arc<_>>::clone"),
-            2.5,
-            1.3,
+            1.7,
+            1.2,
         ),
-        Bar::new("live_step", step, 200.0, 50.0),
+        Bar::new("live_step", step, 60.0, 40.0),
     ]
 }

@@ -168,8 +168,8 @@ pub(crate) fn bars(form: Form) -> Vec<Bar> {
     let one = contest(1, form.size(200_000), form.rounds(15));
     let two = contest(2, form.size(200_000), form.rounds(15));
     vec![
-        Bar::new("register_1t", one.ratio_to("DashMap"), 1.3, 0.8),
-        Bar::new("register_2t", two.ratio_to("DashMap"), 0.40, 0.20),
+        Bar::new("register_1t", one.ratio_to("DashMap"), 0.9, 0.7),
+        Bar::new("register_2t", two.ratio_to("DashMap"), 0.35, 0.15),
         Bar::new(
             "register_idle64",
             idle(form).ratio_to("without"),

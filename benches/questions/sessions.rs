@@ -10,7 +10,7 @@
     reason = "nothing here fails, and no count is that large"
 )]
 
-use crate::common::{Bar, Contest, Form, current_thread, heap, per};
+use crate::common::{Bar, Contest, Form, Outcome, current_thread, heap, per};
 use headcount::{
     Registry,
     sessions::Sessions,
@@ -28,12 +28,13 @@ use tokio::{task::AbortHandle, time::sleep};
 const LONG: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn bars(form: Form) -> Vec<Bar> {
-    attach(form);
+    let attached = attach(form);
     open_and_cull(form);
     among_many(form);
     bytes(form);
     restarts(form);
-    Vec::new()
+    let ratio = attached.ratio_to("moka, a get");
+    vec![Bar::new("session_attach", ratio, 3.0, 1.5)]
 }
 
 /// A hand-written table: how many hold each entry, and its timer while that is none.
@@ -81,7 +82,7 @@ async fn touch_all(sessions: &Sessions<u64>, count: u64) {
 }
 
 /// A client comes to a session that is there, and its connection breaks.
-fn attach(form: Form) {
+fn attach(form: Form) -> Outcome {
     let (runtime, count) = (current_thread(), form.size(10_000) as u64);
     let registry = Registry::new();
     let server = registry.context("server");
@@ -132,7 +133,7 @@ fn attach(form: Form) {
     .side("headcount", mine)
     .side("mutex and a timer each", hand)
     .side("moka, a get", moka)
-    .run(form.rounds(5));
+    .run(form.rounds(5))
 }
 
 /// A session is opened, and culled at once, with all that a close does.

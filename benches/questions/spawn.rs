@@ -100,9 +100,15 @@ pub(crate) fn bars(form: Form) -> Vec<Bar> {
     let all = multi_thread();
     let threads = contest("multi_thread", &all, form.size(100_000), form.rounds(15));
     vec![
-        Bar::new("spawn_ct_1k", few.ratio_to("JoinSet"), 1.35, 1.15),
-        Bar::new("spawn_ct_100k", many.ratio_to("JoinSet"), 1.30, 1.10),
-        Bar::new("spawn_mt_100k", threads.ratio_to("JoinSet"), 0.90, 0.60),
+        Bar::new("spawn_ct_1k", few.ratio_to("JoinSet"), 1.15, 0.95),
+        Bar::new("spawn_ct_100k", many.ratio_to("JoinSet"), 1.35, 1.05),
+        Bar::new("spawn_mt_100k", threads.ratio_to("JoinSet"), 1.10, 0.80),
+        Bar::new(
+            "spawn_vs_tracker",
+            few.ratio_to("TaskTracker + token"),
+            1.45,
+            1.15,
+        ),
         Bar::new(
             "spawn_vs_handrolled",
             few.ratio_to("hand-rolled registry"),

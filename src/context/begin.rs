@@ -160,7 +160,10 @@ fn hurry_all(all: &[Arc<Core>], hurry: Hurry, now: Instant) -> bool {
         let next = node.parent.iter().chain(&*node.needs);
         let longest = next.filter_map(|next| from_here.get(&next.meta.id)).max();
         let after = longest.copied().unwrap_or(0);
-        from_here.insert(node.meta.id, after.saturating_add(u32::from(core.has_work())));
+        from_here.insert(
+            node.meta.id,
+            after.saturating_add(u32::from(core.has_work())),
+        );
         has_more |= lock(&node.haste).hurry(hurry, after, now);
     }
     if has_more {

@@ -152,7 +152,9 @@ impl Haste {
     pub(crate) fn why_abort(&self, now: Instant) -> &'static str {
         match self.abort_at() {
             Some(_) if self.is_now => "`close_now` was called, aborting these tasks",
-            Some(at) if at <= now => "their part of the time until the deadline is over, aborting these tasks",
+            Some(at) if at <= now => {
+                "their part of the time until the deadline is over, aborting these tasks"
+            }
             _ => "the grace period is over, aborting these tasks",
         }
     }
@@ -235,7 +237,10 @@ mod tests {
         let haste = hurried(Hurry::By(now + millis(25_000)), 6, now);
         let at = |at: Option<Instant>| (at.unwrap() - now).as_millis();
         assert_eq!(at(haste.end()), 19_000);
-        assert_eq!((at(haste.abort_at()), at(haste.release_at())), (14_250, 16_625));
+        assert_eq!(
+            (at(haste.abort_at()), at(haste.release_at())),
+            (14_250, 16_625)
+        );
         let most = hurried(Hurry::By(now + millis(8_000)), u32::MAX, now);
         assert!(most.abort_at().unwrap() <= now + millis(8_000));
     }
