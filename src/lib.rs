@@ -105,6 +105,7 @@ mod offload;
 mod panics;
 mod plural;
 mod poll;
+mod rare;
 mod registry;
 #[cfg(feature = "signal")]
 mod run;

@@ -3,10 +3,15 @@
 
 use crate::{
     clock,
-    context::{close_reason::CloseReason, haste::Hurry, state::Core, telling::Telling},
+    context::{
+        close_reason::CloseReason,
+        haste::{Haste, Hurry},
+        state::Core,
+        telling::Telling,
+    },
     events::{Told, What},
     id::ResourceId,
-    panics::{self, notify_all},
+    panics::notify_all,
     sync::lock,
     table::record::State,
 };
@@ -70,10 +75,10 @@ enum Gated {
 
 fn close_gate(core: &Core, reason: CloseReason) -> Gated {
     let now = clock::now();
-    let _ = core.node.begun.set((reason, now));
+    let _ = core.node.begun.set(Box::new((reason, now)));
     // Held until the gate is closed: nothing can come to need the context in between.
     let mut dependents = lock(&core.dependents);
-    if !dependents.open.is_empty() {
+    if !dependents.has_none() {
         let is_first = !mem::replace(&mut dependents.is_awaited, true);
         return if is_first {
             Gated::Needed
@@ -86,7 +91,9 @@ fn close_gate(core: &Core, reason: CloseReason) -> Gated {
     }
     dependents.is_awaited = false;
     drop(dependents);
-    lock(&core.node.haste).begin(now);
+    if let Some(haste) = lock(&core.node.haste).existing() {
+        haste.begin(now);
+    }
     // The caller has it as well.
     lock(&core.node.kept).take();
     Gated::Begun
@@ -109,13 +116,16 @@ pub(crate) fn telling(core: &Core) -> &Arc<Telling> {
 /// A child that is opened in a context whose close was hurried has the haste of that. Those that were there before are hurried
 /// with it.
 pub(crate) fn hand_down_haste(parent: &Core, child: &Core) {
-    let haste = *lock(&parent.node.haste);
-    lock(&child.node.haste).inherit(&haste, clock::now());
+    let haste = parent.node.haste();
+    if haste != Haste::default() {
+        let mut own = lock(&child.node.haste);
+        own.get_mut().inherit(&haste, clock::now());
+    }
 }
 
 /// Cancels the token, and wakes those that wait for the close to begin. Their wakers may panic.
 pub(crate) fn cancel(core: &Core) {
-    panics::contain(|| core.node.token.cancel());
+    core.node.cancel();
     core.tell_parts_closing();
     core.node.table.tracking.closing();
     notify_all(&core.node.changed);
@@ -126,8 +136,8 @@ pub(crate) fn cancel(core: &Core) {
 /// handle.
 pub(crate) fn stop_needing(core: &Arc<Core>, dependent: ResourceId) -> (Vec<Arc<Core>>, bool) {
     let mut dependents = lock(&core.dependents);
-    dependents.open.remove(&dependent);
-    let is_awaited = dependents.open.is_empty() && dependents.is_awaited;
+    dependents.open.get_mut().remove(&dependent);
+    let is_awaited = dependents.has_none() && dependents.is_awaited;
     let was_last = core.node.handles.remove();
     drop(dependents);
     if !is_awaited {
@@ -164,11 +174,11 @@ fn hurry_all(all: &[Arc<Core>], hurry: Hurry, now: Instant) -> bool {
             node.meta.id,
             after.saturating_add(u32::from(core.has_work())),
         );
-        has_more |= lock(&node.haste).hurry(hurry, after, now);
+        has_more |= lock(&node.haste).get_mut().hurry(hurry, after, now);
     }
     if has_more {
         for core in &all {
-            notify_all(&core.node.hurried);
+            notify_all(&core.node.changed);
         }
     }
     has_more

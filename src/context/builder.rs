@@ -67,7 +67,7 @@ impl<'a> ContextBuilder<'a> {
             name,
             kind,
             location,
-            limits: parent.limits,
+            limits: *parent.limits,
             on_failure: None,
             needs: Vec::new(),
             bad_need: None,
@@ -312,14 +312,16 @@ fn hold_needs(
             close::give_back(core);
             return Err(OpenError::NeedClosed(need.node.meta.name.to_string()));
         }
-        dependents.open.insert(node.meta.id, Weak::new());
+        dependents.open.get_mut().insert(node.meta.id, Weak::new());
         drop(dependents);
         let hold = need.node.hold(location);
         if hold.is_tracked() {
             let holder = Who::new(node.meta.id, &node.meta.name);
             need.node.ledger.pass(hold, Acquirer::Dependent(holder));
         }
-        lock(&core.give_back).push(driver::hold_need(node, need, hold));
+        lock(&core.give_back)
+            .get_mut()
+            .push(driver::hold_need(node, need, hold));
     }
     Ok(())
 }
@@ -329,7 +331,7 @@ fn hold_needs(
 fn list_with_needs(core: &Arc<Core>, needs: &[Arc<Core>]) {
     for need in needs {
         let mut dependents = lock(&need.dependents);
-        let entry = dependents.open.get_mut(&core.node.meta.id);
+        let entry = dependents.open.get_mut().get_mut(&core.node.meta.id);
         // It may have closed already, with its parent or another need.
         if let Some(entry) = entry {
             *entry = Arc::downgrade(core);
@@ -376,7 +378,7 @@ impl Drop for Entered<'_> {
 /// more.
 fn list_with_parent(parent: &Core, child: &Arc<Core>) {
     let node = &child.node;
-    lock(&parent.children).insert(node.meta.id, Arc::downgrade(child));
+    lock(&parent.children).insert(child);
     if parent.node.gate.is_finishing() {
         node.finish(false);
         if parent.node.is_unwatched() {
@@ -397,10 +399,10 @@ fn list_with_parent(parent: &Core, child: &Arc<Core>) {
 /// Nothing ever gets in, and no close waits for it.
 fn close_from_the_start(core: &Core, reason: CloseReason) {
     let node = &core.node;
-    let _ = node.begun.set((reason.clone(), clock::now()));
+    let _ = node.begun.set(Box::new((reason.clone(), clock::now())));
     node.gate.begin();
     let closing = node.tell(|| What::Closing(reason.clone()));
-    node.token.cancel();
+    node.cancel();
     core.lease.take();
     core.hooks.seal();
     node.gate.end();
@@ -410,7 +412,7 @@ fn close_from_the_start(core: &Core, reason: CloseReason) {
         CloseStatus::Closed,
         why,
         Counts::default(),
-        &mut lock(&core.log).close(),
+        &mut lock(&core.log).close().take(),
     );
     let closed = node.tell(|| What::Closed(report.clone()));
     let _ = node.report.set(report);

@@ -109,7 +109,7 @@ fn start_hooks(core: &Arc<Core>) {
             Some(Some(look_up)) => ready(Some(look_up)).boxed(),
             Some(None) => continue,
         };
-        lock(&core.hooks.started).push(started);
+        core.hooks.keep_started(started);
     }
 }
 
@@ -147,19 +147,19 @@ async fn run_steps(core: &Arc<Core>, look_ups: &LookUps) {
 /// with force.
 async fn drain(core: &Arc<Core>, goal: Goal, escalation: &mut Escalation, look_ups: &LookUps) {
     let node = &core.node;
-    let started = std::mem::take(&mut *lock(&core.hooks.started));
+    let started = core.hooks.take_started();
     let mut hooks: FuturesUnordered<_> = started.into_iter().collect();
     let mut timer: Option<(Instant, clock::Sleep)> = None;
     let mut checking: BoxFuture<'_, ()> = pending().boxed();
     loop {
         let (mut drained, mut hurried) =
-            (pin!(node.drained.notified()), pin!(node.hurried.notified()));
+            (pin!(node.drained.notified()), pin!(node.changed.notified()));
         drained.as_mut().enable();
         hurried.as_mut().enable();
         if goal.is_reached(node) {
             break;
         }
-        let (now, haste) = (clock::now(), *lock(&node.haste));
+        let (now, haste) = (clock::now(), node.haste());
         escalation.look(now, core.has_open_children());
         let next = escalation.next(now, &haste, goal);
         if timer.as_ref().map(|(at, _)| *at) != next.map(|(at, _)| at) {
@@ -276,7 +276,7 @@ async fn last_answers(core: &Arc<Core>) -> Option<LastAnswers> {
     if node.gate.inside() == 0 {
         return None;
     }
-    let limit = lock(&node.haste).time_to_answer(clock::now());
+    let limit = node.haste().time_to_answer(clock::now());
     let ask = stragglers::ask(core, limit);
     match select(pin!(ask), drained).await {
         Either::Left((answers, _)) => answers,
@@ -310,7 +310,7 @@ pub(crate) fn release(core: &Core) {
 
 /// Gives back the handles to what the context needed, whose closes may have waited for that.
 pub(crate) fn give_back(core: &Core) {
-    let needs = std::mem::take(&mut *lock(&core.give_back));
+    let needs = lock(&core.give_back).take();
     for give_back in needs {
         panics::contain(give_back);
     }
@@ -350,8 +350,7 @@ fn conclude(core: &Arc<Core>) -> (OnLeave, Told) {
         if let Some(above) = &above {
             // One step for those who add up what is known of a context and of its children: neither twice, nor not at all.
             let mut children = lock(&above.children);
-            children.remove(&node.meta.id);
-            has_more = !children.is_empty();
+            has_more = children.remove(node.meta.id);
             let log = lock(&core.log).close();
             lock(&above.log).child(log);
             parent.tally.child(node.counts());
@@ -495,11 +494,13 @@ pub(crate) fn begun_report(core: &Core) -> CloseReport {
 /// What can be said of the close so far.
 fn report(core: &Core, status: CloseStatus) -> CloseReport {
     let now = clock::now();
-    let begun = core.node.begun.get().cloned();
+    let begun = core.node.begun.get().map(|begun| (**begun).clone());
     let (reason, at) = begun.unwrap_or((CloseReason::Finished, now));
     let why = (reason, now.saturating_duration_since(at));
     let (name, counts) = (&core.node.meta.name, core.node.counts());
-    CloseReport::new(name, status, why, counts, &mut lock(&core.log))
+    let mut log = lock(&core.log);
+    let counts = log.counts(counts);
+    log.look(|notes| CloseReport::new(name, status, why, counts, notes))
 }
 
 /// A context as its registry lists it, and as its tasks see it.
@@ -548,7 +549,7 @@ impl Record for Node {
     }
 
     fn detail(&self) -> Option<String> {
-        self.detail.get()?.text()
+        self.detail_text()
     }
 
     #[inline]

@@ -391,7 +391,7 @@ impl Context {
     ///
     /// Each call makes a new one: cancelling it by hand cancels what watches this token, and nothing else.
     pub fn token(&self) -> CancellationToken {
-        self.node().token.child_token()
+        self.node().token().child_token()
     }
 
     /// Whether the close has begun. One atomic load, no lock.
@@ -450,7 +450,7 @@ impl Context {
     /// token was. The future is dropped then.
     pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
         self.touch();
-        self.node().token.run_until_cancelled(future).await
+        self.node().token().run_until_cancelled(future).await
     }
 
     /// Runs `hook` when the close begins, after the token was cancelled: the place to stop accepting

@@ -105,7 +105,9 @@ fn note(dump: &Dump, found: &[KnownDeadlock]) {
         let contexts = known.members.iter().filter_map(|id| contexts.get(id));
         for core in contexts.filter_map(|context| node_of(*context)?.core.upgrade()) {
             if core.node.begun.get().is_some() {
-                lock(&core.log).deadlock(&known.members, &known.text);
+                lock(&core.log)
+                    .notes()
+                    .deadlock(&known.members, &known.text);
             }
         }
     }

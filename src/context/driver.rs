@@ -520,8 +520,7 @@ fn cancel_subtree(lease: DriverLease) -> Vec<DriverLease> {
 /// Drops the hooks of a context that would have run beside its tasks, and leaves the end of its close to the last task that goes,
 /// which unwinds the rest.
 fn abandon(core: &Arc<Core>) {
-    let started = std::mem::take(&mut *lock(&core.hooks.started));
-    drop(started);
+    drop(core.hooks.take_started());
     for hook in core.hooks.on_closing.seal() {
         unwind::drop_hook(core, hook);
     }

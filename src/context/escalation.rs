@@ -6,7 +6,7 @@ use crate::{
         haste::{Haste, earlier},
         state::Node,
     },
-    sync::{Ordering::SeqCst, lock},
+    sync::Ordering::SeqCst,
 };
 use futures::future::{Either, select};
 use std::{pin::pin, time::Duration};
@@ -22,9 +22,9 @@ pub(crate) const CHECK: Duration = Duration::from_secs(1);
 /// Ends at the moment that `until` says, which is asked again when there is more haste.
 pub(crate) async fn wait_until(node: &Node, until: impl Fn(&Haste) -> Option<Instant>) {
     loop {
-        let mut hurried = pin!(node.hurried.notified());
+        let mut hurried = pin!(node.changed.notified());
         hurried.as_mut().enable();
-        let haste = *lock(&node.haste);
+        let haste = node.haste();
         let Some(until) = until(&haste) else {
             hurried.await;
             continue;

@@ -19,7 +19,7 @@ const LEFT_TO_OTHERS: Duration = Duration::from_secs(1);
 const ANSWER_AT_ONCE: Duration = Duration::from_millis(10);
 
 /// How long a close waits for what.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// For tasks, between their cancellation and their abort.
     pub(crate) grace: Duration,
@@ -87,7 +87,7 @@ pub(crate) enum Hurry {
 }
 
 /// The haste of one context.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Haste {
     is_now: bool,
     deadline: Option<Instant>,

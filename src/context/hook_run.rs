@@ -104,7 +104,7 @@ fn tell(core: &Arc<Core>, failure: Failure, end: HookEnd) -> Option<LookUp> {
     let look_up = async move {
         let stack = in_time(&core.node, last.whereabouts()).await.flatten();
         if let Some(stack) = &stack {
-            lock(&core.log).hook_was_at(&failure, stack);
+            lock(&core.log).notes().hook_was_at(&failure, stack);
         }
         telling.add_hook(&coming, &*core.node, &failure, stack, outside);
     };
@@ -148,7 +148,7 @@ impl Future for HookRun {
             return Poll::Ready(None);
         };
         core.hooks.has_ended(self.origin);
-        let failure = lock(&core.log).hook(&*core.node, self.origin, &end);
+        let failure = lock(&core.log).notes().hook(&*core.node, self.origin, &end);
         let _wakes = tell_hook(&core.node, self.origin, failure.as_ref());
         Poll::Ready(failure.and_then(|failure| tell(&core, failure, end)))
     }

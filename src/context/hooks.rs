@@ -16,6 +16,7 @@ use crate::{
     id::ResourceId,
     name::{self, Label},
     panics,
+    rare::Rare,
     sync::{Mutex, lock},
     table::record::Record,
 };
@@ -30,6 +31,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::poll_fn,
+    mem,
     panic::{AssertUnwindSafe, Location},
     pin::{Pin, pin},
     sync::{Arc, Weak},
@@ -44,14 +46,23 @@ pub(crate) struct Hooks {
     pub(crate) on_closing: Stack<Callback>,
     /// Hooks that run, and values that are dropped, when everything has left.
     pub(crate) on_close: Stack<Kept>,
-    /// `on_closing` hooks that were started and not yet awaited.
-    pub(crate) started: Mutex<Vec<BoxFuture<'static, Option<LookUp>>>>,
-    /// Where the hooks come from that are running just now.
-    pub(crate) running: Mutex<Vec<HookOrigin>>,
+    under_way: Mutex<Rare<UnderWay>>,
     /// How many hooks were registered in the whole registry, less those that were cancelled.
     #[cfg(feature = "testing")]
     pub(crate) registered: Arc<AtomicUsize>,
 }
+
+/// The hooks that have been started.
+#[derive(Default)]
+struct UnderWay {
+    /// `on_closing` hooks that are not awaited yet.
+    to_await: Vec<StartedHook>,
+    /// Where the hooks come from that are running just now.
+    running: Vec<HookOrigin>,
+}
+
+/// A hook that has got as far as its first wait.
+pub(crate) type StartedHook = BoxFuture<'static, Option<LookUp>>;
 
 /// What waits for the end of the close.
 pub(crate) enum Kept {
@@ -74,6 +85,15 @@ pub(crate) enum When {
 }
 
 impl Hooks {
+    /// Those of a context, whose hooks are counted there as well.
+    #[cfg(feature = "testing")]
+    pub(crate) fn counted(registered: &Arc<AtomicUsize>) -> Self {
+        Self {
+            registered: Arc::clone(registered),
+            ..Self::default()
+        }
+    }
+
     /// Registers a hook; says when it will run, and its key. Hands it back once the hooks have run. One that is too late to
     /// run when the close begins runs with the others.
     ///
@@ -143,7 +163,7 @@ impl Hooks {
     /// Whether nothing is left to run or to drop, and nothing runs.
     pub(crate) fn is_empty(&self) -> bool {
         let is_waiting = !self.on_closing.is_empty() || !self.on_close.is_empty();
-        !is_waiting && lock(&self.started).is_empty() && lock(&self.running).is_empty()
+        !is_waiting && lock(&self.under_way).get().is_none()
     }
 
     /// Refuses hooks and values from here on.
@@ -154,12 +174,13 @@ impl Hooks {
 
     /// Notes that a hook is running.
     pub(crate) fn has_started(&self, origin: HookOrigin) {
-        lock(&self.running).push(origin);
+        lock(&self.under_way).get_mut().running.push(origin);
     }
 
     /// Notes that a hook is not running any more.
     pub(crate) fn has_ended(&self, origin: HookOrigin) {
-        let mut running = lock(&self.running);
+        let mut under_way = lock(&self.under_way);
+        let UnderWay { to_await, running } = under_way.get_mut();
         // Any of those that came from the same line: they are equal to the reader.
         if let Some(at) = running.iter().position(|other| *other == origin) {
             running.swap_remove(at);
@@ -169,6 +190,29 @@ impl Hooks {
         if len < places / 4 {
             running.shrink_to(2 * len);
         }
+        if len == 0 && to_await.is_empty() {
+            drop(under_way.take());
+        }
+    }
+
+    /// Where the hooks come from that are running just now.
+    pub(crate) fn running(&self) -> Vec<HookOrigin> {
+        let under_way = lock(&self.under_way);
+        under_way
+            .get()
+            .map_or_else(Vec::new, |under_way| under_way.running.clone())
+    }
+
+    /// Keeps an `on_closing` hook until it is awaited.
+    pub(crate) fn keep_started(&self, hook: StartedHook) {
+        lock(&self.under_way).get_mut().to_await.push(hook);
+    }
+
+    /// Takes the `on_closing` hooks that are to be awaited.
+    pub(crate) fn take_started(&self) -> Vec<StartedHook> {
+        let mut under_way = lock(&self.under_way);
+        let started = under_way.existing();
+        started.map_or_else(Vec::new, |under_way| mem::take(&mut under_way.to_await))
     }
 }
 

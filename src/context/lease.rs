@@ -6,7 +6,7 @@
 //!    [`give_back`](Lease::give_back) says that no attempt is under way. Each of the two writes its own word before it reads the
 //!    other's, so not both can miss (all accesses are `SeqCst`).
 
-use crate::sync::{AtomicUsize, Ordering::SeqCst};
+use crate::sync::{AtomicU8, AtomicU32, Ordering::SeqCst};
 
 /// An attempt to place a driver on a runtime, which ends when this is dropped.
 pub(crate) struct Attempt<'a>(&'a Lease);
@@ -30,16 +30,16 @@ impl Drop for Attempt<'_> {
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// 1 while a driver has it, and for good once the close has ended.
-    taken: AtomicUsize,
+    taken: AtomicU8,
     /// How many are trying to place a driver just now.
-    attempts: AtomicUsize,
+    attempts: AtomicU32,
 }
 
 impl Lease {
     pub(crate) fn new() -> Self {
         Self {
-            taken: AtomicUsize::new(0),
-            attempts: AtomicUsize::new(0),
+            taken: AtomicU8::new(0),
+            attempts: AtomicU32::new(0),
         }
     }
 

@@ -9,13 +9,24 @@ use crate::{
         tally::{Counts, HookCounts},
     },
     id::ResourceId,
+    rare::Rare,
     table::{record::Record, resource},
 };
 use std::{mem, sync::Arc};
 
 /// What went wrong so far, in a context and in those below it that have closed: kept until its close has ended.
+///
+/// Nothing went wrong in most contexts, so what is noted lies apart, and takes memory from the first note on.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
+    notes: Rare<Notes>,
+    /// The context has closed: what comes from here on is noted above it.
+    is_closed: bool,
+}
+
+/// What a [`Log`] notes.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
     pub(crate) hooks: HookCounts,
     pub(crate) failures: Vec<Failure>,
     pub(crate) seen: SeenFailures,
@@ -27,8 +38,6 @@ pub(crate) struct Log {
     refused: u64,
     /// Whether work was among them that was lost: it came from inside.
     pub(crate) has_lost_work: bool,
-    /// The context has closed: what comes from here on is noted above it.
-    is_closed: bool,
     pub(crate) refusals: Refusals,
     /// Tasks that were ended by force, and hooks at their time limit.
     pub(crate) stuck: Vec<Arc<str>>,
@@ -37,6 +46,74 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Opens it to note something.
+    pub(crate) fn notes(&mut self) -> &mut Notes {
+        self.notes.get_mut()
+    }
+
+    /// Looks at what is noted.
+    pub(crate) fn look<R>(&mut self, look: impl FnOnce(&mut Notes) -> R) -> R {
+        match self.notes.existing() {
+            Some(notes) => look(notes),
+            None => look(&mut Notes::default()),
+        }
+    }
+
+    /// Counts a spawn or wrap that was dropped because it came too late, or found no room. `is_lost` if it came from inside. False
+    /// if the context has closed, so that it is not counted here.
+    pub(crate) fn refused(&mut self, line: RefusedOn, is_lost: bool) -> bool {
+        if !self.is_closed {
+            let notes = self.notes();
+            notes.refused += 1;
+            notes.has_lost_work |= is_lost;
+            notes.refusals.note(line);
+        }
+        !self.is_closed
+    }
+
+    /// The context has closed: takes everything out, for its parent. The sums stay, for those who ask later.
+    pub(crate) fn close(&mut self) -> Rare<Notes> {
+        self.is_closed = true;
+        let notes = mem::take(&mut self.notes);
+        if let Some(sums) = notes.get().and_then(Notes::sums) {
+            *self.notes() = sums;
+        }
+        notes
+    }
+
+    /// Adds what a closed child noted.
+    pub(crate) fn child(&mut self, mut child: Rare<Notes>) {
+        if child.get().is_some() {
+            self.notes().child(child.take());
+        }
+    }
+
+    /// Fills in what the tally does not count.
+    pub(crate) fn counts(&self, tally: Counts) -> Counts {
+        match self.notes.get() {
+            Some(notes) => notes.counts(tally),
+            None => tally,
+        }
+    }
+}
+
+impl Notes {
+    /// The sums alone, if they are not zero.
+    fn sums(&self) -> Option<Self> {
+        let Self {
+            failed,
+            restarted,
+            refused,
+            ..
+        } = *self;
+        (failed + restarted + refused > 0).then(|| Self {
+            failed,
+            restarted,
+            refused,
+            ..Self::default()
+        })
+    }
+
     /// Notes how a hook of this context ended; returns what went wrong, if something did.
     pub(crate) fn hook(
         &mut self,
@@ -102,29 +179,6 @@ impl Log {
         self.failed += u64::from(failed.is_some_and(is_counted));
     }
 
-    /// Counts a spawn or wrap that was dropped because it came too late, or found no room. `is_lost` if it came from inside. False
-    /// if the context has closed, so that it is not counted here.
-    pub(crate) fn refused(&mut self, line: RefusedOn, is_lost: bool) -> bool {
-        if !self.is_closed {
-            self.refused += 1;
-            self.has_lost_work |= is_lost;
-            self.refusals.note(line);
-        }
-        !self.is_closed
-    }
-
-    /// The context has closed: takes everything out, for its parent. The sums stay, for those who ask later.
-    pub(crate) fn close(&mut self) -> Self {
-        let closed = Self {
-            is_closed: true,
-            failed: self.failed,
-            restarted: self.restarted,
-            refused: self.refused,
-            ..Self::default()
-        };
-        mem::replace(self, closed)
-    }
-
     /// Whether a failure is unseen at this moment.
     #[cfg(feature = "testing")]
     pub(crate) fn any_unseen(&mut self) -> bool {
@@ -136,8 +190,7 @@ impl Log {
         &self.failures
     }
 
-    /// Fills in what the tally does not count.
-    pub(crate) fn counts(&self, tally: Counts) -> Counts {
+    fn counts(&self, tally: Counts) -> Counts {
         Counts {
             refused: self.refused,
             failed: self.failed,
@@ -164,8 +217,7 @@ impl Log {
         }
     }
 
-    /// Adds what a closed child noted.
-    pub(crate) fn child(&mut self, child: Self) {
+    fn child(&mut self, child: Self) {
         self.failed += child.failed;
         self.restarted += child.restarted;
         self.refused += child.refused;

@@ -13,6 +13,7 @@ pub(crate) mod alike;
 pub(crate) mod begin;
 pub(crate) mod blocked;
 pub(crate) mod builder;
+pub(crate) mod cancellation;
 pub(crate) mod close;
 pub(crate) mod close_reason;
 #[expect(clippy::module_inception, reason = "it is the context")]

@@ -7,7 +7,7 @@ use crate::{
     sync::lock,
 };
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     iter, ptr,
     sync::{Arc, Weak},
 };
@@ -45,7 +45,10 @@ impl Core {
     /// The contexts that need this one and have not closed.
     pub(crate) fn dependents(&self) -> Vec<Arc<Core>> {
         let dependents = lock(&self.dependents);
-        dependents.open.values().filter_map(Weak::upgrade).collect()
+        let open = dependents.open.get().into_iter();
+        open.flat_map(BTreeMap::values)
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     /// Everything that closes before this one or with it: what is below it, what needs any of that, and so on. Those further

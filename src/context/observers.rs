@@ -4,13 +4,14 @@ use crate::{
     context::{close_reason::CloseReason, state::Core},
     id::ResourceId,
     panics,
+    rare::Rare,
     sync::{Mutex, lock},
 };
 #[cfg(feature = "sessions")]
 use crate::{sync::order, table::record::State};
 use std::{
     collections::BTreeMap,
-    sync::{OnceLock, Weak},
+    sync::{Arc, Weak},
 };
 
 /// What is kept beside a context, such as its place in a table of sessions, and has to follow its close, whatever begins that.
@@ -24,25 +25,37 @@ pub(crate) trait CloseObserver: Send + Sync {
 
 /// Who is told of the close of one context.
 #[derive(Default)]
-pub(crate) struct Observers {
-    one: OnceLock<Box<dyn CloseObserver>>,
+pub(crate) struct Observers(Mutex<Rare<ToTell>>);
+
+#[derive(Default)]
+struct ToTell {
+    one: Option<Arc<dyn CloseObserver>>,
     /// What belongs to the context and is neither task nor child: there only as long as its handles are.
-    parts: Mutex<BTreeMap<ResourceId, Weak<dyn CloseObserver>>>,
+    parts: BTreeMap<ResourceId, Weak<dyn CloseObserver>>,
+}
+
+impl Observers {
+    fn one(&self) -> Option<Arc<dyn CloseObserver>> {
+        lock(&self.0).get()?.one.clone()
+    }
 }
 
 #[cfg(all(test, not(headcount_loom)))]
 impl Observers {
     /// How many there are besides the one.
     pub(crate) fn parts(&self) -> usize {
-        lock(&self.parts).len()
+        lock(&self.0).get().map_or(0, |all| all.parts.len())
     }
 }
 
 impl Core {
     /// Has this told of the close, which may have begun or ended by now. Once for each context.
     #[cfg(feature = "sessions")]
-    pub(crate) fn observe(&self, observer: Box<dyn CloseObserver>) {
-        let _ = self.observers.one.set(observer);
+    pub(crate) fn observe(&self, observer: Arc<dyn CloseObserver>) {
+        lock(&self.observers.0)
+            .get_mut()
+            .one
+            .get_or_insert(observer);
         // The close first changes the gate, then looks for an observer: one of us sees the other.
         order();
         if self.node.gate.state() != State::Open {
@@ -55,16 +68,14 @@ impl Core {
 
     /// The close has begun.
     pub(crate) fn tell_closing(&self) {
-        if let (Some(observer), Some(reason)) = (self.observers.one.get(), self.node.close_reason())
-        {
+        if let (Some(observer), Some(reason)) = (self.observers.one(), self.node.close_reason()) {
             panics::contain(|| observer.closing(reason));
         }
     }
 
     /// The close has ended.
     pub(crate) fn tell_closed(&self) {
-        if let (Some(observer), Some(reason)) = (self.observers.one.get(), self.node.close_reason())
-        {
+        if let (Some(observer), Some(reason)) = (self.observers.one(), self.node.close_reason()) {
             panics::contain(|| observer.closed(reason));
         }
         self.tell_parts(<dyn CloseObserver>::closed);
@@ -72,11 +83,13 @@ impl Core {
 
     /// Has this told of the close, until it is removed. One that is added late looks by itself whether that has begun.
     pub(crate) fn add_part(&self, id: ResourceId, part: Weak<dyn CloseObserver>) {
-        lock(&self.observers.parts).insert(id, part);
+        lock(&self.observers.0).get_mut().parts.insert(id, part);
     }
 
     pub(crate) fn remove_part(&self, id: ResourceId) {
-        let removed = lock(&self.observers.parts).remove(&id);
+        let mut all = lock(&self.observers.0);
+        let removed = all.existing().and_then(|all| all.parts.remove(&id));
+        drop(all);
         drop(removed);
     }
 
@@ -89,10 +102,11 @@ impl Core {
         let Some(reason) = self.node.close_reason() else {
             return;
         };
-        let parts: Vec<_> = lock(&self.observers.parts)
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
+        let parts: Vec<_> = {
+            let all = lock(&self.observers.0);
+            let parts = all.get().into_iter().flat_map(|all| all.parts.values());
+            parts.filter_map(Weak::upgrade).collect()
+        };
         for part in parts {
             panics::contain(|| tell(&*part, reason));
         }

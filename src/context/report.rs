@@ -5,7 +5,7 @@ use crate::{
     context::{
         close_reason::CloseReason,
         failure::Failure,
-        log::Log,
+        log::Notes,
         refusal::Refusal,
         tally::{Counts, HookCounts},
     },
@@ -86,30 +86,29 @@ impl CloseReport {
         name: &str,
         status: CloseStatus,
         (reason, duration): (CloseReason, Duration),
-        tally: Counts,
-        log: &mut Log,
+        counts: Counts,
+        notes: &mut Notes,
     ) -> Self {
-        let counts = log.counts(tally);
         let has_failed = matches!(reason, CloseReason::Failed(_));
         let was_forced = counts.forced > 0 || counts.runtime_ended > 0;
         let is_clean = status == CloseStatus::Closed
             && !has_failed
             && !was_forced
-            && !log.has_lost_work
-            && !log.seen.any_unseen();
-        let deadlocks = log.deadlocks.iter();
+            && !notes.has_lost_work
+            && !notes.seen.any_unseen();
+        let deadlocks = notes.deadlocks.iter();
         Self(Arc::new(ReportData {
             name: name.to_owned(),
             reason,
             status,
             duration,
             counts,
-            hooks: log.hooks,
+            hooks: notes.hooks,
             is_clean,
-            has_lost_work: log.has_lost_work,
-            failures: log.failures.clone(),
-            refusals: log.refusals.as_slice().into(),
-            stuck: log.stuck.clone(),
+            has_lost_work: notes.has_lost_work,
+            failures: notes.failures.clone(),
+            refusals: notes.refusals.as_slice().into(),
+            stuck: notes.stuck.clone(),
             deadlocks: deadlocks.map(|(_, text)| Arc::clone(text)).collect(),
         }))
     }

@@ -9,6 +9,7 @@ use crate::{
     event,
     name::Printed,
     panics,
+    rare::Rare,
     sync::{Mutex, lock},
     table::record::Meta,
 };
@@ -29,9 +30,9 @@ use tokio::runtime::{self, Handle};
 #[derive(Default)]
 pub(crate) struct Runtimes {
     first: OnceLock<Handle>,
-    later: Mutex<Later>,
+    later: Mutex<Rare<Later>>,
     /// 1 once it was told that a task was refused.
-    is_told: AtomicUsize,
+    is_told: AtomicU8,
 }
 
 #[derive(Default)]
@@ -70,7 +71,9 @@ impl Runtimes {
 
     /// The latest that is remembered.
     pub(crate) fn latest(&self) -> Option<Handle> {
-        let later = lock(&self.later).runtime.clone();
+        let later = lock(&self.later)
+            .get()
+            .and_then(|later| later.runtime.clone());
         later.or_else(|| self.first.get().cloned())
     }
 
@@ -92,11 +95,14 @@ impl Runtimes {
         let here = Handle::try_current().ok();
         // Asked once from each runtime in turn, and again when a runtime has ended.
         let now = (here.as_ref().map(Handle::id), ENDED.load(Relaxed));
-        if lock(&self.later).checked == now {
+        if lock(&self.later)
+            .get()
+            .is_some_and(|later| later.checked == now)
+        {
             return Ok(known);
         }
         if now.0 == Some(known.id()) || is_running(&known) {
-            lock(&self.later).checked = now;
+            lock(&self.later).get_mut().checked = now;
             return Ok(known);
         }
         let (name, opened) = (Printed(&context.name), context.location);
@@ -112,7 +118,7 @@ impl Runtimes {
             }
             return Err(RefusedReason::RuntimeGone);
         };
-        let before = lock(&self.later).runtime.replace(here.clone());
+        let before = lock(&self.later).get_mut().runtime.replace(here.clone());
         drop(before);
         if let Some(so_far) = repeats.tell(Event::RuntimeEnded, opened) {
             event::emit!(target: "headcount::context", WARN,
@@ -125,7 +131,7 @@ impl Runtimes {
 
     /// Lets go of all of them.
     pub(crate) fn take(&mut self) -> [Option<Handle>; 2] {
-        [self.first.take(), lock(&self.later).runtime.take()]
+        [self.first.take(), lock(&self.later).take().runtime]
     }
 }
 

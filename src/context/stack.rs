@@ -1,25 +1,41 @@
 //! [`Stack`]: what a context keeps for its close, the latest first.
 
-use crate::sync::{Mutex, lock};
-use std::{collections::BTreeMap, fmt, mem};
+use crate::{
+    rare::Rare,
+    sync::{Mutex, lock},
+};
+use std::{collections::BTreeMap, fmt};
 
 /// A last-in-first-out list that can be sealed: what is pushed is either popped, taken out, or handed back.
 ///
 /// Emptiness and the seal are decided under one lock, so nothing can slip in between "it is empty" and "no more" (I7).
-pub(crate) struct Stack<T>(Mutex<StackItems<T>>);
+pub(crate) struct Stack<T>(Mutex<Items<T>>);
 
-struct StackItems<T> {
+struct Items<T> {
+    /// Most contexts have none.
+    pushed: Rare<Pushed<T>>,
+    sealed: bool,
+}
+
+struct Pushed<T> {
     /// By the order in which they came. A map, so that one in the middle is taken out without a search through the others.
     items: BTreeMap<u64, T>,
-    pushed: u64,
-    sealed: bool,
+    next: u64,
+}
+
+impl<T> Default for Pushed<T> {
+    fn default() -> Self {
+        Self {
+            items: BTreeMap::new(),
+            next: 0,
+        }
+    }
 }
 
 impl<T> Stack<T> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(StackItems {
-            items: BTreeMap::new(),
-            pushed: 0,
+        Self(Mutex::new(Items {
+            pushed: Rare::default(),
             sealed: false,
         }))
     }
@@ -35,9 +51,10 @@ impl<T> Stack<T> {
         if inner.sealed {
             return Err(source);
         }
-        let key = inner.pushed;
-        inner.pushed += 1;
-        inner.items.insert(key, make(source));
+        let pushed = inner.pushed.get_mut();
+        let key = pushed.next;
+        pushed.next += 1;
+        pushed.items.insert(key, make(source));
         Ok(key)
     }
 
@@ -45,7 +62,8 @@ impl<T> Stack<T> {
     pub(crate) fn pop_or_seal(&self) -> Option<T> {
         let mut inner = lock(&self.0);
         // In one step: a hook that is pushed between "it is empty" and "no more" would never run.
-        let popped = inner.items.pop_last();
+        let pushed = inner.pushed.existing();
+        let popped = pushed.and_then(|pushed| pushed.items.pop_last());
         inner.sealed |= popped.is_none();
         popped.map(|(_, item)| item)
     }
@@ -54,30 +72,37 @@ impl<T> Stack<T> {
     pub(crate) fn seal(&self) -> Vec<T> {
         let mut inner = lock(&self.0);
         inner.sealed = true;
-        let items = mem::take(&mut inner.items);
+        let pushed = inner.pushed.take();
         drop(inner);
-        items.into_values().rev().collect()
+        pushed.items.into_values().rev().collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.0).items.is_empty()
+        let inner = lock(&self.0);
+        inner
+            .pushed
+            .get()
+            .is_none_or(|pushed| pushed.items.is_empty())
     }
 
     /// How many of the latest items are such ones; only so many are looked at.
     pub(crate) fn count_latest(&self, most: usize, is_one: impl Fn(&T) -> bool) -> usize {
         let inner = lock(&self.0);
-        let latest = inner.items.values().rev().take(most);
+        let latest = inner.pushed.get().map(|pushed| pushed.items.values().rev());
+        let latest = latest.into_iter().flatten().take(most);
         latest.filter(|item| is_one(item)).count()
     }
 
     /// Looks at each item, under the lock: `visit` must run no code of others (I9).
     pub(crate) fn for_each(&self, visit: impl FnMut(&T)) {
-        lock(&self.0).items.values().for_each(visit);
+        if let Some(pushed) = lock(&self.0).pushed.get() {
+            pushed.items.values().for_each(visit);
+        }
     }
 
     /// Takes one item out by its key.
     pub(crate) fn take(&self, key: u64) -> Option<T> {
-        lock(&self.0).items.remove(&key)
+        lock(&self.0).pushed.existing()?.items.remove(&key)
     }
 }
 

@@ -11,6 +11,7 @@
 
 use crate::{
     context::{
+        cancellation::Cancellation,
         close_reason::CloseReason,
         failure::{FailurePolicy, OnFailure},
         gate::{Gate, OnLeave},
@@ -36,8 +37,9 @@ use crate::{
     name::Label,
     panics,
     poll::scope,
+    rare::Rare,
     registry::state::RegistryState,
-    sync::{AtomicUsize, Mutex, Notify, Ordering::SeqCst, SetOnce, lock, order},
+    sync::{AtomicU8, AtomicU32, Mutex, Notify, Ordering::SeqCst, SetOnce, lock, order},
     table::{
         record::{Detail, Facts, Meta, State},
         store::Table,
@@ -61,16 +63,16 @@ pub(crate) const ROOT_ID: ResourceId = ResourceId::REGISTRY;
 #[cfg(feature = "dump")]
 pub(crate) const DUMP_LIMIT: Duration = Duration::from_secs(1);
 /// This is the context that is finishing, and not one below it.
-const FINISHES_HERE: usize = 1;
+const FINISHES_HERE: u8 = 1;
 /// It is finishing, and no task sees to it any more that it closes when it has run dry.
-const UNWATCHED: usize = 1 << 1;
+const UNWATCHED: u8 = 1 << 1;
 /// How many ancestors are asked whether they close.
 const ASKED_ABOVE: usize = 64;
 
 /// What is known of a context, as long as anything refers to it.
 ///
-/// What every task writes comes first, on a cache line of its own, and away from the rest.
-#[repr(C, align(128))]
+/// What every task writes comes first, beside the counts of the `Arc`, which every task writes as well.
+#[repr(C)]
 pub(crate) struct Node {
     pub(crate) gate: Gate,
     /// How many tasks it may have at once, if that is limited. Beside the gate, because it is asked for right after that.
@@ -87,38 +89,36 @@ pub(crate) struct Node {
     /// Who has them.
     pub(crate) ledger: Ledger,
     /// Its own, not a child of the parent's: a context that others need is not cancelled with its parent.
-    pub(crate) token: CancellationToken,
+    cancellation: Cancellation,
     /// The contexts that this one needs, which stay open until it is closed (I17).
     pub(crate) needs: Box<[Arc<Node>]>,
+    /// Why and when the close was first asked for. A context that others need may be open then.
+    pub(crate) begun: SetOnce<Box<(CloseReason, Instant)>>,
+    /// By when the close is to be over.
+    pub(crate) haste: Mutex<Rare<Haste>>,
+    /// How many children are released and not closed.
+    pub(crate) released: AtomicU32,
+    /// How many tasks see to it that it closes when it has run dry.
+    pub(crate) watches: AtomicU32,
+    /// 1 once nothing is left of the context but work that cannot be ended: what closes after it does not wait for that.
+    pub(crate) is_released: AtomicU8,
+    /// 1 once its close is torn down, because no runtime is left: what ends its tasks then is that.
+    pub(crate) is_abandoned: AtomicU8,
+    /// How it is finishing: the flags above.
+    finish: AtomicU8,
     /// Whether this context, or one that it is in, needs another one.
     pub(crate) has_needs: bool,
-    /// Why and when the close was first asked for. A context that others need may be open then.
-    pub(crate) begun: SetOnce<(CloseReason, Instant)>,
-    /// By when the close is to be over.
-    pub(crate) haste: Mutex<Haste>,
-    /// Notified when there is more haste.
-    pub(crate) hurried: Notify,
-    /// 1 once nothing is left of the context but work that cannot be ended: what closes after it does not wait for that.
-    pub(crate) is_released: AtomicUsize,
-    /// 1 once its close is torn down, because no runtime is left: what ends its tasks then is that.
-    pub(crate) is_abandoned: AtomicUsize,
-    /// How many children are released and not closed.
-    pub(crate) released: AtomicUsize,
-    /// How it is finishing: the flags above.
-    finish: AtomicUsize,
-    /// How many tasks see to it that it closes when it has run dry.
-    pub(crate) watches: AtomicUsize,
-    /// The core of a context that is finishing and has no handles any more, until its close begins.
-    pub(crate) kept: Mutex<Option<Arc<Core>>>,
     /// Whether dropping the last handle is the planned way to close it.
     pub(crate) closes_by_drop: bool,
+    /// The core of a context that is finishing and has no handles any more, until its close begins.
+    pub(crate) kept: Mutex<Option<Arc<Core>>>,
     /// What follows from a failure of one of its tasks.
     pub(crate) policy: FailurePolicy<Node>,
     /// What listings say of it beside its state.
-    pub(crate) detail: OnceLock<Arc<dyn Detail>>,
+    detail: OnceLock<Box<Arc<dyn Detail>>>,
     /// Set when the close has ended, last of all.
     pub(crate) report: SetOnce<CloseReport>,
-    /// Notified when it begins to finish, when the close begins, when it ends, and when it lost its driver.
+    /// Notified when it begins to finish, when the close begins, when there is more haste, when it ends, and when it lost its driver.
     pub(crate) changed: Notify,
     /// Notified when the last one left the gate and a waiter wants to know.
     pub(crate) drained: Notify,
@@ -141,20 +141,21 @@ pub(crate) struct CoreParts {
     /// The runtime the context was opened on, or the first one it saw.
     pub(crate) runtimes: Runtimes,
     /// 1 if it is watched while it closes.
-    pub(crate) is_watched: AtomicUsize,
-    pub(crate) limits: Limits,
+    pub(crate) is_watched: AtomicU8,
+    /// Those of the parent, if they are the same.
+    pub(crate) limits: Arc<Limits>,
     /// How many children it may have at once, if that is limited.
     pub(crate) max_children: Option<Arc<Quota>>,
     /// Its own place among its parent's, until it is closed.
     pub(crate) quota_permit: Mutex<Option<QuotaPermit>>,
     /// Open and closing children. They hold themselves, as long as they have handles or close.
-    pub(crate) children: Mutex<BTreeMap<ResourceId, Weak<Core>>>,
+    pub(crate) children: Mutex<Children>,
     pub(crate) hooks: Hooks,
     pub(crate) log: Mutex<Log>,
     /// The contexts that need this one.
     pub(crate) dependents: Mutex<Dependents>,
     /// Gives back the handles to what this context needs, when it is closed.
-    pub(crate) give_back: Mutex<Vec<GiveBack>>,
+    pub(crate) give_back: Mutex<Rare<Vec<GiveBack>>>,
     /// Who is told of the close.
     pub(crate) observers: Observers,
     /// The line that asked for it, if one did.
@@ -166,6 +167,10 @@ pub(crate) struct CoreParts {
     /// Made with the first task that is started in one.
     slots: OnceLock<Arc<Slots>>,
 }
+
+/// The children of a context.
+#[derive(Default)]
+pub(crate) struct Children(Rare<BTreeMap<ResourceId, Weak<Core>>>);
 
 /// What a new context shall be like.
 pub(crate) struct ContextOptions {
@@ -192,9 +197,39 @@ struct NodeSettings {
 #[derive(Default)]
 pub(crate) struct Dependents {
     /// Those that are not closed.
-    pub(crate) open: BTreeMap<ResourceId, Weak<Core>>,
+    pub(crate) open: Rare<BTreeMap<ResourceId, Weak<Core>>>,
     /// The close was asked for, and begins when there are none.
     pub(crate) is_awaited: bool,
+}
+
+impl Children {
+    pub(crate) fn len(&self) -> usize {
+        self.0.get().map_or(0, BTreeMap::len)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Core>> {
+        let all = self.0.get().into_iter().flat_map(BTreeMap::values);
+        all.filter_map(Weak::upgrade)
+    }
+
+    pub(crate) fn insert(&mut self, child: &Arc<Core>) {
+        let (id, child) = (child.node.meta.id, Arc::downgrade(child));
+        self.0.get_mut().insert(id, child);
+    }
+
+    /// Takes one out; true if others are left.
+    pub(crate) fn remove(&mut self, child: ResourceId) -> bool {
+        self.0.existing().is_some_and(|children| {
+            children.remove(&child);
+            !children.is_empty()
+        })
+    }
+}
+
+impl Dependents {
+    pub(crate) fn has_none(&self) -> bool {
+        self.open.get().is_none_or(BTreeMap::is_empty)
+    }
 }
 
 impl Detail for Quotas {
@@ -227,12 +262,11 @@ impl Node {
             needs,
             begun: SetOnce::new(),
             haste: Mutex::default(),
-            hurried: Notify::new(),
-            is_released: AtomicUsize::new(0),
-            is_abandoned: AtomicUsize::new(0),
-            released: AtomicUsize::new(0),
-            finish: AtomicUsize::new(0),
-            watches: AtomicUsize::new(0),
+            is_released: AtomicU8::new(0),
+            is_abandoned: AtomicU8::new(0),
+            released: AtomicU32::new(0),
+            finish: AtomicU8::new(0),
+            watches: AtomicU32::new(0),
             kept: Mutex::new(None),
             me: Weak::clone(me),
             meta,
@@ -245,7 +279,7 @@ impl Node {
             weak_handles: WeakHandles::default(),
             hook_count: HookCount::default(),
             ledger: Ledger::default(),
-            token: CancellationToken::new(),
+            cancellation: Cancellation::new(),
             tally: Tally::new(),
             policy: FailurePolicy::of(on_failure, above),
             closes_by_drop,
@@ -409,12 +443,38 @@ impl Node {
 
     /// Why the close was asked for, if it was.
     pub(crate) fn close_reason(&self) -> Option<&CloseReason> {
-        self.begun.get().map(|(reason, _)| reason)
+        self.begun.get().map(|begun| &begun.0)
+    }
+
+    /// What listings say of it from here on; the first one wins.
+    pub(crate) fn set_detail(&self, detail: Arc<dyn Detail>) {
+        let _ = self.detail.set(Box::new(detail));
+    }
+
+    /// What listings say of it, beside its state.
+    pub(crate) fn detail_text(&self) -> Option<String> {
+        self.detail.get()?.text()
+    }
+
+    /// The token, which is cancelled when the close begins.
+    pub(crate) fn token(&self) -> &CancellationToken {
+        self.cancellation.token(|| self.gate.state() != State::Open)
+    }
+
+    /// Cancels the token, once the gate has closed.
+    pub(crate) fn cancel(&self) {
+        self.cancellation.cancel();
+    }
+
+    /// By when its close is to be over.
+    pub(crate) fn haste(&self) -> Haste {
+        let haste = lock(&self.haste);
+        haste.get().copied().unwrap_or_default()
     }
 
     /// Waits until the close begins, and says why.
     pub(crate) async fn cancelled(&self) -> CloseReason {
-        self.token.cancelled().await;
+        self.token().cancelled().await;
         let reason = self.close_reason().cloned();
         reason.expect("only a close cancels the token, and it has a reason")
     }
@@ -511,7 +571,7 @@ impl Core {
                 })
             });
             if quotas.text().is_some() {
-                let _ = node.detail.set(Arc::new(quotas));
+                node.set_detail(Arc::new(quotas));
             }
             let core = Self::new(node, Some(parent), limits, max_children);
             if let Some(runtime) = Handle::try_current()
@@ -536,21 +596,22 @@ impl Core {
         let registry = parent
             .map(|parent| Arc::clone(&parent.registry))
             .unwrap_or_default();
-        let hooks = Hooks {
-            #[cfg(feature = "testing")]
-            registered: Arc::clone(&registry.hooks),
-            ..Hooks::default()
-        };
+        #[cfg(feature = "testing")]
+        let hooks = Hooks::counted(&registry.hooks);
+        #[cfg(not(feature = "testing"))]
+        let hooks = Hooks::default();
+        let same = parent.filter(|parent| *parent.limits == limits);
+        let limits = same.map_or_else(|| Arc::new(limits), |parent| Arc::clone(&parent.limits));
         Self(Box::new(CoreParts {
             node,
             root: parent.map(|parent| Arc::clone(parent.root())),
             registry,
             runtimes: Runtimes::default(),
-            is_watched: AtomicUsize::new(0),
+            is_watched: AtomicU8::new(0),
             limits,
             max_children,
             quota_permit: Mutex::new(None),
-            children: Mutex::new(BTreeMap::new()),
+            children: Mutex::default(),
             hooks,
             log: Mutex::default(),
             dependents: Mutex::default(),
@@ -575,10 +636,7 @@ impl Core {
 
     /// The children that have not closed.
     pub(crate) fn children(&self) -> Vec<Arc<Core>> {
-        lock(&self.children)
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect()
+        lock(&self.children).all().collect()
     }
 
     /// A runtime that is running.
@@ -591,7 +649,7 @@ impl Core {
     /// Whether there are children that are neither closed nor released.
     pub(crate) fn has_open_children(&self) -> bool {
         let children = lock(&self.children).len();
-        children > self.node.released.load(SeqCst)
+        children > self.node.released.load(SeqCst) as usize
     }
 
     /// Whether the close of this context waits for tasks of its own.

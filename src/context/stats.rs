@@ -104,7 +104,7 @@ impl Stats {
 fn read(core: &Core, next: &mut Vec<Arc<Core>>) -> (Counts, u64) {
     let node: &Node = &core.node;
     let children = lock(&core.children);
-    next.extend(children.values().filter_map(std::sync::Weak::upgrade));
+    next.extend(children.all());
     // All that are listed went in through the gate, and come out of it after they have left the list.
     let listed = children.len() as u64;
     let tally = node.tally.counts();

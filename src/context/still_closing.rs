@@ -237,14 +237,16 @@ impl Subtree {
     }
 
     fn add(&mut self, core: &Core) {
-        let log = lock(&core.log);
-        let room = LISTED - self.failures.len();
-        self.failures
-            .extend(log.failures().iter().take(room).cloned());
-        self.refusals.child(&log.refusals);
+        let mut log = lock(&core.log);
+        log.look(|notes| {
+            let room = LISTED - self.failures.len();
+            self.failures
+                .extend(notes.failures().iter().take(room).cloned());
+            self.refusals.child(&notes.refusals);
+        });
         self.counts = self.counts.and(log.counts(core.node.counts()));
         drop(log);
-        let running = lock(&core.hooks.running).clone();
+        let running = core.hooks.running();
         let path = resource::short_path(&*core.node);
         let hooks = running.into_iter();
         self.hooks

@@ -138,7 +138,7 @@ pub(crate) async fn abort(core: &Arc<Core>) -> Option<Aborted> {
     }
     let Stragglers { tasks, named } = find(core).await;
     let begun = node.begun.get();
-    let why_first = lock(&node.haste).why_abort(clock::now());
+    let why_first = node.haste().why_abort(clock::now());
     Some(Aborted {
         core: Arc::clone(core),
         is_first,
@@ -146,7 +146,7 @@ pub(crate) async fn abort(core: &Arc<Core>) -> Option<Aborted> {
         tasks,
         // Named now: later they have ended.
         names: named.iter().map(alike::one).collect(),
-        since: begun.map_or(Duration::ZERO, |(_, at)| clock::now() - *at),
+        since: begun.map_or(Duration::ZERO, |begun| clock::now() - begun.1),
     })
 }
 
@@ -167,7 +167,7 @@ impl Aborted {
             contexts: 1,
             tasks: mem::take(&mut self.tasks),
             stacks: stacks.unwrap_or_default(),
-            refusals: lock(&self.core.log).refusals.clone(),
+            refusals: lock(&self.core.log).look(|notes| notes.refusals.clone()),
         };
         begin::telling(&self.core).add(forced);
         drop(coming);
@@ -178,7 +178,9 @@ impl Aborted {
 impl Drop for Aborted {
     fn drop(&mut self) {
         if self.is_first {
-            lock(&self.core.log).stuck(mem::take(&mut self.names));
+            lock(&self.core.log)
+                .notes()
+                .stuck(mem::take(&mut self.names));
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     sync::{AtomicU64, Ordering::Relaxed},
     table::record::Outcome,
 };
+use std::sync::OnceLock;
 
 /// What became of the tasks of a context and of its descendants. Own tasks that finished are not counted here: the gate does,
 /// in the step in which they leave.
@@ -12,6 +13,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Tally {
     finished: AtomicU64,
+    /// What most contexts have none of.
+    others: OnceLock<Box<Others>>,
+}
+
+#[derive(Debug)]
+struct Others {
     cancelled: AtomicU64,
     aborted: AtomicU64,
     panicked: AtomicU64,
@@ -48,34 +55,46 @@ impl Counts {
     }
 }
 
-impl Tally {
-    pub(crate) fn new() -> Self {
+impl Others {
+    fn new() -> Box<Self> {
         let zero = || AtomicU64::new(0);
-        Self {
-            finished: zero(),
+        Box::new(Self {
             cancelled: zero(),
             aborted: zero(),
             panicked: zero(),
             children: zero(),
             forced: zero(),
             runtime_ended: zero(),
+        })
+    }
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            finished: AtomicU64::new(0),
+            others: OnceLock::new(),
         }
+    }
+
+    fn others(&self) -> &Others {
+        self.others.get_or_init(Others::new)
     }
 
     #[inline]
     pub(crate) fn task(&self, outcome: Outcome) {
         let counter = match outcome {
             Outcome::Finished => &self.finished,
-            Outcome::Cancelled => &self.cancelled,
-            Outcome::Panicked => &self.panicked,
-            Outcome::Aborted => &self.aborted,
+            Outcome::Cancelled => &self.others().cancelled,
+            Outcome::Panicked => &self.others().panicked,
+            Outcome::Aborted => &self.others().aborted,
             Outcome::Forced => {
-                self.forced.fetch_add(1, Relaxed);
-                &self.aborted
+                self.others().forced.fetch_add(1, Relaxed);
+                &self.others().aborted
             }
             Outcome::RuntimeEnded => {
-                self.runtime_ended.fetch_add(1, Relaxed);
-                &self.aborted
+                self.others().runtime_ended.fetch_add(1, Relaxed);
+                &self.others().aborted
             }
             #[cfg(feature = "supervision")]
             Outcome::Paused => return,
@@ -85,24 +104,34 @@ impl Tally {
 
     /// Adds a closed child and everything that it counted.
     pub(crate) fn child(&self, counts: Counts) {
+        let others = self.others();
         self.finished.fetch_add(counts.finished, Relaxed);
-        self.cancelled.fetch_add(counts.cancelled, Relaxed);
-        self.aborted.fetch_add(counts.aborted, Relaxed);
-        self.panicked.fetch_add(counts.panicked, Relaxed);
-        self.forced.fetch_add(counts.forced, Relaxed);
-        self.runtime_ended.fetch_add(counts.runtime_ended, Relaxed);
-        self.children.fetch_add(counts.children + 1, Relaxed);
+        others.cancelled.fetch_add(counts.cancelled, Relaxed);
+        others.aborted.fetch_add(counts.aborted, Relaxed);
+        others.panicked.fetch_add(counts.panicked, Relaxed);
+        others.forced.fetch_add(counts.forced, Relaxed);
+        others
+            .runtime_ended
+            .fetch_add(counts.runtime_ended, Relaxed);
+        others.children.fetch_add(counts.children + 1, Relaxed);
     }
 
     pub(crate) fn counts(&self) -> Counts {
+        let finished = self.finished.load(Relaxed);
+        let Some(others) = self.others.get() else {
+            return Counts {
+                finished,
+                ..Counts::default()
+            };
+        };
         Counts {
-            finished: self.finished.load(Relaxed),
-            cancelled: self.cancelled.load(Relaxed),
-            aborted: self.aborted.load(Relaxed),
-            panicked: self.panicked.load(Relaxed),
-            children: self.children.load(Relaxed),
-            forced: self.forced.load(Relaxed),
-            runtime_ended: self.runtime_ended.load(Relaxed),
+            finished,
+            cancelled: others.cancelled.load(Relaxed),
+            aborted: others.aborted.load(Relaxed),
+            panicked: others.panicked.load(Relaxed),
+            children: others.children.load(Relaxed),
+            forced: others.forced.load(Relaxed),
+            runtime_ended: others.runtime_ended.load(Relaxed),
             ..Counts::default()
         }
     }

@@ -37,7 +37,7 @@ pub(super) fn note_interrupted(node: &Node, origin: HookOrigin) {
         event::emit!(target: "headcount::hook", ERROR, context = %Printed(&node.meta.name), "{sentence}{so_far}");
     }
     if let Some(core) = core {
-        lock(&core.log).interrupted(failure.clone());
+        lock(&core.log).notes().interrupted(failure.clone());
     }
     drop(tell_hook(node, origin, Some(&failure)));
 }
@@ -62,7 +62,7 @@ pub(super) fn drop_value(core: &Core, owned: Owned) {
         let path = resource::short_path(&*core.node);
         let failure = Failure::new(kind, Subject::Value { name, id }, path, said);
         let (sentence, text) = (failure.sentence(), format!("{kind:?} {}", failure.what()));
-        lock(&core.log).failure(failure.clone());
+        lock(&core.log).notes().failure(failure.clone());
         let _wakes = core.node.tell(|| What::Failed(failure));
         // A value is of no line, but its context is.
         let (meta, repeats) = (&core.node.meta, &core.registry.repeats);

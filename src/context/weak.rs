@@ -155,7 +155,7 @@ impl WeakContext {
     /// Runs a future until it ends or the token is cancelled, whichever comes first; `None` if the
     /// token was. The future is dropped then.
     pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
-        self.node.token.run_until_cancelled(future).await
+        self.node.token().run_until_cancelled(future).await
     }
 
     /// Why the context closes, or has closed; see [`Context::close_reason`](crate::Context::close_reason).

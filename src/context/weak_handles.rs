@@ -3,7 +3,7 @@
 use crate::{
     ledger::tracking::OutlivedContexts,
     sync::{
-        AtomicUsize,
+        AtomicU8, AtomicU32,
         Ordering::{Relaxed, SeqCst},
     },
 };
@@ -13,14 +13,15 @@ use std::panic::Location;
 /// such a context is counted by the line that opened it until the last of them is gone.
 #[derive(Debug, Default)]
 pub(crate) struct WeakHandles {
-    count: AtomicUsize,
+    /// If four billion of them are forgotten, it begins again: it is only reported.
+    count: AtomicU32,
     /// 1 while the context is counted as one that is not listed.
-    is_outlived: AtomicUsize,
+    is_outlived: AtomicU8,
 }
 
 impl WeakHandles {
     pub(crate) fn count(&self) -> usize {
-        self.count.load(Relaxed)
+        self.count.load(Relaxed) as usize
     }
 
     pub(crate) fn add(&self) {

@@ -249,7 +249,7 @@ impl Closing {
         let core = node.core.upgrade()?;
         // The close of a context that others need is asked for before it begins.
         let begun = node.begun.get().filter(|_| node.state() != State::Open);
-        let (reason, begun) = begun?;
+        let (reason, begun) = &**begun?;
         let since = clock::now().saturating_duration_since(*begun);
         let took = node
             .report
@@ -261,7 +261,9 @@ impl Closing {
             since: since.saturating_sub(took.unwrap_or_default()),
             grace: core.limits.grace,
             hook: core.limits.hook,
-            hooks: crate::sync::lock(&core.hooks.running)
+            hooks: core
+                .hooks
+                .running()
                 .iter()
                 .map(ToString::to_string)
                 .collect(),

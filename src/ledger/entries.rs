@@ -38,6 +38,10 @@ impl<T> Entries<T> {
     #[inline]
     pub(crate) fn insert(&mut self, entry: T) -> u32 {
         if self.few.len() < SMALL {
+            if self.few.capacity() == 0 {
+                // Most things have one handle, and a vector begins with room for four.
+                self.few = Slab::with_capacity(1);
+            }
             return self.few.insert(entry) as u32;
         }
         self.insert_into_map(entry)

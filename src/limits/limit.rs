@@ -344,7 +344,7 @@ impl Limit {
         if node.gate.state() != State::Open {
             return Err(RefusedReason::Closed);
         }
-        let mut cancelled = pin!(node.token.cancelled());
+        let mut cancelled = pin!(node.token().cancelled());
         let cancelled = poll_fn(|cx| {
             // What it waits for is the place: a dump is not answered with this.
             let mut unasked = task::Context::from_waker(capture::original(cx.waker()));

@@ -30,7 +30,7 @@ fn close_beside(context: &Context, hurry: Option<Hurry>) -> JoinHandle<()> {
 }
 
 fn is_hurried(node: &Node) -> bool {
-    lock(&node.haste).abort_at().is_some()
+    node.haste().abort_at().is_some()
 }
 
 /// I18: a child that is opened while its parent closes in haste is refused, or closes in haste as well.
@@ -124,7 +124,7 @@ fn a_drain_hears_of_haste() {
         let closer = close_beside(&parent, Some(Hurry::Now));
         close(child.core(), None);
         // As the drain does it.
-        let mut hurried = pin!(child.node().hurried.notified());
+        let mut hurried = pin!(child.node().changed.notified());
         hurried.as_mut().enable();
         let sees = is_hurried(child.node());
         closer.join().unwrap();
@@ -147,7 +147,7 @@ fn the_earlier_of_two_deadlines_wins() {
         let closer = close_beside(&parent, Some(Hurry::By(late)));
         close(parent.core(), Some(Hurry::By(soon)));
         let is_soon = |context: &Context| {
-            let abort_at = lock(&context.node().haste).abort_at();
+            let abort_at = context.node().haste().abort_at();
             abort_at.is_some_and(|at| at < soon)
         };
         assert!([&parent, &child].into_iter().all(is_soon));

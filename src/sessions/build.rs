@@ -63,7 +63,7 @@ pub(crate) fn build<K: SessionKey>(
     let outer = outer.try_open().map_err(|_| AttachError::Closed)?;
     let parts = shared.ask(|table| table.parts(id));
     let (watch, status) = parts.ok_or(AttachError::Closed)?;
-    let _ = outer.node().detail.set(status);
+    outer.node().set_detail(status);
     let inner = open_generation(shared, outer.core(), (id, 1), location);
     let inner = inner.map_err(|_| AttachError::Closed)?;
     let context = inner.downgrade();
@@ -71,7 +71,7 @@ pub(crate) fn build<K: SessionKey>(
     let core = Arc::clone(outer.core());
     let built = shared.with(|table, _, fx| table.built(id, (outer, inner), fx));
     std::mem::forget(unless_built);
-    core.observe(Box::new(SessionObserver {
+    core.observe(Arc::new(SessionObserver {
         shared: Arc::downgrade(shared),
         id,
     }));
@@ -117,7 +117,7 @@ fn open_generation<K: SessionKey>(
     };
     let inner = ContextBuilder::new(outer, name, location).kind("generation");
     let inner = inner.try_open()?;
-    inner.core().observe(Box::new(GenerationObserver {
+    inner.core().observe(Arc::new(GenerationObserver {
         shared: Arc::downgrade(shared),
         id,
         number,
@@ -264,7 +264,7 @@ impl<K: SessionKey> Opening<K> {
                 failure.note_unseen();
             }
             if let Some(core) = &core {
-                lock(&core.log).failure(failure.clone());
+                lock(&core.log).notes().failure(failure.clone());
             }
             CloseReason::Failed(failure.clone())
         };

@@ -103,7 +103,7 @@ impl<K: SessionKey> Shared<K> {
         let (root, core) = (context.downgrade(), Arc::clone(context.core()));
         let is_open = context.is_open();
         let status = Arc::new(TableStatus::new(settings.max));
-        let _ = context.node().detail.set(Arc::clone(&status) as _);
+        context.node().set_detail(Arc::clone(&status) as _);
         let shared = Arc::new(Self {
             status,
             overflow: settings.overflow,
@@ -116,7 +116,7 @@ impl<K: SessionKey> Shared<K> {
         });
         if is_open {
             let kept = Mutex::new(Some(Arc::clone(&shared)));
-            core.observe(Box::new(KeepsTable(kept)));
+            core.observe(Arc::new(KeepsTable(kept)));
         } else {
             shared.close();
         }

@@ -188,7 +188,9 @@ impl Supervision {
             self.set_last_failure(failure);
         }
         if over.is_attempt {
-            lock(&core.log).restarted(failure.as_ref().map(Failure::kind));
+            lock(&core.log)
+                .notes()
+                .restarted(failure.as_ref().map(Failure::kind));
         }
         let told = failure.and_then(|failure| over.guard.told(failure));
         if over.is_attempt {

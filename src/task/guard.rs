@@ -364,7 +364,7 @@ impl TaskGuard<'_> {
     pub(crate) fn report(&self, failure: &Failure) -> Option<TaskFailure> {
         let node = context_of(self.task()?);
         if let Some(core) = node.core.upgrade() {
-            lock(&core.log).failure(failure.clone());
+            lock(&core.log).notes().failure(failure.clone());
         }
         // Its end follows.
         self.send_first(|| What::Failed(failure.clone()));

@@ -268,7 +268,7 @@ impl TaskOptions {
     /// A future with the settings of its task.
     #[cold]
     pub(crate) fn configure<F>(&mut self, future: F, node: &Node) -> Configured<F> {
-        let token = self.is_cancellable.then(|| node.token.clone());
+        let token = self.is_cancellable.then(|| node.token().clone());
         Configured {
             future: Some(future),
             cancelled: token.map(CancellationToken::cancelled_owned),

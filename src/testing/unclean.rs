@@ -1,7 +1,7 @@
 //! What was lost in a registry: closes that were not clean, and failures of tasks that nothing has seen.
 
 use crate::{
-    context::{failure::Failure, report::CloseReport, state::Core},
+    context::{failure::Failure, log::Notes, report::CloseReport, state::Core},
     plural::plural,
     registry::registry::Registry,
     sync::lock,
@@ -48,14 +48,18 @@ impl Unclean {
     /// Adds what a context that has not closed knows of, unless a report has it.
     fn add_open(&mut self, core: &Core) {
         let mut log = lock(&core.log);
-        if !log.any_unseen() {
+        log.look(|notes| self.add_notes(notes));
+    }
+
+    fn add_notes(&mut self, notes: &mut Notes) {
+        if !notes.any_unseen() {
             return;
         }
         let is_new = |failure: &&Failure| {
             let mut reports = self.reports.iter();
             !failure.is_seen() && !reports.any(|report| report.failures().contains(failure))
         };
-        let unseen: Vec<_> = log.failures().iter().filter(is_new).cloned().collect();
+        let unseen: Vec<_> = notes.failures().iter().filter(is_new).cloned().collect();
         // A report that is not clean has what is not listed.
         self.has_more_unseen |= unseen.is_empty() && self.count == 0;
         self.unseen.extend(unseen);
