@@ -77,25 +77,57 @@ pub(crate) trait Driver: Sized + Send + 'static {
 pub(crate) async fn drive<D: Driver>(mut driver: D, members: Vec<D>) {
     let core = Arc::clone(driver.core());
     start_hooks(&core);
-    for (n, member) in members.into_iter().enumerate() {
-        start_hooks(member.core());
-        member.launch();
-        if n % STEP == STEP - 1 {
+    for step in members.chunks(STEP) {
+        for member in step {
+            start_hooks(member.core());
+        }
+        if step.len() == STEP {
             tokio::task::yield_now().await;
         }
     }
-    let telling = Arc::clone(begin::telling(&core));
-    let beside = join(
-        D::keep_respawning(&core),
-        telling.keep_telling(&core.node.meta, &core.registry),
-    );
-    select(pin!(run(&core)), pin!(beside)).await;
+    // Children first: with those that have nothing to do their parents may have nothing left.
+    let mut to_come = members.len();
+    for mut member in members.into_iter().rev() {
+        if has_nothing_to_do(member.core()) {
+            over(&mut member);
+        } else {
+            member.launch();
+        }
+        to_come -= 1;
+        if to_come % STEP == 0 && to_come > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    if !has_nothing_to_do(&core) {
+        // Apart, because it is large, and many closes have no need of it.
+        Box::pin(run_and_tell::<D>(&core)).await;
+    }
+    over(&mut driver);
+}
+
+/// Whether nothing is inside and no hook or value is left, and then none can come.
+fn has_nothing_to_do(core: &Core) -> bool {
+    core.node.gate.inside() == 0 && core.hooks.seal_if_empty()
+}
+
+/// Nothing is left to do in the close.
+fn over<D: Driver>(driver: &mut D) {
+    let core = Arc::clone(driver.core());
+    core.node.table.tasks.purge();
     // Before those that wait are told that it is over: they may end the program.
-    telling.tell(&core.node.meta, &core.registry);
+    begin::telling(&core).tell(&core.node.meta, &core.registry);
     driver.finish();
-    drop(driver);
     end(&core);
     emit_closed(&core.node);
+}
+
+async fn run_and_tell<D: Driver>(core: &Arc<Core>) {
+    let telling = Arc::clone(begin::telling(core));
+    let beside = join(
+        D::keep_respawning(core),
+        telling.keep_telling(&core.node.meta, &core.registry),
+    );
+    select(pin!(run(core)), pin!(beside)).await;
 }
 
 // 2. Start hooks.

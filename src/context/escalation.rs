@@ -50,7 +50,7 @@ impl Goal {
     pub(crate) fn is_reached(self, node: &Node) -> bool {
         let inside = node.gate.inside();
         match self {
-            Self::OwnTurn => inside <= node.released.load(SeqCst) as u64,
+            Self::OwnTurn => inside <= u64::from(node.released.load(SeqCst)),
             Self::Empty => inside == 0,
         }
     }

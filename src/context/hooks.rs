@@ -166,6 +166,13 @@ impl Hooks {
         !is_waiting && lock(&self.under_way).get().is_none()
     }
 
+    /// Refuses hooks and values from here on, if there are none and no hook is under way.
+    pub(crate) fn seal_if_empty(&self) -> bool {
+        lock(&self.under_way).get().is_none()
+            && self.on_closing.seal_if_empty()
+            && self.on_close.seal_if_empty()
+    }
+
     /// Refuses hooks and values from here on.
     pub(crate) fn seal(&self) {
         self.on_closing.seal();

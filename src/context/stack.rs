@@ -72,9 +72,21 @@ impl<T> Stack<T> {
     pub(crate) fn seal(&self) -> Vec<T> {
         let mut inner = lock(&self.0);
         inner.sealed = true;
+        if inner.pushed.get().is_none() {
+            return Vec::new();
+        }
         let pushed = inner.pushed.take();
         drop(inner);
         pushed.items.into_values().rev().collect()
+    }
+
+    /// Seals the stack, if there is nothing on it; false if there is.
+    pub(crate) fn seal_if_empty(&self) -> bool {
+        let mut inner = lock(&self.0);
+        let pushed = inner.pushed.get();
+        let is_empty = pushed.is_none_or(|pushed| pushed.items.is_empty());
+        inner.sealed |= is_empty;
+        is_empty
     }
 
     pub(crate) fn is_empty(&self) -> bool {

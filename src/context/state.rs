@@ -570,7 +570,7 @@ impl Core {
                     Node::new((me, core), meta, table, above, needs, settings)
                 })
             });
-            if quotas.text().is_some() {
+            if quotas.tasks.is_some() || quotas.children.is_some() {
                 node.set_detail(Arc::new(quotas));
             }
             let core = Self::new(node, Some(parent), limits, max_children);

@@ -56,16 +56,16 @@ impl Counts {
 }
 
 impl Others {
-    fn new() -> Box<Self> {
+    fn new() -> Self {
         let zero = || AtomicU64::new(0);
-        Box::new(Self {
+        Self {
             cancelled: zero(),
             aborted: zero(),
             panicked: zero(),
             children: zero(),
             forced: zero(),
             runtime_ended: zero(),
-        })
+        }
     }
 }
 
@@ -78,7 +78,7 @@ impl Tally {
     }
 
     fn others(&self) -> &Others {
-        self.others.get_or_init(Others::new)
+        self.others.get_or_init(|| Box::new(Others::new()))
     }
 
     #[inline]

@@ -13,7 +13,6 @@ use crate::{
         state::{Core, Node},
     },
     registry::registry::Registry,
-    sync::lock,
 };
 use futures::FutureExt;
 use loom::thread::{self, JoinHandle};

@@ -25,5 +25,6 @@ mod slots;
 mod stack;
 #[cfg(feature = "supervision")]
 mod supervision;
+mod tokens;
 mod wakers;
 mod weak_spawns;
