@@ -6,10 +6,10 @@
 //! compiler. `-- --note` notes the new figures.
 
 use headcount::{Level, Registry, events::Events};
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command, time::Duration};
 use tokio::task::JoinSet;
 
-const QUESTIONS: [&str; 11] = [
+const QUESTIONS: [&str; 12] = [
     "spawn_to_end",
     "events_idle",
     "events_one",
@@ -18,6 +18,7 @@ const QUESTIONS: [&str; 11] = [
     "idle_task_to_close",
     "close_tree_per_task",
     "context_open_close",
+    "session_attach",
     "register_to_remove",
     "live_per_entry",
     "handle_noted",
@@ -160,6 +161,15 @@ fn work(question: &str, rounds: usize) {
                     drop(all.child("child").close().await);
                 }
                 drop(all.close().await);
+            }),
+            "session_attach" => runtime.block_on(async {
+                let server = registry.context("server");
+                let idle = Duration::from_secs(3_600);
+                let sessions = server.sessions("table").idle(idle).open();
+                for _ in 0..BATCH {
+                    drop(sessions.attach(1, "owner").await.expect("it opens"));
+                }
+                drop(server.close().await);
             }),
             "handle_noted" => {
                 registry.set_level(Level::Holders);

@@ -39,12 +39,17 @@ impl<T> Entries<T> {
     pub(crate) fn insert(&mut self, entry: T) -> u32 {
         if self.few.len() < SMALL {
             if self.few.capacity() == 0 {
-                // Most things have one handle, and a vector begins with room for four.
-                self.few = Slab::with_capacity(1);
+                self.make_room_for_one();
             }
             return self.few.insert(entry) as u32;
         }
         self.insert_into_map(entry)
+    }
+
+    /// Most things have one handle, and a vector begins with room for four.
+    #[cold]
+    fn make_room_for_one(&mut self) {
+        self.few = Slab::with_capacity(1);
     }
 
     #[inline(never)]
