@@ -78,7 +78,7 @@ fn close_gate(core: &Core, reason: CloseReason) -> Gated {
     let _ = core.node.begun.set(Box::new((reason, now)));
     // Held until the gate is closed: nothing can come to need the context in between.
     let mut dependents = lock(&core.dependents);
-    if !dependents.has_none() {
+    if !dependents.open.is_empty() {
         let is_first = !mem::replace(&mut dependents.is_awaited, true);
         return if is_first {
             Gated::Needed
@@ -136,8 +136,8 @@ pub(crate) fn cancel(core: &Core) {
 /// handle.
 pub(crate) fn stop_needing(core: &Arc<Core>, dependent: ResourceId) -> (Vec<Arc<Core>>, bool) {
     let mut dependents = lock(&core.dependents);
-    dependents.open.get_mut().remove(&dependent);
-    let is_awaited = dependents.has_none() && dependents.is_awaited;
+    dependents.open.remove(dependent);
+    let is_awaited = dependents.open.is_empty() && dependents.is_awaited;
     let was_last = core.node.handles.remove();
     drop(dependents);
     if !is_awaited {
@@ -172,7 +172,7 @@ fn hurry_all(all: &[Arc<Core>], hurry: Hurry, now: Instant) -> bool {
         let after = longest.copied().unwrap_or(0);
         from_here.insert(
             node.meta.id,
-            after.saturating_add(u32::from(core.has_work())),
+            after.saturating_add(u32::from(has_work(core))),
         );
         has_more |= lock(&node.haste).get_mut().hurry(hurry, after, now);
     }
@@ -182,4 +182,9 @@ fn hurry_all(all: &[Arc<Core>], hurry: Hurry, now: Instant) -> bool {
         }
     }
     has_more
+}
+
+/// Whether the close of a context has something to do, beside closing its children.
+fn has_work(core: &Core) -> bool {
+    core.has_tasks() || !core.hooks.is_empty()
 }

@@ -312,7 +312,7 @@ fn hold_needs(
             close::give_back(core);
             return Err(OpenError::NeedClosed(need.node.meta.name.to_string()));
         }
-        dependents.open.get_mut().insert(node.meta.id, Weak::new());
+        dependents.open.insert(node.meta.id, Weak::new());
         drop(dependents);
         let hold = need.node.hold(location);
         if hold.is_tracked() {
@@ -331,7 +331,7 @@ fn hold_needs(
 fn list_with_needs(core: &Arc<Core>, needs: &[Arc<Core>]) {
     for need in needs {
         let mut dependents = lock(&need.dependents);
-        let entry = dependents.open.get_mut().get_mut(&core.node.meta.id);
+        let entry = dependents.open.get_mut(core.node.meta.id);
         // It may have closed already, with its parent or another need.
         if let Some(entry) = entry {
             *entry = Arc::downgrade(core);
@@ -378,7 +378,7 @@ impl Drop for Entered<'_> {
 /// more.
 fn list_with_parent(parent: &Core, child: &Arc<Core>) {
     let node = &child.node;
-    lock(&parent.children).insert(child);
+    lock(&parent.children).insert(node.meta.id, Arc::downgrade(child));
     if parent.node.gate.is_finishing() {
         node.finish(false);
         if parent.node.is_unwatched() {

@@ -33,13 +33,9 @@ use crate::{
     },
     event,
     events::{Told, What},
-    ledger::handle_log::Ledger,
     panics::{self, notify_all},
     sync::{Ordering::SeqCst, lock},
-    table::{
-        numbers::Numbers,
-        record::{Class, Meta, Outcome, Record, State},
-    },
+    table::record::State,
 };
 #[cfg(feature = "dump")]
 use futures::future::Either;
@@ -49,7 +45,6 @@ use futures::{
     stream::FuturesUnordered,
 };
 use std::{
-    any::Any,
     future::{pending, poll_fn, ready},
     pin::pin,
     sync::Arc,
@@ -382,7 +377,8 @@ fn conclude(core: &Arc<Core>) -> (OnLeave, Told) {
         if let Some(above) = &above {
             // One step for those who add up what is known of a context and of its children: neither twice, nor not at all.
             let mut children = lock(&above.children);
-            has_more = children.remove(node.meta.id);
+            children.remove(node.meta.id);
+            has_more = !children.is_empty();
             let log = lock(&core.log).close();
             lock(&above.log).child(log);
             parent.tally.child(node.counts());
@@ -535,115 +531,5 @@ fn report(core: &Core, status: CloseStatus) -> CloseReport {
     log.look(|notes| CloseReport::new(name, status, why, counts, notes))
 }
 
-/// A context as its registry lists it, and as its tasks see it.
-impl Record for Node {
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn class(&self) -> Class {
-        Class::Context
-    }
-
-    fn state(&self) -> State {
-        Node::state(self)
-    }
-
-    fn parent(&self) -> Option<&dyn Record> {
-        match &self.parent {
-            Some(parent) if !parent.is_root() => Some(&**parent),
-            _ => None,
-        }
-    }
-
-    fn strong_count(&self) -> Option<usize> {
-        Some(self.handles.count())
-    }
-
-    fn numbers(&self) -> Numbers {
-        Numbers {
-            weak: self.weak_handles.count(),
-            hooks: self.hook_count.get(),
-            ..Numbers::default()
-        }
-    }
-
-    fn ledger(&self) -> Option<&Ledger> {
-        Some(&self.ledger)
-    }
-
-    fn is_root(&self) -> bool {
-        Node::is_root(self)
-    }
-
-    fn is_aborting(&self) -> bool {
-        self.gate.is_aborting()
-    }
-
-    fn detail(&self) -> Option<String> {
-        self.detail_text()
-    }
-
-    #[inline]
-    fn is_heard(&self) -> bool {
-        self.table.events.is_heard()
-    }
-
-    fn as_context(&self) -> Option<&dyn Any> {
-        Some(self)
-    }
-
-    #[inline]
-    fn task_left(&self, outcome: Outcome) {
-        let left = if outcome == Outcome::Finished {
-            self.gate.leave_finished()
-        } else {
-            self.tally.task(outcome);
-            #[cfg(all(feature = "supervision", feature = "testing"))]
-            if outcome == Outcome::Paused {
-                // It is in no count, so it was none that was accepted.
-                self.table.accepted.fetch_sub(1, SeqCst);
-            }
-            self.gate.leave()
-        };
-        on_leave(self, left);
-    }
-}
-
 #[cfg(all(test, not(headcount_loom)))]
-mod tests {
-    use super::*;
-    use crate::Registry;
-
-    /// The parent waits for its own task then, which is not the last one inside.
-    #[test]
-    fn a_task_that_leaves_after_a_child_was_released_says_so() {
-        let parent = Registry::new().context("parent");
-        let child = parent.child("child");
-        let node = parent.node();
-        assert!(node.gate.enter(|| false).is_ok());
-        assert!(!Goal::OwnTurn.is_reached(node));
-        release(child.core());
-        release(child.core());
-        assert_eq!(node.released.load(SeqCst), 1);
-        assert!(!parent.core().has_open_children());
-        assert_eq!(node.gate.leave(), OnLeave::NotifyDrained);
-        assert!(Goal::OwnTurn.is_reached(node) && !Goal::Empty.is_reached(node));
-    }
-
-    /// It is not among those inside any more, and so not among those that the close goes on without.
-    #[test]
-    fn a_child_that_closes_after_its_release_hides_no_task_of_its_parent() {
-        let parent = Registry::new().context("parent");
-        let child = parent.child("child");
-        let node = parent.node();
-        assert!(node.gate.enter(|| false).is_ok());
-        release(child.core());
-        crate::context::begin::begin(child.core(), CloseReason::from("test"));
-        let (left, _) = conclude(child.core());
-        assert_eq!((left, node.gate.inside()), (OnLeave::NotifyDrained, 1));
-        assert!(!Goal::OwnTurn.is_reached(node));
-        assert_eq!(node.gate.leave(), OnLeave::NotifyDrained);
-        assert!(Goal::OwnTurn.is_reached(node));
-    }
-}
+mod tests;

@@ -6,11 +6,7 @@ use crate::{
     context::state::{Core, Node},
     sync::lock,
 };
-use std::{
-    collections::{BTreeMap, HashSet},
-    iter, ptr,
-    sync::{Arc, Weak},
-};
+use std::{collections::HashSet, iter, ptr, sync::Arc};
 
 impl Node {
     /// Whether the close of `other` waits for this context: it is the same, lies below, needs it, or needs what lies below, and
@@ -45,10 +41,7 @@ impl Core {
     /// The contexts that need this one and have not closed.
     pub(crate) fn dependents(&self) -> Vec<Arc<Core>> {
         let dependents = lock(&self.dependents);
-        let open = dependents.open.get().into_iter();
-        open.flat_map(BTreeMap::values)
-            .filter_map(Weak::upgrade)
-            .collect()
+        dependents.open.all().collect()
     }
 
     /// Everything that closes before this one or with it: what is below it, what needs any of that, and so on. Those further

@@ -2,9 +2,12 @@
 //!
 //! Counted behind the gate: what the gate lets in is refused again if there is no room. So a context that closes says so, full or not.
 
-use crate::sync::{
-    AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed},
+use crate::{
+    sync::{
+        AtomicUsize,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
+    table::record::Detail,
 };
 use std::sync::Arc;
 
@@ -64,6 +67,12 @@ impl Quotas {
         let texts = [text(&self.tasks, "tasks"), text(&self.children, "children")];
         let texts: Vec<_> = texts.into_iter().flatten().collect();
         (!texts.is_empty()).then(|| texts.join(", "))
+    }
+}
+
+impl Detail for Quotas {
+    fn text(&self) -> Option<String> {
+        Quotas::text(self)
     }
 }
 

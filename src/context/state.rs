@@ -14,7 +14,7 @@ use crate::{
         cancellation::Cancellation,
         close_reason::CloseReason,
         failure::{FailurePolicy, OnFailure},
-        gate::{Gate, OnLeave},
+        gate::Gate,
         handles::Handles,
         haste::{Haste, Limits},
         hook_count::HookCount,
@@ -29,6 +29,7 @@ use crate::{
         tally::{Counts, Tally},
         telling::Telling,
         weak_handles::WeakHandles,
+        weak_set::WeakSet,
     },
     error::RefusedReason,
     events::{Event, Told, What},
@@ -39,16 +40,13 @@ use crate::{
     poll::scope,
     rare::Rare,
     registry::state::RegistryState,
-    sync::{AtomicU8, AtomicU32, Mutex, Notify, Ordering::SeqCst, SetOnce, lock, order},
+    sync::{AtomicU8, AtomicU32, Mutex, Notify, Ordering::SeqCst, SetOnce, lock},
     table::{
         record::{Detail, Facts, Meta, State},
         store::Table,
     },
 };
-#[cfg(feature = "dump")]
-use std::time::Duration;
 use std::{
-    collections::BTreeMap,
     iter,
     ops::Deref,
     panic::Location,
@@ -59,13 +57,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The id of a registry's own node.
 pub(crate) const ROOT_ID: ResourceId = ResourceId::REGISTRY;
-/// How long a dump waits for answers, unless told.
-#[cfg(feature = "dump")]
-pub(crate) const DUMP_LIMIT: Duration = Duration::from_secs(1);
-/// This is the context that is finishing, and not one below it.
-const FINISHES_HERE: u8 = 1;
-/// It is finishing, and no task sees to it any more that it closes when it has run dry.
-const UNWATCHED: u8 = 1 << 1;
 /// How many ancestors are asked whether they close.
 const ASKED_ABOVE: usize = 64;
 
@@ -105,7 +96,7 @@ pub(crate) struct Node {
     /// 1 once its close is torn down, because no runtime is left: what ends its tasks then is that.
     pub(crate) is_abandoned: AtomicU8,
     /// How it is finishing: the flags above.
-    finish: AtomicU8,
+    pub(crate) finish: AtomicU8,
     /// Whether this context, or one that it is in, needs another one.
     pub(crate) has_needs: bool,
     /// Whether dropping the last handle is the planned way to close it.
@@ -115,7 +106,7 @@ pub(crate) struct Node {
     /// What follows from a failure of one of its tasks.
     pub(crate) policy: FailurePolicy<Node>,
     /// What listings say of it beside its state.
-    detail: OnceLock<Box<Arc<dyn Detail>>>,
+    pub(crate) detail: OnceLock<Box<Arc<dyn Detail>>>,
     /// Set when the close has ended, last of all.
     pub(crate) report: SetOnce<CloseReport>,
     /// Notified when it begins to finish, when the close begins, when there is more haste, when it ends, and when it lost its driver.
@@ -149,7 +140,7 @@ pub(crate) struct CoreParts {
     /// Its own place among its parent's, until it is closed.
     pub(crate) quota_permit: Mutex<Option<QuotaPermit>>,
     /// Open and closing children. They hold themselves, as long as they have handles or close.
-    pub(crate) children: Mutex<Children>,
+    pub(crate) children: Mutex<WeakSet<Core>>,
     pub(crate) hooks: Hooks,
     pub(crate) log: Mutex<Log>,
     /// The contexts that need this one.
@@ -167,10 +158,6 @@ pub(crate) struct CoreParts {
     /// Made with the first task that is started in one.
     slots: OnceLock<Arc<Slots>>,
 }
-
-/// The children of a context.
-#[derive(Default)]
-pub(crate) struct Children(Rare<BTreeMap<ResourceId, Weak<Core>>>);
 
 /// What a new context shall be like.
 pub(crate) struct ContextOptions {
@@ -197,45 +184,9 @@ struct NodeSettings {
 #[derive(Default)]
 pub(crate) struct Dependents {
     /// Those that are not closed.
-    pub(crate) open: Rare<BTreeMap<ResourceId, Weak<Core>>>,
+    pub(crate) open: WeakSet<Core>,
     /// The close was asked for, and begins when there are none.
     pub(crate) is_awaited: bool,
-}
-
-impl Children {
-    pub(crate) fn len(&self) -> usize {
-        self.0.get().map_or(0, BTreeMap::len)
-    }
-
-    pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Core>> {
-        let all = self.0.get().into_iter().flat_map(BTreeMap::values);
-        all.filter_map(Weak::upgrade)
-    }
-
-    pub(crate) fn insert(&mut self, child: &Arc<Core>) {
-        let (id, child) = (child.node.meta.id, Arc::downgrade(child));
-        self.0.get_mut().insert(id, child);
-    }
-
-    /// Takes one out; true if others are left.
-    pub(crate) fn remove(&mut self, child: ResourceId) -> bool {
-        self.0.existing().is_some_and(|children| {
-            children.remove(&child);
-            !children.is_empty()
-        })
-    }
-}
-
-impl Dependents {
-    pub(crate) fn has_none(&self) -> bool {
-        self.open.get().is_none_or(BTreeMap::is_empty)
-    }
-}
-
-impl Detail for Quotas {
-    fn text(&self) -> Option<String> {
-        Quotas::text(self)
-    }
 }
 
 /// Gives back a handle to a context that is not needed any more.
@@ -331,35 +282,6 @@ impl Node {
         }
     }
 
-    /// The hooks that its close waits for just now, those of descendants included.
-    #[cfg(feature = "dump")]
-    pub(crate) fn running_hooks(&self) -> Vec<Arc<crate::poll::running_hooks::RunningHook>> {
-        let mut hooks = self.table.hooks.all();
-        hooks.retain(|hook| hook.is_below(self));
-        hooks
-    }
-
-    /// Asks the tasks of a listing, or of some part of it, where they wait, and the hooks of this context and those below it.
-    #[cfg(feature = "dump")]
-    pub(crate) async fn dump(
-        &self,
-        limit: Duration,
-        part: impl FnOnce(crate::table::live::Live) -> crate::table::live::Live + Send + 'static,
-    ) -> crate::dump::dump::Dump {
-        use crate::{dump::collect, offload::offload};
-        let asking = collect::asking();
-        let table = Arc::clone(&self.table);
-        let live = table.live().await;
-        // Sorting them takes a while.
-        let mut tasks: Vec<_> = offload(move || part(live).tasks().into_iter().collect()).await;
-        let all = tasks.len();
-        tasks.retain(|task| !asking.contains(&task.id()));
-        let leaves_out = tasks.len() < all;
-        let mut dump = collect::dump(table, tasks, self.running_hooks(), limit).await;
-        dump.leaves_out = leaves_out;
-        dump
-    }
-
     pub(crate) fn is_root(&self) -> bool {
         self.meta.id.index == ROOT_ID.index
     }
@@ -372,54 +294,6 @@ impl Node {
             return self.tell(|| What::Gone);
         }
         Told::default()
-    }
-
-    /// Comes in through the gate, or is refused; while the context is finishing, only code that belongs to it comes in.
-    #[inline]
-    pub(crate) fn enter(&self, belongs: fn(&Node) -> bool) -> Result<(), OnLeave> {
-        self.gate.enter(|| belongs(self.finishing_root()))
-    }
-
-    /// Whether others may come to need it: not once its close was asked for; while it is finishing, only if the code that opens
-    /// them belongs to it.
-    pub(crate) fn can_be_needed(&self, belongs: fn(&Node) -> bool) -> bool {
-        self.state() == State::Open
-            && self.close_reason().is_none()
-            && (!self.gate.is_finishing() || belongs(self.finishing_root()))
-    }
-
-    /// From here on it is finishing, with a task that watches; `here` if not only because its parent is.
-    pub(crate) fn finish(&self, here: bool) {
-        self.finish.fetch_and(!UNWATCHED, SeqCst);
-        if here {
-            self.finish.fetch_or(FINISHES_HERE, SeqCst);
-        }
-        self.gate.finish();
-        // Pauses between attempts of supervised tasks end.
-        panics::notify_all(&self.changed);
-    }
-
-    /// No task sees to it any more that it closes when it has run dry.
-    pub(crate) fn stop_watching(&self) {
-        self.finish.fetch_or(UNWATCHED, SeqCst);
-        order();
-    }
-
-    /// Whether that is so.
-    pub(crate) fn is_unwatched(&self) -> bool {
-        self.finish.load(SeqCst) & UNWATCHED != 0
-    }
-
-    /// Whether it is finishing, and closes when it has run dry though it has no handles.
-    pub(crate) fn is_finishing_by_itself(&self) -> bool {
-        self.gate.is_finishing() && !self.is_unwatched()
-    }
-
-    /// The nearest context, from this one upwards, that is finishing.
-    fn finishing_root(&self) -> &Node {
-        let mut above = iter::once(self).chain(self.ancestors());
-        let root = above.find(|node| node.finish.load(SeqCst) & FINISHES_HERE != 0);
-        root.unwrap_or(self)
     }
 
     /// The contexts it is in, from the inside out, and the registry's own node.
@@ -444,16 +318,6 @@ impl Node {
     /// Why the close was asked for, if it was.
     pub(crate) fn close_reason(&self) -> Option<&CloseReason> {
         self.begun.get().map(|begun| &begun.0)
-    }
-
-    /// What listings say of it from here on; the first one wins.
-    pub(crate) fn set_detail(&self, detail: Arc<dyn Detail>) {
-        let _ = self.detail.set(Box::new(detail));
-    }
-
-    /// What listings say of it, beside its state.
-    pub(crate) fn detail_text(&self) -> Option<String> {
-        self.detail.get()?.text()
     }
 
     /// The token, which is cancelled when the close begins.
@@ -657,11 +521,6 @@ impl Core {
         let children = lock(&self.children).len() as u64;
         self.node.gate.inside() > children
     }
-
-    /// Whether its close has something to do, beside closing its children.
-    pub(crate) fn has_work(&self) -> bool {
-        self.has_tasks() || !self.hooks.is_empty()
-    }
 }
 
 impl Deref for Core {
@@ -698,54 +557,4 @@ impl Drop for Core {
 }
 
 #[cfg(all(test, not(headcount_loom)))]
-mod tests {
-    use super::*;
-    use crate::Registry;
-
-    /// I6: whatever was tracked by which context, and is dead or alive, a registry that goes leaves no memory behind.
-    #[tokio::test]
-    async fn a_registry_takes_its_table_along() {
-        let registry = Registry::new();
-        let table = Arc::downgrade(&registry.root().node.table);
-        let ctx = registry.context("ctx");
-        let (own, alive) = (registry.clone(), Arc::new("alive"));
-        let tracked = Arc::clone(&alive);
-        let track = async move {
-            // The task's context is the parent of each entry.
-            own.track(&tracked, "alive", "arc");
-            for _ in 0..100 {
-                own.track(&Arc::new("dead"), "dead", "arc");
-            }
-            drop(own.register("gone", "entry"));
-            drop(own.own("gone", "value", ()));
-        };
-        ctx.spawn(track).await.unwrap();
-        ctx.close().await;
-        drop(ctx);
-        assert!(table.strong_count() > 0);
-        drop(registry);
-        assert_eq!(table.strong_count(), 0);
-        drop(alive);
-    }
-
-    /// I6: a context may make a limit for each request.
-    #[tokio::test]
-    async fn a_limit_that_is_dropped_leaves_nothing_in_its_context() {
-        let ctx = Registry::new().context("ctx");
-        let kept = ctx.limit("kept", 1);
-        for _ in 0..100 {
-            drop(ctx.limit("dropped", 1));
-        }
-        assert_eq!(ctx.core().observers.parts(), 1);
-        drop(kept);
-        assert_eq!(ctx.core().observers.parts(), 0);
-    }
-
-    #[test]
-    fn a_root_alone_goes_whole() {
-        let root = Core::of_registry(Limits::default(), None);
-        let table: Weak<_> = Arc::downgrade(&root.node.table);
-        drop(root);
-        assert_eq!(table.strong_count(), 0);
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "dump")]
 use crate::{
-    context::{blocked, state::DUMP_LIMIT},
+    context::{blocked, dumps::DUMP_LIMIT},
     dump::dump::Dump,
 };
 use crate::{

@@ -209,7 +209,7 @@ impl<T> Task<T> {
     #[cfg(feature = "dump")]
     pub async fn trace(&self) -> Option<crate::dump::view::TaskDump> {
         use crate::{
-            context::{blocked, current::node_of, state::DUMP_LIMIT},
+            context::{blocked, current::node_of, dumps::DUMP_LIMIT},
             dump::collect,
         };
         let node = node_of(self.held()?.owner()?)?;

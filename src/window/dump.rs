@@ -1,7 +1,7 @@
 //! `/dump`: where every task and every running hook waits, equal stacks once, deadlocks first.
 
 use crate::{
-    context::{blocked::watch_dump, current::node_of, state::DUMP_LIMIT},
+    context::{blocked::watch_dump, current::node_of, dumps::DUMP_LIMIT},
     dump::{
         deadlock::{Deadlock, Waiter},
         dump::Dump,
