@@ -37,6 +37,30 @@ fn weight(runtime: &Runtime, level: Level, contexts: usize) -> f64 {
     })
 }
 
+/// What is left of each of so many closed contexts, with what is kept of it.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn closed<T>(runtime: &Runtime, contexts: usize, name: &str, keep: impl Fn(Context) -> T) {
+    runtime.block_on(async {
+        let parent = Registry::new().context("parent");
+        let kept = |context: Context| async {
+            drop(context.close().await);
+            keep(context)
+        };
+        for _ in 0..contexts {
+            drop(kept(parent.child("child")).await);
+        }
+        let mut all = Vec::with_capacity(contexts);
+        heap::start();
+        for _ in 0..contexts {
+            all.push(kept(parent.child("child")).await);
+        }
+        let (bytes, _) = heap::read();
+        heap::stop();
+        let each = bytes as f64 / contexts as f64;
+        println!("#   {name:<24} {each:>10.1} bytes");
+    });
+}
+
 fn headcount(runtime: &Runtime, contexts: usize) -> f64 {
     runtime.block_on(async {
         let parent = Registry::new().context("parent");
@@ -95,6 +119,11 @@ pub(crate) fn bars(form: Form) -> Vec<Bar> {
     let (runtime, contexts) = (current_thread(), form.size(20_000));
     println!("# an open, empty context, of {contexts}");
     let [off, held] = [Level::Off, Level::Holders].map(|level| weight(&runtime, level, contexts));
+    println!("# a context that has closed");
+    closed(&runtime, contexts, "strong handle", |context| context);
+    closed(&runtime, contexts, "weak handle", |context| {
+        context.downgrade()
+    });
     let (contexts, rounds) = (form.size(10_000), form.rounds(15));
     let empty = Contest::new("an empty context, opened and closed", "ns")
         .side("headcount", || headcount(&runtime, contexts))

@@ -61,7 +61,8 @@
 //! returns only waits for the report (`context/wait.rs`).
 //!
 //! **A close goes on** (`context/close.rs`, in the order in which it runs). The driver starts the `on_closing` hooks
-//! (`context/hook_run.rs`), parents first. Each descendant gets a driver of its own. Then it waits for its gate to be empty.
+//! (`context/hook_run.rs`), parents first. Each descendant gets a driver of its own, but for those that have nothing to do: they end
+//! here. Then it waits for its gate to be empty.
 //! `context/escalation.rs` says when a step is due, sooner where there is haste (`context/haste.rs`), by `clock.rs` and
 //! `timer.rs`: a check for deadlocks (`context/deadlocks.rs`), then force, which marks the
 //! gate, and finds and aborts the tasks that are left (`context/stragglers.rs`, by one scan for all closes that want one:

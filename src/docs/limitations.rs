@@ -61,8 +61,8 @@
 //! * **Ages are coarse**: to 4 ms on most Linux systems, and to 16 ms on Windows. They follow time that a test pauses or advances only
 //!   with the feature `testing`; waits (a grace period, the limit of a hook) follow it in every build. Entries that different
 //!   threads made within one such tick are listed in any order.
-//! * **A closed context takes memory as long as it is known.** With a strong handle it is about 2 KB, half a KB more where handles are
-//!   recorded; with weak handles only it is 1.3 KB: its name, its path, its state and its report.
+//! * **A closed context takes memory as long as it is known.** With a strong handle it is about 1.4 KB, a quarter of a KB more where
+//!   handles are recorded; with weak handles only it is 0.8 KB: its name, its path, its state and its report.
 //! * **The table shrinks from its end.** The lowest slots are reused first, but an entry in the last block keeps that block:
 //!   one survivor of a burst of 300,000 entries may keep some 20 MB until it ends.
 //! * **The count of a registry is exact when nothing changes.** While entries come and go it is approximate; a listing is

@@ -71,6 +71,20 @@
 //! A thousand contexts of a hundred tasks each close in 1.1 to 1.3 times the time that one `JoinSet` of as many
 //! tasks takes to be cancelled and joined. A context by itself costs 1.5 µs to close; the rest is the tasks.
 //!
+//! # Contexts
+//!
+//! | a context, level | off | `Holders` |
+//! |---|---|---|
+//! | open and empty | 892 bytes, 3 allocations | 1,132 bytes, 5 allocations |
+//! | closed, with a strong handle | 1,370 bytes | |
+//! | closed, with weak handles | 790 bytes | |
+//!
+//! What few contexts need is made when it is needed: the token, hooks, owned values, children, what went wrong.
+//!
+//! To open and close an empty child takes 2.3 µs, 14 times what a `JoinSet` and a child token take that have nothing to do; with one task
+//! that waits for the end it is 3.0 µs, 3.3 times as much (`cargo bench --package benches --bench context`). Half of the difference is the
+//! task that drives the close: the call returns before the close is over, and hooks that are registered right after it still run.
+//!
 //! # Sessions, and tasks that are restarted
 //!
 //! | 10,000 sessions, `current_thread` | headcount | by hand: a mutex, and a timer task each | `moka` |
@@ -97,7 +111,7 @@
 //!
 //! ```text
 //! cargo bench --bench bars                         all figures that have a limit, two minutes
-//! cargo bench --package benches --bench spawn      one question at length: spawn, idle, register, live, close, memory, holders, dump, sessions
+//! cargo bench --package benches --bench spawn      one question at length: spawn, idle, register, live, close, context, memory, holders, dump, sessions
 //! cargo bench --package benches --bench instructions   instruction counts, against those noted in the repository
 //! ```
 //!
