@@ -12,11 +12,7 @@ where
 }
 
 #[inline(always)]
-pub(crate) fn spawn_blocking(
-    runtime: &Handle,
-    _: &Meta,
-    closure: impl FnOnce() + Send + 'static,
-) {
+pub(crate) fn spawn_blocking(runtime: &Handle, _: &Meta, closure: impl FnOnce() + Send + 'static) {
     drop(runtime.spawn_blocking(closure));
 }
 

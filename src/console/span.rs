@@ -113,7 +113,11 @@ impl Open {
     fn traced(&self, waker: &Waker) -> &Arc<TracedWaker> {
         // Of a wrapped future it only says that there is a waker.
         let original = || {
-            let waker = if self.is_polled_elsewhere { Waker::noop() } else { waker };
+            let waker = if self.is_polled_elsewhere {
+                Waker::noop()
+            } else {
+                waker
+            };
             waker.clone()
         };
         self.waker

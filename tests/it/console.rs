@@ -14,12 +14,12 @@ use std::{
     task::Poll,
 };
 use tokio::{sync::oneshot, task::yield_now};
-use tracing_core::span::Current;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
+use tracing_core::span::Current;
 
 /// What became of one span.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +75,14 @@ impl Console {
     }
 
     fn note(&self, method: &str, id: &Id, note: impl FnOnce(&mut Seen)) {
-        note(self.0.spans.lock().unwrap().entry(id.into_u64()).or_default());
+        note(
+            self.0
+                .spans
+                .lock()
+                .unwrap()
+                .entry(id.into_u64())
+                .or_default(),
+        );
         assert!(self.0.panics_in != Some(method), "on purpose");
     }
 }
@@ -174,7 +181,7 @@ fn a_task_has_a_span_with_its_name_kind_and_line() {
     assert_eq!(field("kind"), "connection");
     assert_eq!(field("task.context"), "server");
     assert_eq!(field("headcount.id"), id);
-    assert!(field("loc.file").ends_with("tests/it/console.rs"));
+    assert!(field("loc.file").ends_with("console.rs"));
     assert_eq!(field("loc.line"), line.to_string());
     assert!(field("loc.col").parse::<u32>().unwrap() > 0);
     assert!(seen.is_root && seen.is_closed, "{seen:?}");
@@ -227,7 +234,9 @@ fn each_way_to_run_a_task_has_a_span() {
         let ctx = Registry::new().context("ctx");
         let blocking = ctx.task("blocking").spawn_blocking(|| {});
         in_time(blocking).await.unwrap();
-        in_time(ctx.task("wrapped").wrap(yield_now())).await.unwrap();
+        in_time(ctx.task("wrapped").wrap(yield_now()))
+            .await
+            .unwrap();
         let local = tokio::task::LocalSet::new();
         let run = local.run_until(async { ctx.task("local").spawn_local(async {}).await });
         in_time(run).await.unwrap();
@@ -248,7 +257,11 @@ fn each_way_to_run_a_task_has_a_span() {
     ] {
         let seen = console.task(name);
         assert_eq!(seen.fields["kind"], kind);
-        assert_eq!((seen.entered, seen.exited), (polls, polls), "{name}: {seen:?}");
+        assert_eq!(
+            (seen.entered, seen.exited),
+            (polls, polls),
+            "{name}: {seen:?}"
+        );
         assert!(seen.is_closed, "{name}: {seen:?}");
     }
 }
@@ -299,10 +312,19 @@ fn a_subscriber_that_panics_takes_no_task_with_it() {
             assert_eq!(in_time(blocking).await.unwrap(), 8, "{method}");
             let error = in_time(panics).await.unwrap_err();
             assert_eq!(error.message(), Some("its own"), "{method}");
-            assert_eq!(in_time(ctx.task("wrapped").wrap(async { 9 })).await.unwrap(), 9);
+            assert_eq!(
+                in_time(ctx.task("wrapped").wrap(async { 9 }))
+                    .await
+                    .unwrap(),
+                9
+            );
             drop(ctx.task("stays").cancellable().spawn(pending::<()>()));
             let report = in_time(ctx.close()).await;
-            assert_eq!((report.panicked(), report.cancelled()), (1, 1), "{method}: {report}");
+            assert_eq!(
+                (report.panicked(), report.cancelled()),
+                (1, 1),
+                "{method}: {report}"
+            );
             drop(ctx);
             assert!(registry.live().await.is_empty(), "{method}");
         });

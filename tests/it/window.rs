@@ -966,17 +966,29 @@ async fn metrics_are_served_without_a_recorder_of_the_program() {
     let page = async |window: Window| {
         let router = window.router();
         let response = send(&router, get("/metrics")).await;
-        let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let kind = response.headers()[header::CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .to_owned();
         (response.status().as_u16(), kind, text(response).await)
     };
     let (status, kind, hidden) = page(registry.window()).await;
     assert_eq!(status, 200, "{hidden}");
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
     let line = |line: &str| hidden.lines().any(|it| it == line);
-    assert!(line("headcount_entries{kind=\"door\",state=\"live\"} 1"), "{hidden}");
-    assert!(line("headcount_tasks_refused_total{reason=\"full\"} 0"), "{hidden}");
+    assert!(
+        line("headcount_entries{kind=\"door\",state=\"live\"} 1"),
+        "{hidden}"
+    );
+    assert!(
+        line("headcount_tasks_refused_total{reason=\"full\"} 0"),
+        "{hidden}"
+    );
     assert!(line("# TYPE headcount_entries gauge"), "{hidden}");
-    assert!(hidden.contains("process_resident_memory_bytes "), "{hidden}");
+    assert!(
+        hidden.contains("process_resident_memory_bytes "),
+        "{hidden}"
+    );
     assert!(!hidden.contains("ada"), "{hidden}");
     let (_, _, shown) = page(registry.window().show_labels()).await;
     assert!(shown.contains("kind=\"ada's door\""), "{shown}");

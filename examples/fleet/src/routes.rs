@@ -33,9 +33,10 @@ async fn enter(State(server): State<Server>, Path(key): Path<String>) -> StatusC
 }
 
 async fn leave(State(server): State<Server>, Path(key): Path<String>) -> StatusCode {
-    match server.leave(&key) {
-        true => StatusCode::NO_CONTENT,
-        false => StatusCode::NOT_FOUND,
+    if server.leave(&key) {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
     }
 }
 

@@ -67,7 +67,11 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleet"));
         command.env("FLEET_ADDRESS", "127.0.0.1:0");
         command.env("FLEET_FAULTS", "1").env("RUST_BACKTRACE", "0");
-        let mut child = command.kill_on_drop(true).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .kill_on_drop(true)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = in_time(lines.next_line()).await.unwrap().unwrap();
         let address = line.strip_prefix("listening on ").unwrap().to_owned();
@@ -87,7 +91,10 @@ impl Process {
     /// Stops it by a signal. Returns its exit code.
     async fn stop(&mut self) -> Option<i32> {
         let pid = self.child.id().unwrap().to_string();
-        let sent = Command::new("kill").args(["-s", "TERM", &pid]).status().await;
+        let sent = Command::new("kill")
+            .args(["-s", "TERM", &pid])
+            .status()
+            .await;
         assert!(sent.unwrap().success());
         in_time(self.child.wait()).await.unwrap().code()
     }
@@ -119,8 +126,14 @@ impl Prometheus {
             let address = free_address().await;
             let mut command = Command::new("prometheus");
             command.arg(format!("--web.listen-address={address}"));
-            command.arg(format!("--config.file={}", home.join("prometheus.yml").display()));
-            command.arg(format!("--storage.tsdb.path={}", home.join("data").display()));
+            command.arg(format!(
+                "--config.file={}",
+                home.join("prometheus.yml").display()
+            ));
+            command.arg(format!(
+                "--storage.tsdb.path={}",
+                home.join("data").display()
+            ));
             command.arg("--log.level=error").kill_on_drop(true);
             let started = command.spawn();
             let mut child = started.expect("prometheus is there: apt-get install prometheus");
@@ -158,7 +171,8 @@ impl Prometheus {
 
     /// Waits until a query has this value.
     async fn until(&self, query: &str, wanted: f64) {
-        self.until_it(query, |value| (value - wanted).abs() < 1e-9).await;
+        self.until_it(query, |value| (value - wanted).abs() < 1e-9)
+            .await;
     }
 
     async fn until_it(&self, query: &str, is_so: impl Fn(f64) -> bool) {
@@ -221,7 +235,10 @@ async fn prometheus_has_the_right_numbers_before_under_and_after_load() {
     // Under load: ten, eleven and twelve sessions, more jobs than there is room for, a feed that fails, a context that is held.
     for (number, process) in fleet.iter().enumerate() {
         for key in 0..10 + number {
-            assert_eq!(process.send(Method::PUT, &format!("/sessions/{key}")).await, 204);
+            assert_eq!(
+                process.send(Method::PUT, &format!("/sessions/{key}")).await,
+                204
+            );
         }
     }
     let open = "headcount_entries{kind=\"session\",state=\"open\"}";
@@ -243,12 +260,21 @@ async fn prometheus_has_the_right_numbers_before_under_and_after_load() {
         assert_eq!(fleet[2].send(Method::POST, "/faults/hold").await, 204);
         let refused = "sum(headcount_tasks_refused_total{reason=\"full\"})";
         prometheus.until(refused, 1.0).await;
-        prometheus.until("sum(headcount_tasks_restarted_total)", 1.0).await;
-        prometheus.until("sum(headcount_entries{state=\"closed\"})", 1.0).await;
+        prometheus
+            .until("sum(headcount_tasks_restarted_total)", 1.0)
+            .await;
+        prometheus
+            .until("sum(headcount_entries{state=\"closed\"})", 1.0)
+            .await;
         prometheus.until("sum(headcount_leaks)", 1.0).await;
         let pending = "count(ALERTS{alertname=~\"HeldAfterClose|Leaks\"})";
         prometheus.until(pending, 2.0).await;
-        prometheus.until("count(ALERTS{alertname=\"Refusals\",alertstate=\"firing\"})", 1.0).await;
+        prometheus
+            .until(
+                "count(ALERTS{alertname=\"Refusals\",alertstate=\"firing\"})",
+                1.0,
+            )
+            .await;
     };
     tokio::select! {
         () = load => {}
@@ -258,17 +284,35 @@ async fn prometheus_has_the_right_numbers_before_under_and_after_load() {
     // After: the sessions have ended, and how long that took is known.
     for (number, process) in fleet.iter().enumerate() {
         for key in 0..10 + number {
-            assert_eq!(process.send(Method::DELETE, &format!("/sessions/{key}")).await, 204);
+            assert_eq!(
+                process
+                    .send(Method::DELETE, &format!("/sessions/{key}"))
+                    .await,
+                204
+            );
         }
     }
-    prometheus.until("sum(headcount_contexts_closed_total{reason=\"left\"})", 33.0).await;
-    prometheus.until(&format!("sum({open}) or vector(0)"), 0.0).await;
+    prometheus
+        .until(
+            "sum(headcount_contexts_closed_total{reason=\"left\"})",
+            33.0,
+        )
+        .await;
+    prometheus
+        .until(&format!("sum({open}) or vector(0)"), 0.0)
+        .await;
     let p99 = "job:headcount_close_seconds:p99";
-    prometheus.until_it(p99, |it| (0.0..=60.0).contains(&it)).await;
-    let closes = "sum(headcount_close_seconds_bucket{le=\"+Inf\"}) - sum(headcount_contexts_closed_total)";
+    prometheus
+        .until_it(p99, |it| (0.0..=60.0).contains(&it))
+        .await;
+    let closes =
+        "sum(headcount_close_seconds_bucket{le=\"+Inf\"}) - sum(headcount_contexts_closed_total)";
     prometheus.until(closes, 0.0).await;
 
-    for group in prometheus.api("/api/v1/rules").await["groups"].as_array().unwrap() {
+    for group in prometheus.api("/api/v1/rules").await["groups"]
+        .as_array()
+        .unwrap()
+    {
         for rule in group["rules"].as_array().unwrap() {
             assert_eq!(rule["health"], "ok", "{rule}");
         }
@@ -297,8 +341,11 @@ async fn the_rules_are_valid_and_fire_when_they_should() {
     ] {
         let mut command = Command::new("promtool");
         let output = command.args(arguments).current_dir(folder()).output();
-        let output = in_time(output).await.expect("promtool is there: apt-get install prometheus");
-        let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+        let output = in_time(output)
+            .await
+            .expect("promtool is there: apt-get install prometheus");
+        let said =
+            String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{arguments:?}: {said}");
     }
 }

@@ -42,13 +42,20 @@ impl Seen {
     /// How often it was polled.
     #[must_use]
     pub fn polls(&self) -> u64 {
-        self.stats.poll_stats.as_ref().map_or(0, |stats| stats.polls)
+        self.stats
+            .poll_stats
+            .as_ref()
+            .map_or(0, |stats| stats.polls)
     }
 
     /// How long its polls took.
     #[must_use]
     pub fn busy(&self) -> Duration {
-        let busy = self.stats.poll_stats.as_ref().and_then(|stats| stats.busy_time);
+        let busy = self
+            .stats
+            .poll_stats
+            .as_ref()
+            .and_then(|stats| stats.busy_time);
         busy.map_or(Duration::ZERO, |busy| busy.try_into().unwrap())
     }
 

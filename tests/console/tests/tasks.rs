@@ -32,8 +32,15 @@ async fn a_console_has_each_task_once_with_its_name_kind_line_and_polls() {
         assert_eq!(idle.fields["headcount.id"], task.id().to_string());
     }
     // Else the console would say that nothing can wake it.
-    assert!(idle.stats.waker_clones > idle.stats.waker_drops, "{idle:#?}");
-    assert_eq!((idle.stats.wakes, idle.has_ended()), (0, false), "{idle:#?}");
+    assert!(
+        idle.stats.waker_clones > idle.stats.waker_drops,
+        "{idle:#?}"
+    );
+    assert_eq!(
+        (idle.stats.wakes, idle.has_ended()),
+        (0, false),
+        "{idle:#?}"
+    );
 
     tell.send(()).expect("the task waits");
     task.await.expect("it returns");
