@@ -1,10 +1,9 @@
 //! How tasks are handed to a runtime that need not know their names.
 
-use crate::table::record::Meta;
 use tokio::{runtime::Handle, task};
 
 #[inline(always)]
-pub(crate) fn spawn<F>(runtime: &Handle, _: &Meta, future: F)
+pub(crate) fn spawn<F>(runtime: &Handle, _: &str, future: F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -12,7 +11,7 @@ where
 }
 
 #[inline(always)]
-pub(crate) fn spawn_blocking(runtime: &Handle, _: &Meta, closure: impl FnOnce() + Send + 'static) {
+pub(crate) fn spawn_blocking(runtime: &Handle, _: &str, closure: impl FnOnce() + Send + 'static) {
     drop(runtime.spawn_blocking(closure));
 }
 
@@ -21,6 +20,6 @@ pub(crate) fn spawn_blocking(runtime: &Handle, _: &Meta, closure: impl FnOnce() 
 /// Outside of what runs local tasks.
 #[inline(always)]
 #[track_caller]
-pub(crate) fn spawn_local(_: &Meta, future: impl Future<Output = ()> + 'static) {
+pub(crate) fn spawn_local(_: &str, future: impl Future<Output = ()> + 'static) {
     drop(task::spawn_local(future));
 }

@@ -1,14 +1,14 @@
 //! How tasks are handed to a runtime that tells their names and lines to tokio-console.
 
-use crate::{name::Printed, table::record::Meta};
+use crate::name::Printed;
 use tokio::{runtime::Handle, task::Builder};
 
 #[track_caller]
-pub(crate) fn spawn<F>(runtime: &Handle, meta: &Meta, future: F)
+pub(crate) fn spawn<F>(runtime: &Handle, name: &str, future: F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let name = Printed(&meta.name).to_string();
+    let name = Printed(name).to_string();
     drop(Builder::new().name(&name).spawn_on(future, runtime));
 }
 
@@ -16,10 +16,10 @@ where
 #[track_caller]
 pub(crate) fn spawn_blocking(
     runtime: &Handle,
-    meta: &Meta,
+    name: &str,
     closure: impl FnOnce() + Send + 'static,
 ) {
-    let name = Printed(&meta.name).to_string();
+    let name = Printed(name).to_string();
     let builder = Builder::new().name(&name);
     drop(builder.spawn_blocking_on(closure, runtime));
 }
@@ -28,7 +28,7 @@ pub(crate) fn spawn_blocking(
 ///
 /// Outside of what runs local tasks.
 #[track_caller]
-pub(crate) fn spawn_local(meta: &Meta, future: impl Future<Output = ()> + 'static) {
-    let name = Printed(&meta.name).to_string();
+pub(crate) fn spawn_local(name: &str, future: impl Future<Output = ()> + 'static) {
+    let name = Printed(name).to_string();
     drop(Builder::new().name(&name).spawn_local(future));
 }

@@ -40,7 +40,7 @@
 //!
 //! Then tokio makes the spans, of all tasks, and this crate gives it the names. There are never both. The kind is tokio's, and the last two
 //! fields are not there. Where this crate starts a task later than it was asked to, as that of a limit, tokio takes a line of this crate for
-//! the location.
+//! the location; a supervised task is one for all its attempts.
 //!
 //! # The spans
 //!

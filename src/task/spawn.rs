@@ -346,11 +346,11 @@ where
     let outlet = Together::<_, C>::new();
     if options.is_plain() {
         let running = Running::new(Plain { future }, outlet, guard);
-        console::spawn(options.runtime(), handle.meta(), running);
+        console::spawn(options.runtime(), &handle.meta().name, running);
     } else {
         let future = options.configure(future, &core.node);
         let running = Running::new(future, outlet, guard);
-        console::spawn(options.runtime(), handle.meta(), running);
+        console::spawn(options.runtime(), &handle.meta().name, running);
     }
     Task::accepted(handle, Whereabouts::entry())
 }
@@ -373,11 +373,11 @@ where
     match options.settings.take() {
         None => {
             let job = Job::<_, _, C>::new(closure, guard);
-            console::spawn_blocking(&runtime, handle.meta(), move || job.run());
+            console::spawn_blocking(&runtime, &handle.meta().name, move || job.run());
         }
         Some(settings) => {
             let job = Job::<_, _, C>::new(configured(closure, settings), guard);
-            console::spawn_blocking(&runtime, handle.meta(), move || job.run());
+            console::spawn_blocking(&runtime, &handle.meta().name, move || job.run());
         }
     }
     Task::accepted(handle, Whereabouts::entry())
@@ -416,11 +416,11 @@ where
     // Outside a `LocalSet` and a `LocalRuntime` tokio panics, at the line of our caller.
     if options.is_plain() {
         let running = Running::new(Plain { future }, outlet, guard);
-        console::spawn_local(handle.meta(), running);
+        console::spawn_local(&handle.meta().name, running);
     } else {
         let future = options.configure(future, &core.node);
         let running = Running::new(future, outlet, guard);
-        console::spawn_local(handle.meta(), running);
+        console::spawn_local(&handle.meta().name, running);
     }
     Task::accepted(handle, Whereabouts::Apart(output))
 }

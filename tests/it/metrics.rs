@@ -111,7 +111,6 @@ fn what_may_come_is_there_before_it_comes() {
     });
 }
 
-/// Each reason that a close of the program had is one of those.
 #[test]
 fn closes_are_counted_by_how_long_they_took() {
     let page = crate::util::paused().block_on(async {

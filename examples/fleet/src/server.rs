@@ -55,7 +55,10 @@ impl Server {
             drop(jobs);
         });
         let told = Arc::clone(&parts);
-        let feed = top.task("feed").restart(Restart::on_failure());
+        let feed = top
+            .task("feed")
+            .cancellable()
+            .restart(Restart::on_failure());
         drop(feed.run(move |_| {
             let told = Arc::clone(&told);
             async move {
@@ -81,7 +84,8 @@ impl Server {
 
     /// A job that takes so long.
     pub(crate) async fn work(&self, time: Duration) -> Result<(), TaskError> {
-        self.0.jobs.task("job").spawn(sleep(time)).await
+        let job = self.0.jobs.task("job").kind("job").cancellable();
+        job.spawn(sleep(time)).await
     }
 
     /// Whether faults may be made.

@@ -21,6 +21,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::TcpListener,
     process::{Child, Command},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
@@ -88,6 +89,14 @@ impl Process {
         answer.expect("the process answers").0
     }
 
+    /// Begins a job of an hour.
+    fn begin_job(&self) -> JoinHandle<()> {
+        let address = format!("http://{}/jobs/3600000", self.address);
+        let request = Request::post(address).body(Empty::new()).unwrap();
+        let answer = self.http.0.request(request);
+        tokio::spawn(async move { drop(answer.await) })
+    }
+
     /// Stops it by a signal. Returns its exit code.
     async fn stop(&mut self) -> Option<i32> {
         let pid = self.child.id().unwrap().to_string();
@@ -118,7 +127,7 @@ impl Prometheus {
             assert!(settings.contains(&example));
             settings = settings.replace(&example, &process.address);
         }
-        let settings = settings.replace("interval: 5s", "interval: 200ms");
+        let settings = settings.replace("interval: 5s", "interval: 1s");
         fs::write(home.join("prometheus.yml"), settings).unwrap();
         fs::copy(folder().join("rules.yml"), home.join("rules.yml")).unwrap();
         // Another process may take the port meanwhile: then it ends, and there is another try.
@@ -245,41 +254,31 @@ async fn prometheus_has_the_right_numbers_before_under_and_after_load() {
     prometheus.until(&format!("sum({open})"), 33.0).await;
     prometheus.until(&format!("max({open})"), 12.0).await;
 
-    let jobs = [1, 2].map(|_| fleet[0].send(Method::POST, "/jobs/3600000"));
-    let jobs = jobs.map(Box::pin);
-    let load = async {
-        let running = "sum(headcount_entries{kind=\"task\",state=\"running\"} and on (instance) (headcount_tasks_running > 0))";
-        prometheus.until_it(running, |it| it >= 2.0).await;
-        loop {
-            // Full at the third job.
-            if fleet[0].send(Method::POST, "/jobs/0").await == 503 {
-                break;
-            }
-        }
-        assert_eq!(fleet[1].send(Method::POST, "/faults/feed").await, 204);
-        assert_eq!(fleet[2].send(Method::POST, "/faults/hold").await, 204);
-        let refused = "sum(headcount_tasks_refused_total{reason=\"full\"})";
-        prometheus.until(refused, 1.0).await;
-        prometheus
-            .until("sum(headcount_tasks_restarted_total)", 1.0)
-            .await;
-        prometheus
-            .until("sum(headcount_entries{state=\"closed\"})", 1.0)
-            .await;
-        prometheus.until("sum(headcount_leaks)", 1.0).await;
-        let pending = "count(ALERTS{alertname=~\"HeldAfterClose|Leaks\"})";
-        prometheus.until(pending, 2.0).await;
-        prometheus
-            .until(
-                "count(ALERTS{alertname=\"Refusals\",alertstate=\"firing\"})",
-                1.0,
-            )
-            .await;
-    };
-    tokio::select! {
-        () = load => {}
-        _ = futures_of(jobs) => panic!("jobs of an hour are done"),
-    }
+    let jobs: Vec<_> = (0..2).map(|_| fleet[0].begin_job()).collect();
+    prometheus
+        .until(
+            "sum(headcount_entries{kind=\"job\",state=\"running\"})",
+            2.0,
+        )
+        .await;
+    assert_eq!(fleet[0].send(Method::POST, "/jobs/0").await, 503);
+    assert_eq!(fleet[1].send(Method::POST, "/faults/feed").await, 204);
+    assert_eq!(fleet[2].send(Method::POST, "/faults/hold").await, 204);
+    prometheus
+        .until("sum(headcount_tasks_refused_total{reason=\"full\"})", 1.0)
+        .await;
+    prometheus
+        .until("sum(headcount_tasks_restarted_total)", 1.0)
+        .await;
+    prometheus
+        .until("sum(headcount_entries{state=\"closed\"})", 1.0)
+        .await;
+    prometheus.until("sum(headcount_leaks)", 1.0).await;
+    prometheus
+        .until("count(ALERTS{alertname=~\"HeldAfterClose|Leaks\"})", 2.0)
+        .await;
+    let firing = "count(ALERTS{alertname=\"Refusals\",alertstate=\"firing\"})";
+    prometheus.until(firing, 1.0).await;
 
     // After: the sessions have ended, and how long that took is known.
     for (number, process) in fleet.iter().enumerate() {
@@ -318,17 +317,12 @@ async fn prometheus_has_the_right_numbers_before_under_and_after_load() {
         }
     }
     for process in &mut fleet {
-        process.stop().await;
+        assert_eq!(process.stop().await, Some(0));
+    }
+    for job in jobs {
+        in_time(job).await.unwrap();
     }
     prometheus.until("sum(up)", 0.0).await;
-}
-
-async fn futures_of<F: Future>(jobs: [F; 2]) -> F::Output
-where
-    F: Unpin,
-{
-    let [one, other] = jobs;
-    tokio::select! { it = one => it, it = other => it }
 }
 
 /// `promtool` is in Debian's package of Prometheus.
