@@ -118,7 +118,7 @@ impl Console {
             Some(Seen {
                 fields: fields.collect(),
                 location: location.and_then(|it| Some((it.file?, it.line?))),
-                stats: self.stats.get(id)?.clone(),
+                stats: *self.stats.get(id)?,
             })
         });
         seen.filter(|seen| seen.fields.get("task.name").is_some_and(|it| it == name))

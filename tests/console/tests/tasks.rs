@@ -1,6 +1,6 @@
 //! Tasks in a real console. The same holds in a build with `tokio_unstable`, where the spans are tokio's.
 
-use console::Console;
+use console::{Console, Seen};
 use headcount::Registry;
 use std::{thread, time::Duration};
 use tokio::sync::oneshot;
@@ -44,14 +44,14 @@ async fn a_console_has_each_task_once_with_its_name_kind_line_and_polls() {
 
     tell.send(()).expect("the task waits");
     task.await.expect("it returns");
-    let ended = console.until("reader", |seen| seen.has_ended()).await;
+    let ended = console.until("reader", Seen::has_ended).await;
     assert_eq!((ended.polls(), ended.stats.wakes), (2, 1), "{ended:#?}");
     assert!(ended.busy() >= Duration::from_millis(5), "{ended:#?}");
     assert!(ended.stats.scheduled_time.is_some(), "{ended:#?}");
 
     let blocking = ctx.task("hash").spawn_blocking(|| 7);
     assert_eq!(blocking.await.expect("it returns"), 7);
-    let blocking = console.until("hash", |seen| seen.has_ended()).await;
+    let blocking = console.until("hash", Seen::has_ended).await;
     assert_eq!(blocking.fields["kind"], "blocking");
     ctx.close().await;
 }
