@@ -45,7 +45,9 @@ async fn a_console_has_each_task_once_with_its_name_kind_line_and_polls() {
     tell.send(()).expect("the task waits");
     task.await.expect("it returns");
     let ended = console.until("reader", Seen::has_ended).await;
-    assert_eq!((ended.polls(), ended.stats.wakes), (2, 1), "{ended:#?}");
+    // tokio is in its own span once more, to drop the future.
+    let polls = if OWN { 2 } else { 3 };
+    assert_eq!((ended.polls(), ended.stats.wakes), (polls, 1), "{ended:#?}");
     assert!(ended.busy() >= Duration::from_millis(5), "{ended:#?}");
     assert!(ended.stats.scheduled_time.is_some(), "{ended:#?}");
 
