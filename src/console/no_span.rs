@@ -3,10 +3,14 @@
 use crate::table::task_entry::TaskEntry;
 use std::task::Context;
 
-#[derive(Default)]
 pub(crate) struct TaskSpan;
 
 impl TaskSpan {
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self
+    }
+
     #[inline(always)]
     pub(crate) fn open(_: &TaskEntry) -> Self {
         Self

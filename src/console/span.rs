@@ -18,7 +18,6 @@ use std::{
 use tracing::{Level, Span, trace_span};
 
 /// The span of a task, if a subscriber wants it. It is closed when this is dropped.
-#[derive(Default)]
 pub(crate) struct TaskSpan(Option<Box<Open>>);
 
 struct Open {
@@ -30,6 +29,12 @@ struct Open {
 }
 
 impl TaskSpan {
+    /// That of a task which is not listed yet.
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     /// Opens the span of a task that is listed.
     #[inline(always)]
     pub(crate) fn open(task: &TaskEntry) -> Self {

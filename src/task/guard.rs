@@ -61,7 +61,7 @@ impl<'a> TaskGuard<'a> {
         let stage = Stage::Unlisted(Some(context));
         Ok(Self {
             stage,
-            span: TaskSpan::default(),
+            span: TaskSpan::none(),
         })
     }
 
@@ -111,7 +111,7 @@ impl TaskGuard<'static> {
     pub(crate) fn listed(entry: TaskOwner) -> Self {
         Self {
             stage: Stage::Listed(entry),
-            span: TaskSpan::default(),
+            span: TaskSpan::none(),
         }
     }
 }
