@@ -62,6 +62,7 @@
 //! # Features
 //!
 //! * `axum`: the feature `tower`, with requests named by the routes of an `axum::Router`, and the chapter `docs::web_services`.
+//! * `console`: tasks in tokio-console, by name, without `tokio_unstable`: the chapter `docs::console`.
 //! * `dump`: shows where every task waits, down to the line: `Registry::dump`.
 //! * `metrics`: figures for Prometheus and others, through the facade of the crate `metrics`: `headcount::metrics`.
 //! * `sessions` (on by default): the table of [`sessions`].
@@ -80,6 +81,7 @@
 
 mod clock;
 mod codebase;
+mod console;
 mod container;
 mod context;
 pub mod docs;

@@ -78,6 +78,25 @@ impl CloseReason {
         }
     }
 
+    /// Every [`word`](Self::word) there is.
+    #[cfg(feature = "metrics")]
+    pub(crate) const WORDS: [&'static str; 14] = [
+        "requested",
+        "parent",
+        "needed",
+        "finished",
+        "dropped",
+        "culled",
+        "left",
+        "evicted",
+        "expired",
+        "restarted",
+        "shutdown",
+        "failed",
+        "superseded",
+        "full",
+    ];
+
     /// In one word, as metrics and the window have it.
     pub(crate) fn word(&self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@
 //! | know what became of tasks so far | [`Registry::stats`](crate::Registry::stats), [`Context::stats`](crate::Context::stats) |
 //! | know how many things of each kind there are | [`Registry::count_by_kind`](crate::Registry::count_by_kind) |
 //! | plot it, and be alerted | `headcount::metrics`, with the feature `metrics` |
+//! | watch polls and wakes in tokio-console | the feature `console` |
 //!
 //! # Events
 //!

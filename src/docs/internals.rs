@@ -11,6 +11,7 @@
 //!   → ledger      records who holds handles
 //!   → poll        whose code is running, how a task is doing, and where it waits
 //!   → table       what is listed: records and listings
+//!   → console     spans of tasks, as tokio-console reads them (feature `console`)
 //!   → holders     the public view of the ledger
 //!   → tracked     shared values that are listed
 //!   → locks       tracked mutexes, locks and semaphores: who holds them

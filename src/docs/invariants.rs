@@ -90,8 +90,9 @@
 //! is held.
 //!
 //! * Kept by: what a lock protects is moved out, and dropped, woken or printed after it is released. Events are emitted
-//!   through one macro, after the state that they report.
-//! * Shown by: `tests/it/unwind.rs`, `tests/it/drops.rs`, `tests/it/hostile.rs`, `tests/it/limits.rs`.
+//!   through one macro, after the state that they report. The spans of tasks are opened when a task is listed, and each call of a subscriber is
+//!   caught by itself (`console::span`).
+//! * Shown by: `tests/it/console.rs`, `tests/it/unwind.rs`, `tests/it/drops.rs`, `tests/it/hostile.rs`, `tests/it/limits.rs`.
 //!
 //! # I10 No self-deadlock
 //!

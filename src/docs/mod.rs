@@ -1,6 +1,7 @@
 //! Chapters of text: how it works, what it promises, and what it cannot do. There is no code in here.
 //!
 //! * [`closing`]: the close, step by step, and what it does in each unusual situation.
+//! * *Tasks in tokio-console* (`docs::console`, with the feature `console`): what is shown, and what it costs.
 //! * *Where tasks wait* (`docs::dumps`, with the feature `dump`): how a dump finds out, and what it cannot see.
 //! * [`events`]: events, sums, and figures for a monitoring system: what is promised, and what it costs.
 //! * [`internals`]: how the registry and the contexts are built, and why.
@@ -20,6 +21,8 @@
 //! * *The window* (`docs::window`, with the feature `web`): the page, its paths and their JSON, and who may look.
 
 pub mod closing;
+#[cfg(feature = "console")]
+pub mod console;
 #[cfg(feature = "dump")]
 pub mod dumps;
 pub mod events;

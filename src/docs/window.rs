@@ -40,6 +40,7 @@
 //! | `/leaks` | `settle` (seconds, up to 10) | a search for leaks |
 //! | `/dump` | `under` (a context) | where tasks and hooks wait |
 //! | `/events` | | a stream of server-sent events |
+//! | `/metrics` | | with the feature `metrics`: figures as Prometheus reads them, of this registry and the process |
 //! | `/livez`, `/readyz` | | 200; 503 from `/readyz` while the registry takes [no new work](crate::Registry::readiness) |
 //! | `POST /close` | `id` | begins the close of a context, if the program [allows](crate::window::Window::allow_close) it: 202 |
 //!
@@ -100,6 +101,17 @@
 //! `/events` begins with `begin`, which has the number that all events follow; then there is a message for each
 //! [event](crate::docs::events), `lost` in the place of those that the reader was too slow for, and `end` when the registry has closed.
 //! `seq` of a `/tree` says which events that is as new as.
+//!
+//! `/metrics` is text, with the names of `headcount::metrics`. It has a recorder of its own: the program needs none for it, and its own
+//! figures are not in it. Prometheus sends the token of a window with `authorization: {credentials: …}` in its `scrape_configs`. Without a
+//! token, kinds that are made at run time are hashed.
+//!
+//! ```text
+//! $ curl -s localhost:8765/metrics | grep '^headcount_tasks'
+//! headcount_tasks_restarted_total 0
+//! headcount_tasks_ended_total{outcome="finished"} 4
+//! …
+//! ```
 //!
 //! # Errors
 //!

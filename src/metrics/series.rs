@@ -1,6 +1,6 @@
 //! [`Series`]: which values a label has had, and that they are not too many.
 
-use crate::{name::Printed, table::kinds::KindCount, table::record::State};
+use crate::{name::Printed, table::record::State};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds with a series of their own.
@@ -16,14 +16,20 @@ pub(super) struct Series {
 }
 
 impl Series {
-    /// The value of every series from here on: those that are not counted any more are 0.
-    pub(super) fn update(&mut self, counts: &[KindCount]) -> Vec<(String, &'static str, u64)> {
+    /// The value of every series from here on: those that are not counted any more are 0. Which kinds get a series of their own does
+    /// not depend on the order of the counts.
+    pub(super) fn update(
+        &mut self,
+        counts: impl Iterator<Item = (String, State, u64)>,
+    ) -> Vec<(String, &'static str, u64)> {
+        let mut counts: Vec<_> = counts.collect();
+        counts.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
         for value in self.entries.values_mut() {
             *value = 0;
         }
-        for KindCount { kind, state, count } in counts {
-            let kind = self.kind(Printed(kind).to_string());
-            *self.entries.entry((kind, word(*state))).or_default() += count;
+        for (kind, state, count) in counts {
+            let kind = self.kind(Printed(&kind).to_string());
+            *self.entries.entry((kind, word(state))).or_default() += count;
         }
         let entries = self.entries.iter();
         entries

@@ -89,6 +89,10 @@ async fn watch(root: Weak<Core>, policy: LeakPolicy, after: Duration) {
         let Some((found, _)) = find::settle(&root, &policy, || false).await else {
             return;
         };
+        #[cfg(feature = "metrics")]
+        if let Some(root) = root.upgrade() {
+            root.registry.figures.note_leaks(found.findings.len());
+        }
         let (things, is_closing, now) = (found.things, found.is_closing, clock::now());
         let tell = move || {
             let news = told.news(&found.findings, now);

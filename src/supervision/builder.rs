@@ -10,6 +10,7 @@ use super::{
     supervisor::Supervisor,
 };
 use crate::{
+    console,
     context::state::Node,
     error::RefusedError,
     panics,
@@ -195,7 +196,7 @@ impl<U> SupervisedBuilder<'_, U> {
             number: 1,
         };
         let supervisor = Supervisor::new(&supervision, code, first);
-        drop(runtime.spawn(supervisor));
+        console::spawn(&runtime, supervised.name(), supervisor);
         Ok(supervised)
     }
 }

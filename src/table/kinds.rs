@@ -71,8 +71,8 @@ impl Table {
         }
     }
 
-    /// Counts what is live, yielding to the runtime after every few slots.
-    pub(crate) async fn count_by_kind(&self) -> Vec<KindCount> {
+    /// Counts what is live by kind and state, yielding to the runtime after every few slots.
+    pub(crate) async fn count_by_label(&self) -> impl Iterator<Item = (Label, State, u64)> + use<> {
         let mut counts = Counts::default();
         let mut cursor = Cursor::Tasks(0);
         while let Some(next) = self.count_step(&cursor, &mut counts) {
@@ -80,8 +80,14 @@ impl Table {
             tokio::task::yield_now().await;
         }
         let counts = counts.0.into_iter();
+        counts.map(|((kind, state), count)| (kind, state, count))
+    }
+
+    /// The same, sorted.
+    pub(crate) async fn count_by_kind(&self) -> Vec<KindCount> {
+        let counts = self.count_by_label().await;
         let mut counts: Vec<_> = counts
-            .map(|((kind, state), count)| KindCount {
+            .map(|(kind, state, count)| KindCount {
                 kind: kind.to_string(),
                 state,
                 count,

@@ -183,6 +183,11 @@ impl TaskEntry {
         self.parent.as_deref()
     }
 
+    #[cfg(all(feature = "console", not(tokio_unstable)))]
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
     fn is(&self, of: TaskKind) -> bool {
         self.role == Role::Task(of)
     }

@@ -386,6 +386,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
 
     /// As [`try_spawn`](Self::try_spawn), for the line that it was asked for on.
     #[inline(always)]
+    #[cfg_attr(all(feature = "console", tokio_unstable), track_caller)]
     pub(crate) fn try_spawn_as<F>(
         mut self,
         origin: TaskOrigin,
@@ -520,6 +521,7 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
     }
 
     /// The same for a task whose origin is known already.
+    #[cfg_attr(all(feature = "console", tokio_unstable), track_caller)]
     pub(crate) fn try_spawn_local_as<F>(
         mut self,
         origin: TaskOrigin,

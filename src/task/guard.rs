@@ -5,6 +5,7 @@ use crate::poll::observer;
 #[cfg(feature = "supervision")]
 use crate::{clock, slab::guard::Hold as _, table::record::Detail};
 use crate::{
+    console::TaskSpan,
     context::{
         close,
         close_reason::CloseReason,
@@ -39,7 +40,11 @@ use std::{mem, panic::Location, sync::Arc, task::Context, time::Duration};
 
 /// A task from its admission to its end, and what it owes its context: when it ends, or this is dropped, it leaves the list
 /// and the gate.
-pub(crate) struct TaskGuard<'a>(Stage<'a>);
+pub(crate) struct TaskGuard<'a> {
+    stage: Stage<'a>,
+    /// Closed after all else.
+    span: TaskSpan,
+}
 
 enum Stage<'a> {
     /// Inside the gate of this context, and not listed yet; `None` once the task has left.
@@ -53,7 +58,11 @@ impl<'a> TaskGuard<'a> {
     #[inline(always)]
     pub(crate) fn admit(context: &'a Arc<Node>) -> Result<Self, OnLeave> {
         context.enter(current::is_inside)?;
-        Ok(Self(Stage::Unlisted(Some(context))))
+        let stage = Stage::Unlisted(Some(context));
+        Ok(Self {
+            stage,
+            span: TaskSpan::none(),
+        })
     }
 
     /// Lists the task, with a handle.
@@ -62,8 +71,9 @@ impl<'a> TaskGuard<'a> {
         let context = self.context();
         let parent = Arc::<Node>::clone(context);
         let (owner, handle) = context.table.insert_task(facts, parent, role);
-        let guard = self.into_listed(owner);
+        let mut guard = self.into_listed(owner);
         guard.tell_listed(context);
+        guard.open_span();
         (guard, handle)
     }
 
@@ -72,14 +82,15 @@ impl<'a> TaskGuard<'a> {
         let context = self.context();
         let parent = Arc::<Node>::clone(context);
         let owner = context.table.insert_task_alone(facts, parent, role);
-        let guard = self.into_listed(owner);
+        let mut guard = self.into_listed(owner);
         guard.tell_listed(context);
+        guard.open_span();
         guard
     }
 
     #[inline(always)]
     fn context(&self) -> &'a Arc<Node> {
-        match self.0 {
+        match self.stage {
             Stage::Unlisted(Some(context)) => context,
             _ => unreachable!("a task is listed once"),
         }
@@ -98,7 +109,10 @@ impl<'a> TaskGuard<'a> {
 impl TaskGuard<'static> {
     /// The guard of a task that is in the gate and listed.
     pub(crate) fn listed(entry: TaskOwner) -> Self {
-        Self(Stage::Listed(entry))
+        Self {
+            stage: Stage::Listed(entry),
+            span: TaskSpan::none(),
+        }
     }
 }
 
@@ -108,6 +122,13 @@ impl TaskGuard<'_> {
     fn tell_listed(&self, context: &Node) {
         if context.table.events.is_heard() {
             self.send_listed(context);
+        }
+    }
+
+    #[inline(always)]
+    fn open_span(&mut self) {
+        if let Some(task) = self.task() {
+            self.span = TaskSpan::open(task);
         }
     }
 
@@ -123,7 +144,7 @@ impl TaskGuard<'_> {
     }
 
     fn entry(&self) -> Option<&TaskOwner> {
-        match &self.0 {
+        match &self.stage {
             Stage::Listed(entry) => Some(entry),
             Stage::Unlisted(_) => None,
         }
@@ -200,7 +221,9 @@ impl TaskGuard<'_> {
                 }
             }
         };
-        state.poll(cx, poll, |captured| answer(task, captured))
+        // A captured waker is the span's own: it is asked for as the original.
+        let poll = |cx: &mut Context<'_>| state.poll(cx, poll, |captured| answer(task, captured));
+        self.span.poll(cx, poll)
     }
 
     /// Drops the task's future, as a step of its own: it may take a while.
@@ -224,7 +247,10 @@ impl TaskGuard<'_> {
     /// The same, for a closure: its variables lie on the stack from here on.
     pub(crate) fn enter_closure<R>(&self, body: impl FnOnce() -> R) -> R {
         match self.task() {
-            Some(task) => scope::enter_with(Owner::Task(task), Memory::STACK, body),
+            Some(task) => {
+                let body = || scope::enter_with(Owner::Task(task), Memory::STACK, body);
+                self.span.enter(body)
+            }
             None => body(),
         }
     }
@@ -233,7 +259,7 @@ impl TaskGuard<'_> {
     /// unless it is still read, and only then leaves the gate (I1). Nothing happens the second time.
     #[inline]
     pub(crate) fn leave(&mut self, outcome: Outcome, deliver: impl FnOnce(&TaskOwner)) {
-        let Stage::Listed(entry) = mem::replace(&mut self.0, Stage::Unlisted(None)) else {
+        let Stage::Listed(entry) = mem::replace(&mut self.stage, Stage::Unlisted(None)) else {
             return;
         };
         entry.end();
@@ -283,8 +309,8 @@ impl TaskGuard<'_> {
 
     #[cold]
     fn abandon(&mut self) {
-        if let Stage::Unlisted(Some(context)) = self.0 {
-            self.0 = Stage::Unlisted(None);
+        if let Stage::Unlisted(Some(context)) = self.stage {
+            self.stage = Stage::Unlisted(None);
             close::on_leave(context, context.gate.leave());
         }
         self.leave(Outcome::Aborted, |_| {});
@@ -401,7 +427,7 @@ impl TaskGuard<'_> {
 impl Drop for TaskGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        if !matches!(self.0, Stage::Unlisted(None)) {
+        if !matches!(self.stage, Stage::Unlisted(None)) {
             self.abandon();
         }
     }
@@ -607,7 +633,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guard_adds_two_words_to_every_task() {
-        assert_eq!(size_of::<TaskGuard<'_>>(), 16);
+    fn a_guard_adds_two_words_to_every_task_and_one_with_the_feature_console() {
+        let is_on = cfg!(all(feature = "console", not(tokio_unstable)));
+        assert_eq!(size_of::<TaskGuard<'_>>(), if is_on { 24 } else { 16 });
     }
 }

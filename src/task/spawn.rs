@@ -1,6 +1,7 @@
 //! What starts a task: it is let in at the gate of its context, listed, and handed to a runtime; or it is rejected.
 
 use crate::{
+    console,
     context::{
         close,
         quota::{Quota, QuotaPermit},
@@ -22,7 +23,7 @@ use crate::{
     },
 };
 use std::{panic::Location, sync::Arc};
-use tokio::{runtime::Handle, task::spawn_local};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// The context on which a task is to be started.
@@ -328,6 +329,7 @@ fn find_runtime(core: &Core) -> Result<Handle, RefusedReason> {
     }
 }
 
+#[cfg_attr(all(feature = "console", tokio_unstable), track_caller)]
 pub(crate) fn run<C, F>(
     core: &Core,
     options: &mut TaskOptions,
@@ -344,15 +346,16 @@ where
     let outlet = Together::<_, C>::new();
     if options.is_plain() {
         let running = Running::new(Plain { future }, outlet, guard);
-        drop(options.runtime().spawn(running));
+        console::spawn(options.runtime(), &handle.meta().name, running);
     } else {
         let future = options.configure(future, &core.node);
         let running = Running::new(future, outlet, guard);
-        drop(options.runtime().spawn(running));
+        console::spawn(options.runtime(), &handle.meta().name, running);
     }
     Task::accepted(handle, Whereabouts::entry())
 }
 
+#[cfg_attr(all(feature = "console", tokio_unstable), track_caller)]
 pub(crate) fn run_blocking<C, F, T>(
     core: &Core,
     options: &mut TaskOptions,
@@ -370,11 +373,11 @@ where
     match options.settings.take() {
         None => {
             let job = Job::<_, _, C>::new(closure, guard);
-            drop(runtime.spawn_blocking(move || job.run()));
+            console::spawn_blocking(&runtime, &handle.meta().name, move || job.run());
         }
         Some(settings) => {
             let job = Job::<_, _, C>::new(configured(closure, settings), guard);
-            drop(runtime.spawn_blocking(move || job.run()));
+            console::spawn_blocking(&runtime, &handle.meta().name, move || job.run());
         }
     }
     Task::accepted(handle, Whereabouts::entry())
@@ -412,10 +415,12 @@ where
     let outlet = Apart::<_, C>::new(&output);
     // Outside a `LocalSet` and a `LocalRuntime` tokio panics, at the line of our caller.
     if options.is_plain() {
-        drop(spawn_local(Running::new(Plain { future }, outlet, guard)));
+        let running = Running::new(Plain { future }, outlet, guard);
+        console::spawn_local(&handle.meta().name, running);
     } else {
         let future = options.configure(future, &core.node);
-        drop(spawn_local(Running::new(future, outlet, guard)));
+        let running = Running::new(future, outlet, guard);
+        console::spawn_local(&handle.meta().name, running);
     }
     Task::accepted(handle, Whereabouts::Apart(output))
 }

@@ -28,6 +28,8 @@ mod holders;
 mod ids;
 mod json;
 mod leaks;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod page;
 mod params;
 mod problem;

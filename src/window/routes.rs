@@ -66,6 +66,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     for path in QUESTIONS {
         asked = asked.route(path, reading(get(question(path))));
     }
+    #[cfg(feature = "metrics")]
+    let asked = asked.route("/metrics", reading(get(super::metrics::metrics)));
     let asked = asked
         .route("/events", reading(get(stream)))
         .route("/close", post(begin_close).fallback(wrong_method))

@@ -1,5 +1,7 @@
 //! [`Shared`]: what all requests to one window have in common.
 
+#[cfg(feature = "metrics")]
+use crate::metrics::page::MetricsPage;
 use crate::{
     context::state::{Core, Node},
     id::ResourceId,
@@ -40,6 +42,8 @@ pub(crate) struct Shared {
     /// The turn to take a sample of how much there is.
     pub(crate) samples: Arc<Semaphore>,
     pub(crate) growth: Mutex<Option<Sampled>>,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: MetricsPage,
     /// Cancelled when the server stops.
     pub(crate) stop: CancellationToken,
 }

@@ -1,5 +1,7 @@
 //! [`Window`]: the settings of the page, and the ways to serve it.
 
+#[cfg(feature = "metrics")]
+use crate::metrics::page::MetricsPage;
 use crate::{
     context::state::Core,
     labels::Labels,
@@ -220,13 +222,16 @@ impl Window {
 
     fn into_shared(self) -> Arc<Shared> {
         let is_shown = self.shows_labels || self.access.token.is_some();
+        let labels = if is_shown {
+            Labels::Shown
+        } else {
+            Labels::Hashed
+        };
         Arc::new(Shared {
             ids: Ids::of(self.node.table.number()),
-            labels: if is_shown {
-                Labels::Shown
-            } else {
-                Labels::Hashed
-            },
+            labels,
+            #[cfg(feature = "metrics")]
+            metrics: MetricsPage::new(self.root.clone(), labels),
             root: self.root,
             node: self.node,
             readiness: self.readiness,

@@ -21,6 +21,8 @@ mod close_anywhere;
 mod closed_examples;
 #[cfg(feature = "testing")]
 mod closed_faults;
+#[cfg(all(feature = "console", not(tokio_unstable)))]
+mod console;
 mod current;
 mod deadlines;
 #[cfg(feature = "dump")]

@@ -1,7 +1,7 @@
 //! `headcount::metrics`: what a scrape gets.
 
 use crate::util::{current_thread, in_time, multi_thread, settle};
-use headcount::{Registry, metrics::publish};
+use headcount::{Registry, leaks::LeakPolicy, metrics::publish};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{collections::BTreeSet, fs, future::pending, path::Path, time::Duration};
 
@@ -86,6 +86,82 @@ fn a_scrape_has_the_figures_of_the_registry() {
             Some(1)
         );
         assert_eq!(said("headcount_closes_unclean_total"), Some(1));
+    });
+}
+
+/// A rate over a counter that is absent until its first occurrence misses that one.
+#[test]
+fn what_may_come_is_there_before_it_comes() {
+    recorded(async |handle| {
+        let registry = Registry::new();
+        in_time(publish(&registry).update()).await;
+        let page = handle.render();
+        for series in [
+            "headcount_tasks_refused_total{reason=\"closed\"}",
+            "headcount_tasks_refused_total{reason=\"full\"}",
+            "headcount_contexts_closed_total{reason=\"failed\"}",
+            "headcount_contexts_closed_total{reason=\"dropped\"}",
+            "headcount_close_seconds_bucket{le=\"0.001\"}",
+            "headcount_close_seconds_bucket{le=\"+Inf\"}",
+            "headcount_tasks_restarted_total",
+        ] {
+            assert_eq!(value(&page, series), Some(0), "{series}: {page}");
+        }
+        assert_eq!(value(&page, "headcount_leaks"), None, "{page}");
+    });
+}
+
+#[test]
+fn closes_are_counted_by_how_long_they_took() {
+    let page = crate::util::paused().block_on(async {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let registry = Registry::new();
+        let ctx = registry.context("quick");
+        in_time(ctx.close()).await;
+        let slow = registry.context("slow");
+        drop(slow.on_close(|| tokio::time::sleep(Duration::from_secs(3))));
+        in_time(slow.close()).await;
+        let figures = publish(&registry);
+        // The other figures of the update go to whatever recorder there is.
+        let guard = metrics::set_default_local_recorder(&recorder);
+        in_time(figures.update()).await;
+        drop(guard);
+        recorder.handle().render()
+    });
+    let within = |bound: &str| {
+        let series = format!("headcount_close_seconds_bucket{{le=\"{bound}\"}}");
+        value(&page, &series).unwrap_or_else(|| panic!("{series}: {page}"))
+    };
+    assert_eq!(["1", "5", "+Inf"].map(within), [1, 2, 2]);
+    let requested = "headcount_contexts_closed_total{reason=\"requested\"}";
+    assert_eq!(value(&page, requested), Some(2));
+}
+
+#[test]
+fn a_leak_watch_has_its_figure() {
+    recorded(async |handle| {
+        let registry = Registry::new();
+        let policy = LeakPolicy::new().settle(Duration::ZERO);
+        let _watch = registry.watch_leaks(policy, Duration::from_millis(1));
+        let figures = publish(&registry);
+        let held = registry.context("held");
+        in_time(held.close()).await;
+        let reaches = async |number| {
+            let said = async {
+                loop {
+                    figures.update().await;
+                    if value(&handle.render(), "headcount_leaks") == Some(number) {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            in_time(said).await;
+        };
+        reaches(1).await;
+        drop(held);
+        in_time(registry.context("another").close()).await;
+        reaches(0).await;
     });
 }
 
@@ -196,10 +272,17 @@ fn the_table_has_every_figure() {
     let page = recorded(async |handle| {
         let registry = Registry::new();
         let figures = publish(&registry);
+        let policy = LeakPolicy::new().settle(Duration::ZERO);
+        let _watch = registry.watch_leaks(policy, Duration::from_millis(1));
         let ctx = registry.context("ctx");
         in_time(ctx.close()).await;
-        drop(ctx.spawn(async {}));
-        in_time(figures.update()).await;
+        in_time(async {
+            while value(&handle.render(), "headcount_leaks").is_none() {
+                figures.update().await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
         handle.render()
     });
     let emitted: BTreeSet<_> = page

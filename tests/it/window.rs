@@ -955,3 +955,48 @@ async fn a_server_that_is_dropped_ends_its_streams() {
         "{said}"
     );
 }
+
+/// No recorder is installed, and the program's names stay hidden.
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn metrics_are_served_without_a_recorder_of_the_program() {
+    let registry = Registry::new();
+    let literal = registry.register("door", "door");
+    let made = registry.register("door", String::from("ada's door"));
+    let page = async |window: Window| {
+        let router = window.router();
+        let response = send(&router, get("/metrics")).await;
+        let kind = response.headers()[header::CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        (response.status().as_u16(), kind, text(response).await)
+    };
+    let (status, kind, hidden) = page(registry.window()).await;
+    assert_eq!(status, 200, "{hidden}");
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    let line = |line: &str| hidden.lines().any(|it| it == line);
+    assert!(
+        line("headcount_entries{kind=\"door\",state=\"live\"} 1"),
+        "{hidden}"
+    );
+    assert!(
+        line("headcount_tasks_refused_total{reason=\"full\"} 0"),
+        "{hidden}"
+    );
+    assert!(line("# TYPE headcount_entries gauge"), "{hidden}");
+    assert!(
+        hidden.contains("process_resident_memory_bytes "),
+        "{hidden}"
+    );
+    assert!(!hidden.contains("ada"), "{hidden}");
+    let (_, _, shown) = page(registry.window().show_labels()).await;
+    assert!(shown.contains("kind=\"ada's door\""), "{shown}");
+
+    let router = registry.window().token("t").router();
+    assert_eq!(send(&router, get("/metrics")).await.status(), 401);
+    let router = registry.window().router();
+    assert_eq!(send(&router, get("/metrics?verbose")).await.status(), 400);
+    drop((literal, made, registry));
+    assert_eq!(send(&router, get("/metrics")).await.status(), 503);
+}
