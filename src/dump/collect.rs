@@ -12,6 +12,7 @@ use crate::{
     id::ResourceId,
     offload::offload,
     poll::{
+        awaited::Awaited,
         capture::{Captured, RawStack},
         replies::Question,
         running_hooks::RunningHook,
@@ -75,7 +76,7 @@ impl Subject {
     fn poll_state(&self) -> Option<&PollState> {
         match self {
             Self::Task(task) if task.is_blocking() => None,
-            Self::Task(task) => task.poll_state(),
+            Self::Task(task) => task.poll_state().filter(|state| !state.is_place()),
             Self::Hook(hook, _) => Some(&hook.poll_state),
         }
     }
@@ -83,8 +84,32 @@ impl Subject {
     /// Asks it, if it can answer. Returns false if it was never polled: it answers at its first poll.
     fn ask(&self) -> bool {
         match self {
-            Self::Task(task) => !task.is_blocking() && task.ask(),
+            Self::Task(task) => !task.is_blocking() && !self.is_place() && task.ask(),
             Self::Hook(hook, _) => hook.ask(),
+        }
+    }
+
+    /// Whether it stands for a socket that others have.
+    fn is_place(&self) -> bool {
+        match self {
+            Self::Task(task) => task.poll_state().is_some_and(PollState::is_place),
+            Self::Hook(..) => false,
+        }
+    }
+
+    /// What is known without asking.
+    fn unasked_answer(&self) -> Captured {
+        if !self.is_place() {
+            return Captured::default();
+        }
+        let waits = RawStack {
+            frames: Box::default(),
+            yields: false,
+            awaited: Some((Awaited::Socket, self.id().table)),
+        };
+        Captured {
+            stacks: vec![waits],
+            cut: 0,
         }
     }
 
@@ -103,6 +128,7 @@ impl Subject {
                 State::Waiting => Activity::Queued,
                 _ => Activity::Blocking(task.age()),
             },
+            _ if self.is_place() => Activity::Parked(None),
             _ => Activity::NotAnswered,
         }
     }
@@ -174,7 +200,8 @@ impl Answers {
             let answer = answers.remove(&asked.subject.id());
             let is_there = asked.subject.is_there(table);
             let activity = asked.activity(answer.is_some(), is_there, took);
-            (asked.subject, activity, answer.unwrap_or_default())
+            let answer = answer.unwrap_or_else(|| asked.subject.unasked_answer());
+            (asked.subject, activity, answer)
         });
         Self {
             given: given.collect(),
@@ -339,13 +366,15 @@ impl Asked {
     }
 }
 
-/// Makes the entry of a task. A cancellable task also waits for its context's token: that stack is left out if there
-/// is another one.
+/// Makes the entry of a task. A cancellable task also waits for its context's token, and a server for its stop: such a stack is
+/// left out if there is another one.
 fn task_dump(resource: Resource, mut found: Whereabouts) -> TaskDump {
     let stacks = &mut found.stacks;
     let is_cancellable = stacks.iter().any(AwaitStack::is_for_cancellation);
-    if stacks.len() > 1 {
-        stacks.retain(|stack| !stack.is_for_cancellation());
+    if stacks.iter().all(AwaitStack::is_beside) {
+        stacks.truncate(1);
+    } else {
+        stacks.retain(|stack| !stack.is_beside());
     }
     TaskDump {
         polls: resource.poll_state().map_or(0, PollState::polls),

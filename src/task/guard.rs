@@ -170,6 +170,14 @@ impl TaskGuard<'_> {
         state.is_some_and(PollState::is_aborting)
     }
 
+    /// The task stands for something that others hold, and is not asked where it waits.
+    #[cfg(feature = "tower")]
+    pub(crate) fn note_place(&self) {
+        if let Some(state) = self.task().and_then(TaskEntry::poll_state) {
+            state.note_place();
+        }
+    }
+
     /// The task's closure is about to start. True if it is to end instead, because an abort was requested.
     pub(crate) fn start_closure(&self) -> bool {
         let state = self.task().and_then(TaskEntry::poll_state);

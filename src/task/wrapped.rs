@@ -147,6 +147,14 @@ impl<F: Future> Wrapped<F> {
 
 #[cfg(feature = "tower")]
 impl<F: Future> Wrapped<F> {
+    /// The future stands for something that others hold, and is not asked where it waits.
+    pub(crate) fn is_place(self) -> Self {
+        if let Some(guard) = &self.guard {
+            guard.note_place();
+        }
+        self
+    }
+
     /// Has the future made in the scope of its task. A panic passes through, and is counted as one of the future.
     pub(crate) fn made_by(make: impl FnOnce() -> F, Counted { guard, quota }: Counted) -> Self {
         let made = guard.enter(|| panics::guarded(make));

@@ -5,6 +5,8 @@
     reason = "tests unwrap, and spell futures out as users do"
 )]
 
+#[cfg(all(feature = "axum", feature = "dump"))]
+mod dumps;
 mod layer;
 mod serve;
 #[path = "../it/util.rs"]
