@@ -52,9 +52,11 @@ impl DumpEntry for TaskDump {
             1 => ", 1 poll".to_owned(),
             polls => format!(", {polls} polls"),
         };
+        let work = self.work.as_ref();
+        let work = work.map_or(String::new(), |work| format!(", {work}"));
         let (activity, at) = (self.found.activity, self.site());
         format!(
-            "{}: {activity}{polls}, spawned at {}:{}",
+            "{}: {activity}{polls}{work}, spawned at {}:{}",
             Quoted(&path),
             at.file(),
             at.line()

@@ -41,6 +41,9 @@ pub struct TaskDump {
     pub(crate) is_cancellable: bool,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) polled_in_vain: Option<u32>,
+    /// What it was at work on when it was asked.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) work: Option<String>,
 }
 
 /// What a task or a hook was doing, and where it waited.

@@ -281,8 +281,8 @@ impl TaskGuard<'_> {
         self.task().map(how_aborted)
     }
 
-    /// Has listings say this of a task that has no handle.
-    #[cfg(feature = "supervision")]
+    /// Has listings say this of a task whose output lies elsewhere.
+    #[cfg(any(feature = "supervision", feature = "tower"))]
     pub(crate) fn set_detail(&self, detail: Box<dyn Detail>) {
         if let Some(entry) = self.entry() {
             entry.aside().set_detail(detail);
@@ -464,6 +464,24 @@ impl TaskFailure {
             let context = Printed(&self.context);
             let pause = clock::human(pause);
             event::emit!(target: "headcount::task", WARN, %context, "{sentence}; attempt {attempt} follows in {pause}{so_far}");
+        }
+    }
+
+    /// Says that a request panicked. The server goes on.
+    #[cfg(feature = "tower")]
+    #[cold]
+    pub(crate) fn emit_of_request(&self) {
+        let sentence = self.failure.sentence();
+        let Some(line) = self.failure.location() else {
+            return;
+        };
+        let repeats = repeats(self.registry.as_ref());
+        if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
+            event::emit!(target: "headcount::tower", WARN,
+                context = %Printed(&self.context),
+                request = %Printed(self.failure.what()),
+                "{sentence}{so_far}"
+            );
         }
     }
 

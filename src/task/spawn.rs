@@ -1,5 +1,7 @@
 //! What starts a task: it is let in at the gate of its context, listed, and handed to a runtime; or it is rejected.
 
+#[cfg(feature = "tower")]
+use crate::table::record::Detail;
 use crate::{
     context::{
         close,
@@ -351,6 +353,29 @@ where
         drop(options.runtime().spawn(running));
     }
     Task::accepted(handle, Whereabouts::entry())
+}
+
+/// As [`run`], with what listings say of the task. The output lies apart, because that is in its place.
+#[cfg(feature = "tower")]
+pub(crate) fn run_with_detail<C, F>(
+    core: &Core,
+    options: &mut TaskOptions,
+    (origin, detail): (TaskOrigin, Box<dyn Detail>),
+    guard: TaskGuard<'_>,
+    future: F,
+) -> Task<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+    C: EndCheck<F::Output>,
+{
+    let (guard, handle) = options.list(core, origin, guard, TaskKind::Spawned);
+    guard.set_detail(detail);
+    let output = Arc::new(Output::new());
+    let outlet = Apart::<_, C>::new(&output);
+    let future = options.configure(future, &core.node);
+    drop(options.runtime().spawn(Running::new(future, outlet, guard)));
+    Task::accepted(handle, Whereabouts::Apart(output))
 }
 
 pub(crate) fn run_blocking<C, F, T>(

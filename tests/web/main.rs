@@ -8,7 +8,11 @@
 #[cfg(all(feature = "axum", feature = "dump"))]
 mod dumps;
 mod layer;
+#[cfg(feature = "axum")]
+mod peers;
+mod said;
 mod serve;
+mod telling;
 #[path = "../it/util.rs"]
 #[expect(dead_code, reason = "most of it is for other tests")]
 mod util;
