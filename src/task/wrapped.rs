@@ -160,7 +160,7 @@ impl<F: Future> Wrapped<F> {
 #[cfg(feature = "tower")]
 impl<F: Future> Wrapped<F> {
     /// The future stands for something that others hold, and is not asked where it waits.
-    pub(crate) fn is_place(self) -> Self {
+    pub(crate) fn note_place(self) -> Self {
         if let Some(guard) = &self.guard {
             guard.note_place();
         }
