@@ -468,7 +468,6 @@ impl TaskFailure {
     }
 
     /// Says that a request panicked. The server goes on.
-    #[cfg(feature = "tower")]
     #[cold]
     pub(crate) fn emit_of_request(&self) {
         let sentence = self.failure.sentence();

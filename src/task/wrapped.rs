@@ -98,7 +98,6 @@ impl<F> Wrapped<F> {
         let outcome = panic.map_or(outcome, |_| Outcome::Panicked);
         guard.leave(outcome, |_| {});
         // An event comes last: a subscriber may do anything.
-        #[cfg(feature = "tower")]
         if *this.tells_panics
             && let Some(failed) = &failed
         {
