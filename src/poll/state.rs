@@ -23,7 +23,7 @@ const FORCED: u8 = 1 << 5;
 /// Its future is being dropped: it does not answer any more.
 const DROPPING: u8 = 1 << 6;
 /// It has no code of its own: it stands for something that others hold.
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "dump", feature = "tower"))]
 const PLACE: u8 = 1 << 7;
 /// Its waker is in place: from the first poll on that did not finish it.
 const HAS_WAKER: u8 = 1 << 4;
@@ -209,10 +209,7 @@ impl PollState {
     /// Whether it stands for something that others hold.
     #[cfg(feature = "dump")]
     pub(crate) fn is_place(&self) -> bool {
-        #[cfg(feature = "tower")]
-        return self.has(PLACE);
-        #[cfg(not(feature = "tower"))]
-        return false;
+        self.has(PLACE)
     }
 
     #[inline]
