@@ -44,7 +44,7 @@ const STD: [&str; 11] = [
     "rustc_demangle",
     "compiler_builtins",
 ];
-const DEPENDENCIES: [&str; 43] = [
+const DEPENDENCIES: [&str; 45] = [
     "tokio",
     "tokio_util",
     "tokio_stream",
@@ -77,6 +77,8 @@ const DEPENDENCIES: [&str; 43] = [
     "hyper",
     "hyper_util",
     "h2",
+    "http_body",
+    "http_body_util",
     "tower",
     "tower_http",
     "axum",

@@ -11,10 +11,13 @@ pub(crate) fn clean(function: &str) -> String {
     without_repeats(&without_arguments(&name))
 }
 
-/// Strips `{{closure}}`, which is `{closure#0}`, `{async_fn#0}` and so on in symbols of mangling v0.
+/// Strips `{{closure}}`, which is `{closure#0}`, `{async_fn#0}` and so on in symbols of mangling v0, and `{{synthetic}}`, which async
+/// closures have besides.
 fn without_closures(function: &str) -> String {
-    let mut name = function.replace("{{closure}}", "{closure}");
-    for kind in ["{closure", "{async_"] {
+    let mut name = function
+        .replace("{{closure}}", "{closure}")
+        .replace("{{synthetic}}", "{closure}");
+    for kind in ["{closure", "{async_", "{synthetic"] {
         while let Some((before, rest)) = name.split_once(kind) {
             let after = rest.split_once('}').map_or("", |(_, after)| after);
             name = format!("{}{after}", before.trim_end_matches("::"));

@@ -180,6 +180,9 @@ fn the_second_signal_ends_the_drain_delay() {
     process.says("stopping (requested: SIGTERM)");
     let (code, said) = process.ends();
     assert_eq!(code, Some(0), "{said}");
+    // What has ended when it is asked is not said to be aborted.
+    assert!(!said.contains("finished meanwhile"), "{said}");
+    assert!(!said.contains("aborting what is left"), "{said}");
 }
 
 #[test]
@@ -195,8 +198,9 @@ fn the_second_signal_aborts_and_prints_where_the_tasks_were() {
     process.signal("INT");
     let (code, said) = process.ends();
     assert_eq!(code, Some(1), "{said}");
-    let told =
-        said.find("headcount: clock is told a second time to stop, and aborts what is left:\n");
+    let told = said.find(
+        "headcount: clock is told a second time to stop, and aborts what has not ended by then:\n",
+    );
     let stack = said.find("clock/stubborn: parked for");
     let report =
         said.find("headcount: clock did not stop cleanly:\nclosed registry (requested: SIGINT)");

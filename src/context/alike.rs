@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{
     cmp::Reverse,
-    collections::{HashMap, hash_map::RandomState},
+    collections::{BTreeSet, HashMap, hash_map::RandomState},
     fmt,
     hash::{BuildHasher, Hash, Hasher},
     iter,
@@ -41,6 +41,8 @@ struct Group {
     count: usize,
     youngest: Duration,
     oldest: Duration,
+    /// What some of them are at work on: of connections, their requests.
+    works: BTreeSet<String>,
 }
 
 impl Alike {
@@ -62,6 +64,7 @@ impl Alike {
         if let Some(group) = self.groups.get_mut(&key) {
             group.paths.add(task.record());
             group.ages(1, (task.age(), task.age()));
+            group.work(task.work());
         } else if self.groups.len() < KEPT {
             self.groups.insert(key, Group::of(task));
         }
@@ -74,6 +77,7 @@ impl Alike {
             if let Some(known) = self.groups.get_mut(&key) {
                 known.paths.merge(&group.paths);
                 known.ages(group.count, (group.youngest, group.oldest));
+                known.work(group.works);
             } else if self.groups.len() < KEPT {
                 self.groups.insert(key, group);
             }
@@ -114,6 +118,15 @@ impl Group {
             count: 1,
             youngest: task.age(),
             oldest: task.age(),
+            works: task.work().into_iter().collect(),
+        }
+    }
+
+    /// Keeps one more than are named.
+    fn work(&mut self, more: impl IntoIterator<Item = String>) {
+        self.works.extend(more);
+        while self.works.len() > NAMED + 1 {
+            self.works.pop_last();
         }
     }
 
@@ -134,6 +147,12 @@ impl fmt::Display for Group {
         write!(f, "{} for {}", self.what, ages[0])?;
         if ages[0] != ages[1] {
             write!(f, " to {}", ages[1])?;
+        }
+        for work in self.works.iter().take(NAMED) {
+            write!(f, ", {work}")?;
+        }
+        if self.works.len() > NAMED {
+            f.write_str(", …")?;
         }
         let (file, line) = (self.site.file(), self.site.line());
         write!(f, ", spawned at {file}:{line}")?;

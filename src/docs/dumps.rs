@@ -31,7 +31,8 @@
 //! A dump prints the lines of the program's own code, from the task's function to the `.await`, then what is awaited there. It
 //! leaves out the code of dependencies, of the standard library and of this crate;
 //! [`Dump::in_full`](crate::dump::Dump::in_full) prints that too. Tasks that wait at the same line are printed once, with
-//! their number, and so are equal waits of one task (`30 ×`, of a `join_all`).
+//! their number, and so are equal waits of one task (`30 ×`, of a `join_all`). What a server of this crate waits for on its own account
+//! is left out, and an upgraded connection is not asked: it waits for the code that has its socket.
 //!
 //! Of several waits of one task, `and` stands between those of a `join!`, which are all needed; `either` and `or` where the first
 //! one that is over ends the wait, as in `select!` and `timeout`; and `also` where the code that polls both is not known.

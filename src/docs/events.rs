@@ -135,5 +135,6 @@
 //! | `headcount::task` | `DEBUG` | `context`, `task` | a late result was dropped, which no handle can claim |
 //! | `headcount::task` | `TRACE` | `what`, `id`, `parent`, `name`, `kind` | an event of the stream, of a task |
 //! | `headcount::tower` | `WARN` | `context` | a server can accept no connection |
+//! | `headcount::tower` | `WARN` | `context`, `request` | a request panicked, with its method and route |
 //! | `headcount::value` | `ERROR` | `context` | the destructor of an owned value panicked, or took too long |
 //! | `headcount::window` | `WARN` | `context`, `peer` | the close of a context was asked for through the window |

@@ -33,7 +33,7 @@
 //! api  context · open
 //! ├─ connections  context · open
 //! │  ├─ accept  task · running
-//! │  ├─ 10.0.0.7:50412  connection · running
+//! │  ├─ 10.0.0.7:50412  connection · running · handles GET /users/{id}
 //! │  └─ 10.0.0.9:41180  connection · running
 //! ├─ requests  context · open
 //! │  ├─ GET /users/{id}  request · running
@@ -41,6 +41,10 @@
 //! │  └─ GET /chat  upgraded · running
 //! └─ serve  task · running
 //! ```
+//!
+//! With the feature `dump`, the dump of a request and that of its connection have the line of the handler; a connection that waits for its
+//! client reads `headcount::tower::serve → tokio::net::TcpStream::poll_read`. The frames of hyper, tower and axum in between are in
+//! `Dump::in_full`.
 //!
 //! # Handlers
 //!
@@ -104,7 +108,7 @@
 //! runs there, and it is also named in listings and dumps, has a current context, and is aborted wherever it waits:
 //!
 //! ```ignore
-//! // With axum's feature `ws`.
+//! // As the example `examples/web_service` has it, whose tests run it. This is not compiled here: it needs axum's feature `ws`.
 //! async fn chat(upgrade: WebSocketUpgrade) -> Response {
 //!     let ctx = Context::current().expect("handlers run in the context of requests");
 //!     upgrade.on_upgrade(async move |socket| {
@@ -126,7 +130,7 @@
 //! }
 //! ```
 //!
-//! The example `examples/web_service` of the repository has it, with a database, a queue of jobs and its tests.
+//! That example of the repository has it with a database, a queue of jobs and its tests.
 //!
 //! # The order of a stop
 //!
@@ -156,8 +160,8 @@
 //!
 //! # A handler that panics
 //!
-//! The client gets no answer, and the server goes on. The panic is a [failure](crate::Failure) of the request's task: it is in the report of
-//! the close, which is not clean then, so `run` exits with 1 however long ago it was. Where that is not wanted, catch panics in a layer below
+//! The client gets no answer, and the server goes on. A warning event of the target `headcount::tower` has method, route and message, the
+//! first time, the tenth and so on. The panic is a [failure](crate::Failure) of the request's task: it is in the report of the close, which is not clean then, so `run` exits with 1 however long ago it was. Where that is not wanted, catch panics in a layer below
 //! (`tower_http::catch_panic`), or give the exit code of an unclean close another meaning (`AppBuilder::unclean_code`).
 //!
 //! # Metrics
@@ -180,13 +184,21 @@
 //!
 //! [`RequestLayer`](crate::tower::RequestLayer) counts requests, and answers 503 after the close began; connections are up to that server:
 //!
-//! ```ignore
-//! // axum::serve
+//! ```no_run
+//! # #[cfg(feature = "web")]
+//! # fn start(ctx: headcount::Context, listener: tokio::net::TcpListener, router: axum::Router) {
+//! use headcount::tower::RequestLayer;
+//!
+//! let own = ctx.downgrade();
 //! let router = router.layer(RequestLayer::new(&ctx));
 //! let server = axum::serve(listener, router).with_graceful_shutdown(async move { own.cancelled().await; });
-//! ctx.task("serve").spawn(server.into_future());
+//! ctx.task("serve").fallible().spawn(server.into_future());
+//! # }
+//! ```
 //!
-//! // tonic
+//! With tonic, which is no dependency of this crate, so that this is not compiled here:
+//!
+//! ```ignore
 //! Server::builder().layer(RequestLayer::new(&ctx)).add_service(greeter).serve_with_shutdown(address, stop).await?;
 //! ```
 //!

@@ -12,6 +12,7 @@ use crate::{
     id::ResourceId,
     offload::offload,
     poll::{
+        awaited::Awaited,
         capture::{Captured, RawStack},
         replies::Question,
         running_hooks::RunningHook,
@@ -75,7 +76,7 @@ impl Subject {
     fn poll_state(&self) -> Option<&PollState> {
         match self {
             Self::Task(task) if task.is_blocking() => None,
-            Self::Task(task) => task.poll_state(),
+            Self::Task(task) => task.poll_state().filter(|state| !state.is_place()),
             Self::Hook(hook, _) => Some(&hook.poll_state),
         }
     }
@@ -83,8 +84,40 @@ impl Subject {
     /// Asks it, if it can answer. Returns false if it was never polled: it answers at its first poll.
     fn ask(&self) -> bool {
         match self {
-            Self::Task(task) => !task.is_blocking() && task.ask(),
+            Self::Task(task) => !task.is_blocking() && !self.is_place() && task.ask(),
             Self::Hook(hook, _) => hook.ask(),
+        }
+    }
+
+    /// Whether it stands for a socket that others have.
+    fn is_place(&self) -> bool {
+        match self {
+            Self::Task(task) => task.poll_state().is_some_and(PollState::is_place),
+            Self::Hook(..) => false,
+        }
+    }
+
+    /// What a task is at work on.
+    fn work(&self) -> Option<String> {
+        match self {
+            Self::Task(task) => task.work(),
+            Self::Hook(..) => None,
+        }
+    }
+
+    /// What is known without asking.
+    fn unasked_answer(&self) -> Captured {
+        if !self.is_place() {
+            return Captured::default();
+        }
+        let waits = RawStack {
+            frames: Box::default(),
+            yields: false,
+            awaited: Some((Awaited::Socket, self.id().table)),
+        };
+        Captured {
+            stacks: vec![waits],
+            cut: 0,
         }
     }
 
@@ -103,6 +136,7 @@ impl Subject {
                 State::Waiting => Activity::Queued,
                 _ => Activity::Blocking(task.age()),
             },
+            _ if self.is_place() => Activity::Parked(None),
             _ => Activity::NotAnswered,
         }
     }
@@ -117,6 +151,8 @@ struct Asked {
     since: Option<Duration>,
     /// Whether an answer is to be expected: it was polled at least once.
     can_answer: bool,
+    /// What it is at work on.
+    work: Option<String>,
 }
 
 /// Asks tasks and hooks where they wait, and waits for the answers no longer than `limit`.
@@ -155,9 +191,12 @@ pub(crate) async fn ask(
     Answers::of(table, asked, question, (took, limit))
 }
 
+/// Who was asked and what it is at work on, what it does, and what it has answered.
+type Given = ((Subject, Option<String>), Activity, Captured);
+
 /// What tasks and hooks have answered, and what those were doing that have not.
 pub(crate) struct Answers {
-    given: Vec<(Subject, Activity, Captured)>,
+    given: Vec<Given>,
     took: Duration,
     limit: Duration,
 }
@@ -174,7 +213,8 @@ impl Answers {
             let answer = answers.remove(&asked.subject.id());
             let is_there = asked.subject.is_there(table);
             let activity = asked.activity(answer.is_some(), is_there, took);
-            (asked.subject, activity, answer.unwrap_or_default())
+            let answer = answer.unwrap_or_else(|| asked.subject.unasked_answer());
+            ((asked.subject, asked.work), activity, answer)
         });
         Self {
             given: given.collect(),
@@ -199,7 +239,7 @@ impl Answers {
         let mut symbols = fold::look_up(stacks);
         fold::cut_workspace(
             &mut symbols,
-            self.given.iter().map(|(subject, ..)| subject.file()),
+            self.given.iter().map(|((subject, _), ..)| subject.file()),
         );
         let any =
             |is: fn(&Symbol) -> bool| symbols.is_empty() || symbols.values().flatten().any(is);
@@ -207,7 +247,7 @@ impl Answers {
         let has_names = any(|symbol| !symbol.function.is_empty());
         let (mut tasks, mut hooks) = (Vec::new(), Vec::new());
         let fold = |stack: &RawStack| fold::fold(stack, &symbols);
-        for (subject, activity, answer) in self.given {
+        for ((subject, work), activity, answer) in self.given {
             let stacks: Vec<_> = answer.stacks.iter().map(fold).collect();
             let yields = stacks.iter().any(AwaitStack::yields);
             let found = Whereabouts {
@@ -219,7 +259,7 @@ impl Answers {
                 cut: answer.cut,
             };
             match subject {
-                Subject::Task(task) => tasks.push(task_dump(task, found)),
+                Subject::Task(task) => tasks.push(task_dump(task, work, found)),
                 Subject::Hook(hook, age) => hooks.push(HookDump { hook, age, found }),
             }
         }
@@ -310,6 +350,7 @@ impl Asked {
         let can_answer = poll_state
             .is_some_and(|poll_state| !poll_state.is_dropping() && (subject.ask() || steps > 0));
         Self {
+            work: subject.work(),
             subject,
             steps,
             since,
@@ -339,13 +380,15 @@ impl Asked {
     }
 }
 
-/// Makes the entry of a task. A cancellable task also waits for its context's token: that stack is left out if there
-/// is another one.
-fn task_dump(resource: Resource, mut found: Whereabouts) -> TaskDump {
+/// Makes the entry of a task. A cancellable task also waits for its context's token, and a server for its stop: such a stack is
+/// left out if there is another one.
+fn task_dump(resource: Resource, work: Option<String>, mut found: Whereabouts) -> TaskDump {
     let stacks = &mut found.stacks;
     let is_cancellable = stacks.iter().any(AwaitStack::is_for_cancellation);
-    if stacks.len() > 1 {
-        stacks.retain(|stack| !stack.is_for_cancellation());
+    if stacks.iter().all(AwaitStack::is_beside) {
+        stacks.truncate(1);
+    } else {
+        stacks.retain(|stack| !stack.is_beside());
     }
     TaskDump {
         polls: resource.poll_state().map_or(0, PollState::polls),
@@ -353,6 +396,7 @@ fn task_dump(resource: Resource, mut found: Whereabouts) -> TaskDump {
         found,
         is_cancellable,
         polled_in_vain: None,
+        work,
     }
 }
 

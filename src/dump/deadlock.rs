@@ -360,7 +360,10 @@ fn things((registry, locked): (u32, &Locked), stack: &AwaitStack) -> Option<Vec<
         } => Some(Some(*id)),
         Awaited::Idle => (stack.registry == registry).then_some(None),
         Awaited::Lock { id, .. } => locked.is_locked(id).then_some(Some(*id)),
-        Awaited::Close { .. } | Awaited::Cancellation | Awaited::BackOff { .. } => None,
+        Awaited::Close { .. }
+        | Awaited::Cancellation
+        | Awaited::Socket
+        | Awaited::BackOff { .. } => None,
     };
     thing.map(|thing| vec![thing])
 }

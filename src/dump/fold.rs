@@ -3,7 +3,10 @@
 
 use crate::{
     codebase::{self, Codebase},
-    dump::view::{AwaitStack, StackFrame},
+    dump::{
+        machinery,
+        view::{AwaitStack, StackFrame},
+    },
     poll::{awaited::Awaited, capture::RawStack},
     symbol::clean,
 };
@@ -90,7 +93,10 @@ pub(crate) fn cut_workspace<'a>(symbols: &mut Symbols, spawned: impl Iterator<It
         return;
     };
     for symbol in symbols.values_mut().flatten() {
-        if let Some(inside) = symbol.file.strip_prefix(&**folder) {
+        // This crate may lie in the same workspace: its files are told by their whole paths.
+        let is_of_this_crate = codebase::inside_headcount(&symbol.file).is_some();
+        let inside = symbol.file.strip_prefix(&**folder);
+        if let Some(inside) = inside.filter(|_| !is_of_this_crate) {
             symbol.file = inside.to_owned();
         }
     }
@@ -109,12 +115,16 @@ pub(crate) fn fold(stack: &RawStack, symbols: &Symbols) -> AwaitStack {
     own_by_name(&mut frames);
     let first = frames.iter().position(|frame| !frame.is_glue());
     frames.drain(..first.unwrap_or(0));
-    let innermost = frames.iter().rposition(StackFrame::is_own);
-    let (leaf, beneath) = leaf(&frames[innermost.map_or(0, |at| at + 1)..]).unzip();
+    let (leaf, beneath) = match frames.iter().rposition(StackFrame::is_own) {
+        Some(innermost) => leaf(&frames[innermost + 1..]),
+        None => machinery::leaf(&frames).or_else(|| leaf(&frames)),
+    }
+    .unzip();
     let (awaited, registry) = stack.awaited.clone().unzip();
     let known = awaited.as_ref().and_then(Awaited::leaf);
     AwaitStack {
         // Tokio notes the waker of a task that yields, and wakes it when the others have had their turn.
+        is_of_server: machinery::is_of_server(&frames),
         yields: stack.yields || frames.iter().any(|frame| frame.is_one_of(&YIELDING)),
         frames,
         beneath: beneath.filter(|_| known.is_none()).unwrap_or_default(),
@@ -239,7 +249,7 @@ const LIMITS: [&str; 4] = [
 ];
 
 /// The name of what is awaited: that of the function, or of its module if only the last part of the function is known.
-fn named(frame: &StackFrame) -> String {
+pub(super) fn named(frame: &StackFrame) -> String {
     if frame.function.contains("::") {
         return as_exported(&frame.function);
     }
@@ -276,7 +286,7 @@ fn as_exported(function: &str) -> String {
 }
 
 /// Futures whose names users do not know, and the methods that return them.
-const AS_CALLED: [(&str, &str); 7] = [
+const AS_CALLED: [(&str, &str); 8] = [
     (
         "tokio_util::sync::cancellation_token::WaitForCancellationFuture",
         "tokio_util::sync::CancellationToken::cancelled",
@@ -289,6 +299,7 @@ const AS_CALLED: [(&str, &str); 7] = [
         "tokio_util::task::TaskTrackerWaitFuture",
         "tokio_util::task::TaskTracker::wait",
     ),
+    ("hyper::body::Incoming::poll_frame", "hyper::body::Incoming"),
     (
         "futures_util::lock::MutexLockFuture",
         "futures::lock::Mutex::lock",

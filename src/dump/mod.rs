@@ -6,13 +6,15 @@
 
 // The path of a dump: `collect` asks tasks and hooks and waits for the answers; `fold` turns addresses into the lines that
 // a person reads; `deadlock` finds what waits for each other, and `turns` what waits for a lock that
-// may be its own; `view` has the parts of the result, `dump` the whole, and `print` says how that looks.
+// may be its own; `machinery` knows what of a web server is between; `branches` which waits of a task are one; `view` has the parts of the result, `dump` the whole, and `print` says how that looks.
 
+mod branches;
 pub(crate) mod collect;
 pub(crate) mod deadlock;
 #[expect(clippy::module_inception, reason = "it is the dump")]
 pub(crate) mod dump;
 pub(crate) mod fold;
+mod machinery;
 pub(crate) mod print;
 pub(crate) mod turns;
 pub(crate) mod view;

@@ -3,12 +3,12 @@
 use crate::{
     clock,
     dump::{
+        branches::{Joint, StackKey, distinct},
         dump::Dump,
         view::{Activity, AwaitStack, HookDump, StackFrame, TaskDump, Whereabouts, named},
     },
     name::{Printed, Quoted},
     plural::{are, plural},
-    poll::awaited::Awaited,
     table::resource::short_path,
 };
 use std::{collections::HashMap, fmt, panic::Location};
@@ -52,9 +52,11 @@ impl DumpEntry for TaskDump {
             1 => ", 1 poll".to_owned(),
             polls => format!(", {polls} polls"),
         };
+        let work = self.work.as_ref();
+        let work = work.map_or(String::new(), |work| format!(", {work}"));
         let (activity, at) = (self.found.activity, self.site());
         format!(
-            "{}: {activity}{polls}, spawned at {}:{}",
+            "{}: {activity}{polls}{work}, spawned at {}:{}",
             Quoted(&path),
             at.file(),
             at.line()
@@ -111,33 +113,25 @@ impl DumpEntry for HookDump {
 /// What the entries of one group have in common. They may wait for different tasks.
 #[derive(PartialEq, Eq, Hash)]
 struct GroupKey<'a> {
-    stacks: Vec<StackKey<'a>>,
+    stacks: Vec<(StackKey<'a>, usize)>,
     activity: &'static str,
     /// The line that spawned or registered it, if a stack has no line of the program's own code.
     site: Option<&'static Location<'static>>,
 }
-
-/// Frames, leaf, whether the task only yields, and what it waits for unless that is a task.
-type StackKey<'a> = (&'a [StackFrame], Option<&'a str>, bool, Option<&'a Awaited>);
 
 impl<'a> GroupKey<'a> {
     fn of(entry: &'a impl DumpEntry) -> Self {
         let found = entry.whereabouts();
         let has_own = |stack: &AwaitStack| stack.own_frames().next().is_some();
         let is_vague = !found.stacks.iter().all(has_own);
+        let distinct = distinct(&found.stacks).into_iter();
+        let keys = distinct.map(|(stack, count)| (StackKey::of(stack), count));
         Self {
-            stacks: found.stacks.iter().map(stack_key).collect(),
+            stacks: keys.collect(),
             activity: found.activity.word(),
             site: is_vague.then(|| entry.site()),
         }
     }
-}
-
-fn stack_key(stack: &AwaitStack) -> StackKey<'_> {
-    let differs =
-        |awaited: &&Awaited| matches!(awaited, Awaited::Task { .. } | Awaited::BackOff { .. });
-    let awaited = stack.awaited.as_ref().filter(|awaited| !differs(awaited));
-    (&*stack.frames, stack.leaf.as_deref(), stack.yields, awaited)
 }
 
 /// Tasks or hooks that wait at the same line, or do the same: the largest group first.
@@ -272,7 +266,7 @@ fn write_stacks(
     found: &Whereabouts,
     names_awaited: bool,
 ) -> fmt::Result {
-    let groups = equal(&found.stacks);
+    let groups = distinct(&found.stacks);
     let joints: Vec<_> = groups
         .windows(2)
         .map(|pair| Joint::between(pair[0].0, pair[1].0))
@@ -300,90 +294,10 @@ fn write_stacks(
     Ok(())
 }
 
-/// Stacks that a reader cannot tell apart, each with its number, in the order in which they were found.
-fn equal(stacks: &[AwaitStack]) -> Vec<(&AwaitStack, usize)> {
-    let mut groups: Vec<(&AwaitStack, usize)> = Vec::new();
-    let mut known: HashMap<StackKey<'_>, usize> = HashMap::new();
-    for stack in stacks {
-        let at = *known.entry(stack_key(stack)).or_insert_with(|| {
-            groups.push((stack, 0));
-            groups.len() - 1
-        });
-        groups[at].1 += 1;
-    }
-    groups
-}
-
-/// How two waits of one task belong together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Joint {
-    /// The task goes on when both are over.
-    And,
-    /// The task goes on when one of them is over.
-    Or,
-    /// It is not known which.
-    Also,
-}
-
-/// What frames are like that await all that they were given.
-const ALL: [&str; 6] = [
-    "MaybeDone",
-    "maybe_done.rs",
-    "/src/macros/join.rs",
-    "/src/macros/try_join.rs",
-    "/src/async_await/join_mod.rs",
-    "JoinAll",
-];
-
-/// What frames are like that await one of what they were given.
-const ANY: [&str; 8] = [
-    "/src/macros/select.rs",
-    "/src/async_await/select_mod.rs",
-    "future::Select",
-    "/src/future/select",
-    "time::Timeout",
-    "/src/time/timeout.rs",
-    "TakeUntil",
-    "Abortable",
-];
-
-impl Joint {
-    /// Two stacks part in the code that polls both: the innermost of the frames that they have in common.
-    fn between(one: &AwaitStack, other: &AwaitStack) -> Self {
-        let is_common = |(one, other): &(&StackFrame, &StackFrame)| {
-            one.function == other.function
-                && one.file == other.file
-                && (!one.is_own() || one.line == other.line)
-        };
-        let both = one.frames.iter().zip(&other.frames);
-        let common = both.take_while(is_common).count();
-        let mut between = one.frames[..common].iter().rev();
-        let between = between.by_ref().take_while(|frame| !frame.is_own());
-        for frame in between {
-            if frame.is_one_of(&ALL) {
-                return Self::And;
-            }
-            if frame.is_one_of(&ANY) {
-                return Self::Or;
-            }
-        }
-        Self::Also
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::And => "and",
-            Self::Or => "or",
-            Self::Also => "also",
-        }
-    }
-}
-
 /// One stack: the lines of the program's own code, then what is awaited. `names_awaited` says whether to print which task
 /// or close that is, instead of the type of the awaited future.
 fn write_stack(f: &mut fmt::Formatter<'_>, stack: &AwaitStack, names_awaited: bool) -> fmt::Result {
-    let mut own: Vec<_> = stack.own_frames().collect();
-    own.dedup_by(|one, other| one.file == other.file && one.line == other.line);
+    let own = stack.own_lines();
     for (n, frame) in own.iter().enumerate() {
         let separator = if n > 0 { "\n      " } else { "" };
         write!(f, "{separator}{frame}")?;

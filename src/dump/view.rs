@@ -41,6 +41,9 @@ pub struct TaskDump {
     pub(crate) is_cancellable: bool,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(crate) polled_in_vain: Option<u32>,
+    /// What it was at work on when it was asked.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) work: Option<String>,
 }
 
 /// What a task or a hook was doing, and where it waited.
@@ -132,6 +135,9 @@ pub struct AwaitStack {
     /// The registry to which the awaited thing belongs.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) registry: u32,
+    /// Whether a server of this crate waits there on its own account: for its stop, or for a time limit.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) is_of_server: bool,
 }
 
 /// One function of a stack.
@@ -218,6 +224,13 @@ impl AwaitStack {
         self.frames.iter().filter(|frame| frame.is_own())
     }
 
+    /// The same without those that are on the line of the one before.
+    pub(crate) fn own_lines(&self) -> Vec<&StackFrame> {
+        let mut own: Vec<_> = self.own_frames().collect();
+        own.dedup_by(|one, other| one.file == other.file && one.line == other.line);
+        own
+    }
+
     /// What is awaited on the last line of the program's own code, such as `tokio::sync::Mutex::lock`.
     pub fn leaf(&self) -> Option<&str> {
         self.leaf.as_deref()
@@ -237,6 +250,11 @@ impl AwaitStack {
     /// Whether the task only yields: it woke itself at once to let others run.
     pub fn yields(&self) -> bool {
         self.yields
+    }
+
+    /// Whether it waits beside what its task is there for: for its cancellation, or as a server does.
+    pub(crate) fn is_beside(&self) -> bool {
+        self.is_for_cancellation() || self.is_of_server
     }
 
     /// Whether this is only a cancellable task's wait for its token.

@@ -9,7 +9,7 @@ use crate::{
 use std::{fmt, time::Duration};
 
 /// What an [`AwaitStack`](crate::dump::AwaitStack) waits for, where that is something that this crate knows: a task, a close, a registry,
-/// a lock or a limit, a cancellation, the pause before a restart.
+/// a lock or a limit, a cancellation, an upgraded connection's socket, the pause before a restart.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -73,6 +73,8 @@ pub enum Awaited {
     Idle,
     /// The cancellation of its own context: nothing else will end it.
     Cancellation,
+    /// The end of an upgraded connection of a server of this crate: that the code which was given its socket drops it.
+    Socket,
     /// The end of the pause before the next attempt of a [supervised](crate::supervision) task.
     BackOff {
         /// The number of that attempt.
@@ -142,7 +144,7 @@ impl Awaited {
                 ..
             } => Some("headcount::Limit"),
             // Its method, which is tokio's, is on the stack.
-            Self::Lock { .. } | Self::Cancellation => None,
+            Self::Lock { .. } | Self::Cancellation | Self::Socket => None,
             Self::BackOff { .. } => Some("headcount::supervision"),
         }
     }
@@ -175,6 +177,7 @@ impl fmt::Display for Awaited {
             }
             Self::Idle => f.write_str("its registry to be idle"),
             Self::Cancellation => f.write_str("nothing but its cancellation"),
+            Self::Socket => f.write_str("the code that has its socket"),
             Self::BackOff { attempt, left } => {
                 write!(f, "attempt {attempt}, which begins in {}", human(*left))
             }

@@ -22,6 +22,9 @@ const ABORTING: u8 = 1 << 3;
 const FORCED: u8 = 1 << 5;
 /// Its future is being dropped: it does not answer any more.
 const DROPPING: u8 = 1 << 6;
+/// It has no code of its own: it stands for something that others hold.
+#[cfg(any(feature = "dump", feature = "tower"))]
+const PLACE: u8 = 1 << 7;
 /// Its waker is in place: from the first poll on that did not finish it.
 const HAS_WAKER: u8 = 1 << 4;
 
@@ -195,6 +198,18 @@ impl PollState {
     /// Whether it has ever waited for something of a registry.
     pub(crate) fn has_waited(&self) -> bool {
         self.has(WAITED)
+    }
+
+    /// It has no code of its own, which could say where it waits.
+    #[cfg(feature = "tower")]
+    pub(crate) fn note_place(&self) {
+        self.flags.fetch_or(PLACE, Relaxed);
+    }
+
+    /// Whether it stands for something that others hold.
+    #[cfg(feature = "dump")]
+    pub(crate) fn is_place(&self) -> bool {
+        self.has(PLACE)
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use crate::{
         close_reason::CloseReason, haste::Deadline, report::CloseReport, state::Core,
         still_closing::StillClosing, wait,
     },
-    dump::dump::Dump,
+    dump::{dump::Dump, view::Activity},
     offload, panics,
     registry::{readiness::Readiness, registry::Registry},
     run::{options::StopOptions, print::print, signals::Received},
@@ -283,10 +283,19 @@ impl Stop {
             let name = &stop.name;
             match Builder::new_current_thread().enable_all().build() {
                 Ok(own) => {
-                    let dump = own.block_on(dump_and(&registry, close_now));
-                    print(format_args!(
-                        "{name} is told a second time to stop, and aborts what is left:\n{dump}"
-                    ));
+                    let mut dump = own.block_on(dump_and(&registry, close_now));
+                    // The first signal, or the end of the drain delay, has told them to.
+                    dump.tasks.retain(|task| task.activity() != Activity::Finished);
+                    dump.hooks.retain(|hook| hook.activity() != Activity::Finished);
+                    if dump.tasks.is_empty() && dump.hooks.is_empty() {
+                        print(format_args!(
+                            "{name} is told a second time to stop, and nothing is left to abort"
+                        ));
+                    } else {
+                        print(format_args!(
+                            "{name} is told a second time to stop, and aborts what has not ended by then:\n{dump}"
+                        ));
+                    }
                 }
                 Err(_) => close_now(),
             }

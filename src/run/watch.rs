@@ -70,7 +70,7 @@ fn tell(stop: &Stop, signal: Received, count: u32) {
     let (name, signal) = (stop.name.clone(), signal.name);
     let what = match count {
         1 => "stopping; a second signal aborts what is left, a third one ends the process",
-        2 => "aborting what is left; a third signal ends the process",
+        2 => "aborting what has not ended; a third signal ends the process",
         _ => "the process ends",
     };
     let thread = thread::Builder::new().name("headcount-event".into());

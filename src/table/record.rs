@@ -199,6 +199,11 @@ pub(crate) enum Outcome {
 /// What is to be said of something in listings, beside its state. It holds facts alone (I5).
 pub(crate) trait Detail: Send + Sync {
     fn text(&self) -> Option<String>;
+
+    /// The same, where that is what a person looks for when the task does not end.
+    fn work(&self) -> Option<String> {
+        None
+    }
 }
 
 /// One entry of the table. Records hold facts, never the user's value.

@@ -197,6 +197,14 @@ impl Resource {
         }
     }
 
+    /// What a task is at work on, at this moment.
+    pub(crate) fn work(&self) -> Option<String> {
+        match &self.facts {
+            Facts::Task(task) => task.aside().work(),
+            Facts::Record(_) => None,
+        }
+    }
+
     /// When it was created, as wall-clock time. Reckoned from the monotonic clock, so later
     /// corrections of the system clock do not show. As exact as the [age](Self::age).
     pub fn created_at(&self) -> SystemTime {

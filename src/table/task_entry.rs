@@ -282,12 +282,12 @@ pub(crate) trait TaskHold: Hold<Entry = TaskEntry> {
 
 impl<H: Hold<Entry = TaskEntry>> TaskHold for H {}
 
-/// What listings say of a task that has no handle.
+/// What listings say of a task whose output lies elsewhere, if it has one.
 struct TaskDetail(Box<dyn Detail>);
 
 impl TaskAside {
-    /// Has listings say this of a task that has no handle.
-    #[cfg(feature = "supervision")]
+    /// Has listings say this of a task whose output lies elsewhere.
+    #[cfg(any(feature = "supervision", feature = "tower"))]
     pub(crate) fn set_detail(&self, detail: Box<dyn Detail>) {
         let _ = self.output.set(Box::new(TaskDetail(detail)));
     }
@@ -296,6 +296,12 @@ impl TaskAside {
     pub(crate) fn detail(&self) -> Option<String> {
         let detail: &TaskDetail = self.output.get()?.downcast_ref()?;
         detail.0.text()
+    }
+
+    /// What it is at work on, which is said where it does not end.
+    pub(crate) fn work(&self) -> Option<String> {
+        let detail: &TaskDetail = self.output.get()?.downcast_ref()?;
+        detail.0.work()
     }
 
     /// The place for the output, made by `make` if it is the first time. Every caller makes the same kind.

@@ -18,6 +18,8 @@ use crate::{
         wrapped_stream::WrappedStream,
     },
 };
+#[cfg(feature = "tower")]
+use crate::{table::record::Detail, task::spawn::run_with_detail};
 use futures::Stream;
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
@@ -401,6 +403,31 @@ impl<'a, C: CheckKind> TaskBuilder<'a, C> {
         let reason = match self.options.admit(lent.core()) {
             Ok((core, guard)) => {
                 return Ok(run::<C, F>(core, &mut self.options, origin, guard, future));
+            }
+            Err(reason) => reason,
+        };
+        Err(self.options.reject(origin, reason).refused(future))
+    }
+
+    /// As [`try_spawn_as`](Self::try_spawn_as), with what listings say of the task.
+    #[cfg(feature = "tower")]
+    pub(crate) fn try_spawn_with_detail<F>(
+        mut self,
+        origin: TaskOrigin,
+        detail: Box<dyn Detail>,
+        future: F,
+    ) -> Result<Task<F::Output>, RefusedError<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        C: EndCheck<F::Output>,
+    {
+        let lent = self.target.lend();
+        let reason = match self.options.admit(lent.core()) {
+            Ok((core, guard)) => {
+                let told = (origin, detail);
+                let options = &mut self.options;
+                return Ok(run_with_detail::<C, F>(core, options, told, guard, future));
             }
             Err(reason) => reason,
         };

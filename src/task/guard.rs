@@ -191,6 +191,14 @@ impl TaskGuard<'_> {
         state.is_some_and(PollState::is_aborting)
     }
 
+    /// The task stands for something that others hold, and is not asked where it waits.
+    #[cfg(feature = "tower")]
+    pub(crate) fn note_place(&self) {
+        if let Some(state) = self.task().and_then(TaskEntry::poll_state) {
+            state.note_place();
+        }
+    }
+
     /// The task's closure is about to start. True if it is to end instead, because an abort was requested.
     pub(crate) fn start_closure(&self) -> bool {
         let state = self.task().and_then(TaskEntry::poll_state);
@@ -299,8 +307,8 @@ impl TaskGuard<'_> {
         self.task().map(how_aborted)
     }
 
-    /// Has listings say this of a task that has no handle.
-    #[cfg(feature = "supervision")]
+    /// Has listings say this of a task whose output lies elsewhere.
+    #[cfg(any(feature = "supervision", feature = "tower"))]
     pub(crate) fn set_detail(&self, detail: Box<dyn Detail>) {
         if let Some(entry) = self.entry() {
             entry.aside().set_detail(detail);
@@ -482,6 +490,23 @@ impl TaskFailure {
             let context = Printed(&self.context);
             let pause = clock::human(pause);
             event::emit!(target: "headcount::task", WARN, %context, "{sentence}; attempt {attempt} follows in {pause}{so_far}");
+        }
+    }
+
+    /// Says that a request panicked. The server goes on.
+    #[cold]
+    pub(crate) fn emit_of_request(&self) {
+        let sentence = self.failure.sentence();
+        let Some(line) = self.failure.location() else {
+            return;
+        };
+        let repeats = repeats(self.registry.as_ref());
+        if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
+            event::emit!(target: "headcount::tower", WARN,
+                context = %Printed(&self.context),
+                request = %Printed(self.failure.what()),
+                "{sentence}{so_far}"
+            );
         }
     }
 

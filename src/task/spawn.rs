@@ -1,5 +1,7 @@
 //! What starts a task: it is let in at the gate of its context, listed, and handed to a runtime; or it is rejected.
 
+#[cfg(feature = "tower")]
+use crate::table::record::Detail;
 use crate::{
     console,
     context::{
@@ -353,6 +355,31 @@ where
         console::spawn(options.runtime(), &handle.meta().name, running);
     }
     Task::accepted(handle, Whereabouts::entry())
+}
+
+/// As [`run`], with what listings say of the task. The output lies apart, because that is in its place.
+#[cfg(feature = "tower")]
+#[cfg_attr(all(feature = "console", tokio_unstable), track_caller)]
+pub(crate) fn run_with_detail<C, F>(
+    core: &Core,
+    options: &mut TaskOptions,
+    (origin, detail): (TaskOrigin, Box<dyn Detail>),
+    guard: TaskGuard<'_>,
+    future: F,
+) -> Task<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+    C: EndCheck<F::Output>,
+{
+    let (guard, handle) = options.list(core, origin, guard, TaskKind::Spawned);
+    guard.set_detail(detail);
+    let output = Arc::new(Output::new());
+    let outlet = Apart::<_, C>::new(&output);
+    let future = options.configure(future, &core.node);
+    let running = Running::new(future, outlet, guard);
+    console::spawn(options.runtime(), &handle.meta().name, running);
+    Task::accepted(handle, Whereabouts::Apart(output))
 }
 
 #[cfg_attr(all(feature = "console", tokio_unstable), track_caller)]

@@ -28,6 +28,8 @@ pin_project_lite::pin_project! {
         pub(super) guard: Option<TaskGuard<'static>>,
         // Given back when the future is dropped.
         quota: Option<QuotaPermit>,
+        // Whether a panic is told, because no code of the program that polls it gets it.
+        tells_panics: bool,
     }
 
     impl<F> PinnedDrop for Wrapped<F> {
@@ -45,6 +47,7 @@ impl<F> Wrapped<F> {
             future: Some(future),
             guard: Some(guard),
             quota,
+            tells_panics: false,
         }
     }
 
@@ -53,6 +56,7 @@ impl<F> Wrapped<F> {
             future: None,
             guard: None,
             quota: None,
+            tells_panics: false,
         }
     }
 
@@ -86,13 +90,20 @@ impl<F> Wrapped<F> {
             }
         });
         let panic = panic.or(ended.as_ref().err());
-        if let Some(payload) = panic {
+        let failed = panic.and_then(|payload| {
             // The code that polls gets it as well. Whether it looks is not known, so it is not seen.
             let said = panics::message(&**payload);
-            drop(guard.note_failure(FailureKind::TaskPanicked, said, false));
-        }
+            guard.note_failure(FailureKind::TaskPanicked, said, false)
+        });
         let outcome = panic.map_or(outcome, |_| Outcome::Panicked);
         guard.leave(outcome, |_| {});
+        // An event comes last: a subscriber may do anything.
+        if *this.tells_panics
+            && let Some(failed) = &failed
+        {
+            failed.emit_of_request();
+        }
+        drop(failed);
         ended
     }
 }
@@ -147,7 +158,15 @@ impl<F: Future> Wrapped<F> {
 
 #[cfg(feature = "tower")]
 impl<F: Future> Wrapped<F> {
-    /// Has the future made in the scope of its task. A panic passes through, and is counted as one of the future.
+    /// The future stands for something that others hold, and is not asked where it waits.
+    pub(crate) fn note_place(self) -> Self {
+        if let Some(guard) = &self.guard {
+            guard.note_place();
+        }
+        self
+    }
+
+    /// Has the future of a request made in the scope of its task. A panic passes through, and is counted as one of the future.
     pub(crate) fn made_by(make: impl FnOnce() -> F, Counted { guard, quota }: Counted) -> Self {
         let made = guard.enter(|| panics::guarded(make));
         let (future, panic) = match made {
@@ -158,6 +177,7 @@ impl<F: Future> Wrapped<F> {
             future,
             guard: Some(guard),
             quota,
+            tells_panics: true,
         };
         match panic {
             None => wrapped,
@@ -190,6 +210,7 @@ impl<F: Future> Wrapped<F> {
                     future: Some(future),
                     guard: this.guard.take(),
                     quota: this.quota.take(),
+                    tells_panics: *this.tells_panics,
                 };
                 Poll::Ready(Ok((value, next)))
             }

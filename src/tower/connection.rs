@@ -2,16 +2,20 @@
 
 use super::{BoxError, upgrade::UpgradedPlace};
 use crate::{
+    name::{Name, Printed},
     panics,
     sync::{Mutex, lock},
+    table::record::Detail,
 };
 use futures::future::{Either, FutureExt, select};
+use slab::Slab;
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, resume_unwind},
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread,
     time::Duration,
@@ -23,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What the requests of a connection, its socket and its task know of each other.
 #[derive(Default)]
 pub(super) struct Connection {
-    in_flight: AtomicUsize,
+    requests: Arc<Requests>,
     /// How many times bytes were read, and written.
     read: AtomicU64,
     written: AtomicU64,
@@ -37,6 +41,11 @@ pub(super) struct Connection {
 pub(super) type Upgraded = Option<UpgradedPlace>;
 
 impl Connection {
+    /// What listings and reports say of it: its requests.
+    pub(super) fn detail(&self) -> Box<dyn Detail> {
+        Box::new(Handled(Arc::clone(&self.requests)))
+    }
+
     pub(super) fn note_read(&self) {
         self.read.fetch_add(1, SeqCst);
     }
@@ -61,32 +70,78 @@ impl Connection {
     }
 }
 
+/// The names of the requests in flight of one connection. Listings may keep it, so there is nothing else in it.
+#[derive(Default)]
+struct Requests(Mutex<Slab<Name>>);
+
+/// How many of them are named.
+const NAMED: usize = 3;
+
+impl Requests {
+    fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+}
+
+/// `handles GET /users/{id}, GET /events`
+impl fmt::Display for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requests = lock(&self.0);
+        for (n, (_, name)) in requests.iter().take(NAMED).enumerate() {
+            f.write_str(if n > 0 { ", " } else { "handles " })?;
+            write!(f, "{}", Printed(name))?;
+        }
+        match requests.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// What listings and reports say of a connection.
+struct Handled(Arc<Requests>);
+
+impl Detail for Handled {
+    fn text(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.0.to_string())
+    }
+
+    fn work(&self) -> Option<String> {
+        self.text()
+    }
+}
+
 /// In the extensions of a request: the connection that it came on.
 #[derive(Clone)]
 pub(super) struct OnConnection(pub(super) Arc<Connection>);
 
 /// A request of a connection, until its response has been handed to the server.
-pub(super) struct InFlight(Arc<Connection>);
+pub(super) struct InFlight {
+    connection: Arc<Connection>,
+    /// Its place among the names.
+    key: usize,
+}
 
 impl InFlight {
-    pub(super) fn new(OnConnection(connection): OnConnection) -> Self {
-        connection.in_flight.fetch_add(1, SeqCst);
-        Self(connection)
+    pub(super) fn new(OnConnection(connection): OnConnection, name: Name) -> Self {
+        let key = lock(&connection.requests.0).insert(name);
+        Self { connection, key }
     }
 
     pub(super) fn connection(&self) -> &Connection {
-        &self.0
+        &self.connection
     }
 
     /// Notes it if a panic passes by before this is dropped.
     pub(super) fn watch_panics(&self) -> PanicWatch {
-        PanicWatch(Arc::clone(&self.0))
+        PanicWatch(Arc::clone(&self.connection))
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, SeqCst);
+        let name = lock(&self.connection.requests.0).remove(self.key);
+        drop(name);
     }
 }
 
@@ -156,7 +211,7 @@ async fn goodbye(connection: &Connection) {
         let written = connection.written.load(SeqCst);
         tokio::time::sleep(FAREWELL).await;
         let has_waited = connection.written.load(SeqCst) == written;
-        if has_waited && connection.in_flight.load(SeqCst) == 0 {
+        if has_waited && connection.requests.is_empty() {
             return;
         }
     }

@@ -74,7 +74,8 @@ use tower_service::Service;
 ///   sockets, of the kind `upgraded`, until their socket is dropped. Each stream of HTTP/2 is a task of its own besides.
 ///
 /// Requests have the address of their client, an [`Addr`](Listener::Addr), in their extensions. A handler of axum gets it as
-/// `Extension<SocketAddr>`.
+/// `ConnectInfo<SocketAddr>` (with the feature `axum`) or `Extension<SocketAddr>`: a router is given to this as it is, without
+/// `into_make_service_with_connect_info`. Of a Unix socket it is an `Arc<tokio::net::unix::SocketAddr>`.
 ///
 /// # The close
 ///
@@ -104,7 +105,8 @@ use tower_service::Service;
 ///
 /// # Panics
 ///
-/// If there is no tokio runtime. A handler that panics ends its connection (HTTP/1) or stream (HTTP/2), and is a failure of its request.
+/// If there is no tokio runtime. A handler that panics ends its connection (HTTP/1) or stream (HTTP/2), and is a failure of its request,
+/// with a warning event that has its method and route.
 #[track_caller]
 pub fn serve<L, S, B>(listener: L, service: S, ctx: &Context) -> Task<()>
 where
@@ -239,6 +241,7 @@ where
             on: OnConnection(Arc::clone(&connection)),
             from: from.clone(),
         };
+        let detail = connection.detail();
         let stop = stopping(Arc::clone(&self.stops_with));
         let silence = self.options.header_read_timeout;
         let run = async move {
@@ -253,7 +256,10 @@ where
         };
         let task = self.connections.task(format!("{from:?}"));
         let origin = TaskOrigin::of::<()>("connection").at(self.location);
-        drop(task.kind("connection").try_spawn_as(origin, run));
+        drop(
+            task.kind("connection")
+                .try_spawn_with_detail(origin, detail, run),
+        );
     }
 }
 
@@ -307,7 +313,10 @@ where
 
     fn call(&mut self, mut request: Request<Incoming>) -> S::Future {
         request.extensions_mut().insert(self.on.clone());
-        request.extensions_mut().insert(self.from.clone());
+        let extensions = request.extensions_mut();
+        #[cfg(feature = "axum")]
+        extensions.insert(axum::extract::ConnectInfo(self.from.clone()));
+        extensions.insert(self.from.clone());
         self.inner.call(request)
     }
 }

@@ -67,7 +67,7 @@ where
         let answering = Answering {
             has_no_body: request.method() == http::Method::HEAD,
             stops_with: layer.stops_with.clone(),
-            in_flight: connection.map(InFlight::new),
+            in_flight: connection.map(|on| InFlight::new(on, name.clone())),
             upgrade: is_upgrade.then(|| Upgrade {
                 ctx: layer.counted_by.clone(),
                 name: name.clone(),

@@ -53,7 +53,7 @@ impl Upgrade {
         let origin = TaskOrigin::of::<Open>("upgraded").at(self.location);
         let counted = task.try_wrap_with(origin, || open)?;
         Some(UpgradedPlace {
-            counted: Box::pin(counted),
+            counted: Box::pin(counted.note_place()),
             is_over,
         })
     }

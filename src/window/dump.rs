@@ -276,6 +276,7 @@ fn view_of_awaited(awaited: &Awaited, wording: Wording<'_>) -> AwaitedView {
         Awaited::Lock { id, .. } => ("lock", Some(*id)),
         Awaited::Idle => ("idle registry", None),
         Awaited::Cancellation => ("cancellation", None),
+        Awaited::Socket => ("socket", None),
         Awaited::BackOff { .. } => ("restart", None),
     };
     AwaitedView {

@@ -1,6 +1,9 @@
 //! A server whose connections and requests are counted. Its clients are in memory, so that time can be paused.
 
-use crate::util::{Counter, in_time, settle};
+use crate::{
+    said::said,
+    util::{Counter, in_time, settle},
+};
 use futures::future::BoxFuture;
 use headcount::{
     CloseReport, Context, FailureKind, Registry, Task, TaskError,
@@ -15,7 +18,7 @@ use std::{
     future::pending,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, LazyLock, Mutex},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
@@ -26,8 +29,8 @@ use tokio::{
 };
 use tower::service_fn;
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
-type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(crate) type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const FROM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)), 5000);
@@ -49,18 +52,18 @@ impl Listener for InMemory {
     }
 }
 
-struct Server {
-    ctx: Context,
+pub(crate) struct Server {
+    pub(crate) ctx: Context,
     connect: mpsc::UnboundedSender<io::Result<DuplexStream>>,
     handle: Task<()>,
 }
 
 impl Server {
-    fn start(handler: fn(Request<Incoming>) -> Answer) -> Self {
+    pub(crate) fn start(handler: fn(Request<Incoming>) -> Answer) -> Self {
         Self::with(ServeOptions::new(), handler)
     }
 
-    fn with<H>(options: ServeOptions, handler: H) -> Self
+    pub(crate) fn with<H>(options: ServeOptions, handler: H) -> Self
     where
         H: Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
     {
@@ -75,7 +78,7 @@ impl Server {
     }
 
     /// A client whose socket has room for so many bytes.
-    fn client(&self, room: usize) -> Client {
+    pub(crate) fn client(&self, room: usize) -> Client {
         let (client, server) = duplex(room);
         self.connect.send(Ok(server)).unwrap();
         Client(client)
@@ -93,7 +96,7 @@ impl Server {
         self.names().await.iter().any(|name| name == task)
     }
 
-    async fn until_it_lists(&self, task: &str) {
+    pub(crate) async fn until_it_lists(&self, task: &str) {
         in_time(async {
             while !self.lists(task).await {
                 tokio::task::yield_now().await;
@@ -103,7 +106,7 @@ impl Server {
     }
 
     /// Closes it. The server has ended then.
-    async fn close(self) -> CloseReport {
+    pub(crate) async fn close(self) -> CloseReport {
         let report = in_time(self.ctx.close()).await;
         assert!(matches!(
             in_time(self.handle).await,
@@ -113,15 +116,15 @@ impl Server {
     }
 }
 
-struct Client(DuplexStream);
+pub(crate) struct Client(DuplexStream);
 
 impl Client {
-    async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
     /// Reads until this has come.
-    async fn reads(&mut self, text: &str) -> String {
+    pub(crate) async fn reads(&mut self, text: &str) -> String {
         let mut got = Vec::new();
         in_time(async {
             while !String::from_utf8_lossy(&got).contains(text) {
@@ -464,31 +467,9 @@ async fn failures_to_accept_stop_no_server() {
     assert!(server.close().await.is_clean());
 }
 
-/// What was said to `tracing`.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::Write::write(&mut *self.0.lock().unwrap(), bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// With one subscriber alone `tracing` asks the thread that comes to an event first whether any wants it: another test's.
-static ONE_MORE: LazyLock<tracing::Dispatch> =
-    LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
-
 #[tokio::test(start_paused = true)]
 async fn failures_to_accept_are_told_the_first_time_and_the_tenth() {
-    LazyLock::force(&ONE_MORE);
-    let said = Said::default();
-    let writer = said.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
-    let _heard = tracing::subscriber::set_default(subscriber.with_ansi(false).finish());
+    let (said, _heard) = said();
     let server = Server::start(hello);
     for _ in 0..20 {
         let too_many = io::Error::other("too many open files");
@@ -498,7 +479,7 @@ async fn failures_to_accept_are_told_the_first_time_and_the_tenth() {
     client.send(GET).await;
     client.reads("hello").await;
     assert!(server.close().await.is_clean());
-    let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+    let said = said.text();
     let told: Vec<_> = said
         .lines()
         .filter(|line| line.contains("no connection can be"))
