@@ -1,7 +1,5 @@
 //! What a dump says of a web socket of axum.
 
-#![expect(clippy::unwrap_used, reason = "tests unwrap")]
-
 use headcount::Registry;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
