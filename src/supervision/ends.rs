@@ -24,7 +24,8 @@ use crate::{
     table::record::Outcome,
     task::{
         future::{End, Ended, outcome},
-        guard::{TaskFailure, TaskGuard},
+        guard::TaskGuard,
+        telling::TaskFailure,
     },
 };
 use std::{sync::Arc, time::Duration};

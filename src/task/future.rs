@@ -24,8 +24,9 @@ use crate::{
     },
     task::{
         end_check::EndCheck,
-        guard::{TaskFailure, TaskGuard},
+        guard::TaskGuard,
         handle::{Outlet, Together},
+        telling::TaskFailure,
     },
 };
 use std::{

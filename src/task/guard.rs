@@ -2,8 +2,6 @@
 
 #[cfg(feature = "testing")]
 use crate::poll::observer;
-#[cfg(feature = "supervision")]
-use crate::{clock, slab::guard::Hold as _, table::record::Detail};
 use crate::{
     console::TaskSpan,
     context::{
@@ -13,21 +11,19 @@ use crate::{
         driver,
         failure::{Failure, FailureKind, FailurePolicy, Subject},
         gate::OnLeave,
-        line_counts::{Event, LineCounts, PROCESS},
-        refusal, runtimes,
+        line_counts::Event,
+        refusal,
         state::Node,
     },
     error::RefusedReason,
     event,
     events::{self, TaskOutcome, Told, What},
-    name::{Label, Printed, Quoted},
     poll::{
         capture::{self, Captured},
         long_polls,
         scope::{self, Memory, Owner},
         state::PollState,
     },
-    registry::state::RegistryState,
     slab::guard::Left,
     sync::{Ordering::SeqCst, lock},
     table::{
@@ -35,7 +31,10 @@ use crate::{
         resource,
         task_entry::{Role, TaskEntry, TaskHandle, TaskHold as _, TaskOwner},
     },
+    task::telling::{LateResult, LostTask, TaskFailure, repeats},
 };
+#[cfg(any(feature = "supervision", feature = "tower"))]
+use crate::{slab::guard::Hold as _, table::record::Detail};
 use std::{mem, panic::Location, sync::Arc, task::Context, time::Duration};
 
 /// A task from its admission to its end, and what it owes its context: when it ends, or this is dropped, it leaves the list
@@ -329,13 +328,7 @@ impl TaskGuard<'_> {
     pub(crate) fn late_result(&self) -> Option<LateResult> {
         let is_told = || event::is_heard(tracing::Level::DEBUG);
         let task = self.task().filter(|_| self.is_cancelled() && is_told())?;
-        let context = context_of(task);
-        Some(LateResult {
-            context: context.meta.name.clone(),
-            task: task.meta().name.clone(),
-            location: task.meta().location,
-            registry: registry_of(context),
-        })
+        Some(LateResult::of(task))
     }
 
     /// Whether its context closes.
@@ -423,11 +416,7 @@ impl TaskGuard<'_> {
     /// A failure of the task, to be told of.
     pub(crate) fn told(&self, failure: Failure) -> Option<TaskFailure> {
         let node = context_of(self.task()?);
-        Some(TaskFailure {
-            context: node.meta.name.clone(),
-            registry: registry_of(node),
-            failure,
-        })
+        Some(TaskFailure::of(node, failure))
     }
 }
 
@@ -438,125 +427,6 @@ impl Drop for TaskGuard<'_> {
         if !matches!(self.stage, Stage::Unlisted(None)) {
             self.abandon();
         }
-    }
-}
-
-/// An event of a result without a handle that could claim it.
-pub(crate) struct LateResult {
-    context: Label,
-    task: Label,
-    location: &'static Location<'static>,
-    registry: Option<Arc<RegistryState>>,
-}
-
-impl LateResult {
-    #[cold]
-    pub(crate) fn emit(&self) {
-        let repeats = repeats(self.registry.as_ref());
-        if let Some(so_far) = repeats.tell(Event::LateResult, self.location) {
-            let (context, task) = (Printed(&self.context), Printed(&self.task));
-            event::emit!(target: "headcount::task", DEBUG, %context, %task, "a late result was dropped: no handle can claim it{so_far}");
-        }
-    }
-}
-
-/// A failure of a task, and an event of it for a task without a handle.
-pub(crate) struct TaskFailure {
-    context: Label,
-    failure: Failure,
-    registry: Option<Arc<RegistryState>>,
-}
-
-impl TaskFailure {
-    pub(crate) fn into_inner(self) -> Failure {
-        self.failure
-    }
-
-    #[cfg(feature = "supervision")]
-    pub(crate) fn failure(&self) -> &Failure {
-        &self.failure
-    }
-
-    /// Says that the attempt with this number follows, after a pause.
-    #[cfg(feature = "supervision")]
-    #[cold]
-    pub(crate) fn emit_restart(&self, attempt: u64, pause: Duration) {
-        let sentence = self.failure.sentence();
-        let Some(line) = self.failure.location() else {
-            return;
-        };
-        let repeats = repeats(self.registry.as_ref());
-        if let Some(so_far) = repeats.tell_text(Event::Restarted, line, &sentence) {
-            let context = Printed(&self.context);
-            let pause = clock::human(pause);
-            event::emit!(target: "headcount::task", WARN, %context, "{sentence}; attempt {attempt} follows in {pause}{so_far}");
-        }
-    }
-
-    /// Says that a request panicked. The server goes on.
-    #[cold]
-    pub(crate) fn emit_of_request(&self) {
-        let sentence = self.failure.sentence();
-        let Some(line) = self.failure.location() else {
-            return;
-        };
-        let repeats = repeats(self.registry.as_ref());
-        if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
-            event::emit!(target: "headcount::tower", WARN,
-                context = %Printed(&self.context),
-                request = %Printed(self.failure.what()),
-                "{sentence}{so_far}"
-            );
-        }
-    }
-
-    #[cold]
-    pub(crate) fn emit(&self) {
-        let sentence = self.failure.sentence();
-        let Some(line) = self.failure.location() else {
-            return;
-        };
-        let repeats = repeats(self.registry.as_ref());
-        if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
-            event::emit!(target: "headcount::task", ERROR, context = %Printed(&self.context), "{sentence}{so_far}");
-        }
-    }
-}
-
-/// An event of a task that ended with its runtime, before it was done (I11).
-struct LostTask {
-    path: String,
-    location: &'static Location<'static>,
-    context: Label,
-    registry: Option<Arc<RegistryState>>,
-}
-
-impl LostTask {
-    #[cold]
-    fn of(task: &TaskEntry) -> Self {
-        runtimes::note_ended();
-        let context = context_of(task);
-        Self {
-            path: resource::short_path(task),
-            location: task.meta().location,
-            context: context.meta.name.clone(),
-            registry: registry_of(context),
-        }
-    }
-
-    /// Says so the first time, the tenth, the hundredth and so on that this happens to a task of this line.
-    #[cold]
-    fn emit(&self) {
-        let (file, line) = (self.location.file(), self.location.line());
-        let repeats = repeats(self.registry.as_ref());
-        let Some(so_far) = repeats.tell(Event::Lost, self.location) else {
-            return;
-        };
-        let path = Quoted(&self.path);
-        event::emit!(target: "headcount::task", ERROR,
-            context = %Printed(&self.context),
-            "the task {path} (spawned at {file}:{line}) ended with its runtime, before it was done{so_far}"
-        );
     }
 }
 
@@ -591,16 +461,6 @@ fn send_long_poll(task: &TaskEntry, took: Duration) {
 fn answer(task: &TaskEntry, captured: &Captured) {
     let replies = &context_of(task).table.replies;
     replies.answer(task.meta().id, captured);
-}
-
-fn registry_of(context: &Node) -> Option<Arc<RegistryState>> {
-    let core = context.core.upgrade()?;
-    Some(Arc::clone(&core.registry))
-}
-
-/// Where it is counted what happens again and again.
-fn repeats(registry: Option<&Arc<RegistryState>>) -> &LineCounts {
-    registry.map_or(&PROCESS, |registry| &registry.repeats)
 }
 
 /// Notes something that is refused and dropped, and says so the first time, the tenth, the hundredth and so on that this happens

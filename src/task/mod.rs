@@ -16,5 +16,6 @@ pub(crate) mod spawn;
 pub(crate) mod start;
 pub(crate) mod task_ref;
 pub(crate) mod task_set;
+pub(crate) mod telling;
 pub(crate) mod wrapped;
 pub(crate) mod wrapped_stream;
