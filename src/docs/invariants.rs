@@ -180,7 +180,8 @@
 //! While one worker of the runtime is free, a close [with a deadline](crate::Context::close_by) has aborted tasks, run hooks and
 //! dropped values by then. What cannot be ended is named, left behind, and takes no hook's turn away.
 //!
-//! * Kept by: `context::haste`, which shares out the time, and the release in `context::close`.
+//! * Kept by: `context::haste`, which shares out the time among those that have something to do, and the release in
+//!   `context::close`.
 //! * Shown by: the models `hurrying` and `release`, `tests/it/deadlines.rs`, the tests of `context::haste` and
 //!   `context::escalation`; with the feature `dump`, that tasks are aborted before their lines are looked up: `tests/it/force.rs`.
 //! * Not built yet: a limit on the look-up of the lines of a hook that has timed out.

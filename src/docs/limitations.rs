@@ -55,7 +55,7 @@
 //!   task (the future is dropped, but the room of a small one is not given back) and the memory and the files of the runtime.
 //!   The same is true for a dump with tasks in it, and for a [`Task`](crate::Task). Drop them when they have been read.
 //! * **A waker that panics takes the wakes of other waiters along**, if they wait for the same close, token, or end of a grace
-//!   period: tokio stops at the panic. This crate catches it, and the tasks end at the next step of the close. A wrapped future
+//!   period: tokio's `Notify` drops up to 31 wakers that come after it. Those of tokio and futures never panic. This crate catches it, and the tasks end at the next step of the close. A wrapped future
 //!   whose wake was lost ends when it is polled next; only with the feature `dump` is it woken once more, at the end of the
 //!   grace period.
 //! * **Ages are coarse**: to 4 ms on most Linux systems, and to 16 ms on Windows. They follow time that a test pauses or advances only
@@ -67,8 +67,6 @@
 //!   one survivor of a burst of 300,000 entries may keep some 20 MB until it ends.
 //! * **The count of a registry is exact when nothing changes.** While entries come and go it is approximate; a listing is
 //!   exact in the sense of [I4](super::invariants).
-//! * **A waker that panics** when it is woken, which those of tokio and futures never do, may leave others asleep that wait for the same
-//!   close or cancellation: tokio's `Notify` drops up to 31 wakers that come after it.
 //! * **The last nanoseconds belong to the runtime.** When `close` returns, a task's future is dropped and the task has left the
 //!   list. On a `multi_thread` runtime its worker may still be about to record that in the runtime's own statistics
 //!   (`num_alive_tasks`).
