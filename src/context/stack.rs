@@ -32,6 +32,13 @@ impl<T> Default for Pushed<T> {
     }
 }
 
+impl<T> Items<T> {
+    fn is_empty(&self) -> bool {
+        let pushed = self.pushed.get();
+        pushed.is_none_or(|pushed| pushed.items.is_empty())
+    }
+}
+
 impl<T> Stack<T> {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Items {
@@ -83,18 +90,13 @@ impl<T> Stack<T> {
     /// Seals the stack, if there is nothing on it; false if there is.
     pub(crate) fn seal_if_empty(&self) -> bool {
         let mut inner = lock(&self.0);
-        let pushed = inner.pushed.get();
-        let is_empty = pushed.is_none_or(|pushed| pushed.items.is_empty());
+        let is_empty = inner.is_empty();
         inner.sealed |= is_empty;
         is_empty
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        let inner = lock(&self.0);
-        inner
-            .pushed
-            .get()
-            .is_none_or(|pushed| pushed.items.is_empty())
+        lock(&self.0).is_empty()
     }
 
     /// How many of the latest items are such ones; only so many are looked at.

@@ -6,7 +6,7 @@ use crate::{
     context::{
         current::context_of,
         failure::Failure,
-        line_counts::{Event, LineCounts, PROCESS},
+        line_counts::{Event, LineCounts, PROCESS, SoFar},
         runtimes,
         state::Node,
     },
@@ -64,6 +64,14 @@ impl TaskFailure {
         }
     }
 
+    /// What is said of it, and how often it was said before, if it is due.
+    fn due(&self, event: Event) -> Option<(String, SoFar)> {
+        let (sentence, line) = (self.failure.sentence(), self.failure.location()?);
+        let repeats = repeats(self.registry.as_ref());
+        let so_far = repeats.tell_text(event, line, &sentence)?;
+        Some((sentence, so_far))
+    }
+
     pub(crate) fn into_inner(self) -> Failure {
         self.failure
     }
@@ -77,12 +85,7 @@ impl TaskFailure {
     #[cfg(feature = "supervision")]
     #[cold]
     pub(crate) fn emit_restart(&self, attempt: u64, pause: Duration) {
-        let sentence = self.failure.sentence();
-        let Some(line) = self.failure.location() else {
-            return;
-        };
-        let repeats = repeats(self.registry.as_ref());
-        if let Some(so_far) = repeats.tell_text(Event::Restarted, line, &sentence) {
+        if let Some((sentence, so_far)) = self.due(Event::Restarted) {
             let context = Printed(&self.context);
             let pause = clock::human(pause);
             event::emit!(target: "headcount::task", WARN, %context, "{sentence}; attempt {attempt} follows in {pause}{so_far}");
@@ -92,12 +95,7 @@ impl TaskFailure {
     /// Says that a request panicked. The server goes on.
     #[cold]
     pub(crate) fn emit_of_request(&self) {
-        let sentence = self.failure.sentence();
-        let Some(line) = self.failure.location() else {
-            return;
-        };
-        let repeats = repeats(self.registry.as_ref());
-        if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
+        if let Some((sentence, so_far)) = self.due(Event::TaskFailed) {
             event::emit!(target: "headcount::tower", WARN,
                 context = %Printed(&self.context),
                 request = %Printed(self.failure.what()),
@@ -108,12 +106,7 @@ impl TaskFailure {
 
     #[cold]
     pub(crate) fn emit(&self) {
-        let sentence = self.failure.sentence();
-        let Some(line) = self.failure.location() else {
-            return;
-        };
-        let repeats = repeats(self.registry.as_ref());
-        if let Some(so_far) = repeats.tell_text(Event::TaskFailed, line, &sentence) {
+        if let Some((sentence, so_far)) = self.due(Event::TaskFailed) {
             event::emit!(target: "headcount::task", ERROR, context = %Printed(&self.context), "{sentence}{so_far}");
         }
     }
